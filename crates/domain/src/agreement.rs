@@ -1,0 +1,216 @@
+use crate::{
+    AgreementId, AssessmentId, Charge, ColumnName, DatasetId, OrgId, PurposeId, Rho, SpecialKind, Timestamp,
+    UnknownFormat, check_format,
+};
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+/// A data-sharing agreement, readable by machine and by people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agreement {
+    /// Format number of the file.
+    pub format: u32,
+    /// Its name.
+    pub id: AgreementId,
+    /// What it is for, in a line.
+    pub title: String,
+    /// Who answers for the processing in law, with a contact.
+    pub controller: String,
+    /// Who processes on the controller's behalf; empty if nobody does.
+    #[serde(default)]
+    pub processors: Vec<String>,
+    /// The organisations that concluded it.
+    pub parties: Vec<OrgId>,
+    /// The datasets and columns that it covers.
+    #[serde(rename = "dataset")]
+    pub datasets: Vec<AgreementDataset>,
+    /// What may be done.
+    pub operations: Vec<Operation>,
+    /// What it may be done for.
+    pub purposes: Vec<PurposeId>,
+    /// On what ground in law.
+    pub legal_basis: LegalBasis,
+    /// The ground for each special category of data; a kind not named here is out of reach.
+    #[serde(default, rename = "special_ground")]
+    pub special_grounds: Vec<SpecialGround>,
+    /// The organisations that may receive.
+    pub recipients: Vec<OrgId>,
+    /// Days for which a recipient may keep what it got.
+    pub retention_days: u32,
+    /// How a person contests, in words.
+    pub contest: String,
+    /// The privacy loss that it may cause.
+    pub budget: AgreementBudget,
+    /// How noise is drawn.
+    pub mechanism: Mechanism,
+    /// The first day.
+    pub start: NaiveDate,
+    /// The last day.
+    pub end: NaiveDate,
+    /// The day by which it must have been reviewed; after it, it is out of force.
+    pub review: NaiveDate,
+    /// Its assessment. Without one it is never in force.
+    #[serde(default)]
+    pub assessment: Option<AssessmentId>,
+    /// Whether a client that cannot sign may use it on the gateway's word alone.
+    #[serde(default)]
+    pub gateway_asserted: bool,
+    /// The terms of a match, if it permits one.
+    #[serde(default, rename = "match")]
+    pub matching: Option<MatchTerms>,
+}
+
+/// A dataset and the columns of it that an agreement covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgreementDataset {
+    /// The dataset.
+    pub id: DatasetId,
+    /// Its columns. The privacy unit need not be named: it can only be counted.
+    pub columns: Vec<ColumnName>,
+}
+
+/// What can be asked of the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// A differentially private aggregate.
+    Aggregate,
+    /// A permitted match.
+    Match,
+    /// An export.
+    Export,
+}
+
+/// The ground in law for the processing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LegalBasis {
+    /// The person's consent.
+    Consent,
+    /// A legal obligation.
+    LegalObligation,
+    /// A vital interest.
+    VitalInterest,
+    /// A task in the public interest.
+    PublicTask,
+}
+
+impl LegalBasis {
+    /// Its name in files, policies and the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Consent => "consent",
+            Self::LegalObligation => "legal_obligation",
+            Self::VitalInterest => "vital_interest",
+            Self::PublicTask => "public_task",
+        }
+    }
+}
+
+/// A special category and the ground on which the agreement may touch it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpecialGround {
+    /// The kind of data.
+    pub kind: SpecialKind,
+    /// The provision, in words.
+    pub ground: String,
+}
+
+/// The privacy loss that an agreement may cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgreementBudget {
+    /// What a question costs that names no price of its own.
+    pub rho_per_query: Rho,
+    /// The most that one question may cost.
+    pub rho_per_query_max: Rho,
+    /// All questions under it, over its whole life.
+    pub rho_total: Rho,
+    /// Each analyst under it, over its whole life.
+    pub rho_per_analyst: Rho,
+}
+
+impl AgreementBudget {
+    /// The whole budget as a limit for accounts.
+    #[must_use]
+    pub const fn total(&self) -> Charge {
+        Charge::of_rho(self.rho_total)
+    }
+}
+
+/// How noise is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mechanism {
+    /// Discrete Gaussian under zero-concentrated DP (Canonne, Kamath and Steinke 2020).
+    DiscreteGaussian,
+}
+
+impl Mechanism {
+    /// Its name in files, answers and canonical forms.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DiscreteGaussian => "discrete_gaussian",
+        }
+    }
+}
+
+/// The terms of a match: the receiver learns which of its own records the sender holds, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MatchTerms {
+    /// Who learns.
+    pub receiver: OrgId,
+    /// Who is asked, and learns a padded size.
+    pub sender: OrgId,
+    /// The receiver's dataset, from whose cut its set is formed.
+    pub receiver_dataset: DatasetId,
+    /// The sender's dataset.
+    pub sender_dataset: DatasetId,
+    /// The column on which both are matched.
+    pub field: ColumnName,
+    /// The version of the rule by which both sides write it.
+    pub normaliser: u32,
+    /// The most evaluations that the sender makes for the receiver in a calendar year, as thousandths of the
+    /// receiver's declared register: 1050 is the register and 5 %.
+    #[serde(default = "default_cap_permille")]
+    pub cap_permille: u32,
+}
+
+const fn default_cap_permille() -> u32 {
+    1050
+}
+
+impl Agreement {
+    /// Whether the agreement runs on that day: begun, not ended, reviewed in time. Its assessment is another matter.
+    #[must_use]
+    pub fn runs(&self, now: Timestamp) -> bool {
+        let today = now.date();
+        self.start <= today && today <= self.end && today <= self.review
+    }
+
+    /// The columns that it covers of a dataset; `None` if it does not cover the dataset.
+    #[must_use]
+    pub fn columns_of(&self, dataset: &DatasetId) -> Option<&[ColumnName]> {
+        self.datasets.iter().find(|d| d.id == *dataset).map(|d| d.columns.as_slice())
+    }
+
+    /// Whether it names a ground for that special category.
+    #[must_use]
+    pub fn has_ground_for(&self, kind: SpecialKind) -> bool {
+        !kind.is_forbidden() && self.special_grounds.iter().any(|g| g.kind == kind && !g.ground.trim().is_empty())
+    }
+
+    /// Whether this program can read the file's format.
+    ///
+    /// # Errors
+    /// [`UnknownFormat`].
+    pub fn check_format(&self) -> Result<(), UnknownFormat> {
+        check_format("an agreement", self.format)
+    }
+}

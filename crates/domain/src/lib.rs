@@ -1,0 +1,54 @@
+//! The words that every part of Firebreak shares: names, purposes, agreements, contracts, classes of
+//! recipient, privacy loss, time, and the reasons for a refusal.
+//!
+//! Nothing here reads a file, opens a socket or waits. Nothing here prints a value that a caller typed:
+//! every error names the *kind* of thing that was wrong, because a literal, a column name or an agreement
+//! id typed by mistake can be somebody's national number.
+
+mod agreement;
+mod assessment;
+mod charge;
+mod clock;
+mod contract;
+mod identity;
+mod ids;
+mod intent;
+mod recipient;
+mod refusal;
+
+pub use agreement::{
+    Agreement, AgreementBudget, AgreementDataset, LegalBasis, MatchTerms, Mechanism, Operation, SpecialGround,
+};
+pub use assessment::Assessment;
+pub use charge::{Charge, ChargeOverflow, Delta, Epsilon, Rho};
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use contract::{Code, Column, ColumnRole, Contract, ContractError, Contribution, Domain, SpecialKind, UnitSpace};
+pub use identity::{Identity, IdentityError, IdentityRole};
+pub use ids::{
+    AgreementId, AssessmentId, ColumnName, CutId, DatasetId, EndpointId, InvalidId, OrgId, PurposeId, RequestId,
+    UnitSpaceId,
+};
+pub use intent::{Act, Intent};
+pub use recipient::{ClassFinding, Endpoint, Organisation, Pin, Recipient, RecipientClass, Registry, RegistryError};
+pub use refusal::{ReasonCode, Refusal};
+
+/// The number of the stored, signed and sent formats defined here. A higher one is refused by name.
+pub const FORMAT: u32 = 1;
+
+/// A stored or received thing that carries a format this program does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{what} has format {found}, this program reads up to {FORMAT}: upgrade it")]
+pub struct UnknownFormat {
+    /// What carried the number, in words.
+    pub what: &'static str,
+    /// The number found.
+    pub found: u32,
+}
+
+/// Accepts `found` if this program can read it.
+///
+/// # Errors
+/// [`UnknownFormat`] for 0 and for anything above [`FORMAT`].
+pub fn check_format(what: &'static str, found: u32) -> Result<(), UnknownFormat> {
+    if (1..=FORMAT).contains(&found) { Ok(()) } else { Err(UnknownFormat { what, found }) }
+}
