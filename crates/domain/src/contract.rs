@@ -254,6 +254,18 @@ impl Contract {
         if self.unit_space.register_size == 0 {
             return Err(ContractError::Zero("unit_space.register_size"));
         }
+        // INVARIANT: no sum over a cut leaves 63 bits. An adapter serves no file with more than
+        // `Contract::most_rows` rows, so the largest value times that count bounds every sum.
+        for column in &self.columns {
+            let Some((min, max, _)) = column.domain.fixed_point_bounds() else { continue };
+            let largest = u128::from(min.unsigned_abs().max(max.unsigned_abs()));
+            if 2 * largest * u128::from(self.most_rows()) >= 1 << 63 {
+                return Err(ContractError::Column {
+                    column: column.name.clone(),
+                    problem: "bounds times the register's size do not fit 64 bits: use fewer decimals or narrower bounds",
+                });
+            }
+        }
         let mut seen = BTreeSet::new();
         for column in &self.columns {
             if !seen.insert(&column.name) {
@@ -262,6 +274,12 @@ impl Contract {
             column.check()?;
         }
         Ok(())
+    }
+
+    /// The most rows of a bounded view: four times the declared register, at the most rows a person may have.
+    #[must_use]
+    pub const fn most_rows(&self) -> u64 {
+        self.unit_space.register_size.saturating_mul(4).saturating_mul(self.contribution.rows_per_person as u64)
     }
 
     /// The column of that name.
@@ -306,8 +324,8 @@ impl Column {
         match &self.domain {
             Domain::Category { codes, other } => {
                 let distinct: BTreeSet<_> = codes.iter().map(|c| &c.code).collect();
-                if codes.is_empty() || distinct.len() != codes.len() {
-                    return problem("the code list must hold at least one code, each once");
+                if codes.is_empty() || distinct.len() != codes.len() || codes.len() > 10_000 {
+                    return problem("the code list must hold 1 to 10,000 codes, each once");
                 }
                 if other.as_ref().is_some_and(|other| !distinct.contains(other)) {
                     return problem("other must be one of the codes");
@@ -319,7 +337,6 @@ impl Column {
             Domain::Year { first, last } if first > last || last.abs_diff(*first) > 1000 => {
                 return problem("the first year must not be after the last, at most 1000 years");
             }
-            // Bounds of at most 2^40 keep every sum of a register in 64 bits, decimals included.
             Domain::Integer { min, max } if min > max || min.abs().max(max.abs()) > 1 << 40 => {
                 return problem("the lower bound must not be above the upper, and both within ±2^40");
             }

@@ -7,6 +7,7 @@
 
 mod agreement;
 mod assessment;
+mod binding;
 mod charge;
 mod clock;
 mod contract;
@@ -20,6 +21,7 @@ pub use agreement::{
     Agreement, AgreementBudget, AgreementDataset, LegalBasis, MatchTerms, Mechanism, Operation, SpecialGround,
 };
 pub use assessment::Assessment;
+pub use binding::{Binding, CutFile, FileType, Misfit};
 pub use charge::{Charge, ChargeOverflow, Delta, Epsilon, Rho};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use contract::{Code, Column, ColumnRole, Contract, ContractError, Contribution, Domain, SpecialKind, UnitSpace};

@@ -1,1 +1,72 @@
-//! .
+//! The question: SQL or a message, turned into one typed [`AggregateQuery`] and checked against a contract.
+//!
+//! ```text
+//! SQL text ──parse_sql──► AggregateQuery ──check(contract)──► CheckedQuery ──evaluate(released)──► values and errors
+//! message  ──────────────►      │  ▲                               │
+//!                        canonical()  to_sql()              primitives, sensitivity
+//! ```
+//!
+//! A question has two parts. Its *measures* are what costs: each is one or two noisy vectors of whole numbers, the
+//! [`Primitive`]s, with one number per cell. Its *outputs* are arithmetic over measures and constants; they are worked
+//! out from released numbers alone, cost nothing, and carry the error that follows from the noise.
+//!
+//! # What a question may say
+//!
+//! ```sql
+//! SELECT region, AVG(cost) AS mean_cost, COUNT(*) FILTER (WHERE kind = 'emergency') / COUNT(*) AS share
+//! FROM health.visits FOR SYSTEM_TIME AS OF '2024-Q4'
+//! WHERE visit_year BETWEEN 2020 AND 2023
+//! GROUP BY region
+//! SETTINGS rho = 0.005
+//! ```
+//!
+//! The dataset's id is written as a compound name or in double quotes. `FOR SYSTEM_TIME AS OF` (SQL:2011) names a
+//! cut, the latest one being asked without it; `SETTINGS rho` names a price. Every declared group is in the answer,
+//! empty ones too; a row whose group column is missing is in no group.
+//!
+//! // PRIVACY: a refusal never repeats what a caller typed: a literal or a name typed by mistake can be somebody's
+//! // national number. Positions are line and column; names are the contract's.
+
+mod canonical;
+mod check;
+mod checked;
+mod decimal;
+mod evaluate;
+mod model;
+mod parse;
+mod plan;
+mod predicate;
+mod suggest;
+mod to_sql;
+
+pub use canonical::Canonical;
+pub use check::check;
+pub use checked::{CheckedOutput, CheckedQuery, GroupColumn, Primitive, PrimitiveKind};
+pub use decimal::{Decimal, InvalidDecimal};
+pub use evaluate::OutputValue;
+pub use model::{
+    Aggregate, AggregateQuery, Arithmetic, Comparison, Literal, Measure, Output, OutputExpression, Predicate,
+};
+pub use parse::parse_sql;
+pub use plan::{Contracts, plan, plan_query};
+pub use predicate::{BoundPredicate, BoundValue};
+pub use suggest::default_sql;
+pub use to_sql::to_sql;
+
+/// The version of the canonical form. It stands in its first line.
+pub const CANONICAL_FORMAT: u32 = 1;
+
+/// The longest question, in bytes of SQL. A message is bounded by the SQL that says the same.
+pub const MAX_SQL_BYTES: usize = 16 * 1024;
+
+/// The most cells that one answer has.
+pub const MAX_CELLS: usize = 100_000;
+
+/// The most measures of one question, and the most outputs.
+pub const MAX_MEASURES: usize = 32;
+
+/// The most nested brackets in the SQL of a question.
+pub const MAX_NESTING: usize = 12;
+
+/// The deepest expression or predicate.
+pub(crate) const MAX_DEPTH: usize = 64;

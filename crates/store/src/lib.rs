@@ -1,1 +1,59 @@
-//! .
+//! The durable state of a gateway or an adapter: a file of this crate per subject, all of it in one SQLite
+//! database under one folder that one program holds at a time.
+//!
+//! What it promises:
+//! - What a method reports as done is on the disk (`synchronous=FULL`) before it returns.
+//! - Privacy loss is recorded before anything is executed, and is never forgotten: the ledger is a hash
+//!   chain, from which every balance is computed anew when the state is opened.
+//! - A release and the leaf that tells of it are stored together, or neither is.
+//! - Principals are kept under a keyed hash, values about a person sealed and found by a keyed index.
+//!
+//! There is no SQL outside this crate and nothing of it in a log: the methods of [`State`] are named for the
+//! transactions that they run. One task writes, and puts all that waits into one transaction.
+//!
+//! | subject | file | methods of [`State`] |
+//! | --- | --- | --- |
+//! | folder, lock, key | `state`, `key` | [`State::open`], [`State::close`] |
+//! | time, bundles | `watermark` | [`State::now`], [`State::accept_bundle`] |
+//! | privacy loss | `accounts`, `ledger` | [`State::reserve`], [`State::abandon`], [`State::balance`], [`State::verify_chain`] |
+//! | releases | `releases` | [`State::settle`], [`State::release`], [`State::release_of`] |
+//! | leaves for the log | `outbox` | [`State::record_leaf`], [`State::outstanding`], [`State::confirm`] |
+//! | ledger and log | `reconcile` | [`State::check_not_behind`], [`State::head_at`] |
+//! | caps of a match | `caps` | [`State::charge_evaluations`] |
+//! | match sessions | `sessions` | [`State::open_session`], [`State::keep_chunk`], [`State::close_session`] |
+//! | registers | `registers` | [`State::record_matched`], [`State::matches_of`], [`State::record_offered`] |
+
+mod accounts;
+mod caps;
+mod codec;
+mod error;
+mod key;
+mod ledger;
+mod outbox;
+mod reconcile;
+mod registers;
+mod releases;
+mod schema;
+mod seal;
+mod sessions;
+mod state;
+mod verify;
+mod watermark;
+mod writer;
+
+pub use accounts::{
+    Abandoned, AccountClass, AccountKind, AccountLimit, RequestKey, Reservation, ReserveError, Reserved,
+};
+pub use caps::{CapError, CapOutcome, EvaluationChunk};
+pub use error::{Fault, OpenError, StoreError};
+pub use key::{KeyError, StateKey};
+pub use ledger::LedgerHead;
+pub use outbox::{Backlog, FollowerError, LeafHash, LogView, OutstandingLeaf};
+pub use reconcile::ReconcileError;
+pub use registers::{MatchedEntry, OfferedEntry};
+pub use releases::{ReleaseId, ReleaseKey, StoredRelease};
+pub use seal::{SealError, Sealer};
+pub use sessions::{OpenSession, SessionError};
+pub use state::State;
+pub use verify::ChainError;
+pub use watermark::BundleError;

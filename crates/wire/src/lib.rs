@@ -1,1 +1,39 @@
-//! .
+//! What goes over the wire: generated code, and its conversions to and from the types that the rest of Firebreak uses.
+//!
+//! A conversion from the wire checks form and nothing else; its errors are refusals that name the field and never the
+//! value. The generated code in `gen/` is written by `cargo xtask codegen` from `proto/`.
+
+mod answer;
+mod charge;
+mod header;
+mod opening;
+mod question;
+mod refusal;
+
+pub use answer::{accepted, answer_rows, estimate_status};
+pub use charge::{from_wire as charge_from_wire, to_wire as charge_to_wire};
+pub use header::{Header, RequestSignature, export_kind_name};
+pub use opening::{opening_from_wire, opening_to_wire};
+pub use question::{question_from_wire, question_to_wire, sql_question};
+pub use refusal::{
+    ERROR_DOMAIN, ReceivedRefusal, reason_from_wire, reason_to_wire, refusal_from_wire, refusal_of_status,
+    refusal_to_wire, status_of_refusal,
+};
+
+/// The generated code.
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "generated"
+)]
+mod generated {
+    include!("gen/mod.rs");
+}
+
+pub use generated::firebreak::*;
+
+/// The compiled `proto/` files, for reflection and for tests over every method.
+pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");

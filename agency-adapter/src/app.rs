@@ -1,0 +1,128 @@
+//! What an adapter does, with neither sockets nor messages in it.
+
+mod evidence;
+mod matching;
+mod query;
+mod tick;
+
+pub use evidence::{ConfirmError, Confirmation, ConfirmedLeaf, Gate};
+pub use matching::{
+    CHUNK_ELEMENTS, MatchError, MatchReport, MatchStep, OpenRequest, Prepared, Receiver, SenderSession, Sessions,
+    accept_match, prepare_receiver,
+};
+pub use query::{Outcome, Parts, Refused};
+pub use tick::Tick;
+
+use crate::configuration::Closed;
+use crate::datasets::{DatasetError, Datasets};
+use firebreak_domain::{ColumnName, DatasetId, ReasonCode, Refusal};
+use firebreak_node::{EvidenceError, PolicyInForce, Recorder};
+use firebreak_policy::Permit;
+use firebreak_store::{State, StoreError};
+use firebreak_transport::TrustAnchor;
+use std::sync::Arc;
+
+/// An agency's side of the federation: its policy, its accounts, its data.
+pub struct App {
+    pub(crate) state: State,
+    pub(crate) policy: Arc<PolicyInForce>,
+    pub(crate) trust: TrustAnchor,
+    pub(crate) recorder: Recorder,
+    pub(crate) datasets: Datasets,
+    pub(crate) closed: Vec<Closed>,
+    pub(crate) gate: Gate,
+    pub(crate) tick: Tick,
+    pub(crate) sessions: Sessions,
+}
+
+/// A request that was neither answered nor refused, for the program's own log. The caller learns that it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The state.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Evidence.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// The data.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The measurement.
+    #[error("the measurement failed: {0}")]
+    Measurement(String),
+    /// A stored answer could not be read back.
+    #[error("a stored answer could not be read back; verify the state folder")]
+    Stored,
+}
+
+impl App {
+    /// Joins the parts.
+    #[expect(clippy::too_many_arguments, reason = "the one place where an adapter is put together")]
+    #[must_use]
+    pub fn new(
+        state: State,
+        policy: Arc<PolicyInForce>,
+        trust: TrustAnchor,
+        recorder: Recorder,
+        datasets: Datasets,
+        closed: Vec<Closed>,
+        gate: Gate,
+        tick: Tick,
+    ) -> Self {
+        Self { state, policy, trust, recorder, datasets, closed, gate, tick, sessions: Sessions::default() }
+    }
+
+    /// Makes the bounded view of every dataset and cut served, so that no caller waits for one.
+    ///
+    /// # Errors
+    /// The first dataset that cannot be served.
+    pub async fn warm_up(&self) -> Result<(), DatasetError> {
+        let Some(bundle) = self.policy.accepted() else { return Ok(()) };
+        for dataset in self.datasets.bound() {
+            let Some(contract) = bundle.contracts().get(dataset) else { continue };
+            let latest = contract.latest_cut().into_iter();
+            for cut in latest {
+                self.datasets.engine(contract, cut).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub const fn policy(&self) -> &Arc<PolicyInForce> {
+        &self.policy
+    }
+
+    /// The durable state.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// SECURITY: the agency's own deny-list, and that the dataset is this agency's, stand against every bundle.
+    pub(crate) fn check_open(&self, permit: &Permit) -> Result<(), Refusal> {
+        let own = self.recorder.organisation();
+        for access in &permit.question().datasets {
+            let contract = permit.contract(&access.dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?;
+            if contract.agency != *own {
+                return Err(Refusal::new(ReasonCode::DatasetNotCovered).because("another agency serves it"));
+            }
+            self.check_not_closed(&access.dataset, access.columns.iter())?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_not_closed<'a>(
+        &self,
+        dataset: &DatasetId,
+        mut columns: impl Iterator<Item = &'a ColumnName>,
+    ) -> Result<(), Refusal> {
+        let shut: Vec<_> = self.closed.iter().filter(|c| c.dataset == *dataset).collect();
+        let whole = shut.iter().any(|c| c.column.is_none());
+        if whole || columns.any(|name| shut.iter().any(|c| c.column.as_ref() == Some(name))) {
+            return Err(Refusal::new(ReasonCode::ClosedByAgency));
+        }
+        Ok(())
+    }
+}

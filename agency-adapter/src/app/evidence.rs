@@ -1,0 +1,172 @@
+//! The adapter's check on the log: nothing new is answered while its own leaves are not seen to be in it.
+
+use super::{App, Failure};
+use firebreak_audit::{Follower, Hash, LeafVerifier, SignedLeaf, VerifierKey};
+use firebreak_domain::{ReasonCode, Refusal};
+use firebreak_store::{LeafHash, LogView, State, StoreError};
+use std::sync::atomic::{AtomicU8, Ordering};
+use tokio::sync::Mutex;
+
+/// The most leaves that may be outstanding.
+const MOST_OUTSTANDING: u64 = 64;
+/// The longest that a leaf may be outstanding, in seconds.
+const LONGEST_OUTSTANDING: i64 = 10;
+
+const UNKNOWN: u8 = 0;
+const CURRENT: u8 = 1;
+const BEHIND: u8 = 2;
+
+/// Whether new answers may leave.
+pub struct Gate {
+    key: VerifierKey,
+    ledger: AtomicU8,
+    // One confirmation at a time: each extends the one before.
+    turn: Mutex<()>,
+}
+
+/// What a gateway shows of the log.
+pub struct Confirmation {
+    /// The checkpoint's signed note.
+    pub checkpoint: Vec<u8>,
+    /// That it extends the tree last accepted.
+    pub consistency: Vec<Hash>,
+    /// Leaves of this adapter that are in it.
+    pub leaves: Vec<ConfirmedLeaf>,
+    /// The newest leaf of this adapter in the log, with its place and proof.
+    pub newest: Option<(Vec<u8>, ConfirmedLeaf)>,
+}
+
+/// A leaf's place in the log.
+pub struct ConfirmedLeaf {
+    /// Hash of the leaf.
+    pub hash: Hash,
+    /// Number in the log.
+    pub index: u64,
+    /// Inclusion proof.
+    pub proof: Vec<Hash>,
+}
+
+/// What the gateway showed does not hold. It is told, and the leaves stay outstanding.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfirmError {
+    /// The log is not one that only grows, or a leaf is not in it.
+    #[error(transparent)]
+    Log(#[from] firebreak_audit::FollowError),
+    /// A leaf that this adapter did not sign.
+    #[error("the newest leaf shown is not one of this adapter's")]
+    NotOurs,
+    /// The state.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The follower's state.
+    #[error(transparent)]
+    View(#[from] firebreak_store::FollowerError),
+}
+
+impl Gate {
+    /// A gate that opens once the log of that key was seen.
+    #[must_use]
+    pub const fn new(key: VerifierKey) -> Self {
+        Self { key, ledger: AtomicU8::new(UNKNOWN), turn: Mutex::const_new(()) }
+    }
+
+    /// Whether something new may be answered now.
+    ///
+    /// # Errors
+    /// The state failed.
+    pub async fn check(&self, state: &State) -> Result<Result<(), Refusal>, StoreError> {
+        let refused = |reason, detail: &str| Ok(Err(Refusal::new(reason).because(detail)));
+        match self.ledger.load(Ordering::SeqCst) {
+            CURRENT => {}
+            BEHIND => {
+                return refused(
+                    ReasonCode::LedgerBehindLog,
+                    "the agency's ledger is older than the log: its state was restored or copied, and must be reconciled",
+                );
+            }
+            _ => return refused(ReasonCode::EvidenceOutstanding, "the agency has not yet seen the log since it started"),
+        }
+        let backlog = state.backlog().await?;
+        let late = backlog.oldest.is_some_and(|oldest| oldest.plus_secs(LONGEST_OUTSTANDING) < state.now());
+        if backlog.count >= MOST_OUTSTANDING || late {
+            return refused(ReasonCode::EvidenceOutstanding, "the log has not taken up the agency's earlier leaves");
+        }
+        Ok(Ok(()))
+    }
+
+    async fn follower(&self, state: &State) -> Result<Follower, ConfirmError> {
+        Ok(match state.log_view().await? {
+            None => Follower::new(self.key.clone()),
+            Some(view) => Follower::decode(&view.bytes, self.key.clone())?,
+        })
+    }
+}
+
+impl App {
+    /// Leaves signed here and not yet seen in the log, and the size of the log last accepted.
+    ///
+    /// # Errors
+    /// [`ConfirmError`].
+    pub async fn outstanding(&self) -> Result<(Vec<Vec<u8>>, u64), ConfirmError> {
+        let leaves = self.state.outstanding(1024).await?.into_iter().map(|leaf| leaf.bytes).collect();
+        Ok((leaves, self.gate.follower(&self.state).await?.size()))
+    }
+
+    /// Takes up a checkpoint and the leaves that are proved to be in it. Gives the size accepted.
+    ///
+    /// # Errors
+    /// [`ConfirmError`]: nothing is taken up.
+    pub async fn confirm(&self, confirmation: &Confirmation) -> Result<u64, ConfirmError> {
+        let _turn = self.gate.turn.lock().await;
+        let mut follower = self.gate.follower(&self.state).await?;
+        if confirmation.checkpoint != b"" {
+            follower.advance(&confirmation.checkpoint, &confirmation.consistency)?;
+        }
+        let outstanding = self.state.outstanding(1024).await?;
+        let mut confirmed = Vec::new();
+        for leaf in &confirmation.leaves {
+            let Some(own) = outstanding.iter().find(|o| *o.hash.as_bytes() == leaf.hash) else { continue };
+            let signed = SignedLeaf::decode(&own.bytes).map_err(|_| ConfirmError::NotOurs)?;
+            follower.check_inclusion(&signed, leaf.index, &leaf.proof)?;
+            confirmed.push((LeafHash::from_bytes(leaf.hash), leaf.index));
+        }
+        let ledger = match &confirmation.newest {
+            None => CURRENT,
+            Some((bytes, place)) => {
+                let signed = SignedLeaf::decode(bytes).map_err(|_| ConfirmError::NotOurs)?;
+                follower.check_inclusion(&signed, place.index, &place.proof)?;
+                if !signed.is_signed(&OwnKey(self.recorder.organisation(), firebreak_audit::LeafSigner::key(&self.recorder))) {
+                    return Err(ConfirmError::NotOurs);
+                }
+                // SECURITY: a ledger that does not know the head under which its own newest leaf was signed has
+                // been set back, and would spend what was spent before.
+                if self.state.knows_head(&signed.leaf().ledger_head).await? { CURRENT } else { BEHIND }
+            }
+        };
+        let view = LogView { size: follower.size(), bytes: follower.encode().into_bytes() };
+        self.state.accept_log_view(&view).await?;
+        self.state.confirm(&confirmed).await?;
+        // Once behind, only an operator's reconciliation and a restart open the gate again.
+        let _ = self.gate.ledger.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| (now != BEHIND).then_some(ledger));
+        Ok(follower.size())
+    }
+}
+
+/// Accepts this adapter's own signatures. The key is compared, and the signature is the log's concern: a leaf that is
+/// proved to be in the log and names our key and organisation is ours.
+struct OwnKey<'a>(&'a firebreak_domain::OrgId, firebreak_domain::Pin);
+
+impl LeafVerifier for OwnKey<'_> {
+    fn accepts(&self, leaf: &firebreak_audit::Leaf, _: &[u8], key: &firebreak_domain::Pin, _: &[u8]) -> bool {
+        leaf.signer_org == *self.0 && *key == self.1
+    }
+}
+
+impl From<ConfirmError> for Failure {
+    fn from(error: ConfirmError) -> Self {
+        match error {
+            ConfirmError::Store(error) => Self::Store(error),
+            other => Self::Measurement(other.to_string()),
+        }
+    }
+}

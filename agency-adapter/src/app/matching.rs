@@ -1,0 +1,78 @@
+//! A permitted match, from both sides, with neither sockets nor messages in it.
+
+mod receiver;
+mod sender;
+
+pub use receiver::{MatchReport, MatchStep, Prepared, Receiver, prepare_receiver};
+pub use sender::{OpenRequest, SenderSession, Sessions, accept_match};
+
+use super::Failure;
+use crate::datasets::DatasetError;
+use firebreak_domain::{AgreementId, ReasonCode, Refusal, RequestId};
+use firebreak_policy::Permit;
+use firebreak_psi::PsiError;
+use firebreak_store::{CapError, SessionError, StoreError};
+use sha2::{Digest, Sha256};
+
+/// Blinded elements in a chunk: 128 KiB on the wire, and the unit of padding, resuming and counting.
+pub const CHUNK_ELEMENTS: u32 = 4096;
+
+/// A match that did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum MatchError {
+    /// It is refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The other side, or somebody between, did not keep to the protocol.
+    #[error("the match was ended: {0}")]
+    Protocol(#[from] PsiError),
+    /// The state.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The session.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The data.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// Anything else of this program's own.
+    #[error("the match failed on this side")]
+    Failed,
+}
+
+impl From<CapError> for MatchError {
+    fn from(error: CapError) -> Self {
+        match error {
+            CapError::Exhausted { .. } => Self::Refused(Refusal::new(ReasonCode::MatchCapExhausted)),
+            CapError::ChunkMismatch => Self::Refused(
+                Refusal::new(ReasonCode::SessionMismatch).because("a chunk came again with other elements"),
+            ),
+            CapError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<Failure> for MatchError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Store(error) => Self::Store(error),
+            Failure::Dataset(error) => Self::Dataset(error),
+            Failure::Evidence(_) | Failure::Measurement(_) | Failure::Stored => Self::Failed,
+        }
+    }
+}
+
+/// The name under which a session is kept: bound to its agreement.
+fn session_name(agreement: &AgreementId, session: &RequestId) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(b"firebreak match session 1\n")
+        .chain_update(agreement.as_str().as_bytes())
+        .chain_update(b"\n")
+        .chain_update(session.as_bytes())
+        .finalize()
+        .into()
+}
+
+fn terms(permit: &Permit) -> Result<&firebreak_domain::MatchTerms, Refusal> {
+    permit.agreement().matching.as_ref().ok_or(Refusal::new(ReasonCode::OperationNotCovered))
+}

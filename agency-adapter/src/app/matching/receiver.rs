@@ -1,0 +1,320 @@
+use super::{CHUNK_ELEMENTS, MatchError, session_name, terms};
+use crate::app::App;
+use crate::source::{Encoded, MISSING, Rows};
+use firebreak_audit::LeafKind;
+use firebreak_domain::{Charge, ColumnName, Contract, DatasetId, Identity, MatchTerms, OrgId, Pin, ReasonCode, Refusal};
+use firebreak_node::{SubmittedMatch, decide_match};
+use firebreak_policy::DecisionFacts;
+use firebreak_psi::{
+    BlindedChunk, FORMAT, MatchParams, NormalisedInput, Normaliser, PublicKey, SecretSeed, padded_size,
+};
+use firebreak_query::{BoundValue, check, parse_sql};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Where a match stands, for whoever waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MatchStep {
+    /// Forming the own set.
+    Forming,
+    /// The set is committed to in the log.
+    Committed,
+    /// Chunks evaluated so far.
+    Evaluating {
+        /// Elements done.
+        done: u64,
+        /// Elements in all, padding included.
+        of: u64,
+    },
+    /// Tags received so far.
+    Comparing {
+        /// Bytes done.
+        done: u64,
+        /// Bytes in all.
+        of: u64,
+    },
+}
+
+/// What a match came to. It stays in the agency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MatchReport {
+    /// The name under which the session is kept.
+    pub session: [u8; 32],
+    /// Own persons who took part.
+    pub offered: u64,
+    /// Own persons whom the sender holds too.
+    pub matched: u64,
+    /// Own persons selected whose identifier is missing or unusable.
+    pub unusable: u64,
+}
+
+/// A match prepared by its receiver: decided by its own adapter, its set formed.
+pub struct Prepared {
+    facts: DecisionFacts,
+    submitted: SubmittedMatch,
+    terms: MatchTerms,
+    /// The rule by which the identifiers are written.
+    normaliser: Normaliser,
+    persons: BTreeMap<NormalisedInput, Vec<String>>,
+    unusable: u64,
+    bundle_sequence: u64,
+    sender_pin: Pin,
+    name: [u8; 32],
+}
+
+/// A match under way, from its receiver's side.
+pub struct Receiver {
+    prepared: Prepared,
+    machine: firebreak_psi::Receiver,
+}
+
+/// Decides, as the receiver's own adapter, whether a match may be asked for, and forms the set: the persons of the
+/// dataset's latest cut for whom `selection`, a condition as it stands behind WHERE, is true in at least one row.
+///
+/// # Errors
+/// [`MatchError`].
+pub async fn prepare_receiver(
+    app: &App,
+    submitted: SubmittedMatch,
+    own: &Identity,
+    selection: &str,
+) -> Result<Prepared, MatchError> {
+    let (permit, _) = match decide_match(&submitted, own, &app.policy, &app.trust, app.state.now()) {
+        Ok(decided) => decided,
+        Err(denial) => return Err(app.record_refusal(denial).await?.refusal.into()),
+    };
+    let terms = terms(&permit)?.clone();
+    let contract = permit.contract(&terms.receiver_dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?.clone();
+    app.check_not_closed(&contract.id, std::iter::once(&terms.field))?;
+    if let Err(refusal) = app.gate.check(&app.state).await? {
+        return Err(refusal.into());
+    }
+    let normaliser = Normaliser::from_number(terms.normaliser)
+        .ok_or(Refusal::new(ReasonCode::SessionMismatch).because("the agreement's normaliser is not known here"))?;
+    let bundle = app.policy.bundle()?;
+    let sender_pin = bundle.registry().organisation(&terms.sender).and_then(|o| o.pin);
+    let sender_pin =
+        sender_pin.ok_or(Refusal::new(ReasonCode::SessionMismatch).because("the sender has no pinned key"))?;
+    let cut = contract.latest_cut().ok_or(MatchError::Failed)?;
+    let rows = app.datasets.rows_to_match(&contract, cut, &terms.field).await?;
+    let selected = select(&contract, &rows, selection)?;
+    let (persons, unusable) = tokio::task::spawn_blocking(move || form(&rows, &selected, normaliser))
+        .await
+        .map_err(|_| MatchError::Failed)?;
+    let name = session_name(&permit.agreement().id, &submitted.header.request_id);
+    let (facts, bundle_sequence) = (permit.facts().clone(), permit.bundle_sequence());
+    Ok(Prepared { facts, submitted, terms, normaliser, persons, unusable, bundle_sequence, sender_pin, name })
+}
+
+/// The rows for which the selection is true.
+fn select(contract: &Contract, rows: &Rows, selection: &str) -> Result<Vec<bool>, Refusal> {
+    if selection.trim().is_empty() {
+        return Ok(vec![true; rows.persons.len()]);
+    }
+    let sql = format!("SELECT COUNT(*) AS n FROM {} WHERE {selection}", contract.id);
+    let query = check(&parse_sql(&sql)?, contract)?;
+    if query.cells() != 1 || query.primitives().len() != 1 {
+        return Err(Refusal::new(ReasonCode::UnsupportedClause).because("a selection is a condition alone"));
+    }
+    let Some(filter) = query.filter() else { return Ok(vec![true; rows.persons.len()]) };
+    let columns: BTreeMap<&ColumnName, _> = rows.columns.iter().map(|c| (c.name(), c)).collect();
+    let holds = |row: usize| {
+        let value = |name: &ColumnName| {
+            let column = columns.get(name)?;
+            let value = column.values().get(row).copied().filter(|v| *v != MISSING)?;
+            match column.encoded() {
+                Encoded::Code => u16::try_from(value).ok().map(BoundValue::Code),
+                Encoded::Number => Some(BoundValue::Number(value)),
+                Encoded::Day => i32::try_from(value).ok().map(BoundValue::Day),
+            }
+        };
+        filter.holds(&value) == Some(true)
+    };
+    Ok((0..rows.persons.len()).map(holds).collect())
+}
+
+/// The selected persons by identifier, and how many have none that can be used.
+fn form(rows: &Rows, selected: &[bool], normaliser: Normaliser) -> (BTreeMap<NormalisedInput, Vec<String>>, u64) {
+    let mut usable: BTreeMap<u32, Option<NormalisedInput>> = BTreeMap::new();
+    for (row, person) in rows.persons.iter().enumerate().filter(|(row, _)| selected.get(*row) == Some(&true)) {
+        let written = rows.match_keys.get(row).and_then(Option::as_ref);
+        let input = written.and_then(|text| normaliser.normalise(text));
+        let known = usable.entry(*person).or_default();
+        if known.is_none() {
+            *known = input;
+        }
+    }
+    let mut persons: BTreeMap<NormalisedInput, Vec<String>> = BTreeMap::new();
+    let mut unusable = 0;
+    for (person, input) in usable {
+        match input {
+            None => unusable += 1,
+            Some(input) => {
+                let key = rows.person_keys.get(person as usize).cloned().unwrap_or_default();
+                persons.entry(input).or_default().push(key);
+            }
+        }
+    }
+    (persons, unusable)
+}
+
+impl Prepared {
+    /// The sender's organisation, and the one key by which it is known inside the tunnel.
+    #[must_use]
+    pub const fn sender(&self) -> (&OrgId, Pin) {
+        (&self.terms.sender, self.sender_pin)
+    }
+
+    /// The request that the tunnel is opened with.
+    #[must_use]
+    pub const fn submitted(&self) -> &SubmittedMatch {
+        &self.submitted
+    }
+
+    /// The sequence of the bundle that permitted it.
+    #[must_use]
+    pub const fn bundle_sequence(&self) -> u64 {
+        self.bundle_sequence
+    }
+
+    /// The field on which both sides match, and the rule by which it is written.
+    #[must_use]
+    pub const fn field(&self) -> (&ColumnName, Normaliser) {
+        (&self.terms.field, self.normaliser)
+    }
+
+    /// The dataset from which the set is formed.
+    #[must_use]
+    pub const fn dataset(&self) -> &DatasetId {
+        &self.terms.receiver_dataset
+    }
+
+    /// The padded number of elements: all that the sender learns of the set's size.
+    ///
+    /// # Errors
+    /// [`MatchError::Protocol`] for a set beyond 2³².
+    pub fn elements(&self) -> Result<u32, MatchError> {
+        Ok(padded_size(self.persons.len(), CHUNK_ELEMENTS)?)
+    }
+
+    /// Begins, or takes up again, the session with a sender of that key and padded number of tags, and commits to the
+    /// set. Waits until the commitment is in the log: nothing is sent for evaluation before.
+    ///
+    /// # Errors
+    /// [`MatchError`].
+    pub async fn begin(self, app: &App, public_key: &[u8], tags: u32) -> Result<Receiver, MatchError> {
+        let seed = SecretSeed::generate()?;
+        let seed = app.state.open_session(&self.name, seed.expose()).await?;
+        let seed: [u8; 32] = seed.as_slice().try_into().map_err(|_| MatchError::Failed)?;
+        let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, self.elements()?, tags)?;
+        let key = PublicKey::from_bytes(public_key)?;
+        let inputs: Vec<_> = self.persons.keys().cloned().collect();
+        let session = firebreak_psi::SessionId::from_bytes(*self.submitted.header.request_id.as_bytes());
+        let made = tokio::task::spawn_blocking(move || {
+            firebreak_psi::Receiver::new(session, &SecretSeed::from_bytes(seed), inputs, key, params)
+        });
+        let mut machine = made.await.map_err(|_| MatchError::Failed)??;
+        let root = machine.root();
+        let payload = [root.size.to_be_bytes().as_slice(), &root.hash].concat();
+        let none = Charge::default();
+        let kind = LeafKind::MatchCommitted;
+        let evidence = app.recorder.record(kind, &self.facts, None, none, &payload, &app.state).map_err(|_| MatchError::Failed)?;
+        app.state.record_leaf(evidence.leaf.as_bytes()).await?;
+        wait_until_logged(app, evidence.leaf.as_bytes()).await?;
+        for (number, evaluated) in app.state.chunks_of(&self.name).await? {
+            let chunk = machine.blind_chunk(number)?;
+            let verified = machine.verify_chunk(&chunk, &evaluated)?;
+            machine.accept(&verified)?;
+        }
+        Ok(Receiver { prepared: self, machine })
+    }
+}
+
+/// How long a commitment may take to reach the log.
+const LOGGED_WITHIN: Duration = Duration::from_secs(10);
+
+async fn wait_until_logged(app: &App, leaf: &[u8]) -> Result<(), MatchError> {
+    let started = Instant::now();
+    loop {
+        let outstanding = app.state.outstanding(1024).await?;
+        if !outstanding.iter().any(|o| o.bytes == leaf) {
+            return Ok(());
+        }
+        if started.elapsed() > LOGGED_WITHIN {
+            let refusal = Refusal::new(ReasonCode::EvidenceOutstanding);
+            return Err(refusal.because("the commitment to the set did not reach the log").into());
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+impl Receiver {
+    /// The next chunk to be evaluated; `None` once all are.
+    ///
+    /// # Errors
+    /// [`MatchError`].
+    pub fn next(&self) -> Result<Option<(u32, BlindedChunk)>, MatchError> {
+        let Some(number) = self.machine.next_chunk() else { return Ok(None) };
+        // About 0.1 s of arithmetic: the runtime may move other work away meanwhile.
+        Ok(Some((number, tokio::task::block_in_place(|| self.machine.blind_chunk(number))?)))
+    }
+
+    /// Verifies and keeps an evaluated chunk.
+    ///
+    /// # Errors
+    /// [`MatchError::Protocol`] for evaluations whose proof does not hold.
+    pub async fn accept(&mut self, app: &App, chunk: &BlindedChunk, evaluated: &[u8]) -> Result<(), MatchError> {
+        let verified = tokio::task::block_in_place(|| self.machine.verify_chunk(chunk, evaluated))?;
+        app.state.keep_chunk(&self.prepared.name, chunk.id().number, evaluated).await?;
+        self.machine.accept(&verified)?;
+        Ok(())
+    }
+
+    /// Takes a piece of the sender's tags.
+    ///
+    /// # Errors
+    /// [`MatchError::Protocol`].
+    pub fn push_tags(&mut self, piece: &[u8]) -> Result<(), MatchError> {
+        Ok(self.machine.push_tags(piece)?)
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn evaluating(&self) -> MatchStep {
+        let chunk = u64::from(CHUNK_ELEMENTS);
+        let of = u64::from(self.machine.params().receiver_padded());
+        MatchStep::Evaluating { done: self.machine.accepted_chunks() as u64 * chunk, of }
+    }
+
+    /// How far the tags are.
+    #[must_use]
+    pub fn comparing(&self) -> MatchStep {
+        let of = self.machine.params().tag_list_bytes() as u64;
+        MatchStep::Comparing { done: self.machine.tag_bytes_received() as u64, of }
+    }
+
+    /// Compares, records who was matched, and destroys the session's secrets. To be called when the sender has
+    /// nothing more to hear.
+    ///
+    /// # Errors
+    /// [`MatchError`].
+    pub async fn finish(self, app: &App) -> Result<MatchReport, MatchError> {
+        let Self { prepared, machine } = self;
+        let matches = tokio::task::block_in_place(|| machine.finish())?;
+        let matched: Vec<&String> =
+            matches.inputs().iter().filter_map(|input| prepared.persons.get(input)).flatten().collect();
+        let header = &prepared.submitted.header;
+        app.state.record_matched(&prepared.name, &header.purpose, &header.agreement, &matched).await?;
+        app.state.close_session(&prepared.name).await?;
+        let none = Charge::default();
+        let evidence = app.recorder.record(LeafKind::MatchDone, &prepared.facts, None, none, b"", &app.state);
+        app.state.record_leaf(evidence.map_err(|_| MatchError::Failed)?.leaf.as_bytes()).await?;
+        Ok(MatchReport {
+            session: prepared.name,
+            offered: prepared.persons.values().map(|p| p.len() as u64).sum(),
+            matched: matched.len() as u64,
+            unusable: prepared.unusable,
+        })
+    }
+}

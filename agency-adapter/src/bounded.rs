@@ -1,0 +1,134 @@
+//! The bounded view: at most m rows of each person, made once per cut.
+//!
+//! PRIVACY: which rows of a person are kept depends on that person's own rows and on a secret key alone, never on
+//! where a row stands or on anybody else. Adding or removing one person therefore adds or removes at most m rows of
+//! the view and leaves every other row as it was: the fact on which each sensitivity in `firebreak-query` rests.
+
+use crate::source::{Encoded, EncodedColumn, MISSING, Rows, SourceError};
+use datafusion::arrow::array::{ArrayRef, Int16Array, Int32Array, Int64Array, RecordBatch, UInt32Array};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use firebreak_domain::Contract;
+use std::sync::Arc;
+
+/// The name under which a view holds its persons. Not a name that a contract can give.
+pub const PERSON: &str = "Person";
+
+/// The secret by which rows are ranked: one for each unit space, held by the agency alone.
+pub struct RankingKey([u8; 32]);
+
+impl RankingKey {
+    /// Wraps 32 secret random bytes.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The rank of a person's row: a pseudo-random function of the person, the row's values and which of the
+    /// person's equal rows it is (BLAKE3 keyed mode).
+    fn rank(&self, person: &[u8], row: &[i64], ordinal: u32) -> [u8; 16] {
+        let mut state = blake3::Hasher::new_keyed(&self.0);
+        state.update(&(person.len() as u64).to_le_bytes());
+        state.update(person);
+        for value in row {
+            state.update(&value.to_le_bytes());
+        }
+        state.update(&ordinal.to_le_bytes());
+        let mut rank = [0; 16];
+        state.finalize_xof().fill(&mut rank);
+        rank
+    }
+}
+
+/// Which rows of `rows` enter the view, in order.
+#[must_use]
+pub fn kept_rows(rows: &Rows, most: u32, key: &RankingKey) -> Vec<u32> {
+    let most = most as usize;
+    let persons = rows.persons.iter().max().map_or(0, |p| *p as usize + 1);
+    // Counting sort of row numbers by person.
+    let mut starts = vec![0_usize; persons + 1];
+    for person in &rows.persons {
+        if let Some(count) = starts.get_mut(*person as usize + 1) {
+            *count += 1;
+        }
+    }
+    let mut sum = 0;
+    for start in &mut starts {
+        sum += *start;
+        *start = sum;
+    }
+    let mut next = starts.clone();
+    let mut by_person = vec![0_u32; rows.persons.len()];
+    for (row, person) in rows.persons.iter().enumerate() {
+        if let Some(place) = next.get_mut(*person as usize) {
+            if let Some(slot) = by_person.get_mut(*place) {
+                *slot = row as u32;
+            }
+            *place += 1;
+        }
+    }
+    let mut kept = Vec::with_capacity(rows.persons.len());
+    for (person, bounds) in starts.windows(2).enumerate() {
+        let [start, end] = bounds else { continue };
+        let own = by_person.get(*start..*end).unwrap_or_default();
+        if own.len() <= most {
+            kept.extend_from_slice(own);
+        } else {
+            kept.extend(ranked(rows, person, own, key).into_iter().take(most));
+        }
+    }
+    kept.sort_unstable();
+    kept
+}
+
+/// A person's rows by rank.
+fn ranked(rows: &Rows, person: usize, own: &[u32], key: &RankingKey) -> Vec<u32> {
+    let name = rows.person_keys.get(person).map(String::as_bytes).unwrap_or_default();
+    let mut own: Vec<(Vec<i64>, u32)> = own
+        .iter()
+        .map(|row| (rows.columns.iter().map(|c| c.values().get(*row as usize).copied().unwrap_or(MISSING)).collect(), *row))
+        .collect();
+    // Equal rows stand together; which of them is which does not matter, for they are equal.
+    own.sort_unstable();
+    let mut ranks = Vec::with_capacity(own.len());
+    let mut ordinal = 0;
+    let mut before: Option<&Vec<i64>> = None;
+    for (values, row) in &own {
+        ordinal = if before == Some(values) { ordinal + 1 } else { 0 };
+        before = Some(values);
+        ranks.push((key.rank(name, values, ordinal), *row));
+    }
+    ranks.sort_unstable();
+    ranks.into_iter().map(|(_, row)| row).collect()
+}
+
+/// The bounded view of a cut as Arrow columns: `Person` and each column that a question may read.
+///
+/// # Errors
+/// [`SourceError::RegisterTooSmall`] if the file has more rows than [`Contract::most_rows`].
+pub fn view(contract: &Contract, rows: &Rows, key: &RankingKey) -> Result<RecordBatch, SourceError> {
+    let kept = kept_rows(rows, contract.contribution.rows_per_person, key);
+    if kept.len() as u64 > contract.most_rows() {
+        return Err(SourceError::RegisterTooSmall);
+    }
+    let persons = kept.iter().filter_map(|row| rows.persons.get(*row as usize).copied());
+    let mut fields = vec![Field::new(PERSON, DataType::UInt32, false)];
+    let mut arrays: Vec<ArrayRef> = vec![Arc::new(persons.collect::<UInt32Array>())];
+    for column in &rows.columns {
+        let (kind, array) = arrow_column(column, &kept);
+        fields.push(Field::new(column.name().as_str(), kind, true));
+        arrays.push(array);
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+}
+
+fn arrow_column(column: &EncodedColumn, kept: &[u32]) -> (DataType, ArrayRef) {
+    let values = kept.iter().map(|row| column.values().get(*row as usize).copied().filter(|v| *v != MISSING));
+    match column.encoded() {
+        Encoded::Code => (DataType::Int16, Arc::new(values.map(|v| v.map(|v| v as i16)).collect::<Int16Array>())),
+        Encoded::Day => (DataType::Int32, Arc::new(values.map(|v| v.map(|v| v as i32)).collect::<Int32Array>())),
+        Encoded::Number => (DataType::Int64, Arc::new(values.collect::<Int64Array>())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! The datasets that an adapter serves: bindings, and the bounded view of each cut, made once.
+
+use crate::bounded::{RankingKey, view};
+use crate::engine::{Engine, EngineError};
+use crate::source::{self, Rows, SourceError};
+use firebreak_domain::{Binding, ColumnName, Contract, CutId, DatasetId, UnitSpaceId};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OnceCell;
+
+/// A dataset that cannot be asked. For the agency's own log.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// No binding.
+    #[error("no binding serves {0}; list one under `bindings`")]
+    NotBound(DatasetId),
+    /// The file.
+    #[error("{0}: {1}")]
+    Source(DatasetId, #[source] SourceError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The task that made the view ended early.
+    #[error("the bounded view could not be made")]
+    View,
+}
+
+type View = Arc<OnceCell<Engine>>;
+
+/// The agency's files behind their contracts.
+pub struct Datasets {
+    folder: PathBuf,
+    bindings: HashMap<DatasetId, Binding>,
+    secret: [u8; 32],
+    threads: usize,
+    // One view per contract as signed and cut: a bundle that changes a contract makes a new view.
+    views: Mutex<HashMap<(String, CutId), View>>,
+}
+
+impl Datasets {
+    /// The files in `folder` behind `bindings`. `secret` ranks rows: 32 random bytes that never leave the agency.
+    #[must_use]
+    pub fn new(folder: PathBuf, bindings: Vec<Binding>, secret: [u8; 32], threads: usize) -> Self {
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let bindings = bindings.into_iter().map(|b| (b.dataset.clone(), b)).collect();
+        Self { folder, bindings, secret, threads, views: Mutex::default() }
+    }
+
+    /// The datasets bound.
+    pub fn bound(&self) -> impl Iterator<Item = &DatasetId> {
+        self.bindings.keys()
+    }
+
+    /// The binding of a dataset.
+    ///
+    /// # Errors
+    /// [`DatasetError::NotBound`].
+    pub fn binding(&self, dataset: &DatasetId) -> Result<&Binding, DatasetError> {
+        self.bindings.get(dataset).ok_or_else(|| DatasetError::NotBound(dataset.clone()))
+    }
+
+    fn ranking_key(&self, space: &UnitSpaceId) -> RankingKey {
+        // One key per unit space: a person's rows are ranked alike wherever they are asked.
+        RankingKey::new(*blake3::Hasher::new_keyed(&self.secret).update(space.as_str().as_bytes()).finalize().as_bytes())
+    }
+
+    /// The engine over a cut's bounded view, made at the first call.
+    ///
+    /// # Errors
+    /// [`DatasetError`]. The next call tries again.
+    pub async fn engine(&self, contract: &Contract, cut: &CutId) -> Result<Engine, DatasetError> {
+        let binding = self.binding(&contract.id)?;
+        // Everything that shapes a view is in the contract's own text.
+        let key = (format!("{contract:?}"), cut.clone());
+        let cell = self.views.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let engine = cell
+            .get_or_try_init(|| async {
+                let failed = |e| DatasetError::Source(contract.id.clone(), e);
+                let rows = source::read(contract, binding, &self.folder, cut, None).await.map_err(failed)?;
+                let (contract, key, threads) = (contract.clone(), self.ranking_key(&contract.unit_space.id), self.threads);
+                let made = tokio::task::spawn_blocking(move || {
+                    let view = view(&contract, &rows, &key).map_err(|e| DatasetError::Source(contract.id.clone(), e))?;
+                    Ok::<_, DatasetError>(Engine::over(&view, threads)?)
+                });
+                made.await.map_err(|_| DatasetError::View)?
+            })
+            .await?;
+        Ok(engine.clone())
+    }
+
+    /// The rows of a cut with the match key as the register writes it.
+    ///
+    /// # Errors
+    /// [`DatasetError`].
+    pub async fn rows_to_match(
+        &self,
+        contract: &Contract,
+        cut: &CutId,
+        field: &ColumnName,
+    ) -> Result<Rows, DatasetError> {
+        let binding = self.binding(&contract.id)?;
+        let failed = |e| DatasetError::Source(contract.id.clone(), e);
+        source::read(contract, binding, &self.folder, cut, Some(field)).await.map_err(failed)
+    }
+}

@@ -1,0 +1,175 @@
+//! How an adapter starts and stops.
+
+use crate::app::{App, Gate, Tick};
+use crate::configuration::Configuration;
+use crate::datasets::{DatasetError, Datasets};
+use crate::rpc::{Agency, LocalMatch};
+use firebreak_audit::VerifierKey;
+use firebreak_domain::{Binding, Clock, Identity, IdentityRole};
+use firebreak_node::{ConfigurationError, EvidenceError, PolicyError, PolicyInForce, Recorder, load};
+use firebreak_store::{KeyError, OpenError, State, StateKey};
+use firebreak_transport::{Credential, Metrics, ServeError, Server, ServerTls, Shutdown, TrustAnchor, dial_reverse};
+use firebreak_wire::agency::v1::agency_service_server::AgencyServiceServer;
+use firebreak_wire::local::v1::local_match_service_server::LocalMatchServiceServer;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::service::Routes;
+
+/// Largest message between gateway and adapter.
+const MESSAGE: usize = 16 * 1024 * 1024;
+/// How long requests in flight may take to end.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why an adapter does not start or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// The configuration.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    /// A value in it.
+    #[error("{0}")]
+    Value(String),
+    /// The state folder.
+    #[error(transparent)]
+    State(#[from] OpenError),
+    /// The state's key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Evidence.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// Data.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// A listener.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The operators' figures.
+    #[error(transparent)]
+    Metrics(#[from] firebreak_transport::MetricsError),
+}
+
+/// Everything read and checked, nothing opened.
+pub struct Checked {
+    configuration: Configuration,
+    base: PathBuf,
+    credential: Credential,
+    trust: TrustAnchor,
+    gateway: Identity,
+    log_key: VerifierKey,
+    bindings: Vec<Binding>,
+}
+
+/// Reads and checks the configuration and every file that it names.
+///
+/// # Errors
+/// [`ProgramError`]: what is wrong, and where.
+pub fn check(file: &Path) -> Result<Checked, ProgramError> {
+    let configuration: Configuration = load(file)?;
+    let base = file.parent().unwrap_or(Path::new(".")).to_owned();
+    let (credential, trust) = configuration.federation.open(&base)?;
+    if credential.identity().role != IdentityRole::Adapter {
+        let found = credential.identity().clone();
+        return Err(ConfigurationError::Role { found, needed: "one of an adapter" }.into());
+    }
+    let gateway = configuration.gateway().map_err(|e| ProgramError::Value(format!("gateway_identity: {e}")))?;
+    let log_key = configuration.log_key.parse().map_err(|e| ProgramError::Value(format!("log_key: {e}")))?;
+    let bindings = configuration.bindings.iter().map(|b| load(&base.join(b))).collect::<Result<_, _>>()?;
+    if let Some(local) = &configuration.local {
+        local.tls.open(&base)?;
+    }
+    Ok(Checked { configuration, base, credential, trust, gateway, log_key, bindings })
+}
+
+/// A running adapter.
+pub struct Running {
+    /// The local listener, if there is one.
+    pub local: Option<std::net::SocketAddr>,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+impl Running {
+    /// Waits until everything has ended after the shutdown.
+    pub async fn finished(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Starts an adapter: opens the state, takes up policy, makes the bounded views, then dials the gateways.
+///
+/// # Errors
+/// [`ProgramError`].
+pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown) -> Result<Running, ProgramError> {
+    let Checked { configuration, base, credential, trust, gateway, log_key, bindings } = checked;
+    let state_folder = base.join(&configuration.state_folder);
+    let key = StateKey::load_or_create(&base.join(&configuration.state_key))?;
+    let (ranking, match_seed) = (*key.secret("row ranking"), *key.secret("match keys"));
+    let state = State::open(&state_folder, key, clock).await?;
+    let policy = Arc::new(PolicyInForce::open(&configuration.bundles, &base, &state_folder, &state).await?);
+    refresh(&policy, &state).await;
+    let datasets = Datasets::new(base.join(&configuration.data_folder), bindings, ranking, configuration.threads);
+    let app = Arc::new(App::new(
+        state.clone(),
+        Arc::clone(&policy),
+        trust.clone(),
+        Recorder::new(&credential)?,
+        datasets,
+        configuration.closed.clone(),
+        Gate::new(log_key),
+        Tick::of(Duration::from_millis(configuration.tick_milliseconds.max(1))),
+    ));
+    app.warm_up().await?;
+
+    let mut tasks = tokio::task::JoinSet::new();
+    if let Some(address) = configuration.metrics {
+        Metrics::install()?.serve(address, shutdown).await?;
+    }
+    let interval = Duration::from_secs(configuration.bundles.interval_seconds.max(1));
+    let (watched, watching) = (Arc::clone(&app), shutdown.clone());
+    tasks.spawn(async move {
+        loop {
+            tokio::select! {
+                () = watching.requested() => return,
+                () = tokio::time::sleep(interval) => refresh(watched.policy(), watched.state()).await,
+            }
+        }
+    });
+    let agency =
+        Agency::new(Arc::clone(&app), gateway.clone(), credential.clone(), match_seed, shutdown.clone());
+    let agency = AgencyServiceServer::new(agency).max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE);
+    let local = match &configuration.local {
+        None => None,
+        Some(local) => {
+            let (own, authority) = local.tls.open(&base)?;
+            let server = Server::bind(local.listen, ServerTls::local(&own, &authority)).await?;
+            let address = server.local_addr();
+            let gateways = configuration.gateways.clone();
+            let service =
+                LocalMatch::new(Arc::clone(&app), credential.clone(), trust.clone(), gateways, gateway.clone());
+            let routes = Routes::new(LocalMatchServiceServer::new(service));
+            let ending = shutdown.clone();
+            tasks.spawn(async move {
+                if let Err(error) = server.serve(routes, &ending, DRAIN).await {
+                    tracing::error!(error_kind = %error, "local listener ended");
+                }
+            });
+            Some(address)
+        }
+    };
+    let routes = Routes::new(agency);
+    let dialer = dial_reverse(&configuration.gateways, &credential, &trust, &gateway, &routes, shutdown);
+    tasks.spawn(dialer.finished());
+    Ok(Running { local, tasks })
+}
+
+async fn refresh(policy: &PolicyInForce, state: &State) {
+    match policy.refresh(state).await {
+        Ok(true) => tracing::info!(outcome = "accepted", "policy bundle"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(error_kind = %error, outcome = "kept", "policy bundle"),
+    }
+}

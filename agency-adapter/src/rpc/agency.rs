@@ -1,0 +1,185 @@
+use super::session::MatchSession;
+use super::tunnel::{from_gateway, to_gateway};
+use super::{failed, refused};
+use crate::app::{App, ConfirmedLeaf, Confirmation, Outcome, Parts, accept_match};
+use firebreak_domain::Identity;
+use firebreak_node::{SubmittedMatch, SubmittedQuery};
+use firebreak_transport::{ByteStream, Credential, Shutdown, peer, serve_pinned};
+use firebreak_wire::agency::v1::agency_service_server::AgencyService;
+use firebreak_wire::agency::v1::{self as wire, accept_tunnel_request, accept_tunnel_response, execute_query_response};
+use firebreak_wire::matching::v1::match_session_service_server::MatchSessionServiceServer;
+use prost::Message;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
+
+/// What the adapter answers to the gateway.
+pub struct Agency {
+    app: Arc<App>,
+    gateway: Identity,
+    credential: Credential,
+    match_seed: [u8; 32],
+    shutdown: Shutdown,
+}
+
+impl Agency {
+    /// Serves `app` to that gateway and to nobody else.
+    #[must_use]
+    pub const fn new(
+        app: Arc<App>,
+        gateway: Identity,
+        credential: Credential,
+        match_seed: [u8; 32],
+        shutdown: Shutdown,
+    ) -> Self {
+        Self { app, gateway, credential, match_seed, shutdown }
+    }
+
+    #[expect(clippy::result_large_err, reason = "a service's error type is tonic's")]
+    fn check_gateway<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        if peer(request)?.identity == self.gateway { Ok(()) } else { Err(Status::permission_denied("not the gateway")) }
+    }
+}
+
+#[expect(clippy::result_large_err, reason = "a service's error type is tonic's")]
+fn claimed(claim: Option<&wire::Claim>) -> Result<Identity, Status> {
+    let principal = claim.map(|c| c.principal.as_str()).unwrap_or_default();
+    principal.parse().map_err(|_| Status::invalid_argument("the claim names no identity"))
+}
+
+type Answers<T> = ReceiverStream<Result<T, Status>>;
+
+#[tonic::async_trait]
+impl AgencyService for Agency {
+    type ExecuteQueryStream = Answers<wire::ExecuteQueryResponse>;
+    type AcceptTunnelStream = Answers<wire::AcceptTunnelResponse>;
+
+    async fn execute_query(
+        &self,
+        request: Request<wire::ExecuteQueryRequest>,
+    ) -> Result<Response<Self::ExecuteQueryStream>, Status> {
+        self.check_gateway(&request)?;
+        let request = request.into_inner();
+        let claimed = claimed(request.claim.as_ref())?;
+        let submitted = SubmittedQuery::read(request.header.as_ref(), request.question.as_ref())
+            .and_then(|submitted| match &request.export {
+                None => Ok(submitted),
+                Some(export) => submitted.exported(export.kind(), &export.endpoint, &export.dataset),
+            })
+            .map_err(|refusal| firebreak_wire::status_of_refusal(&refusal, None))?;
+        let (send, receive) = mpsc::channel(4);
+        let app = Arc::clone(&self.app);
+        // The work goes on when the gateway is gone: what is charged is also measured and stored.
+        tokio::spawn(async move {
+            let answer = match app.answer(&submitted, &claimed, encode).await {
+                Ok(Outcome::Released(bytes)) => wire::Release::decode(bytes.as_slice())
+                    .map(execute_query_response::Step::Release)
+                    .map_err(|_| failed(&crate::app::Failure::Stored)),
+                Ok(Outcome::Refused(refusal)) => Ok(execute_query_response::Step::Refused(refused(&refusal))),
+                Err(failure) => Err(failed(&failure)),
+            };
+            let _ = send.send(answer.map(|step| wire::ExecuteQueryResponse { step: Some(step) })).await;
+        });
+        Ok(Response::new(ReceiverStream::new(receive)))
+    }
+
+    async fn accept_tunnel(
+        &self,
+        request: Request<Streaming<wire::AcceptTunnelRequest>>,
+    ) -> Result<Response<Self::AcceptTunnelStream>, Status> {
+        self.check_gateway(&request)?;
+        let mut frames = request.into_inner();
+        let first = frames.message().await?.and_then(|m| m.frame);
+        let Some(accept_tunnel_request::Frame::Header(header)) = first else {
+            return Err(Status::invalid_argument("the first frame of a tunnel is its header"));
+        };
+        let receiver = claimed(header.claim.as_ref())?;
+        let submitted = SubmittedMatch::read(header.tunnel.as_ref().and_then(|t| t.header.as_ref()))
+            .map_err(|refusal| firebreak_wire::status_of_refusal(&refusal, None))?;
+        let (send, receive) = mpsc::channel(4);
+        let accepted = accept_match(&self.app, &submitted, &receiver, &self.match_seed).await.map_err(|f| failed(&f))?;
+        let (session, evidence) = match accepted {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                let frame = Some(accept_tunnel_response::Frame::Refused(refused(&refusal)));
+                let _ = send.send(Ok(wire::AcceptTunnelResponse { frame })).await;
+                return Ok(Response::new(ReceiverStream::new(receive)));
+            }
+        };
+        let bundle = self.app.policy().accepted().ok_or_else(|| Status::unavailable("no policy is in force"))?;
+        let pin = bundle.registry().organisation(session.receiver()).and_then(|o| o.pin);
+        let pin = pin.ok_or_else(|| Status::failed_precondition("the receiver has no pinned key"))?;
+        let frame = Some(accept_tunnel_response::Frame::Accepted(wire::Accepted {
+            leaf: evidence.leaf.as_bytes().to_vec(),
+            opening: firebreak_wire::opening_to_wire(&evidence.opening),
+        }));
+        let _ = send.send(Ok(wire::AcceptTunnelResponse { frame })).await;
+        let stream = ByteStream::new(from_gateway(frames), to_gateway(send));
+        let (credential, shutdown) = (self.credential.clone(), self.shutdown.clone());
+        let service = MatchSession::new(Arc::clone(&self.app), session);
+        tokio::spawn(async move {
+            let routes = Routes::new(MatchSessionServiceServer::new(service));
+            // SECURITY: the receiver's own key, by its pin: a certificate of the common authority is not enough.
+            if let Err(error) = serve_pinned(stream, &credential, &receiver, pin, routes, &shutdown).await {
+                tracing::info!(error_kind = %error, "tunnel ended");
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receive)))
+    }
+
+    async fn list_outstanding_leaves(
+        &self,
+        request: Request<wire::ListOutstandingLeavesRequest>,
+    ) -> Result<Response<wire::ListOutstandingLeavesResponse>, Status> {
+        self.check_gateway(&request)?;
+        let (leaves, log_size) = self.app.outstanding().await.map_err(|e| failed(&e.into()))?;
+        Ok(Response::new(wire::ListOutstandingLeavesResponse { leaves, log_size }))
+    }
+
+    async fn confirm_leaves(
+        &self,
+        request: Request<wire::ConfirmLeavesRequest>,
+    ) -> Result<Response<wire::ConfirmLeavesResponse>, Status> {
+        self.check_gateway(&request)?;
+        let request = request.into_inner();
+        let confirmation = confirmation(request)?;
+        let log_size = self.app.confirm(&confirmation).await.map_err(|error| {
+            tracing::error!(error_kind = %error, "log refused");
+            Status::failed_precondition(error.to_string())
+        })?;
+        Ok(Response::new(wire::ConfirmLeavesResponse { log_size }))
+    }
+}
+
+/// The bytes in which an answer is stored and sent.
+fn encode(parts: &Parts<'_>) -> Vec<u8> {
+    let release = wire::Release {
+        release: parts.release.clone(),
+        leaf: parts.leaf.as_bytes().to_vec(),
+        opening: firebreak_wire::opening_to_wire(parts.opening),
+    };
+    release.encode_to_vec()
+}
+
+#[expect(clippy::result_large_err, reason = "a service's error type is tonic's")]
+fn confirmation(request: wire::ConfirmLeavesRequest) -> Result<Confirmation, Status> {
+    let hash = |bytes: &Vec<u8>| {
+        <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| Status::invalid_argument("a hash has 32 bytes"))
+    };
+    let leaf = |inclusion: &wire::LeafInclusion| {
+        Ok::<_, Status>(ConfirmedLeaf {
+            hash: hash(&inclusion.leaf_hash)?,
+            index: inclusion.index,
+            proof: inclusion.proof.iter().map(hash).collect::<Result<_, _>>()?,
+        })
+    };
+    let newest = request.newest_inclusion.as_ref().map(leaf).transpose()?;
+    Ok(Confirmation {
+        consistency: request.consistency.iter().map(hash).collect::<Result<_, _>>()?,
+        leaves: request.leaves.iter().map(leaf).collect::<Result<_, _>>()?,
+        newest: newest.map(|place| (request.newest_leaf, place)),
+        checkpoint: request.checkpoint.into_bytes(),
+    })
+}

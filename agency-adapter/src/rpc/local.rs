@@ -1,0 +1,258 @@
+use super::match_status;
+use super::tunnel::{from_sender, to_sender};
+use crate::app::{App, CHUNK_ELEMENTS, MatchError, MatchStep, Prepared, Receiver, prepare_receiver};
+use firebreak_domain::{FORMAT, Identity, IdentityRole, RequestId};
+use firebreak_node::SubmittedMatch;
+use firebreak_transport::{ByteStream, Credential, TrustAnchor, connect, connect_pinned, peer, sign};
+use firebreak_wire::local::v1 as wire;
+use firebreak_wire::local::v1::local_match_service_server::LocalMatchService;
+use firebreak_wire::local::v1::run_match_response;
+use firebreak_wire::matching::v1::match_session_service_client::MatchSessionServiceClient;
+use firebreak_wire::matching::v1::matching_service_client::MatchingServiceClient;
+use firebreak_wire::matching::v1::{
+    EvaluateRequest, ListTagsRequest, OpenSessionRequest, OpenTunnelRequest, TunnelHeader, open_tunnel_request,
+    open_tunnel_response,
+};
+use firebreak_wire::{Header, RequestSignature};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+/// Largest message inside a tunnel: a chunk and its proof, with room.
+const MESSAGE: usize = 1024 * 1024;
+/// Seconds for which a request for a match is good.
+const VALID: i64 = 600;
+
+/// Matches for the agency's own staff.
+pub struct LocalMatch {
+    app: Arc<App>,
+    credential: Credential,
+    trust: TrustAnchor,
+    gateways: Vec<String>,
+    gateway: Identity,
+}
+
+impl LocalMatch {
+    /// Asks for matches under the adapter's own certificate, at the first gateway that answers.
+    #[must_use]
+    pub const fn new(
+        app: Arc<App>,
+        credential: Credential,
+        trust: TrustAnchor,
+        gateways: Vec<String>,
+        gateway: Identity,
+    ) -> Self {
+        Self { app, credential, trust, gateways, gateway }
+    }
+
+    async fn run(&self, request: wire::RunMatchRequest, report: &Report) -> Result<wire::MatchSummary, Status> {
+        report.step(MatchStep::Forming).await;
+        let submitted = self.signed(&request)?;
+        let own = self.credential.identity();
+        let prepared =
+            prepare_receiver(&self.app, submitted, own, &request.selection).await.map_err(match_status)?;
+        let (mut session, exporter, receipt) = self.open_tunnel(&prepared).await?;
+        let header = prepared.submitted().header.clone();
+        let session_id = header.request_id.as_bytes().to_vec();
+        let (field, normaliser) = prepared.field();
+        let opened = session
+            .open_session(OpenSessionRequest {
+                format: FORMAT,
+                session_id: session_id.clone(),
+                agreement: header.agreement.to_string(),
+                purpose: header.purpose.to_string(),
+                bundle_sequence: prepared.bundle_sequence(),
+                normaliser: normaliser.number(),
+                field: field.to_string(),
+                elements: prepared.elements().map_err(match_status)?,
+                chunk_elements: CHUNK_ELEMENTS,
+                exporter: exporter.to_vec(),
+            })
+            .await?
+            .into_inner();
+        let mut receiver =
+            prepared.begin(&self.app, &opened.public_key, opened.tags).await.map_err(match_status)?;
+        report.step(MatchStep::Committed).await;
+        self.evaluate(&mut session, &session_id, &mut receiver, report).await?;
+        let offset = 0;
+        let mut tags = session.list_tags(ListTagsRequest { session_id, offset }).await?.into_inner();
+        while let Some(piece) = tags.message().await? {
+            receiver.push_tags(&piece.tags).map_err(|e| match_status(e))?;
+            report.step(receiver.comparing()).await;
+        }
+        // PRIVACY: the tunnel is closed before anything is compared, so that the sender can learn nothing from
+        // how long that takes or how it ends.
+        drop((tags, session));
+        let done = receiver.finish(&self.app).await.map_err(match_status)?;
+        Ok(wire::MatchSummary {
+            session_id: done.session.to_vec(),
+            offered: done.offered,
+            matched: done.matched,
+            unusable: done.unusable,
+            receipt,
+        })
+    }
+
+    async fn evaluate(
+        &self,
+        session: &mut MatchSessionServiceClient<tonic::transport::Channel>,
+        session_id: &[u8],
+        receiver: &mut Receiver,
+        report: &Report,
+    ) -> Result<(), Status> {
+        report.step(receiver.evaluating()).await;
+        while let Some((number, chunk)) = receiver.next().map_err(match_status)? {
+            let request = EvaluateRequest {
+                session_id: session_id.to_vec(),
+                chunk: number,
+                blinded: chunk.as_bytes().to_vec(),
+            };
+            let evaluated = session.evaluate(request).await?.into_inner().evaluated;
+            receiver.accept(&self.app, &chunk, &evaluated).await.map_err(match_status)?;
+            report.step(receiver.evaluating()).await;
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::result_large_err, reason = "a service's error type is tonic's")]
+    fn signed(&self, request: &wire::RunMatchRequest) -> Result<SubmittedMatch, Status> {
+        let refused = |refusal| match_status(MatchError::Refused(refusal));
+        let request_id = RequestId::try_from(request.request_id.as_slice())
+            .map_err(|_| Status::invalid_argument("request_id must be 16 bytes, chosen at random"))?;
+        let header = firebreak_wire::query::v1::RequestHeader {
+            format: FORMAT,
+            request_id: request_id.as_bytes().to_vec(),
+            agreement: request.agreement.clone(),
+            purpose: request.purpose.clone(),
+            expires: self.app.state().now().plus_secs(VALID).secs(),
+            certificates: Vec::new(),
+            signature: Vec::new(),
+        };
+        let unsigned = SubmittedMatch::read(Some(&header)).map_err(refused)?;
+        let intent = unsigned.intent(self.credential.identity());
+        let signature = sign(&self.credential, &intent.signing_bytes())
+            .map_err(|_| Status::internal("the adapter's key could not sign the request"))?;
+        let signature = Some(RequestSignature { certificates: self.credential.chain(), signature });
+        Ok(SubmittedMatch { header: Header { signature, ..unsigned.header } })
+    }
+
+    /// A connection to the sender's own key, through the gateway. Gives its exporter and the gateway's receipt.
+    async fn open_tunnel(
+        &self,
+        prepared: &Prepared,
+    ) -> Result<(MatchSessionServiceClient<tonic::transport::Channel>, [u8; 32], String), Status> {
+        let mut gateway = None;
+        for address in &self.gateways {
+            if let Ok(channel) = connect(address, &self.credential, &self.trust, &self.gateway).await {
+                gateway = Some(channel);
+                break;
+            }
+        }
+        let gateway = gateway.ok_or_else(|| Status::unavailable("no gateway answers; try again later"))?;
+        let (send, receive) = mpsc::channel(8);
+        let header = TunnelHeader { header: Some(prepared.submitted().header.to_wire()) };
+        let first = OpenTunnelRequest { frame: Some(open_tunnel_request::Frame::Header(header)) };
+        send.send(first).await.map_err(|_| Status::internal("the tunnel could not be opened"))?;
+        let mut frames =
+            MatchingServiceClient::new(gateway).open_tunnel(ReceiverStream::new(receive)).await?.into_inner();
+        let Some(open_tunnel_response::Frame::Opened(opened)) = frames.message().await?.and_then(|m| m.frame) else {
+            return Err(Status::internal("the gateway did not open the tunnel"));
+        };
+        let stream = ByteStream::new(from_sender(frames), to_sender(send));
+        let (sender, pin) = prepared.sender();
+        let own = self.credential.identity();
+        let expected = Identity {
+            trust_domain: own.trust_domain.clone(),
+            org: sender.clone(),
+            role: IdentityRole::Adapter,
+            id: ADAPTER_ID.to_owned(),
+        };
+        let (channel, exporter) = connect_pinned(stream, &self.credential, &expected, pin)
+            .await
+            .map_err(|error| Status::unavailable(format!("the sender was not reached: {error}")))?;
+        let client = MatchSessionServiceClient::new(channel)
+            .max_decoding_message_size(MESSAGE)
+            .max_encoding_message_size(MESSAGE);
+        Ok((client, exporter, opened.receipt))
+    }
+}
+
+/// The last part of every adapter's identity: an agency has one adapter, known by its pin.
+const ADAPTER_ID: &str = "main";
+
+#[tonic::async_trait]
+impl LocalMatchService for LocalMatch {
+    type RunMatchStream = ReceiverStream<Result<wire::RunMatchResponse, Status>>;
+    type ListMatchedStream = ReceiverStream<Result<wire::ListMatchedResponse, Status>>;
+
+    async fn run_match(
+        &self,
+        request: Request<wire::RunMatchRequest>,
+    ) -> Result<Response<Self::RunMatchStream>, Status> {
+        allowed(&request)?;
+        let (send, receive) = mpsc::channel(16);
+        let this = Self {
+            app: Arc::clone(&self.app),
+            credential: self.credential.clone(),
+            trust: self.trust.clone(),
+            gateways: self.gateways.clone(),
+            gateway: self.gateway.clone(),
+        };
+        tokio::spawn(async move {
+            let report = Report(send);
+            let end = this.run(request.into_inner(), &report).await;
+            let end = end.map(|s| wire::RunMatchResponse { step: Some(run_match_response::Step::Summary(s)) });
+            let _ = report.0.send(end).await;
+        });
+        Ok(Response::new(ReceiverStream::new(receive)))
+    }
+
+    async fn list_matched(
+        &self,
+        request: Request<wire::ListMatchedRequest>,
+    ) -> Result<Response<Self::ListMatchedStream>, Status> {
+        allowed(&request)?;
+        let session = <[u8; 32]>::try_from(request.into_inner().session_id.as_slice())
+            .map_err(|_| Status::invalid_argument("a session id has 32 bytes"))?;
+        let persons = self.app.state().matched_persons(&session).await.map_err(|e| match_status(e.into()))?;
+        let (send, receive) = mpsc::channel(4);
+        tokio::spawn(async move {
+            for some in persons.chunks(1000) {
+                let persons = some.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect();
+                if send.send(Ok(wire::ListMatchedResponse { persons })).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receive)))
+    }
+}
+
+/// Matches are for caseworkers and data stewards.
+#[expect(clippy::result_large_err, reason = "a service's error type is tonic's")]
+fn allowed<T>(request: &Request<T>) -> Result<(), Status> {
+    match peer(request)?.identity.role {
+        IdentityRole::Caseworker | IdentityRole::Steward => Ok(()),
+        _ => {
+            let refusal = firebreak_domain::Refusal::new(firebreak_domain::ReasonCode::RoleNotAllowed);
+            Err(firebreak_wire::status_of_refusal(&refusal, None))
+        }
+    }
+}
+
+struct Report(mpsc::Sender<Result<wire::RunMatchResponse, Status>>);
+
+impl Report {
+    async fn step(&self, step: MatchStep) {
+        let (words, done, of) = match step {
+            MatchStep::Forming => ("forming the set", 0, 0),
+            MatchStep::Committed => ("committed to the set in the log", 0, 0),
+            MatchStep::Evaluating { done, of } => ("evaluating blinded identifiers", done, of),
+            MatchStep::Comparing { done, of } => ("receiving tags", done, of),
+        };
+        let progress = wire::MatchProgress { step: words.to_owned(), done, of };
+        let step = Some(run_match_response::Step::Progress(progress));
+        let _ = self.0.send(Ok(wire::RunMatchResponse { step })).await;
+    }
+}

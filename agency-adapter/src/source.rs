@@ -1,0 +1,116 @@
+//! From an agency's files to columns of integers in the contract's domains.
+//!
+//! A file is refused for its schema alone. A value outside its domain becomes the declared other code, missing, or
+//! the bound; nothing can fail on one person's row, and no value is ever quoted.
+
+mod encode;
+mod file;
+
+pub use encode::{Encoded, EncodedColumn, MISSING};
+pub use file::{SourceError, file_schema};
+
+use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::DataType;
+use firebreak_domain::{Binding, Column, ColumnName, ColumnRole, Contract, CutId};
+use futures::StreamExt;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The rows of one cut: who, and the columns that a question may read, as integers.
+pub struct Rows {
+    /// Row → person, numbered from 0 in order of appearance.
+    pub persons: Vec<u32>,
+    /// The agency's key of each person, by number. Empty where every row is a person.
+    pub person_keys: Vec<String>,
+    /// The columns, each as long as `persons`.
+    pub columns: Vec<EncodedColumn>,
+    /// The match key of each row as the register writes it, if it was asked for.
+    pub match_keys: Vec<Option<String>>,
+}
+
+/// Reads a cut. `match_key` asks for a match key's text beside the columns that questions read.
+///
+/// Rows without a person's key are left out: they cannot be bounded.
+///
+/// # Errors
+/// [`SourceError`] if the cut has no file, the file cannot be read, or its schema does not fit.
+pub async fn read(
+    contract: &Contract,
+    binding: &Binding,
+    folder: &Path,
+    cut: &CutId,
+    match_key: Option<&ColumnName>,
+) -> Result<Rows, SourceError> {
+    let frame = file::open(contract, binding, folder, cut).await?;
+    let unit = contract.privacy_unit().ok_or(SourceError::NoPrivacyUnit)?;
+    let readable: Vec<&Column> = contract.columns.iter().filter(|c| is_read_by_questions(c)).collect();
+    let mut wanted: Vec<&str> = readable.iter().map(|c| binding.file_column(&c.name)).collect();
+    if !binding.row_is_person {
+        wanted.push(binding.file_column(&unit.name));
+    }
+    if let Some(key) = match_key {
+        wanted.push(binding.file_column(key));
+    }
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut stream = frame.select(wanted.iter().map(|name| file::column(name)).collect::<Vec<_>>())?.execute_stream().await?;
+
+    let mut columns: Vec<EncodedColumn> =
+        readable.iter().map(|c| EncodedColumn::new(c, binding.recodes.get(&c.name))).collect();
+    let mut rows = Rows { persons: Vec::new(), person_keys: Vec::new(), columns: Vec::new(), match_keys: Vec::new() };
+    let mut numbers: HashMap<String, u32> = HashMap::new();
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        let kept = if binding.row_is_person {
+            let first = rows.persons.len() as u32;
+            rows.persons.extend((0..batch.num_rows() as u32).map(|row| first + row));
+            None
+        } else {
+            let keys = text(&batch, binding.file_column(&unit.name))?;
+            let keys = keys.as_string::<i32>();
+            let mut kept = Vec::with_capacity(keys.len());
+            for key in keys {
+                let key = key.map(str::trim).filter(|k| !k.is_empty() && !unit.missing.iter().any(|m| m == k));
+                kept.push(key.is_some());
+                if let Some(key) = key {
+                    let number = if let Some(number) = numbers.get(key) {
+                        *number
+                    } else {
+                        let number = rows.person_keys.len() as u32;
+                        rows.person_keys.push(key.to_owned());
+                        numbers.insert(key.to_owned(), number);
+                        number
+                    };
+                    rows.persons.push(number);
+                }
+            }
+            Some(kept)
+        };
+        let keeps = |row: usize| kept.as_ref().is_none_or(|k| k.get(row).copied().unwrap_or(false));
+        for column in &mut columns {
+            let name = binding.file_column(column.name());
+            let array = batch.column_by_name(name).ok_or(SourceError::Changed)?;
+            column.extend(array, &keeps)?;
+        }
+        if let Some(key) = match_key {
+            let texts = text(&batch, binding.file_column(key))?;
+            let texts = texts.as_string::<i32>().iter().enumerate().filter(|(row, _)| keeps(*row));
+            rows.match_keys.extend(texts.map(|(_, value)| value.map(str::to_owned)));
+        }
+    }
+    rows.columns = columns;
+    Ok(rows)
+}
+
+/// Whether a question may read the column: not the person's key, no identifier, nothing withheld.
+fn is_read_by_questions(column: &Column) -> bool {
+    match column.role {
+        ColumnRole::Category | ColumnRole::Measure | ColumnRole::Filter => true,
+        ColumnRole::PrivacyUnit | ColumnRole::MatchKey | ColumnRole::Identifier | ColumnRole::Withheld => false,
+    }
+}
+
+fn text(batch: &RecordBatch, name: &str) -> Result<datafusion::arrow::array::ArrayRef, SourceError> {
+    Ok(cast(batch.column_by_name(name).ok_or(SourceError::Changed)?, &DataType::Utf8)?)
+}

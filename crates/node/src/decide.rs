@@ -1,0 +1,235 @@
+use crate::submitted::{SubmittedMatch, SubmittedQuery};
+use crate::{Caller, PolicyInForce, accounts_of};
+use firebreak_domain::{
+    Agreement, ColumnRole, Contract, DatasetId, Identity, Intent, Operation, OrgId, ReasonCode, RecipientClass, Refusal,
+    Timestamp,
+};
+use firebreak_policy::{Bundle, DatasetAccess, DecisionFacts, Denial, OutputKind, Permit, Question, ceilings};
+use firebreak_privacy::{Price, price};
+use firebreak_query::{Aggregate, AggregateQuery, CheckedQuery, Contracts, check, plan, plan_query};
+use firebreak_store::AccountLimit;
+use firebreak_transport::TrustAnchor;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A question that is permitted, checked and priced.
+pub struct DecidedQuery {
+    /// Leave to answer it.
+    pub permit: Permit,
+    /// The question against its contract.
+    pub query: CheckedQuery,
+    /// Its price.
+    pub price: Price,
+    /// What the caller signed.
+    pub intent: Intent,
+    /// Who asks.
+    pub caller: Caller,
+    /// Who pays.
+    pub accounts: Vec<AccountLimit>,
+}
+
+/// What a log may say of a decision, with nothing in it that a caller merely typed.
+pub type Facts = DecisionFacts;
+
+/// Decides a request for an answer or an export: signature, policy, contract, price, in this order.
+///
+/// Reads the bundle alone: no account, no data.
+///
+/// # Errors
+/// A denial: the refusal, and the facts for the log.
+pub fn decide_query(
+    submitted: &SubmittedQuery,
+    claimed: &Identity,
+    policy: &PolicyInForce,
+    trust: &TrustAnchor,
+    now: Timestamp,
+) -> Result<DecidedQuery, Denial> {
+    let output = submitted.output();
+    let bundle = policy.bundle().map_err(|refusal| unfounded(refusal, submitted.operation(), output))?;
+    let authenticated = submitted.authenticate(claimed, trust, now);
+    let caller = match &authenticated {
+        Ok(caller) => caller.clone(),
+        Err(_) => Caller { identity: claimed.clone(), signed: false },
+    };
+    let question = Question {
+        principal: caller.identity.clone(),
+        operation: submitted.operation(),
+        agreement: submitted.header.agreement.clone(),
+        purpose: submitted.header.purpose.clone(),
+        recipients: vec![submitted.recipient(claimed)],
+        datasets: accesses(submitted, &bundle),
+        output,
+        signed: caller.signed,
+    };
+    let decided = bundle.decide(&question, &policy.suspensions(), now);
+    let caller = match (authenticated, &decided) {
+        (Ok(caller), _) => caller,
+        // A request that does not come from whom it names is refused as that, under the facts of what it asked.
+        (Err(refusal), Ok(permit)) => return Err(Denial { refusal, facts: permit.facts().clone() }),
+        (Err(refusal), Err(denial)) => return Err(Denial { refusal, facts: denial.facts.clone() }),
+    };
+    let visible = Visible::to(&bundle, &claimed.org, now);
+    let permit = decided.map_err(|denial| with_suggestion(denial, submitted, &visible))?;
+    let facts = permit.facts().clone();
+    let refused = |refusal: Refusal| {
+        let contest = Some(permit.agreement().contest.clone());
+        Denial { refusal: Refusal { contest, ..refusal }, facts: facts.clone() }
+    };
+    let asked = match &submitted.query {
+        Ok(query) => query,
+        Err(refusal) => return Err(refused(suggested(refusal.clone(), submitted, &visible))),
+    };
+    let contract = permit.contract(&asked.dataset).ok_or_else(|| refused(Refusal::new(ReasonCode::DatasetNotCovered)))?;
+    let query = check(asked, &restricted(contract, permit.agreement())).map_err(refused)?;
+    let budget = &permit.agreement().budget;
+    let rho = query.rho().unwrap_or(budget.rho_per_query);
+    let most = budget.rho_per_query_max.min(ceilings::RHO_PER_QUERY);
+    if rho > most || rho.nano() == 0 {
+        let refusal = Refusal::new(ReasonCode::LossCeiling)
+            .because(format!("a question under this agreement may cost a rho above 0 and up to {most}"));
+        return Err(refused(refusal.instead(format!("ask at rho = {}", budget.rho_per_query.min(most)))));
+    }
+    let price = price(&query, permit.agreement().mechanism, rho).map_err(|_| {
+        let refusal = Refusal::new(ReasonCode::LossCeiling).because("no noise fits this question at so low a price");
+        refused(refusal.instead(format!("ask at rho = {}", budget.rho_per_query.min(most))))
+    })?;
+    let accounts = accounts_of(permit.agreement(), contract, &caller.identity, now);
+    let intent = submitted.intent(claimed);
+    Ok(DecidedQuery { permit, query, price, intent, caller, accounts })
+}
+
+/// Decides a request for a match, whose terms are the agreement's.
+///
+/// # Errors
+/// As [`decide_query`].
+pub fn decide_match(
+    submitted: &SubmittedMatch,
+    claimed: &Identity,
+    policy: &PolicyInForce,
+    trust: &TrustAnchor,
+    now: Timestamp,
+) -> Result<(Permit, Intent), Denial> {
+    let bundle = policy.bundle().map_err(|refusal| unfounded(refusal, Operation::Match, OutputKind::Match))?;
+    let authenticated = submitted.authenticate(claimed, trust, now);
+    let question = Question {
+        principal: claimed.clone(),
+        operation: Operation::Match,
+        agreement: submitted.header.agreement.clone(),
+        purpose: submitted.header.purpose.clone(),
+        recipients: Vec::new(),
+        datasets: Vec::new(),
+        output: OutputKind::Match,
+        signed: authenticated.as_ref().is_ok_and(|c| c.signed),
+    };
+    let permit = match (authenticated, bundle.decide(&question, &policy.suspensions(), now)) {
+        (Ok(_), decided) => decided?,
+        (Err(refusal), Ok(permit)) => return Err(Denial { refusal, facts: permit.facts().clone() }),
+        (Err(refusal), Err(denial)) => return Err(Denial { refusal, facts: denial.facts }),
+    };
+    let is_receiver = permit.agreement().matching.as_ref().is_some_and(|terms| terms.receiver == claimed.org);
+    if !is_receiver {
+        let refusal = Refusal::new(ReasonCode::RoleNotAllowed).because("only the receiver of a match asks for it");
+        return Err(Denial { refusal, facts: permit.facts().clone() });
+    }
+    Ok((permit, submitted.intent(claimed)))
+}
+
+/// A denial without any bundle to found it on.
+const fn unfounded(refusal: Refusal, operation: Operation, output: OutputKind) -> Denial {
+    let facts = DecisionFacts {
+        bundle_sequence: 0,
+        organisation: None,
+        operation,
+        output,
+        agreement: None,
+        purpose: None,
+        legal_basis: None,
+        recipient_class: RecipientClass::Enforcement,
+        datasets: Vec::new(),
+    };
+    Denial { refusal, facts }
+}
+
+/// The dataset and every column that the question names; a person's key that is only counted is not a column read.
+fn accesses(submitted: &SubmittedQuery, bundle: &Bundle) -> Vec<DatasetAccess> {
+    match (&submitted.query, &submitted.export) {
+        (Ok(query), _) => {
+            let contract = bundle.contracts().get(&query.dataset);
+            vec![DatasetAccess { dataset: query.dataset.clone(), columns: read_columns(query, contract.map(Arc::as_ref)) }]
+        }
+        (Err(_), Some(export)) => {
+            let dataset = export.dataset.clone();
+            dataset.map(|dataset| DatasetAccess { dataset, columns: BTreeSet::new() }).into_iter().collect()
+        }
+        (Err(_), None) => Vec::new(),
+    }
+}
+
+fn read_columns(
+    query: &AggregateQuery,
+    contract: Option<&Contract>,
+) -> BTreeSet<firebreak_domain::ColumnName> {
+    let unit = contract.and_then(Contract::privacy_unit).map(|c| &c.name);
+    let is_unit = |name: &firebreak_domain::ColumnName| {
+        unit == Some(name) || (name.as_str() == "person" && contract.is_some_and(|c| c.column("person").is_none()))
+    };
+    let only_counted = |name: &firebreak_domain::ColumnName| {
+        is_unit(name)
+            && query.measures.iter().any(|m| matches!(&m.aggregate, Aggregate::CountDistinct(c) if c == name))
+    };
+    query.columns().into_iter().filter(|name| !only_counted(name)).cloned().collect()
+}
+
+/// The contracts that an organisation may see, each cut down to the columns that it may ask.
+struct Visible(Vec<Contract>);
+
+impl Visible {
+    fn to(bundle: &Bundle, org: &OrgId, now: Timestamp) -> Self {
+        let visible = bundle.visible_datasets(org, now).into_iter();
+        Self(visible.map(|dataset| cut_down(&dataset.contract, |c| dataset.columns.contains(&c.name))).collect())
+    }
+}
+
+impl Contracts for Visible {
+    fn contract(&self, dataset: &DatasetId) -> Option<&Contract> {
+        self.0.iter().find(|c| c.id == *dataset)
+    }
+
+    fn example(&self) -> Option<&Contract> {
+        self.0.first()
+    }
+}
+
+/// The contract with the columns that the agreement covers, and the person's key.
+fn restricted(contract: &Contract, agreement: &Agreement) -> Contract {
+    let covered = agreement.columns_of(&contract.id).unwrap_or_default();
+    cut_down(contract, |c| covered.contains(&c.name))
+}
+
+fn cut_down(contract: &Contract, keep: impl Fn(&firebreak_domain::Column) -> bool) -> Contract {
+    let columns = contract.columns.iter().filter(|c| c.role == ColumnRole::PrivacyUnit || keep(c)).cloned().collect();
+    Contract { columns, ..contract.clone() }
+}
+
+/// Where the policy's refusal names no way out and the question has one, the question's.
+fn with_suggestion(denial: Denial, submitted: &SubmittedQuery, visible: &Visible) -> Denial {
+    let of_columns = matches!(
+        denial.refusal.reason,
+        ReasonCode::ColumnNotCovered | ReasonCode::IdentifierColumn | ReasonCode::ForbiddenKind | ReasonCode::DatasetNotCovered
+    );
+    if !of_columns {
+        return denial;
+    }
+    let suggestion = match (&submitted.query, &submitted.sql) {
+        (_, Some(sql)) => plan(sql, visible).map(drop).map_err(|r| r.suggestion),
+        (Ok(query), None) => plan_query(query, visible).map(drop).map_err(|r| r.suggestion),
+        (Err(_), None) => return denial,
+    };
+    let Err(Some(suggestion)) = suggestion else { return denial };
+    Denial { refusal: denial.refusal.instead(suggestion), facts: denial.facts }
+}
+
+fn suggested(refusal: Refusal, submitted: &SubmittedQuery, visible: &Visible) -> Refusal {
+    let planned = submitted.sql.as_ref().and_then(|sql| plan(sql, visible).err());
+    planned.filter(|planned| planned.reason == refusal.reason).unwrap_or(refusal)
+}

@@ -1,0 +1,182 @@
+use firebreak_domain::{Act, DatasetId, Identity, Intent, Operation, ReasonCode, Recipient, Refusal, Timestamp};
+use firebreak_policy::OutputKind;
+use firebreak_query::AggregateQuery;
+use firebreak_transport::{TrustAnchor, verify_signed_by};
+use firebreak_wire::export::v1::ExportKind;
+use firebreak_wire::query::v1::{Question, RequestHeader, question::Form};
+use firebreak_wire::{Header, export_kind_name, question_from_wire};
+
+/// The furthest ahead that a request's expiry may lie, in seconds.
+const LONGEST_VALIDITY: i64 = 3600;
+
+/// Who asks, as far as is known: at the gateway the peer of the connection, at an adapter what the gateway claims.
+/// A signature makes the claim a fact.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The identity.
+    pub identity: Identity,
+    /// Whether the caller's own signature over the request was verified.
+    pub signed: bool,
+}
+
+/// A request for an aggregate or an export, read but not decided.
+///
+/// The question inside may be unreadable: that, too, is decided and recorded, by who asked.
+#[derive(Clone)]
+pub struct SubmittedQuery {
+    /// What every request names.
+    pub header: Header,
+    /// The question, or what is wrong with it.
+    pub query: Result<AggregateQuery, Refusal>,
+    /// The SQL, where it came as such: for suggestions.
+    pub sql: Option<String>,
+    /// The export asked for, if it is one.
+    pub export: Option<SubmittedExport>,
+}
+
+/// What an export adds to a question.
+#[derive(Clone)]
+pub struct SubmittedExport {
+    /// The kind.
+    pub kind: ExportKind,
+    /// The recipient, if it is an endpoint and not the caller's organisation.
+    pub endpoint: Option<Recipient>,
+    /// The dataset named beside the question, for kinds that have none.
+    pub dataset: Option<DatasetId>,
+}
+
+impl SubmittedQuery {
+    /// Reads a request for an answer.
+    ///
+    /// # Errors
+    /// A refusal of the header.
+    pub fn read(header: Option<&RequestHeader>, question: Option<&Question>) -> Result<Self, Refusal> {
+        let sql = match question.and_then(|q| q.form.as_ref()) {
+            Some(Form::Sql(sql)) => Some(sql.clone()),
+            Some(Form::Query(_)) | None => None,
+        };
+        Ok(Self { header: Header::from_wire(header)?, query: question_from_wire(question), sql, export: None })
+    }
+
+    /// Makes it a request for an export.
+    ///
+    /// # Errors
+    /// A refusal: an endpoint whose name is malformed is not registered.
+    pub fn exported(mut self, kind: ExportKind, endpoint: &str, dataset: &str) -> Result<Self, Refusal> {
+        let endpoint = match endpoint {
+            "" => None,
+            name => {
+                let id = firebreak_domain::EndpointId::new(name)
+                    .map_err(|_| Refusal::new(ReasonCode::UnregisteredRecipient))?;
+                Some(Recipient::Endpoint(id))
+            }
+        };
+        self.export = Some(SubmittedExport { kind, endpoint, dataset: DatasetId::new(dataset).ok() });
+        Ok(self)
+    }
+
+    /// What would leave.
+    #[must_use]
+    pub fn output(&self) -> OutputKind {
+        match self.export.as_ref().map(|e| e.kind) {
+            None | Some(ExportKind::DpAggregate) => OutputKind::DpAggregate,
+            // Whatever is not known to be an aggregate is judged as the worst that it could be.
+            Some(ExportKind::Identifiable | ExportKind::Unspecified) => OutputKind::Identifiable,
+            Some(ExportKind::Pseudonymous) => OutputKind::Pseudonymous,
+        }
+    }
+
+    /// The operation asked for.
+    #[must_use]
+    pub const fn operation(&self) -> Operation {
+        if self.export.is_some() { Operation::Export } else { Operation::Aggregate }
+    }
+
+    /// Who receives.
+    #[must_use]
+    pub fn recipient(&self, caller: &Identity) -> Recipient {
+        let endpoint = self.export.as_ref().and_then(|e| e.endpoint.clone());
+        endpoint.unwrap_or_else(|| Recipient::Organisation(caller.org.clone()))
+    }
+
+    /// The intent that the caller signs.
+    #[must_use]
+    pub fn intent(&self, caller: &Identity) -> Intent {
+        let canonical_query = self.query.as_ref().map(|q| q.canonical().as_str().to_owned()).unwrap_or_default();
+        let act = match &self.export {
+            None => Act::Aggregate { canonical_query },
+            Some(export) => {
+                let canonical_query = match (&export.dataset, canonical_query.is_empty()) {
+                    (Some(dataset), true) => dataset.to_string(),
+                    _ => canonical_query,
+                };
+                Act::Export { kind: export_kind_name(export.kind).to_owned(), canonical_query }
+            }
+        };
+        self.header.intent(act, self.recipient(caller))
+    }
+
+    /// Finds out whether the caller signed this request.
+    ///
+    /// # Errors
+    /// `SIGNATURE_INVALID` for a signature that is there and does not fit the claimed caller; `REQUEST_EXPIRED`.
+    pub fn authenticate(&self, claimed: &Identity, trust: &TrustAnchor, now: Timestamp) -> Result<Caller, Refusal> {
+        authenticate(&self.header, &self.intent(claimed), claimed, trust, now)
+    }
+}
+
+/// A request for a match, read but not decided.
+#[derive(Clone)]
+pub struct SubmittedMatch {
+    /// What every request names.
+    pub header: Header,
+}
+
+impl SubmittedMatch {
+    /// Reads a request for a match.
+    ///
+    /// # Errors
+    /// A refusal of the header.
+    pub fn read(header: Option<&RequestHeader>) -> Result<Self, Refusal> {
+        Ok(Self { header: Header::from_wire(header)? })
+    }
+
+    /// The intent that the receiver's adapter signs.
+    #[must_use]
+    pub fn intent(&self, caller: &Identity) -> Intent {
+        self.header.intent(Act::Match, Recipient::Organisation(caller.org.clone()))
+    }
+
+    /// As [`SubmittedQuery::authenticate`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn authenticate(&self, claimed: &Identity, trust: &TrustAnchor, now: Timestamp) -> Result<Caller, Refusal> {
+        authenticate(&self.header, &self.intent(claimed), claimed, trust, now)
+    }
+}
+
+fn authenticate(
+    header: &Header,
+    intent: &Intent,
+    claimed: &Identity,
+    trust: &TrustAnchor,
+    now: Timestamp,
+) -> Result<Caller, Refusal> {
+    if header.expires < now || header.expires > now.plus_secs(LONGEST_VALIDITY) {
+        return Err(Refusal::new(ReasonCode::RequestExpired));
+    }
+    let signed = match &header.signature {
+        None => false,
+        Some(made) => {
+            let signer = verify_signed_by(trust, &made.certificates, now, &intent.signing_bytes(), &made.signature)
+                .map_err(|_| Refusal::new(ReasonCode::SignatureInvalid))?;
+            // SECURITY: a valid signature of somebody else proves nothing about this caller.
+            if signer != *claimed {
+                return Err(Refusal::new(ReasonCode::SignatureInvalid));
+            }
+            true
+        }
+    };
+    Ok(Caller { identity: claimed.clone(), signed })
+}

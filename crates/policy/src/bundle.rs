@@ -1,0 +1,235 @@
+use crate::candidate::Candidate;
+use crate::constitution::Constitution;
+use crate::content::Content;
+use crate::error::BundleError;
+use crate::manifest::Manifest;
+use crate::overseers::{Overseers, SignedText, TrustRoot};
+use crate::ratchet::{self, Loosening};
+use firebreak_domain::{
+    Agreement, AgreementId, Assessment, AssessmentId, ClassFinding, Contract, DatasetId, EndpointId, OrgId, PurposeId,
+    Recipient, RecipientClass, Registry, Timestamp,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The policy bundle in force: verified, checked, and compiled for decisions.
+///
+/// It is read-only and shared between tasks behind an `Arc`.
+#[derive(Debug)]
+pub struct Bundle {
+    pub(crate) manifest: Manifest,
+    pub(crate) content: Content,
+    pub(crate) constitution: &'static Constitution,
+    /// Class after onward transfer of every organisation and endpoint registered.
+    pub(crate) organisations: BTreeMap<OrgId, ClassFinding>,
+    pub(crate) endpoints: BTreeMap<EndpointId, ClassFinding>,
+    /// Every purpose that some agreement names.
+    pub(crate) purposes: BTreeSet<PurposeId>,
+    digest: [u8; 32],
+}
+
+/// The last bundle accepted here: what a program keeps durably, and never lets go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watermark {
+    /// Its sequence.
+    pub sequence: u64,
+    /// SHA-256 of the text of its manifest.
+    pub manifest: [u8; 32],
+}
+
+impl Bundle {
+    /// Takes up the bundle with which a program starts: signed by a quorum of the pinned overseers.
+    ///
+    /// `accepted` is the durable watermark; `None` on a machine that never accepted one. With a watermark only that
+    /// very bundle starts: the program keeps a copy of it ([`Candidate::write`]) and offers a newer one to
+    /// [`Bundle::succeed`], so that a restart is no way round the ratchet.
+    ///
+    /// # Errors
+    /// [`BundleError`]: see there for every way in which a candidate can be wrong.
+    pub fn first(
+        candidate: &Candidate,
+        root: &TrustRoot,
+        now: Timestamp,
+        accepted: Option<Watermark>,
+    ) -> Result<Self, BundleError> {
+        require_quorum(&candidate.note, root.overseers())?;
+        let bundle = Self::compile(candidate)?;
+        // The bundle last in force starts even when it has expired: it refuses everything, and can be succeeded.
+        if accepted != Some(bundle.watermark()) {
+            check_time(candidate, now)?;
+        }
+        if !bundle.content.overseers.same_quorum(root.overseers()) {
+            require_new_quorum(&candidate.note, &bundle.content.overseers)?;
+        }
+        let found = bundle.manifest.sequence;
+        match accepted {
+            None => Ok(bundle),
+            Some(mark) if mark == bundle.watermark() => Ok(bundle),
+            Some(Watermark { sequence, .. }) if found < sequence => {
+                Err(BundleError::RolledBack { found, accepted: sequence })
+            }
+            Some(Watermark { sequence, .. }) if found > sequence => {
+                Err(BundleError::Skipped { found, accepted: sequence })
+            }
+            Some(_) => Err(BundleError::Forked(found)),
+        }
+    }
+
+    /// Takes up the candidate that follows this bundle: signed by a quorum of *this* bundle's overseers, naming this
+    /// bundle's manifest as the one before, tightening facts only, or else loosening them with everybody's signature
+    /// after the waiting period. This bundle stays in force until the caller puts the new one in its place.
+    ///
+    /// A successor is accepted even when this bundle has expired: that is how overseers end a standstill.
+    ///
+    /// # Errors
+    /// [`BundleError`].
+    pub fn succeed(&self, candidate: &Candidate, now: Timestamp) -> Result<Self, BundleError> {
+        let overseers = &self.content.overseers;
+        require_quorum(&candidate.note, overseers)?;
+        let (found, accepted) = (candidate.manifest.sequence, self.manifest.sequence);
+        if found <= accepted {
+            return Err(BundleError::RolledBack { found, accepted });
+        }
+        if candidate.manifest.previous != Some(self.digest) {
+            return Err(BundleError::NotASuccessor);
+        }
+        if found != accepted + 1 || candidate.manifest.validity.made < self.manifest.validity.made {
+            return Err(BundleError::NotASuccessor);
+        }
+        check_time(candidate, now)?;
+        let bundle = Self::compile(candidate)?;
+        if !bundle.content.overseers.same_quorum(overseers) {
+            require_new_quorum(&candidate.note, &bundle.content.overseers)?;
+        }
+        ratchet::require(&ratchet::loosenings(self, &bundle), candidate, overseers)?;
+        Ok(bundle)
+    }
+
+    /// What a change to that candidate would loosen: what overseers look at before they sign.
+    ///
+    /// # Errors
+    /// [`BundleError`] where the candidate's own files are wrong. Signatures and times are not looked at.
+    pub fn loosened_by(&self, candidate: &Candidate) -> Result<Vec<Loosening>, BundleError> {
+        Ok(ratchet::loosenings(self, &Self::compile(candidate)?))
+    }
+
+    fn compile(candidate: &Candidate) -> Result<Self, BundleError> {
+        let constitution = Constitution::compiled()?;
+        let content = Content::read(candidate, constitution)?;
+        let registry = &content.registry;
+        let organisations = registry.organisations.iter().map(|o| (o.id.clone(), registry.class_of(&o.id))).collect();
+        let endpoints = registry.endpoints.iter().map(|e| (e.id.clone(), registry.class_of_endpoint(&e.id))).collect();
+        let manifest = candidate.manifest.clone();
+        let digest = manifest.digest();
+        let purposes = content.agreements.values().flat_map(|a| a.purposes.iter().cloned()).collect();
+        Ok(Self { manifest, content, constitution, organisations, endpoints, purposes, digest })
+    }
+
+    /// Whether its time has come and not passed. Out of force, [`Bundle::decide`] refuses everything.
+    #[must_use]
+    pub fn in_force(&self, now: Timestamp) -> bool {
+        let validity = self.manifest.validity;
+        validity.valid_from <= now && now < validity.valid_until
+    }
+
+    /// Its sequence.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.manifest.sequence
+    }
+
+    /// What the program keeps durably of it.
+    #[must_use]
+    pub const fn watermark(&self) -> Watermark {
+        Watermark { sequence: self.manifest.sequence, manifest: self.digest }
+    }
+
+    /// Its manifest.
+    #[must_use]
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Who takes part, with each agency's pinned key.
+    #[must_use]
+    pub const fn registry(&self) -> &Registry {
+        &self.content.registry
+    }
+
+    /// Who signs policy, and the agencies' contract keys.
+    #[must_use]
+    pub const fn overseers(&self) -> &Overseers {
+        &self.content.overseers
+    }
+
+    /// The agreements, by id.
+    #[must_use]
+    pub const fn agreements(&self) -> &BTreeMap<AgreementId, Arc<Agreement>> {
+        &self.content.agreements
+    }
+
+    /// The assessments, by id.
+    #[must_use]
+    pub const fn assessments(&self) -> &BTreeMap<AssessmentId, Assessment> {
+        &self.content.assessments
+    }
+
+    /// The contracts, by dataset.
+    #[must_use]
+    pub const fn contracts(&self) -> &BTreeMap<DatasetId, Arc<Contract>> {
+        &self.content.contracts
+    }
+
+    /// The class by which a recipient is judged: computed once for whoever is registered; anybody else is enforcement.
+    #[must_use]
+    pub fn class_of(&self, recipient: &Recipient) -> ClassFinding {
+        let unregistered = || ClassFinding { class: RecipientClass::Enforcement, registered: false, path: Vec::new() };
+        self.finding(recipient).cloned().unwrap_or_else(unregistered)
+    }
+
+    /// The finding about a recipient that is registered.
+    pub(crate) fn finding(&self, recipient: &Recipient) -> Option<&ClassFinding> {
+        match recipient {
+            Recipient::Organisation(org) => self.organisations.get(org),
+            Recipient::Endpoint(endpoint) => self.endpoints.get(endpoint),
+        }
+    }
+
+    /// Whether an agreement runs today and its assessment is complete, approved and unexpired.
+    #[must_use]
+    pub fn agreement_counts(&self, agreement: &Agreement, now: Timestamp) -> bool {
+        agreement.runs(now) && self.is_assessed(agreement, now)
+    }
+
+    pub(crate) fn is_assessed(&self, agreement: &Agreement, now: Timestamp) -> bool {
+        let assessment = agreement.assessment.as_ref().and_then(|id| self.content.assessments.get(id));
+        assessment.is_some_and(|a| a.in_force(now))
+    }
+}
+
+fn check_time(candidate: &Candidate, now: Timestamp) -> Result<(), BundleError> {
+    let validity = candidate.manifest.validity;
+    if now < validity.valid_from {
+        return Err(BundleError::NotYetValid(validity.valid_from));
+    }
+    if now >= validity.valid_until {
+        return Err(BundleError::Expired(validity.valid_until));
+    }
+    Ok(())
+}
+
+fn require_quorum(note: &SignedText, overseers: &Overseers) -> Result<(), BundleError> {
+    if !note.is_signed() {
+        return Err(BundleError::Unsigned);
+    }
+    let (have, need) = (overseers.signers(note).len(), overseers.threshold as usize);
+    if have < need { Err(BundleError::TooFewSignatures { have, need }) } else { Ok(()) }
+}
+
+fn require_new_quorum(note: &SignedText, overseers: &Overseers) -> Result<(), BundleError> {
+    let (have, need) = (overseers.signers(note).len(), overseers.threshold as usize);
+    if have < need { Err(BundleError::TooFewNewSignatures { have, need }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+use crate::bundle::Bundle;
+use crate::permit::{Denial, Permit};
+use crate::refusal::{self, because_of_class};
+use crate::suspension::Suspensions;
+use crate::view::View;
+use cedar_policy::{Authorizer, Decision, Entities, EntityId, EntityUid, Request, Response};
+use firebreak_domain::{
+    AgreementId, ColumnName, DatasetId, Identity, Operation, PurposeId, ReasonCode, Recipient, RecipientClass, Refusal,
+    Timestamp,
+};
+use std::collections::BTreeSet;
+
+/// What a caller wants, as far as policy cares.
+///
+/// It has no `Debug`: agreement and purpose are what a caller typed.
+#[derive(Clone)]
+pub struct Question {
+    /// Who asks. An adapter passes the identity whose signature it verified, or, unsigned, the gateway's claim.
+    pub principal: Identity,
+    /// What is to be done.
+    pub operation: Operation,
+    /// The agreement invoked.
+    pub agreement: AgreementId,
+    /// The purpose stated.
+    pub purpose: PurposeId,
+    /// Who receives. The caller's own organisation always counts as well, and so does the receiver of a match.
+    pub recipients: Vec<Recipient>,
+    /// The datasets and columns touched. Those that a match touches by its terms are added by the decision.
+    pub datasets: Vec<DatasetAccess>,
+    /// What would leave.
+    pub output: OutputKind,
+    /// Whether the caller's own signature over the request was verified.
+    pub signed: bool,
+}
+
+/// A dataset and the columns of it that a question touches.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatasetAccess {
+    /// The dataset.
+    pub dataset: DatasetId,
+    /// Its columns, those of filters included.
+    pub columns: BTreeSet<ColumnName>,
+}
+
+/// What would leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OutputKind {
+    /// A differentially private aggregate.
+    DpAggregate,
+    /// A release that is published to everybody.
+    PublishedRelease,
+    /// Which of its own records the receiver of a match shares with the sender.
+    Match,
+    /// Rows that name persons.
+    Identifiable,
+    /// Rows about single persons under other names.
+    Pseudonymous,
+}
+
+impl OutputKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] =
+        [Self::DpAggregate, Self::PublishedRelease, Self::Match, Self::Identifiable, Self::Pseudonymous];
+
+    /// Its name in requests, policies and the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DpAggregate => "dp_aggregate",
+            Self::PublishedRelease => "published_release",
+            Self::Match => "match",
+            Self::Identifiable => "identifiable",
+            Self::Pseudonymous => "pseudonymous",
+        }
+    }
+}
+
+impl Bundle {
+    /// Decides a question. The gateway and the adapter each do, and neither believes the other.
+    ///
+    /// `now` is never earlier than the latest time already seen durably.
+    ///
+    /// # Errors
+    /// A [`Denial`], whose refusal names the reason, the policies that decided and how to contest.
+    pub fn decide(&self, question: &Question, suspensions: &Suspensions, now: Timestamp) -> Result<Permit, Denial> {
+        let view = View::of(self, question);
+        match self.judge(&view, suspensions, now) {
+            Ok((agreement, policies)) => {
+                let contracts = view.contracts().cloned().collect();
+                Ok(Permit::grant(question.clone(), agreement, contracts, policies, view.facts()))
+            }
+            Err(mut refusal) => {
+                refusal.contest = view.agreement.map(|a| a.contest.clone());
+                Err(Denial { refusal, facts: view.facts() })
+            }
+        }
+    }
+
+    fn judge(&self, view: &View<'_>, suspensions: &Suspensions, now: Timestamp) -> Result<Granted, Refusal> {
+        let Some(request) = self.request(view, suspensions, now) else {
+            return Err(Refusal::new(ReasonCode::PolicyError));
+        };
+        let response = Authorizer::new().is_authorized(&request, &self.content.policies, &Entities::empty());
+        let policies = decisive(&response);
+        if response.decision() == Decision::Deny && !policies.is_empty() {
+            return Err(refusal::from_policies(self, view, &policies));
+        }
+        // SECURITY: a policy that errs is skipped by the evaluator; what it would have forbidden is not known.
+        if response.diagnostics().errors().next().is_some() {
+            return Err(Refusal::new(ReasonCode::PolicyError));
+        }
+        if response.decision() == Decision::Deny {
+            return Err(Refusal::new(ReasonCode::NotPermitted));
+        }
+        // SECURITY: this stands a second time, in plain Rust, whatever any policy or the evaluator says.
+        if view.worst_class() == RecipientClass::Enforcement && view.question.output != OutputKind::PublishedRelease {
+            return Err(because_of_class(view));
+        }
+        // No permit is given outside an agreement and contracts, even if every policy were silent.
+        let agreement = view.agreement.ok_or(Refusal::new(ReasonCode::NoAgreement))?;
+        if view.accesses.iter().any(|a| a.contract.is_none()) {
+            return Err(Refusal::new(ReasonCode::DatasetNotCovered));
+        }
+        Ok((agreement.clone(), policies))
+    }
+
+    fn request(&self, view: &View<'_>, suspensions: &Suspensions, now: Timestamp) -> Option<Request> {
+        let kinds = self.constitution.kinds();
+        let uid = |kind: &cedar_policy::EntityTypeName, name: &str| {
+            EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(name))
+        };
+        let principal = uid(&kinds.organisation, view.question.principal.org.as_str());
+        let action = uid(&kinds.action, operation_name(view.question.operation));
+        let resource = uid(&kinds.agreement, view.question.agreement.as_str());
+        let context = view.to_facts(suspensions, now).into_context().ok()?;
+        Request::new(principal, action, resource, context, Some(self.constitution.schema())).ok()
+    }
+}
+
+type Granted = (std::sync::Arc<firebreak_domain::Agreement>, Vec<String>);
+
+/// The operation's name in policies.
+pub(crate) const fn operation_name(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Aggregate => "aggregate",
+        Operation::Match => "match",
+        Operation::Export => "export",
+    }
+}
+
+/// The policies that decided, sorted: those that permit where it is allowed, those that forbid where it is not.
+fn decisive(response: &Response) -> Vec<String> {
+    let ids: BTreeSet<String> = response.diagnostics().reason().map(ToString::to_string).collect();
+    ids.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests;

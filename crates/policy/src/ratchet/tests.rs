@@ -1,0 +1,183 @@
+use super::*;
+use crate::fixture::{DAY, Fixture, NOW};
+use crate::{BundleError, Validity};
+
+/// A validity that has waited long enough for anything.
+const WAITED: Validity = Validity {
+    made: NOW.plus_secs(-40 * DAY),
+    valid_from: NOW.plus_secs(-5 * DAY),
+    valid_until: NOW.plus_secs(90 * DAY),
+};
+/// One that began at once.
+const AT_ONCE: Validity = Validity { made: NOW.plus_secs(-5 * DAY), ..WAITED };
+
+const VISITS: &str = "contracts/health.visits.toml";
+const PATIENTS: &str = "contracts/health.patients.toml";
+const AGREEMENT: &str = "agreements/visits.toml";
+const ENDPOINTS: &str = "endpoints.toml";
+
+fn edited(edits: &[(&str, &str, &str)]) -> (Fixture, Bundle) {
+    let fixture = Fixture::new();
+    let bundle = fixture.bundle();
+    for (file, from, to) in edits {
+        fixture.edit(file, from, to);
+    }
+    fixture.sign_contracts();
+    (fixture, bundle)
+}
+
+#[test]
+fn an_ordinary_bundle_may_tighten_facts() {
+    let tightening: [&[(&str, &str, &str)]; 9] = [
+        &[(AGREEMENT, "rho_total = 500000000", "rho_total = 400000000")],
+        &[
+            (VISITS, "rho_per_year = 1000000000", "rho_per_year = 900000000"),
+            (PATIENTS, "rho_per_year = 1000000000", "rho_per_year = 900000000"),
+        ],
+        &[(VISITS, "rows_per_person = 4", "rows_per_person = 3")],
+        &[(VISITS, "max = 100", "max = 90")],
+        &[(VISITS, "role = \"measure\"", "role = \"withheld\"")],
+        &[(ENDPOINTS, "title = \"A school\", class = \"service\"", "title = \"A school\", class = \"enforcement\"")],
+        &[(
+            ENDPOINTS,
+            "title = \"A school\", class = \"service\"",
+            "title = \"A school\", class = \"service\", passes_to = [\"firm\"]",
+        )],
+        &[("contracts/education.enrolments.toml", "2024-12-31", "2025-12-31")],
+        &[("contracts/education.enrolments.toml", "[\"2024-Q4\"]", "[\"2024-Q4\", \"2025-Q1\"]")],
+    ];
+    for edits in tightening {
+        let (fixture, bundle) = edited(edits);
+        let taken = fixture.succeeds(&bundle, AT_ONCE, &[0, 1]);
+        assert!(taken.is_ok(), "{edits:?}: {}", taken.err().unwrap());
+    }
+}
+
+#[test]
+fn loosening_takes_all_overseers_the_agency_and_the_waiting_period() {
+    let a_year = |to| [(VISITS, "rho_per_year = 1000000000", to), (PATIENTS, "rho_per_year = 1000000000", to)];
+    let loosening: [(&[(&str, &str, &str)], &str, Option<&str>); 16] = [
+        (&[(AGREEMENT, "rho_total = 500000000", "rho_total = 500000001")], "budget.rho_total", Some("health")),
+        (
+            &[(AGREEMENT, "rho_per_query_max = 50000000", "rho_per_query_max = 60000000")],
+            "rho_per_query_max",
+            Some("health"),
+        ),
+        (
+            &[(AGREEMENT, "rho_per_analyst = 100000000", "rho_per_analyst = 100000001")],
+            "rho_per_analyst",
+            Some("health"),
+        ),
+        (&[(AGREEMENT, "start =", "gateway_asserted = true\nstart =")], "gateway_asserted", Some("health")),
+        (&[(AGREEMENT, "retention_days = 30", "retention_days = 31")], "kept longer", Some("health")),
+        (&a_year("rho_per_year = 1000000001"), "rho_per_year", Some("health")),
+        (&[(VISITS, "rows_per_person = 4", "rows_per_person = 5")], "rows_per_person", Some("health")),
+        (&[(VISITS, "max = 100", "max = 101")], "a wider domain", Some("health")),
+        (&[(VISITS, "role = \"identifier\"", "role = \"match_key\"")], "a looser role", Some("health")),
+        (&[(VISITS, "special = \"health\"", "")], "no longer the special kind", Some("health")),
+        (&[("contracts/immigration.permits.toml", "special = \"biometric\"", "")], "special kind", Some("immigration")),
+        (&[(VISITS, "health.persons", "health.other")], "another unit space", Some("health")),
+        (
+            &[
+                (
+                    ENDPOINTS,
+                    "title = \"Immigration\", class = \"enforcement\"",
+                    "title = \"Immigration\", class = \"service\"",
+                ),
+                (
+                    ENDPOINTS,
+                    "organisation = \"immigration\", class = \"enforcement\"",
+                    "organisation = \"immigration\", class = \"service\"",
+                ),
+            ],
+            "organisation:immigration: class enforcement to service",
+            Some("health"),
+        ),
+        (
+            &[(ENDPOINTS, "passes_to = [\"immigration\"]", "passes_to = []")],
+            "firm: class enforcement to service",
+            Some("health"),
+        ),
+        (
+            &[(
+                ENDPOINTS,
+                "endpoint = [",
+                "endpoint = [\n{ id = \"new-desk\", organisation = \"nso\", class = \"statistics\" },",
+            )],
+            "endpoint:new-desk, which was not registered",
+            Some("health"),
+        ),
+        (
+            &[(
+                ENDPOINTS,
+                "organisation = [",
+                "organisation = [\n{ id = \"new\", title = \"n\", class = \"service\" },",
+            )],
+            "organisation:new, which was not registered",
+            None,
+        ),
+    ];
+    for (edits, what, owner) in loosening {
+        let (fixture, bundle) = edited(edits);
+        let error = fixture.succeeds(&bundle, WAITED, &[0, 1]).expect_err(what);
+        assert!(matches!(&error, BundleError::LooseningNeedsAllOverseers { have: 2, need: 3, .. }), "{error}");
+        let found = bundle.loosened_by(&fixture.offered().unwrap()).unwrap();
+        assert!(found.iter().any(|l| l.what.contains(what)), "{what}: {found:?}");
+
+        let everybody = |validity| {
+            fixture.seal(2, Some(bundle.manifest().digest()), validity, &[0, 1, 2]);
+            let alone = bundle.succeed(&fixture.offered().unwrap(), NOW);
+            match owner {
+                None => assert!(!matches!(alone, Err(BundleError::LooseningNeedsAgency { .. }))),
+                Some(owner) => assert!(
+                    matches!(&alone, Err(BundleError::LooseningNeedsAgency { .. })),
+                    "{what} without {owner}: {alone:?}"
+                ),
+            }
+            fixture.agencies.iter().for_each(|(_, key)| fixture.cosign(key));
+            bundle.succeed(&fixture.offered().unwrap(), NOW)
+        };
+        assert!(matches!(everybody(AT_ONCE), Err(BundleError::LooseningTooSoon { .. })), "{what}");
+        let taken = everybody(WAITED);
+        assert!(taken.is_ok(), "{what}: {}", taken.err().unwrap());
+    }
+}
+
+#[test]
+fn nothing_is_loosened_by_removing_it_first() {
+    let (fixture, bundle) =
+        edited(&[(ENDPOINTS, "{ id = \"immigration\", title = \"Immigration\", class = \"enforcement\" },", "")]);
+    let second = fixture.succeeds(&bundle, AT_ONCE, &[0, 1]).unwrap();
+    fixture.edit(
+        ENDPOINTS,
+        "organisation = [",
+        "organisation = [\n{ id = \"immigration\", title = \"Care\", class = \"service\" },",
+    );
+    fixture.edit(
+        ENDPOINTS,
+        "organisation = \"immigration\", class = \"enforcement\"",
+        "organisation = \"immigration\", class = \"service\"",
+    );
+    let error = fixture.succeeds(&second, AT_ONCE, &[0, 1]).unwrap_err();
+    assert!(matches!(error, BundleError::LooseningNeedsAllOverseers { .. }), "{error}");
+}
+
+#[test]
+fn an_agencys_keys_are_not_changed_over_its_head() {
+    let fixture = Fixture::new();
+    let bundle = fixture.bundle();
+    let mut other = Fixture::unsealed();
+    let stolen = other.agencies.remove(0).1;
+    let own = fixture.agency("health").verifier_key();
+    fixture.edit("overseers.toml", &own, &stolen.verifier_key());
+    for id in ["health.visits", "health.patients"] {
+        crate::signing::sign_contract(&fixture.path(&format!("contracts/{id}.toml")), &stolen).unwrap();
+    }
+    let error = fixture.succeeds(&bundle, WAITED, &[0, 1, 2]).unwrap_err();
+    assert!(
+        matches!(&error, BundleError::LooseningNeedsAgency { agency, .. } if agency.as_str() == "health"),
+        "{error}"
+    );
+    fixture.cosign(fixture.agency("health"));
+    assert!(bundle.succeed(&fixture.offered().unwrap(), NOW).is_ok());
+}

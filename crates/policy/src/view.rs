@@ -1,0 +1,215 @@
+use crate::bundle::Bundle;
+use crate::catalogue::membership_kinds;
+use crate::context::{Facts, Terms};
+use crate::decision::{OutputKind, Question, operation_name};
+use crate::permit::DecisionFacts;
+use crate::suspension::Suspensions;
+use firebreak_domain::{
+    Agreement, ClassFinding, ColumnName, ColumnRole, Contract, DatasetId, MatchTerms, Operation, OrgId, Recipient,
+    RecipientClass, SpecialKind, Timestamp,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A question beside what the bundle says of everything that it names.
+pub(crate) struct View<'a> {
+    pub(crate) bundle: &'a Bundle,
+    pub(crate) question: &'a Question,
+    /// The agreement, if it exists *and* the caller takes part in it.
+    // PRIVACY: an agreement of others and none at all are the same from here on, so no answer tells them apart.
+    pub(crate) agreement: Option<&'a Arc<Agreement>>,
+    pub(crate) recipients: BTreeSet<Recipient>,
+    pub(crate) accesses: Vec<Access<'a>>,
+}
+
+/// A dataset touched.
+pub(crate) struct Access<'a> {
+    pub(crate) dataset: &'a DatasetId,
+    pub(crate) columns: BTreeSet<&'a ColumnName>,
+    pub(crate) contract: Option<&'a Arc<Contract>>,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn of(bundle: &'a Bundle, question: &'a Question) -> Self {
+        let caller = &question.principal.org;
+        let takes_part = |a: &&Arc<Agreement>| a.parties.contains(caller) || a.recipients.contains(caller);
+        let agreement = bundle.agreements().get(&question.agreement).filter(takes_part);
+        let mut view = Self { bundle, question, agreement, recipients: BTreeSet::new(), accesses: Vec::new() };
+        view.recipients.extend(question.recipients.iter().cloned());
+        view.recipients.insert(Recipient::Organisation(caller.clone()));
+        for access in &question.datasets {
+            view.touch(&access.dataset, &access.columns);
+        }
+        // Whoever learns in a match receives it, and what both sides match on is touched, whatever the caller says.
+        if let Some(terms) = view.match_terms() {
+            view.recipients.insert(Recipient::Organisation(terms.receiver.clone()));
+            view.touch(&terms.receiver_dataset, [&terms.field]);
+            view.touch(&terms.sender_dataset, [&terms.field]);
+        }
+        view
+    }
+
+    fn touch(&mut self, dataset: &'a DatasetId, columns: impl IntoIterator<Item = &'a ColumnName>) {
+        if let Some(access) = self.accesses.iter_mut().find(|a| a.dataset == dataset) {
+            access.columns.extend(columns);
+        } else {
+            let contract = self.bundle.contracts().get(dataset);
+            self.accesses.push(Access { dataset, columns: columns.into_iter().collect(), contract });
+        }
+    }
+
+    /// The contracts of the datasets touched, in the question's order.
+    pub(crate) fn contracts(&self) -> impl Iterator<Item = &'a Arc<Contract>> {
+        self.accesses.iter().filter_map(|a| a.contract)
+    }
+
+    /// The findings about the recipients; `None` for whoever is not registered.
+    pub(crate) fn findings(&self) -> impl Iterator<Item = Option<&ClassFinding>> {
+        self.recipients.iter().map(|r| self.bundle.finding(r))
+    }
+
+    pub(crate) fn worst_class(&self) -> RecipientClass {
+        let classes = self.findings().map(|f| f.map_or(RecipientClass::Enforcement, |f| f.class));
+        classes.max().unwrap_or(RecipientClass::Enforcement)
+    }
+
+    fn match_terms(&self) -> Option<&'a MatchTerms> {
+        let is_match = self.question.operation == Operation::Match || self.question.output == OutputKind::Match;
+        self.agreement.filter(|_| is_match).and_then(|a| a.matching.as_ref())
+    }
+
+    /// What the log may say: names that the bundle holds, never what a caller merely typed.
+    pub(crate) fn facts(&self) -> DecisionFacts {
+        let (bundle, question) = (self.bundle, self.question);
+        let agreement = bundle.agreements().get(&question.agreement);
+        DecisionFacts {
+            bundle_sequence: bundle.sequence(),
+            organisation: Some(&question.principal.org).filter(|o| bundle.organisations.contains_key(o)).cloned(),
+            operation: question.operation,
+            output: question.output,
+            agreement: agreement.map(|a| a.id.clone()),
+            purpose: bundle.purposes.get(&question.purpose).cloned(),
+            legal_basis: agreement.map(|a| a.legal_basis),
+            recipient_class: self.worst_class(),
+            datasets: self.contracts().map(|c| c.id.clone()).collect(),
+        }
+    }
+
+    /// The facts on which policies decide.
+    pub(crate) fn to_facts(&self, suspensions: &Suspensions, now: Timestamp) -> Facts {
+        let question = self.question;
+        Facts {
+            bundle_in_force: self.bundle.in_force(now),
+            suspended: self.is_suspended(suspensions),
+            signed: question.signed,
+            caller: question.principal.org.to_string(),
+            caller_role: question.principal.role.as_str(),
+            operation: operation_name(question.operation),
+            output: question.output.as_str(),
+            purpose: question.purpose.to_string(),
+            recipients: self
+                .recipients
+                .iter()
+                .map(|r| self.organisation_of(r).map_or("", OrgId::as_str).into())
+                .collect(),
+            recipient_classes: self
+                .findings()
+                .map(|f| f.map_or(RecipientClass::Enforcement, |f| f.class).as_str())
+                .collect(),
+            datasets: self.accesses.iter().map(|a| a.dataset.to_string()).collect(),
+            columns: self.accesses.iter().flat_map(Access::columns_to_cover).collect(),
+            roles: self.accesses.iter().flat_map(Access::roles).collect(),
+            kinds: self.accesses.iter().flat_map(|a| self.kinds(a)).map(SpecialKind::as_str).collect(),
+            agreement: self.agreement.map(|a| self.terms(a, now)).unwrap_or_default(),
+        }
+    }
+
+    fn terms(&self, agreement: &Agreement, now: Timestamp) -> Terms {
+        let names = |orgs: &[OrgId]| orgs.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+        let kinds = agreement.special_grounds.iter().map(|g| g.kind);
+        // Only what the question touches is listed of the columns: a decision costs by the question, not the agreement.
+        let columns = agreement.datasets.iter().filter(|d| self.accesses.iter().any(|a| *a.dataset == d.id));
+        Terms {
+            parties: names(&agreement.parties).into_iter().chain(names(&agreement.recipients)).collect(),
+            in_force: agreement.runs(now),
+            assessed: self.bundle.is_assessed(agreement, now),
+            purposes: agreement.purposes.iter().map(ToString::to_string).collect(),
+            operations: agreement.operations.iter().map(|o| operation_name(*o)).collect(),
+            recipients: names(&agreement.recipients),
+            datasets: agreement.datasets.iter().map(|d| d.id.to_string()).collect(),
+            columns: columns.flat_map(|d| d.columns.iter().map(|c| qualified(&d.id, c))).collect(),
+            grounds: kinds.filter(|k| agreement.has_ground_for(*k)).map(SpecialKind::as_str).collect(),
+            legal_basis: agreement.legal_basis.as_str(),
+            match_receiver: agreement.matching.as_ref().map(|m| m.receiver.to_string()).unwrap_or_default(),
+            gateway_asserted: agreement.gateway_asserted,
+            retention_days: i64::from(agreement.retention_days),
+        }
+    }
+
+    /// Special categories that an answer could tell about a person.
+    fn kinds(&self, access: &Access<'_>) -> BTreeSet<SpecialKind> {
+        // The receiver of a match knows its own records: what it learns is who stands in the sender's dataset.
+        let own = self.match_terms().is_some_and(|terms| terms.receiver_dataset == *access.dataset);
+        let told = access.contract.filter(|_| !own).into_iter().flat_map(|c| membership_kinds(c));
+        access.known_columns().filter_map(|c| c.special).chain(told).collect()
+    }
+
+    fn organisation_of(&self, recipient: &'a Recipient) -> Option<&'a OrgId> {
+        match recipient {
+            Recipient::Organisation(org) => Some(org),
+            Recipient::Endpoint(id) => self.bundle.registry().endpoint(id).map(|e| &e.organisation),
+        }
+    }
+
+    fn is_suspended(&self, suspensions: &Suspensions) -> bool {
+        if suspensions.everything {
+            return true;
+        }
+        let stopped = |org: &OrgId| {
+            suspensions.agencies.contains(org) || suspensions.recipients.contains(&Recipient::Organisation(org.clone()))
+        };
+        let agreement = self.agreement.is_some_and(|a| {
+            // PRIVACY: a dataset outside the agreement is refused as such, whoever it belongs to.
+            let mut covered = self.contracts().filter(|c| a.columns_of(&c.id).is_some());
+            suspensions.agreements.contains(&a.id) || covered.any(|c| suspensions.agencies.contains(&c.agency))
+        });
+        let recipients = self.recipients.iter();
+        agreement
+            || recipients.clone().any(|r| suspensions.recipients.contains(r))
+            || recipients.filter_map(|r| self.organisation_of(r)).any(stopped)
+    }
+}
+
+impl Access<'_> {
+    fn known_columns(&self) -> impl Iterator<Item = &firebreak_domain::Column> {
+        let contract = self.contract;
+        self.columns.iter().filter_map(move |name| contract.and_then(|c| c.column(name.as_str())))
+    }
+
+    fn roles(&self) -> BTreeSet<&'static str> {
+        self.known_columns().map(|c| role_name(c.role)).collect()
+    }
+
+    /// Every column touched but the privacy unit, which an agreement need not name: it can only be counted.
+    fn columns_to_cover(&self) -> Vec<String> {
+        let unit = self.contract.and_then(|c| c.privacy_unit()).map(|c| &c.name);
+        self.columns.iter().filter(|c| Some(**c) != unit).map(|c| qualified(self.dataset, c)).collect()
+    }
+}
+
+/// `dataset/column`: neither name holds a slash.
+fn qualified(dataset: &DatasetId, column: &ColumnName) -> String {
+    format!("{dataset}/{column}")
+}
+
+const fn role_name(role: ColumnRole) -> &'static str {
+    match role {
+        ColumnRole::PrivacyUnit => "privacy_unit",
+        ColumnRole::MatchKey => "match_key",
+        ColumnRole::Identifier => "identifier",
+        ColumnRole::Category => "category",
+        ColumnRole::Measure => "measure",
+        ColumnRole::Filter => "filter",
+        ColumnRole::Withheld => "withheld",
+    }
+}

@@ -1,0 +1,253 @@
+//! The population has the shape that it promises, and the same rows on every machine.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what fails here fails a test")]
+
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use firebreak_population::{Population, Register};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::Path;
+use std::sync::LazyLock;
+use unicode_normalization::UnicodeNormalization;
+
+const FILES: [&str; 9] = [
+    "immigration/permits.parquet",
+    "immigration/2024-Q3/permits.parquet",
+    "health/visits.parquet",
+    "health/2024-Q3/visits.parquet",
+    "health/vaccinations.parquet",
+    "health/2024-Q3/vaccinations.parquet",
+    "education/enrolments.parquet",
+    "education/2024-Q3/enrolments.parquet",
+    "truth.parquet",
+];
+
+struct Table {
+    names: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn read(path: &Path) -> Self {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+        let names = reader.schema().fields().iter().map(|f| f.name().clone()).collect();
+        let options = FormatOptions::default().with_null("∅");
+        let mut rows = Vec::new();
+        for batch in reader.build().unwrap() {
+            let batch = batch.unwrap();
+            let columns: Vec<_> =
+                batch.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).unwrap()).collect();
+            rows.extend((0..batch.num_rows()).map(|row| columns.iter().map(|c| c.value(row).to_string()).collect()));
+        }
+        Self { names, rows }
+    }
+
+    fn column(&self, name: &str) -> impl Iterator<Item = &str> {
+        let at = self.names.iter().position(|n| n == name).unwrap();
+        self.rows.iter().map(move |row| row[at].as_str())
+    }
+
+    fn pairs(&self, one: &str, two: &str) -> Vec<(&str, &str)> {
+        self.column(one).zip(self.column(two)).collect()
+    }
+}
+
+struct Written {
+    population: Population,
+    tables: BTreeMap<&'static str, Table>,
+}
+
+static WRITTEN: LazyLock<Written> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let population = Population::new(20_000, 1).unwrap();
+    population.write(folder.path()).unwrap();
+    let tables = FILES.map(|file| (file, Table::read(&folder.path().join(file)))).into();
+    Written { population, tables }
+});
+
+fn table(file: &str) -> &'static Table {
+    WRITTEN.tables.get(file).unwrap()
+}
+
+fn normal(text: &str) -> String {
+    text.nfkc().filter(|c| !c.is_whitespace() && !matches!(c, '-' | '.' | '/')).collect::<String>().to_uppercase()
+}
+
+fn digest(persons: u32, seed: u64) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    Population::new(persons, seed).unwrap().write(folder.path()).unwrap();
+    let mut hash = Sha256::new();
+    for file in FILES {
+        let table = Table::read(&folder.path().join(file));
+        hash.update(table.names.join("\t"));
+        table.rows.iter().for_each(|row| hash.update(row.join("\t")));
+    }
+    hex::encode(hash.finalize())
+}
+
+#[test]
+fn a_small_population_has_the_rows_that_it_always_had() {
+    assert_eq!(digest(500, 1), "GOLDEN");
+}
+
+#[test]
+fn another_seed_gives_other_rows() {
+    assert_ne!(digest(50, 1), digest(50, 2));
+}
+
+#[test]
+fn arrivals_of_the_years_stand_in_the_published_proportion() {
+    let published = [85_657.0, 767_549.0, 820_458.0, 1_048_960.0, 1_539_619.0];
+    let total: f64 = published.iter().sum();
+    let months: Vec<_> = table("immigration/permits.parquet").column("arrival_month").collect();
+    for (year, expected) in (2020..).zip(published) {
+        let share = months.iter().filter(|m| m.starts_with(&year.to_string())).count() as f64 / months.len() as f64;
+        assert!((share - expected / total).abs() < 0.02, "{year}: {share}");
+    }
+}
+
+#[test]
+fn registers_overlap_and_everybody_stands_in_one() {
+    let mut registers: BTreeMap<u32, BTreeSet<Register>> = BTreeMap::new();
+    for row in WRITTEN.population.truth() {
+        registers.entry(row.person).or_default().insert(row.register);
+    }
+    let persons = f64::from(WRITTEN.population.persons());
+    assert_eq!(registers.len(), 20_000);
+    for (register, expected) in [(Register::Immigration, 0.60), (Register::Health, 0.70), (Register::Education, 0.35)] {
+        let share = registers.values().filter(|r| r.contains(&register)).count() as f64 / persons;
+        assert!((share - expected).abs() < 0.03, "{register:?}: {share}");
+    }
+    assert!(registers.values().filter(|r| r.len() == 3).count() > 1000);
+}
+
+#[test]
+fn some_patients_of_school_age_are_enrolled_and_some_are_not() {
+    let truth: Vec<_> = WRITTEN.population.truth().filter(|row| (2006..=2018).contains(&row.birth_year)).collect();
+    let of = |register| truth.iter().filter(|r| r.register == register).map(|r| r.person).collect::<BTreeSet<_>>();
+    let (patients, pupils) = (of(Register::Health), of(Register::Education));
+    let share = patients.intersection(&pupils).count() as f64 / patients.len() as f64;
+    assert!((0.6..0.95).contains(&share), "{share}");
+}
+
+#[test]
+fn every_file_holds_exactly_the_keys_and_numbers_of_the_truth() {
+    let columns = [
+        (Register::Immigration, "immigration/permits.parquet", "person_key", "national_number"),
+        (Register::Health, "health/visits.parquet", "person_key", "national_number"),
+        (Register::Education, "education/enrolments.parquet", "pupil_no", "nat_id"),
+    ];
+    for (register, file, key, number) in columns {
+        let mut truth = BTreeMap::new();
+        for row in WRITTEN.population.truth().filter(|row| row.register == register) {
+            let number = row.national_number.map(|n| n.to_string());
+            assert!(truth.insert(row.person_key, number).is_none(), "a key of {register:?} stands for two persons");
+        }
+        let mut found = BTreeMap::new();
+        for (key, number) in table(file).pairs(key, number) {
+            let number = (!matches!(number, "∅" | "" | "UNKNOWN")).then(|| normal(number));
+            assert_eq!(found.entry(key.to_owned()).or_insert_with(|| number.clone()), &number);
+        }
+        assert!(truth == found, "{file} and the truth differ");
+    }
+}
+
+#[test]
+fn some_numbers_are_missing_and_some_are_carried_by_two_keys() {
+    for register in Register::ALL {
+        let numbers: Vec<_> = WRITTEN.population.truth().filter(|r| r.register == register).collect();
+        let share = |n: usize| n as f64 / numbers.len() as f64;
+        let missing = share(numbers.iter().filter(|r| r.national_number.is_none()).count());
+        let present: Vec<_> = numbers.iter().filter_map(|r| r.national_number).collect();
+        let duplicated = share(present.len() - present.iter().collect::<BTreeSet<_>>().len());
+        assert!((0.015..0.025).contains(&missing), "{register:?}: {missing} missing");
+        assert!((0.002..0.008).contains(&duplicated), "{register:?}: {duplicated} duplicated");
+    }
+}
+
+#[test]
+fn persons_have_several_permits_and_visits_and_one_enrolment_a_year_and_dose_a_vaccine() {
+    let most = |file: &str, key: &str| {
+        let mut rows: BTreeMap<&str, u32> = BTreeMap::new();
+        table(file).column(key).for_each(|key| *rows.entry(key).or_default() += 1);
+        rows.into_values().max().unwrap()
+    };
+    // More than the contracts' bounds of three and six, so that bounding has something to leave out.
+    assert_eq!(most("immigration/permits.parquet", "person_key"), 5);
+    assert_eq!(most("health/visits.parquet", "person_key"), 12);
+    for (file, one, two) in
+        [("health/vaccinations.parquet", "person_key", "vaccine"), ("education/enrolments.parquet", "pupil_no", "year")]
+    {
+        let pairs = table(file).pairs(one, two);
+        assert_eq!(pairs.iter().collect::<BTreeSet<_>>().len(), pairs.len(), "{file}");
+    }
+}
+
+#[test]
+fn some_values_lie_outside_their_declared_domains() {
+    let visits = table("health/visits.parquet");
+    let outside = |n: usize| n > 0 && n < visits.rows.len() / 50;
+    assert!(outside(visits.column("cost").filter(|c| c.parse::<f64>().unwrap() > 5000.0).count()));
+    assert!(outside(visits.column("kind").filter(|k| *k == "video_consultation").count()));
+    assert!(outside(visits.column("region").filter(|r| matches!(*r, "R99" | "∅")).count()));
+    let regions: BTreeSet<_> = visits.column("region").filter(|r| *r != "R99" && *r != "∅").collect();
+    assert_eq!(regions.len(), 17);
+    let enrolments = table("education/enrolments.parquet");
+    assert!(enrolments.column("hours_week").any(|h| h.parse::<i32>().unwrap() > 60));
+    assert!(enrolments.column("hours_week").any(|h| h == "-1"));
+    assert!(enrolments.column("level_code").any(|l| l == "9"));
+}
+
+#[test]
+fn the_year_of_a_visit_is_that_of_its_day_and_nobody_is_seen_before_birth() {
+    let visits = table("health/visits.parquet");
+    assert!(visits.pairs("visit_date", "visit_year").iter().all(|(date, year)| date.starts_with(year)));
+    assert!(visits.pairs("visit_year", "birth_year").iter().all(|(year, birth)| birth <= year));
+}
+
+#[test]
+fn the_earlier_cut_is_what_stood_in_the_register_then() {
+    for (latest, earlier) in [(FILES[2], FILES[3]), (FILES[4], FILES[5])] {
+        let date = if latest.contains("visits") { "visit_date" } else { "dose_date" };
+        let before = |t: &Table| t.column(date).filter(|d| *d < "2024-10-01").count();
+        assert_eq!(table(earlier).rows.len(), before(table(latest)));
+        assert_eq!(table(earlier).rows.len(), before(table(earlier)));
+    }
+    assert!(table(FILES[1]).column("arrival_month").all(|m| m < "2024-10"));
+    assert!(table(FILES[7]).column("year").all(|y| y < "2024"));
+    assert!(FILES[..8].chunks(2).all(|pair| table(pair[1]).rows.len() < table(pair[0]).rows.len()));
+}
+
+#[test]
+fn a_fingerprint_is_the_same_in_all_rows_of_a_person_and_nobody_elses() {
+    let pairs = table("health/visits.parquet").pairs("person_key", "fingerprint");
+    assert!(pairs.iter().all(|(_, template)| template.len() == 64), "32 bytes are 64 hexadecimal digits");
+    let persons: BTreeMap<_, _> = pairs.iter().map(|(key, template)| (key, template)).collect();
+    assert!(pairs.iter().all(|(key, template)| persons.get(key) == Some(&template)));
+    assert!(persons.values().collect::<BTreeSet<_>>().len() > persons.len() * 99 / 100);
+}
+
+#[test]
+fn the_canary_stands_in_every_register_under_its_own_number() {
+    let canary = WRITTEN.population.canary().unwrap();
+    let rows: Vec<_> = WRITTEN.population.truth().filter(|r| canary.person_keys.contains(&r.person_key)).collect();
+    assert_eq!(rows.len(), 3);
+    assert!(rows.iter().all(|r| r.national_number.map(|n| n.to_string()) == Some(canary.national_number.clone())));
+    assert!(table("health/visits.parquet").column("name").any(|name| name == canary.name));
+}
+
+#[test]
+fn a_register_is_declared_at_a_rounded_size_that_it_fits_into() {
+    for (persons, declared) in
+        [(1, 1), (99, 99), (101, 110), (20_000, 20_000), (123_456, 130_000), (1_000_000, 1_000_000)]
+    {
+        assert_eq!(Population::new(persons, 1).unwrap().declared_register_size(), declared);
+    }
+}
+
+#[test]
+fn a_population_of_nobody_or_of_too_many_is_refused() {
+    assert!(Population::new(0, 1).is_err());
+    assert!(Population::new(firebreak_population::MOST_PERSONS + 1, 1).is_err());
+}

@@ -1,0 +1,164 @@
+use crate::release::Released;
+use firebreak_domain::Rho;
+use firebreak_query::CheckedQuery;
+
+/// The 97.5 % quantile of the standard normal distribution: half the width of a 95 % interval in standard errors.
+pub const INTERVAL_95: f64 = 1.959_964;
+
+/// The relative standard error above which a value is called unreliable.
+pub const UNRELIABLE_ABOVE: f64 = 0.25;
+
+/// The δ at which a loss is shown as an ε.
+pub const SHOWN_DELTA: f64 = 1e-6;
+
+/// An answer as it is shown: a row for every declared group, empty ones too.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Headings of the groups, in the order asked.
+    pub group_columns: Vec<String>,
+    /// Headings of the outputs, in the order asked.
+    pub output_columns: Vec<String>,
+    /// The rows, in the order of the declared values.
+    pub rows: Vec<AnswerRow>,
+}
+
+/// One row of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnswerRow {
+    /// The group's values, one for each of [`Answer::group_columns`].
+    pub groups: Vec<String>,
+    /// The estimates, one for each of [`Answer::output_columns`].
+    pub outputs: Vec<Estimate>,
+}
+
+/// One number of an answer. What it estimates is the value over the bounded, clamped view, not over the whole file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// The value; `None` where it is not computable.
+    pub value: Option<f64>,
+    /// The standard error that the noise alone causes; `None` where there is no value. Never below the true one for
+    /// outputs that are linear, an approximation of first order for ratios and products.
+    pub standard_error: Option<f64>,
+    /// The 95 % interval, from lower to upper end; `None` where there is no value. It covers noise alone: not what
+    /// bounding and clamping leave out, nor any error in the data.
+    pub interval: Option<(f64, f64)>,
+    /// How far to trust it.
+    pub status: ObservationStatus,
+}
+
+/// The status of an observation, after SDMX's code list `CL_OBS_STATUS`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ObservationStatus {
+    /// `A`, normal value.
+    Normal,
+    /// `U`, low reliability: the standard error is above a quarter of the value ([`UNRELIABLE_ABOVE`]).
+    Unreliable,
+    /// `O`, missing value: not computable from the noisy numbers, for instance a ratio whose denominator is 0.
+    NotComputable,
+}
+
+/// The release answers another query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the release answers another query: look it up by this query's canonical form")]
+pub struct OtherQuery;
+
+impl ObservationStatus {
+    /// Its code in SDMX.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Normal => "A",
+            Self::Unreliable => "U",
+            Self::NotComputable => "O",
+        }
+    }
+}
+
+impl Released {
+    /// Works out the outputs of `query` from the release, which costs nothing: it is post-processing.
+    ///
+    /// The noise's deviation is taken for σ, which is an upper bound of it (Canonne, Kamath and Steinke 2020,
+    /// corollary 9).
+    ///
+    /// # Errors
+    /// [`OtherQuery`], if the release was measured for a query of another canonical form or shape.
+    pub fn answer(&self, query: &CheckedQuery) -> Result<Answer, OtherQuery> {
+        let fits = *self.query_digest() == query.canonical().digest()
+            && self.cells() == query.cells()
+            && self.primitives() == query.primitives().len();
+        if !fits {
+            return Err(OtherQuery);
+        }
+        let deviations: Vec<f64> = self.sigmas().collect();
+        let rows = query
+            .rows()
+            .map(|(cell, groups)| {
+                let values = (0..self.primitives())
+                    .map(|primitive| self.value(primitive, cell).map(|value| value as f64))
+                    .collect::<Option<Vec<f64>>>()
+                    .ok_or(OtherQuery)?;
+                let outputs = query.evaluate(&values, &deviations);
+                let outputs = outputs.into_iter().map(|o| Estimate::of(o.value, o.standard_error)).collect();
+                Ok(AnswerRow { groups: groups.into_iter().map(str::to_owned).collect(), outputs })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Answer {
+            group_columns: query.shown_groups().map(|group| group.column.to_string()).collect(),
+            output_columns: query.outputs().iter().map(|output| output.name().to_owned()).collect(),
+            rows,
+        })
+    }
+}
+
+impl Estimate {
+    /// An estimate from a value and the standard error of its noise.
+    #[must_use]
+    pub fn of(value: Option<f64>, standard_error: Option<f64>) -> Self {
+        let (Some(value), Some(error)) = (value, standard_error) else {
+            let status = ObservationStatus::NotComputable;
+            return Self { value: None, standard_error: None, interval: None, status };
+        };
+        let status = if error > UNRELIABLE_ABOVE * value.abs() {
+            ObservationStatus::Unreliable
+        } else {
+            ObservationStatus::Normal
+        };
+        let half = INTERVAL_95 * error;
+        Self { value: Some(value), standard_error: Some(error), interval: Some((value - half, value + half)), status }
+    }
+}
+
+/// The ε at δ = [`SHOWN_DELTA`] that a loss of ρ implies: ε = ρ + 2√(ρ ln(1/δ)) (Bun and Steinke 2016,
+/// proposition 1.3). For showing; accounts add up ρ.
+#[must_use]
+pub fn shown_epsilon(rho: Rho) -> f64 {
+    let rho = rho.as_f64();
+    rho + 2.0 * (rho * (1.0 / SHOWN_DELTA).ln()).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_carries_its_interval_and_says_how_far_to_trust_it() {
+        let good = Estimate::of(Some(100.0), Some(25.0));
+        assert_eq!(good.status, ObservationStatus::Normal);
+        let (low, high) = good.interval.unwrap();
+        assert!((low - 51.0009).abs() < 1e-9 && (high - 148.9991).abs() < 1e-9);
+        assert_eq!(Estimate::of(Some(-100.0), Some(25.1)).status, ObservationStatus::Unreliable);
+        assert_eq!(Estimate::of(Some(0.0), Some(0.1)).status, ObservationStatus::Unreliable);
+        assert_eq!(Estimate::of(Some(0.0), Some(0.0)).status, ObservationStatus::Normal);
+        for none in [Estimate::of(None, None), Estimate::of(None, Some(1.0)), Estimate::of(Some(1.0), None)] {
+            assert_eq!(none.status, ObservationStatus::NotComputable);
+            assert!(none.value.is_none() && none.standard_error.is_none() && none.interval.is_none());
+        }
+    }
+
+    #[test]
+    fn a_loss_is_shown_as_the_epsilon_of_its_conversion() {
+        for (nano, epsilon) in [(1_000_000, 0.236), (5_000_000, 0.531), (500_000_000, 5.757), (2_000_000_000, 12.513)] {
+            assert!((shown_epsilon(Rho::from_nano(nano)) - epsilon).abs() < 5e-4);
+        }
+    }
+}

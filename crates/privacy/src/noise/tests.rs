@@ -1,0 +1,199 @@
+//! The sampler draws from the operating system and cannot be seeded. Each statistical check therefore has a stated
+//! chance of failing by accident, at most 10⁻⁹, and each is run a second time against a planted fault that it must find.
+
+use super::*;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+const DRAWS: usize = 20_000;
+/// −ln of the false-failure rate of each one-sided bound: 5 · 10⁻¹⁰.
+const TAIL: f64 = 21.42;
+
+fn rho(nano: u64) -> Rho {
+    Rho::from_nano(nano)
+}
+
+/// A scale with that σ, whatever it costs.
+fn scale_of(sigma: f64) -> Scale {
+    Scale { squared_sensitivity: 1, rho: Rho::at_least(1.0 / (2.0 * sigma * sigma) * 1.000_001).unwrap(), sigma }
+}
+
+fn draws(sigma: f64) -> Vec<i128> {
+    scale_of(sigma).draw(DRAWS).unwrap()
+}
+
+/// The discrete Gaussian is subgaussian with parameter σ (Canonne, Kamath and Steinke 2020, section 3), so the mean of
+/// n draws leaves ±σ√(2 TAIL / n) with probability at most 2 e^−TAIL.
+fn mean_is_zero(draws: &[i128], sigma: f64) -> bool {
+    let n = draws.len() as f64;
+    let mean = draws.iter().sum::<i128>() as f64 / n;
+    mean.abs() <= sigma * (2.0 * TAIL / n).sqrt()
+}
+
+/// For σ of 10 and more the sum of squares over σ² is χ² with n degrees of freedom to within 10⁻¹⁰⁰; its tails by
+/// Laurent and Massart 2000, lemma 1.
+fn variance_is(draws: &[i128], sigma: f64) -> bool {
+    let n = draws.len() as f64;
+    let sum = draws.iter().map(|&x| (x as f64 / sigma).powi(2)).sum::<f64>();
+    n - 2.0 * (n * TAIL).sqrt() <= sum && sum <= n + 2.0 * (n * TAIL).sqrt() + 2.0 * TAIL
+}
+
+/// Pearson's χ² of the values −3σ…3σ, tails pooled, against the probabilities of the definition. The statistic is
+/// asymptotically χ²; every bin expects more than 25 draws, and the bound is doubled for the approximation.
+fn histogram_fits(draws: &[i128], sigma: f64) -> bool {
+    let edge = (3.0 * sigma).floor() as i128;
+    let weight = |x: i128| (-(x as f64).powi(2) / (2.0 * sigma * sigma)).exp();
+    let total: f64 = (-40 * edge..=40 * edge).map(weight).sum();
+    let mut statistic = 0.0;
+    let mut rest = (draws.len() as f64, draws.len() as f64);
+    for x in -edge..=edge {
+        let expected = draws.len() as f64 * weight(x) / total;
+        let seen = draws.iter().filter(|&&draw| draw == x).count() as f64;
+        statistic += (seen - expected).powi(2) / expected;
+        rest = (rest.0 - expected, rest.1 - seen);
+    }
+    statistic += (rest.1 - rest.0).powi(2) / rest.0;
+    let degrees = (2 * edge + 1) as f64;
+    statistic <= 2.0 * (degrees + 2.0 * (degrees * TAIL).sqrt() + 2.0 * TAIL)
+}
+
+/// The correlation of independent draws has the standard error 1/√n; twelve of them are allowed. A sum of products of
+/// independent Gaussians has exponential tails from there on, and 12²/2 = 72 is well above 21.
+fn uncorrelated(a: &[i128], b: &[i128], sigma: f64) -> bool {
+    let n = a.len().min(b.len()) as f64;
+    let covariance = a.iter().zip(b).map(|(&x, &y)| x as f64 * y as f64).sum::<f64>() / n;
+    (covariance / (sigma * sigma)).abs() <= 12.0 / n.sqrt()
+}
+
+#[test]
+fn noise_has_the_mean_and_variance_of_its_scale() {
+    let good = draws(100.0);
+    assert!(mean_is_zero(&good, 100.0));
+    assert!(variance_is(&good, 100.0));
+}
+
+#[test]
+fn a_scale_that_is_off_by_a_tenth_is_found() {
+    assert!(!variance_is(&draws(110.0), 100.0));
+    assert!(!variance_is(&draws(90.0), 100.0));
+    let shifted: Vec<_> = draws(100.0).into_iter().map(|x| x + 10).collect();
+    assert!(!mean_is_zero(&shifted, 100.0));
+}
+
+#[test]
+fn noise_has_the_probabilities_of_the_discrete_gaussian() {
+    assert!(histogram_fits(&draws(3.0), 3.0));
+    assert!(histogram_fits(&draws(0.8), 0.8));
+}
+
+#[test]
+fn other_probabilities_are_found() {
+    assert!(!histogram_fits(&draws(3.3), 3.0));
+    assert!(!histogram_fits(&draws(0.9), 0.8));
+    // The right variance, but even numbers only.
+    let doubled: Vec<_> = draws(1.5).into_iter().map(|x| 2 * x).collect();
+    assert!(!histogram_fits(&doubled, 3.0));
+}
+
+#[test]
+fn noise_of_cells_and_of_primitives_is_independent_and_a_repeated_draw_is_found() {
+    let plan = NoisePlan { scales: vec![scale_of(50.0), scale_of(50.0)], cells: DRAWS };
+    let noise = Noise::draw(&plan).unwrap();
+    let [first, second] = noise.expose() else { panic!("two primitives were planned") };
+    assert!(uncorrelated(first, second, 50.0));
+    assert!(uncorrelated(first, &first[1..], 50.0));
+    assert!(!uncorrelated(first, first, 50.0));
+    let repeated: Vec<_> = first.iter().flat_map(|&x| [x, x]).take(DRAWS).collect();
+    assert!(!uncorrelated(&repeated, &repeated[1..], 50.0));
+}
+
+#[test]
+fn every_draw_is_fresh() {
+    let scale = scale_of(1e6);
+    assert_ne!(scale.draw(8).unwrap(), scale.draw(8).unwrap());
+}
+
+#[test]
+fn a_measurement_that_loses_more_than_its_share_is_not_drawn() {
+    let good = Scale::for_loss(100, rho(1_000_000)).unwrap();
+    assert!(good.draw(1).is_ok());
+    let cheap = Scale { rho: rho(999_999), ..good };
+    assert_eq!(cheap.draw(1), Err(NoiseError::Underpaid));
+    let narrow = Scale { sigma: good.sigma * (1.0 - 1e-14), ..good };
+    assert_eq!(narrow.draw(1), Err(NoiseError::Underpaid));
+    let sensitive = Scale { squared_sensitivity: 101, ..good };
+    assert_eq!(sensitive.draw(1), Err(NoiseError::Underpaid));
+}
+
+#[test]
+fn losses_and_scales_out_of_range_are_refused() {
+    assert_eq!(Scale::for_loss(1, rho(0)), Err(NoiseError::LossTooSmall));
+    assert_eq!(Scale::for_loss(1, rho(u64::MAX)), Err(NoiseError::LossTooLarge));
+    assert_eq!(Scale::for_loss(u128::MAX, rho(1)), Err(NoiseError::NoiseTooLarge));
+    assert_eq!(Scale::for_loss(1 << 120, rho(1_000_000_000)), Err(NoiseError::NoiseTooLarge));
+    assert!(Scale::for_loss(1 << 100, rho(1_000_000_000)).is_ok());
+    assert_eq!(NoisePlan::split(&[], 1, rho(5)), Err(NoiseError::Shape));
+    assert_eq!(NoisePlan::split(&[1], 0, rho(5)), Err(NoiseError::Shape));
+    assert_eq!(NoisePlan::split(&[1], 100_001, rho(5)), Err(NoiseError::Shape));
+    assert_eq!(NoisePlan::split(&[1; 65], 1, rho(100)), Err(NoiseError::Shape));
+    assert_eq!(NoisePlan::split(&[1, 1, 1], 1, rho(2)), Err(NoiseError::LossTooSmall));
+}
+
+#[test]
+fn a_sensitivity_of_zero_still_gets_noise() {
+    assert!(Scale::for_loss(0, rho(1_000_000)).unwrap().sigma() > 22.0);
+}
+
+#[test]
+fn noise_beside_the_ends_of_64_bits_is_clamped_and_never_wraps() {
+    let ends = vec![vec![i64::MAX, i64::MIN, i64::MAX, i64::MIN, i64::MIN, i64::MAX, 7]];
+    let noise = vec![vec![1, -1, i128::MAX, i128::MIN, i128::from(u64::MAX), -i128::from(u64::MAX), -9]];
+    let sum = Noise::planted(noise).add_to(&ends).unwrap();
+    assert_eq!(sum, [[i64::MAX, i64::MIN, i64::MAX, i64::MIN, i64::MAX, i64::MIN, -2]]);
+}
+
+#[test]
+fn exact_values_of_another_shape_get_no_noise() {
+    let noise = || Noise::planted(vec![vec![1, 2], vec![3, 4]]);
+    assert!(noise().add_to(&[vec![0, 0], vec![0, 0]]).is_some());
+    assert!(noise().add_to(&[vec![0, 0]]).is_none());
+    assert!(noise().add_to(&[vec![0, 0], vec![0]]).is_none());
+    assert!(noise().add_to(&[vec![0, 0], vec![0, 0, 0]]).is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_measurement_loses_more_than_is_declared_and_none_wastes_more_than_a_trillionth(
+        squared in prop_oneof![1_u128..1000, 1_u128..1 << 60, 1_u128..1 << 80],
+        nano in prop_oneof![1_u64..100, 1_u64..10_000_000_000],
+    ) {
+        let declared = nano as f64 / 1e9;
+        let scale = Scale::for_loss(squared, rho(nano)).unwrap();
+        let loss = scale.loss().unwrap();
+        prop_assert!(loss <= declared);
+        prop_assert!(loss >= declared * (1.0 - 1e-12));
+        // The same by hand: ρ = Δ² / (2σ²).
+        let by_hand = squared as f64 / (2.0 * scale.sigma() * scale.sigma());
+        prop_assert!((loss / by_hand - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_root_is_an_upper_bound_and_the_price_a_lower_one(root in 1_u64..1 << 62, more in 0_u128..3, nano in 1_u64..1 << 53) {
+        let squared = u128::from(root) * u128::from(root) + more;
+        prop_assert!(root_above(squared) > root as f64);
+        prop_assert!(root_above(squared) <= (root as f64 + 1.0).max(root as f64 * (1.0 + 1e-15)));
+        let below = rho_below(rho(nano)).unwrap();
+        prop_assert!(below < nano as f64 / 1e9);
+    }
+
+    #[test]
+    fn shares_add_up_to_the_loss_of_the_query(squares in prop::collection::vec(1_u128..1 << 40, 1..20), nano in 20_u64..10_000_000) {
+        let plan = NoisePlan::split(&squares, 3, rho(nano)).unwrap();
+        prop_assert_eq!(plan.scales().iter().map(|s| s.rho().nano()).sum::<u64>(), nano);
+        let (first, others) = plan.scales().split_first().unwrap();
+        prop_assert!(others.iter().all(|s| s.rho().nano() == nano / squares.len() as u64));
+        prop_assert!(first.rho().nano() - nano / (squares.len() as u64) < squares.len() as u64);
+    }
+}

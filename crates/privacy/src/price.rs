@@ -1,0 +1,87 @@
+use crate::noise::{NoiseError, NoisePlan};
+use firebreak_domain::{Charge, ColumnName, DatasetId, Mechanism, Rho};
+use firebreak_query::CheckedQuery;
+use firebreak_store::ReleaseKey;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+
+/// What an answer to one checked query costs, and the noise that it will carry.
+///
+/// It follows from the query, its contract and the loss alone, never from data: two neighbouring datasets, and any
+/// two others, have the same prices. It is the same whether or not the answer is already stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Price {
+    pub(crate) mechanism: Mechanism,
+    pub(crate) charge: Charge,
+    pub(crate) plan: NoisePlan,
+    /// SHA-256 of the query's canonical form.
+    pub(crate) query: [u8; 32],
+    pub(crate) dataset: DatasetId,
+    pub(crate) columns: BTreeSet<ColumnName>,
+    pub(crate) rows_per_person: u32,
+}
+
+/// Prices `query` at the loss `rho` under `mechanism`.
+///
+/// The charge is `rho` in full, split over the query's primitives as [`NoisePlan::split`] says; each one's scale
+/// follows from its share and from its sensitivity under the contract's bound on contributions.
+///
+/// # Errors
+/// [`NoiseError`], if no noise fits; independent of the data.
+pub fn price(query: &CheckedQuery, mechanism: Mechanism, rho: Rho) -> Result<Price, NoiseError> {
+    let (charge, plan) = match mechanism {
+        Mechanism::DiscreteGaussian => {
+            (Charge::of_rho(rho), NoisePlan::split(query.squared_sensitivities(), query.cells(), rho)?)
+        }
+    };
+    Ok(Price {
+        mechanism,
+        charge,
+        plan,
+        query: query.canonical().digest(),
+        dataset: query.dataset().clone(),
+        columns: query.columns().clone(),
+        rows_per_person: query.rows_per_person(),
+    })
+}
+
+impl Price {
+    /// What every person of the unit space, the agreement and the caller are charged.
+    #[must_use]
+    pub const fn charge(&self) -> Charge {
+        self.charge
+    }
+
+    /// How the noise will be drawn.
+    #[must_use]
+    pub const fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    /// What is released at this price, for [`firebreak_store::State::reserve`]: the same canonical query (which names
+    /// its cut), mechanism and loss give the same release. The loss counts because the canonical form of a query that
+    /// names none says only that the agreement's is meant, and agreements differ.
+    #[must_use]
+    pub fn release_key(&self) -> ReleaseKey {
+        let hash = Sha256::new()
+            .chain_update(b"firebreak release key 1\n")
+            .chain_update(self.query)
+            .chain_update(self.charge.rho.nano().to_be_bytes())
+            .chain_update(self.charge.delta.atto().to_be_bytes())
+            .chain_update(self.charge.epsilon.nano().to_be_bytes())
+            .chain_update(self.mechanism.as_str())
+            .finalize();
+        ReleaseKey::from_bytes(hash.into())
+    }
+
+    /// The noise, primitive by primitive.
+    #[must_use]
+    pub const fn plan(&self) -> &NoisePlan {
+        &self.plan
+    }
+
+    /// σ of the noise on each primitive, in the primitive's fixed point.
+    pub fn sigmas(&self) -> impl ExactSizeIterator<Item = f64> {
+        self.plan.scales().iter().map(crate::Scale::sigma)
+    }
+}

@@ -1,0 +1,270 @@
+use firebreak_domain::{Charge, Delta, Epsilon, FORMAT, Mechanism, Rho, UnknownFormat, check_format};
+use firebreak_query::{MAX_CELLS, MAX_MEASURES};
+
+/// The most primitives of one query: an average has two.
+const MAX_PRIMITIVES: usize = 2 * MAX_MEASURES;
+const MAGIC: &[u8; 4] = b"FBRL";
+
+/// A differentially private release: what a measurement gave, and what is stored and repeated.
+///
+/// It holds noisy whole numbers for each primitive and cell of one query, in the primitives' fixed point, and the
+/// scale of their noise. Two things make one: [`Armed::measure`](crate::Armed::measure), and [`Released::decode`] from
+/// bytes that one encoded. It is not personal data: whatever is computed from it is post-processing and costs nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Released {
+    mechanism: Mechanism,
+    query: [u8; 32],
+    charge: Charge,
+    cells: usize,
+    primitives: Vec<NoisyPrimitive>,
+}
+
+/// One primitive of a release.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NoisyPrimitive {
+    pub(crate) sigma: f64,
+    pub(crate) values: Vec<i64>,
+}
+
+/// Bytes that are no release of this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReleaseFormatError {
+    /// Written by a later program.
+    #[error(transparent)]
+    Format(#[from] UnknownFormat),
+    /// Cut short, lengthened, or never a release.
+    #[error("these bytes are not a release: fetch it again from the adapter that measured it")]
+    Malformed,
+}
+
+impl Released {
+    // INVARIANT: called by the measurement alone. Every primitive has the same number of cells.
+    pub(crate) const fn measured(
+        mechanism: Mechanism,
+        query: [u8; 32],
+        charge: Charge,
+        cells: usize,
+        primitives: Vec<NoisyPrimitive>,
+    ) -> Self {
+        Self { mechanism, query, charge, cells, primitives }
+    }
+
+    /// How the noise was drawn.
+    #[must_use]
+    pub const fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    /// SHA-256 of the canonical form of the query that it answers.
+    #[must_use]
+    pub const fn query_digest(&self) -> &[u8; 32] {
+        &self.query
+    }
+
+    /// What it cost every person of the unit space.
+    #[must_use]
+    pub const fn charge(&self) -> Charge {
+        self.charge
+    }
+
+    /// How many cells each primitive has.
+    #[must_use]
+    pub const fn cells(&self) -> usize {
+        self.cells
+    }
+
+    /// How many primitives it has.
+    #[must_use]
+    pub const fn primitives(&self) -> usize {
+        self.primitives.len()
+    }
+
+    /// The noisy value of a primitive in a cell, in the primitive's fixed point; `None` beyond the last of either.
+    #[must_use]
+    pub fn value(&self, primitive: usize, cell: usize) -> Option<i64> {
+        self.primitives.get(primitive)?.values.get(cell).copied()
+    }
+
+    /// σ of the noise on each primitive, in the primitive's fixed point.
+    pub fn sigmas(&self) -> impl ExactSizeIterator<Item = f64> {
+        self.primitives.iter().map(|p| p.sigma)
+    }
+
+    /// The one form in which it is stored, committed to and sent. Integers are big-endian:
+    ///
+    /// `"FBRL"`, format `u32`, mechanism `u8` (1: discrete Gaussian), query digest 32 bytes, nano-ρ `u64`, atto-δ
+    /// `u64`, nano-ε `u64`, number of primitives `u32`, number of cells `u32`; then for each primitive σ as an IEEE 754
+    /// double and its cells as `i64`.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(73 + self.primitives.len() * 8 * (1 + self.cells));
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&FORMAT.to_be_bytes());
+        bytes.push(mechanism_code(self.mechanism));
+        bytes.extend_from_slice(&self.query);
+        for loss in [self.charge.rho.nano(), self.charge.delta.atto(), self.charge.epsilon.nano()] {
+            bytes.extend_from_slice(&loss.to_be_bytes());
+        }
+        // INVARIANT: both counts fit a u32: `NoisePlan::split` and `decode` allow no shape beyond `shape_is_allowed`.
+        bytes.extend_from_slice(&(self.primitives.len() as u32).to_be_bytes());
+        bytes.extend_from_slice(&(self.cells as u32).to_be_bytes());
+        for primitive in &self.primitives {
+            bytes.extend_from_slice(&primitive.sigma.to_bits().to_be_bytes());
+            for value in &primitive.values {
+                bytes.extend_from_slice(&value.to_be_bytes());
+            }
+        }
+        bytes
+    }
+
+    /// Reads what [`Released::encode`] wrote, and nothing else: every release has exactly one encoding.
+    ///
+    /// # Errors
+    /// [`ReleaseFormatError`], which says nothing of the content.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ReleaseFormatError> {
+        let mut rest = bytes;
+        if take::<4>(&mut rest)? != *MAGIC {
+            return Err(ReleaseFormatError::Malformed);
+        }
+        check_format("a release", u32::from_be_bytes(take(&mut rest)?))?;
+        let [code] = take(&mut rest)?;
+        let mechanism = mechanism_of(code).ok_or(ReleaseFormatError::Malformed)?;
+        let query = take(&mut rest)?;
+        let charge = Charge {
+            rho: Rho::from_nano(u64::from_be_bytes(take(&mut rest)?)),
+            delta: Delta::from_atto(u64::from_be_bytes(take(&mut rest)?)),
+            epsilon: Epsilon::from_nano(u64::from_be_bytes(take(&mut rest)?)),
+        };
+        let primitives = u32::from_be_bytes(take(&mut rest)?) as usize;
+        let cells = u32::from_be_bytes(take(&mut rest)?) as usize;
+        // Checked before anything is allocated: a forged count is no larger than the bytes that came with it.
+        if !shape_is_allowed(primitives, cells) || rest.len() != primitives * 8 * (1 + cells) {
+            return Err(ReleaseFormatError::Malformed);
+        }
+        let primitives = (0..primitives)
+            .map(|_| {
+                let sigma = f64::from_bits(u64::from_be_bytes(take(&mut rest)?));
+                if !(sigma.is_finite() && sigma > 0.0) {
+                    return Err(ReleaseFormatError::Malformed);
+                }
+                let values = (0..cells).map(|_| take(&mut rest).map(i64::from_be_bytes)).collect::<Result<_, _>>()?;
+                Ok(NoisyPrimitive { sigma, values })
+            })
+            .collect::<Result<_, ReleaseFormatError>>()?;
+        Ok(Self { mechanism, query, charge, cells, primitives })
+    }
+}
+
+/// Whether a release may have that many primitives and cells.
+pub(crate) fn shape_is_allowed(primitives: usize, cells: usize) -> bool {
+    (1..=MAX_PRIMITIVES).contains(&primitives) && (1..=MAX_CELLS).contains(&cells)
+}
+
+const fn mechanism_code(mechanism: Mechanism) -> u8 {
+    match mechanism {
+        Mechanism::DiscreteGaussian => 1,
+    }
+}
+
+const fn mechanism_of(code: u8) -> Option<Mechanism> {
+    match code {
+        1 => Some(Mechanism::DiscreteGaussian),
+        _ => None,
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], ReleaseFormatError> {
+    let (head, tail) = rest.split_first_chunk::<N>().ok_or(ReleaseFormatError::Malformed)?;
+    *rest = tail;
+    Ok(*head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
+    fn release(sigmas: &[f64], cells: usize, value: i64) -> Released {
+        let charge = Charge { rho: Rho::from_nano(5), delta: Delta::from_atto(6), epsilon: Epsilon::from_nano(7) };
+        let primitives = sigmas.iter().map(|&sigma| NoisyPrimitive { sigma, values: vec![value; cells] }).collect();
+        Released::measured(Mechanism::DiscreteGaussian, [9; 32], charge, cells, primitives)
+    }
+
+    #[test]
+    fn the_first_format_is_what_it_was() {
+        let mut expected = b"FBRL\0\0\0\x01\x01".to_vec();
+        expected.extend([9; 32]);
+        expected.extend(b"\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0\x07\0\0\0\x01\0\0\0\x02");
+        expected.extend(b"\x3f\xf8\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff\xff\xff\xff\xff\xfe");
+        assert_eq!(release(&[1.5], 2, -2).encode(), expected);
+    }
+
+    #[test]
+    fn a_release_of_a_later_program_is_refused_by_name() {
+        let mut bytes = release(&[1.5], 2, -2).encode();
+        bytes[7] = 2;
+        let error = Released::decode(&bytes).unwrap_err();
+        assert_eq!(error, ReleaseFormatError::Format(UnknownFormat { what: "a release", found: 2 }));
+        bytes[7] = 0;
+        assert!(Released::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn bytes_cut_short_or_lengthened_anywhere_are_no_release() {
+        let bytes = release(&[1.5, 2.5], 3, 4).encode();
+        for end in 0..bytes.len() {
+            assert_eq!(Released::decode(&bytes[..end]), Err(ReleaseFormatError::Malformed));
+        }
+        let longer = [bytes.as_slice(), &[0]].concat();
+        assert_eq!(Released::decode(&longer), Err(ReleaseFormatError::Malformed));
+    }
+
+    #[test]
+    fn a_release_without_noise_or_without_cells_is_none() {
+        for sigma in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(Released::decode(&release(&[sigma], 1, 0).encode()), Err(ReleaseFormatError::Malformed));
+        }
+        assert_eq!(Released::decode(&release(&[], 1, 0).encode()), Err(ReleaseFormatError::Malformed));
+        assert_eq!(Released::decode(&release(&[1.0], 0, 0).encode()), Err(ReleaseFormatError::Malformed));
+        let mut bytes = release(&[1.5], 1, 0).encode();
+        bytes[8] = 2;
+        assert_eq!(Released::decode(&bytes), Err(ReleaseFormatError::Malformed));
+    }
+
+    #[test]
+    fn a_forged_count_allocates_nothing() {
+        let mut bytes = release(&[1.5], 1, 0).encode();
+        bytes[65..73].copy_from_slice(&[0xff; 8]);
+        assert_eq!(Released::decode(&bytes), Err(ReleaseFormatError::Malformed));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(3), failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_release_is_read_as_it_was_written(
+            query in any::<[u8; 32]>(),
+            losses in any::<[u64; 3]>(),
+            table in (1_usize..5).prop_flat_map(|cells| prop::collection::vec((1e-3..1e15_f64, prop::collection::vec(any::<i64>(), cells)), 1..5)),
+        ) {
+            let charge = Charge { rho: Rho::from_nano(losses[0]), delta: Delta::from_atto(losses[1]), epsilon: Epsilon::from_nano(losses[2]) };
+            let cells = table[0].1.len();
+            let primitives = table.into_iter().map(|(sigma, values)| NoisyPrimitive { sigma, values }).collect();
+            let release = Released::measured(Mechanism::DiscreteGaussian, query, charge, cells, primitives);
+            let bytes = release.encode();
+            let read = Released::decode(&bytes).unwrap();
+            prop_assert_eq!(&read, &release);
+            prop_assert_eq!(read.encode(), bytes);
+        }
+
+        #[test]
+        fn whatever_is_read_has_one_encoding(at in 0_usize..105, byte in any::<u8>()) {
+            let mut bytes = release(&[1.5], 4, -3).encode();
+            bytes[at] = byte;
+            if let Ok(read) = Released::decode(&bytes) {
+                prop_assert_eq!(read.encode(), bytes);
+            }
+        }
+    }
+}

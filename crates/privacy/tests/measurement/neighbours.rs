@@ -1,0 +1,134 @@
+//! Neighbouring tables: one person's rows more or less.
+
+use crate::cells;
+use crate::fixture::{Agency, ask, contract, price_of};
+use firebreak_privacy::{Funded, Measured};
+use firebreak_query::{BoundValue, CheckedQuery, PrimitiveKind};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+
+/// One row of the bounded view, encoded as engines see it; `None` is missing.
+#[derive(Debug, Clone)]
+struct Row {
+    person: u32,
+    region: Option<u16>,
+    kind: Option<u16>,
+    cost: Option<i64>,
+}
+
+impl Row {
+    fn value(&self, column: &str) -> Option<BoundValue> {
+        match column {
+            "region" => self.region.map(BoundValue::Code),
+            "kind" => self.kind.map(BoundValue::Code),
+            "cost" => self.cost.map(BoundValue::Number),
+            _ => None,
+        }
+    }
+
+    fn cell(&self, query: &CheckedQuery) -> Option<usize> {
+        query.groups().iter().try_fold(0, |cell, group| match self.value(group.column.as_str()) {
+            Some(BoundValue::Code(code)) => Some(cell * group.codes.len() + usize::from(code)),
+            _ => None,
+        })
+    }
+}
+
+/// What the query's primitives mean, written down row by row.
+fn exact(query: &CheckedQuery, rows: &[Row]) -> Vec<Vec<i64>> {
+    let of = |primitive: &firebreak_query::Primitive| {
+        let mut totals = vec![0; query.cells()];
+        let mut persons = vec![BTreeSet::new(); query.cells()];
+        for row in rows {
+            let passes = [query.filter(), primitive.filter()]
+                .into_iter()
+                .flatten()
+                .all(|filter| filter.holds(&|column| row.value(column.as_str())) == Some(true));
+            let (true, Some(cell)) = (passes, row.cell(query)) else { continue };
+            totals[cell] += match primitive.kind() {
+                PrimitiveKind::CountRows => 1,
+                PrimitiveKind::CountPersons => i64::from(persons[cell].insert(row.person)),
+                PrimitiveKind::CountValues { .. } => i64::from(row.cost.is_some()),
+                PrimitiveKind::SumCentred { centre, .. } => row.cost.map_or(0, |cost| cost - centre),
+            };
+        }
+        totals
+    };
+    query.primitives().iter().map(of).collect()
+}
+
+fn squared_distances(one: &[Vec<i64>], other: &[Vec<i64>]) -> Vec<u128> {
+    let distance = |(a, b): (&Vec<i64>, &Vec<i64>)| {
+        a.iter().zip(b).map(|(a, b)| u128::from(a.abs_diff(*b)) * u128::from(a.abs_diff(*b))).sum()
+    };
+    one.iter().zip(other).map(distance).collect()
+}
+
+const QUESTIONS: [&str; 4] = [
+    "SELECT COUNT(*) AS a, COUNT(DISTINCT person) AS b, COUNT(cost) AS c, SUM(cost) AS d, AVG(cost) AS e FROM health.visits",
+    "SELECT region, kind, COUNT(*) AS a, COUNT(DISTINCT person) AS b, SUM(cost) AS d FROM health.visits GROUP BY region, kind",
+    "SELECT region, AVG(cost) FILTER (WHERE kind = 'emergency') AS e, COUNT(cost) AS c FROM health.visits WHERE cost > 20 GROUP BY region",
+    "SELECT COUNT(DISTINCT person) AS b FROM health.visits WHERE kind = 'planned' GROUP BY region",
+];
+
+fn row(person: u32) -> impl Strategy<Value = Row> {
+    let missing_or = |strategy: BoxedStrategy<i64>| prop::option::weighted(0.9, strategy);
+    let code = |count| prop::option::weighted(0.9, 0_u16..count);
+    let cost = prop_oneof![Just(0), Just(10_000), 0_i64..=10_000].boxed();
+    (code(3), code(2), missing_or(cost)).prop_map(move |(region, kind, cost)| Row { person, region, kind, cost })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, rng_seed: RngSeed::Fixed(2), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_person_more_or_less_moves_no_primitive_by_more_than_its_sensitivity(
+        others in prop::collection::vec((0_u32..5).prop_flat_map(row), 0..20),
+        person in prop::collection::vec(row(9), 1..=4),
+        question in 0..QUESTIONS.len(),
+    ) {
+        let query = ask(QUESTIONS[question]);
+        prop_assert_eq!(contract().contribution.rows_per_person, 4);
+        let with: Vec<Row> = others.iter().chain(&person).cloned().collect();
+        let distances = squared_distances(&exact(&query, &others), &exact(&query, &with));
+        for (distance, bound) in distances.iter().zip(query.squared_sensitivities()) {
+            prop_assert!(distance <= bound, "{} above {}", distance, bound);
+        }
+    }
+}
+
+#[test]
+fn the_worst_person_reaches_the_sensitivity_and_one_row_beyond_the_bound_exceeds_it() {
+    let worst = Row { person: 9, region: Some(0), kind: Some(1), cost: Some(10_000) };
+    let query = ask(QUESTIONS[0]);
+    let none = exact(&query, &[]);
+    let bounds = query.squared_sensitivities();
+    let at_the_bound = squared_distances(&none, &exact(&query, &vec![worst.clone(); 4]));
+    assert_eq!(at_the_bound.iter().collect::<BTreeSet<_>>(), bounds.iter().collect::<BTreeSet<_>>());
+    let beyond = squared_distances(&none, &exact(&query, &vec![worst; 5]));
+    assert!(beyond.iter().zip(bounds).any(|(distance, bound)| distance > bound));
+}
+
+#[tokio::test]
+async fn neighbouring_tables_have_one_price_one_scale_and_one_shape() {
+    let agency = Agency::new().await;
+    let query = ask(QUESTIONS[1]);
+    let person = Row { person: 9, region: Some(2), kind: Some(0), cost: Some(77) };
+    let mut seen = Vec::new();
+    for (number, rows) in [(1, vec![]), (2, vec![person])] {
+        // Priced anew beside each table: a price takes no data at all.
+        let price = price_of(&query);
+        let values = exact(&query, &rows);
+        // Two requests, neither stored: each takes its own reservation.
+        let reservation = agency.reserve(number, price.release_key(), price.charge()).await;
+        let funded = Funded::new(agency.permit(&query), reservation, price.clone()).unwrap();
+        let Measured { released, .. } =
+            funded.release(|| async { Ok::<_, Infallible>(cells(values)) }).await.unwrap();
+        let answer = released.answer(&query).unwrap();
+        let labels: Vec<_> = answer.rows.into_iter().map(|row| row.groups).collect();
+        seen.push((price, released.charge(), released.sigmas().collect::<Vec<_>>(), released.encode().len(), labels));
+    }
+    assert_eq!(seen[0], seen[1]);
+}

@@ -1,0 +1,278 @@
+//! The verifiable oblivious PRF of RFC 9497: suite ristretto255-SHA512 (§4.1), mode VOPRF (§3.3.2).
+//!
+//! A batch is blinded by [`BlindedBatch::new`] (`Blind`), evaluated with one proof by [`KeyPair::evaluate`]
+//! (`BlindEvaluate`), checked and unblinded by [`BlindedBatch::finalize`] (`Finalize`); the key's owner computes the
+//! same outputs directly by [`KeyPair::outputs`] (`Evaluate`).
+//!
+//! Scalars that are secret (the key, the blinds, the nonces of proofs) meet constant-time code only.
+//!
+//! # Halves
+//! Encoding costs an inversion a point, unless a batch shares one, which dalek offers for doubled points alone.
+//! So every product that is to be encoded is made with half the scalar; the encoding doubles it back.
+
+mod dleq;
+mod suite;
+#[cfg(test)]
+mod tests;
+
+use crate::secret::Prf;
+use crate::wire::{self, ELEMENT, PROOF};
+use crate::{MAX_CHUNK, PsiError, SecretSeed};
+use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
+use curve25519_dalek::scalar::Scalar;
+use suite::{Suite, VOPRF};
+use zeroize::{Zeroize, Zeroizing};
+
+/// Bytes of a PRF output.
+pub const OUTPUT: usize = 64;
+
+/// PRF outputs, in the order of the inputs. Wiped when dropped.
+pub type Outputs = Zeroizing<Vec<[u8; OUTPUT]>>;
+
+/// The public half of a key: a group element other than the identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    point: RistrettoPoint,
+    bytes: [u8; ELEMENT],
+}
+
+impl PublicKey {
+    /// Reads 32 bytes.
+    ///
+    /// # Errors
+    /// [`PsiError::WrongLength`], [`PsiError::InvalidElement`], [`PsiError::IdentityElement`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, PsiError> {
+        let length = PsiError::WrongLength { what: "a public key", expected: ELEMENT, found: bytes.len() };
+        let bytes: [u8; ELEMENT] = bytes.try_into().map_err(|_| length)?;
+        Ok(Self { point: wire::element(&bytes)?, bytes })
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; ELEMENT] {
+        &self.bytes
+    }
+}
+
+/// A key. Wiped when dropped; has no `Debug`.
+pub struct KeyPair {
+    secret: Scalar,
+    public: PublicKey,
+}
+
+impl Drop for KeyPair {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+    }
+}
+
+impl KeyPair {
+    /// `DeriveKeyPair` (RFC 9497 §3.2.1).
+    ///
+    /// # Errors
+    /// [`PsiError::InputLength`] for an `info` of more than 65,535 bytes; [`PsiError::DegenerateHash`], which does
+    /// not happen.
+    pub fn derive(seed: &SecretSeed, info: &[u8]) -> Result<Self, PsiError> {
+        Ok(Self::of(VOPRF.derive_secret(seed, info)?))
+    }
+
+    fn of(secret: Scalar) -> Self {
+        let point = RistrettoPoint::mul_base(&secret);
+        Self { secret, public: PublicKey { point, bytes: point.compress().to_bytes() } }
+    }
+
+    /// The public half.
+    #[must_use]
+    pub const fn public_key(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// `BlindEvaluate` on `count` blinded elements of 32 bytes: as many evaluated elements, then the proof.
+    ///
+    /// # Errors
+    /// [`PsiError::BatchSize`], [`PsiError::WrongLength`], [`PsiError::InvalidElement`],
+    /// [`PsiError::IdentityElement`], [`PsiError::DuplicateElement`], [`PsiError::Randomness`].
+    pub fn evaluate(&self, blinded: &[u8], count: usize) -> Result<Vec<u8>, PsiError> {
+        self.evaluate_with(blinded, count, |composite| self.nonce(composite))
+    }
+
+    fn evaluate_with(
+        &self,
+        blinded: &[u8],
+        count: usize,
+        nonce: impl FnOnce(&RistrettoPoint) -> Result<Scalar, PsiError>,
+    ) -> Result<Vec<u8>, PsiError> {
+        check_batch(count)?;
+        let encodings = wire::encodings("a chunk of blinded elements", blinded, count)?;
+        let points = wire::elements(encodings)?;
+        let evaluated = evaluate_elements(&self.secret, &points);
+        let proof = dleq::prove(&VOPRF, self, &points, encodings, &evaluated, nonce)?;
+        let mut out = evaluated.concat();
+        out.extend(proof);
+        Ok(out)
+    }
+
+    /// A nonce for a proof over `composite`: fresh randomness, mixed under the key with what is proved.
+    ///
+    /// SECURITY: a nonce used for two statements gives the key away. With the statement mixed in, not even a
+    /// broken source of randomness repeats one.
+    fn nonce(&self, composite: &RistrettoPoint) -> Result<Scalar, PsiError> {
+        let mut fresh = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *fresh).map_err(|_| PsiError::Randomness)?;
+        let prf = Prf::new(self.secret.as_bytes(), "firebreak proof nonce");
+        let wide = prf.block(b'N', &[&*fresh, composite.compress().as_bytes()]);
+        Ok(Scalar::from_bytes_mod_order_wide(&wide))
+    }
+
+    /// `Evaluate` (RFC 9497 §3.3.1): the outputs of the key's owner, without another party.
+    ///
+    /// # Errors
+    /// [`PsiError::InputLength`]; [`PsiError::DegenerateHash`], which does not happen.
+    pub fn outputs<I: AsRef<[u8]>>(&self, inputs: &[I]) -> Result<Outputs, PsiError> {
+        let half = Zeroizing::new(self.secret.div_by_2());
+        // Room from the start: a vector that grows leaves copies behind that nobody wipes.
+        let mut products = Zeroizing::new(Vec::with_capacity(inputs.len()));
+        for input in inputs {
+            products.push(*half * VOPRF.hash_to_group(input.as_ref())?);
+        }
+        VOPRF.finalize_all(inputs, &double_and_encode(&products))
+    }
+}
+
+/// A nonzero secret scalar that hides one input. Wiped when dropped; has no `Debug`.
+pub struct Blind(Scalar);
+
+impl Drop for Blind {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl Blind {
+    /// Reduces 64 uniformly random bytes.
+    ///
+    /// # Errors
+    /// [`PsiError::InvalidScalar`] if they reduce to zero, which does not happen by chance.
+    pub fn from_uniform_bytes(bytes: &[u8; 64]) -> Result<Self, PsiError> {
+        Self::of(Scalar::from_bytes_mod_order_wide(bytes))
+    }
+
+    /// Reads the canonical encoding of a nonzero scalar.
+    ///
+    /// # Errors
+    /// [`PsiError::InvalidScalar`].
+    pub fn from_canonical_bytes(bytes: &[u8; 32]) -> Result<Self, PsiError> {
+        Self::of(wire::scalar(bytes)?)
+    }
+
+    fn of(scalar: Scalar) -> Result<Self, PsiError> {
+        if scalar == Scalar::ZERO { Err(PsiError::InvalidScalar) } else { Ok(Self(scalar)) }
+    }
+
+    /// The canonical encoding. It unhides the input to whoever has the blinded element and guesses.
+    #[must_use]
+    pub fn expose(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.to_bytes())
+    }
+}
+
+/// A batch of blinded elements and what is needed to unblind it. Wiped when dropped; has no `Debug`.
+pub struct BlindedBatch {
+    blinds: Vec<Blind>,
+    /// Half of each blinded element.
+    halves: Vec<RistrettoPoint>,
+    encodings: Vec<[u8; ELEMENT]>,
+}
+
+impl BlindedBatch {
+    /// `Blind` on each input, with the blind of the same place. A blind serves one input once.
+    ///
+    /// # Errors
+    /// [`PsiError::BatchSize`] also where the two differ in number; [`PsiError::InputLength`];
+    /// [`PsiError::DegenerateHash`], which does not happen.
+    pub fn new<I: AsRef<[u8]>>(inputs: &[I], blinds: Vec<Blind>) -> Result<Self, PsiError> {
+        Self::in_suite(&VOPRF, inputs, blinds)
+    }
+
+    fn in_suite<I: AsRef<[u8]>>(suite: &Suite, inputs: &[I], blinds: Vec<Blind>) -> Result<Self, PsiError> {
+        check_batch(inputs.len())?;
+        if blinds.len() != inputs.len() {
+            return Err(PsiError::BatchSize);
+        }
+        let mut halves = Vec::with_capacity(inputs.len());
+        for (input, blind) in inputs.iter().zip(&blinds) {
+            let point = Zeroizing::new(suite.hash_to_group(input.as_ref())?);
+            let half = Zeroizing::new(blind.0.div_by_2());
+            halves.push(*half * *point);
+        }
+        let encodings = double_and_encode(&halves);
+        Ok(Self { blinds, halves, encodings })
+    }
+
+    /// The blinded elements, 32 bytes each.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.encodings.as_flattened()
+    }
+
+    /// `Finalize` on a whole batch: verifies the proof, then unblinds. `inputs` are those that were blinded.
+    ///
+    /// # Errors
+    /// [`PsiError::WrongLength`], [`PsiError::InvalidElement`], [`PsiError::IdentityElement`],
+    /// [`PsiError::DuplicateElement`], [`PsiError::InvalidScalar`], [`PsiError::ProofRejected`];
+    /// [`PsiError::BatchSize`] if `inputs` are not as many as were blinded.
+    pub fn finalize<I: AsRef<[u8]>>(
+        &self,
+        inputs: &[I],
+        public: &PublicKey,
+        evaluated: &[u8],
+    ) -> Result<Outputs, PsiError> {
+        let count = self.encodings.len();
+        let due = count.saturating_mul(ELEMENT);
+        let what = "an evaluated chunk";
+        let length = PsiError::WrongLength { what, expected: due.saturating_add(PROOF), found: evaluated.len() };
+        let (elements, proof) = evaluated.split_at_checked(due).ok_or(length)?;
+        let proof: &[u8; PROOF] = proof.try_into().map_err(|_| length)?;
+        let encodings = wire::encodings(what, elements, count)?;
+        let points = wire::elements(encodings)?;
+        dleq::verify(&VOPRF, public, &self.halves, &self.encodings, &points, encodings, proof)?;
+        self.unblind(&VOPRF, inputs, &points)
+    }
+
+    fn unblind<I: AsRef<[u8]>>(
+        &self,
+        suite: &Suite,
+        inputs: &[I],
+        evaluated: &[RistrettoPoint],
+    ) -> Result<Outputs, PsiError> {
+        if inputs.len() != self.blinds.len() {
+            return Err(PsiError::BatchSize);
+        }
+        // INVARIANT: no blind is zero, as the batch inversion demands.
+        let mut inverses = Zeroizing::new(self.blinds.iter().map(|blind| blind.0).collect::<Vec<_>>());
+        Scalar::invert_batch_alloc(&mut inverses);
+        let products = evaluated.iter().zip(inverses.iter()).map(|(point, inverse)| {
+            let half = Zeroizing::new(inverse.div_by_2());
+            *half * point
+        });
+        let products = Zeroizing::new(products.collect::<Vec<_>>());
+        suite.finalize_all(inputs, &double_and_encode(&products))
+    }
+}
+
+fn check_batch(count: usize) -> Result<(), PsiError> {
+    if (1..=MAX_CHUNK as usize).contains(&count) { Ok(()) } else { Err(PsiError::BatchSize) }
+}
+
+fn evaluate_elements(secret: &Scalar, points: &[RistrettoPoint]) -> Vec<[u8; ELEMENT]> {
+    let half = Zeroizing::new(secret.div_by_2());
+    let products: Vec<_> = points.iter().map(|point| *half * point).collect();
+    double_and_encode(&products)
+}
+
+/// Encodes twice each point.
+///
+/// INVARIANT: none is the identity. Each is a nonzero scalar times an element other than it.
+fn double_and_encode(halves: &[RistrettoPoint]) -> Vec<[u8; ELEMENT]> {
+    RistrettoPoint::double_and_compress_batch(halves).iter().map(CompressedRistretto::to_bytes).collect()
+}

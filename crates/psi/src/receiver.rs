@@ -1,0 +1,327 @@
+use crate::normalise::LONGEST;
+use crate::oprf::{Blind, BlindedBatch};
+use crate::secret::Prf;
+use crate::tag::{Tag, decode_piece};
+use crate::{
+    ChunkId, Commitment, MatchParams, NormalisedInput, Opening, PsiError, PublicKey, Root, SecretSeed, SessionId,
+    verify_opening,
+};
+use std::ops::Range;
+use zeroize::{Zeroize, Zeroizing};
+
+/// A place in the receiver's list: an input of its own, or padding. Both are blinded, evaluated and unblinded
+/// alike, so that neither bytes nor time tell them apart.
+///
+/// INVARIANT: padding starts with a byte of 0x80 or above, which no normalised input does.
+struct Slot {
+    bytes: [u8; LONGEST],
+    length: u8,
+}
+
+impl Slot {
+    fn own(input: &NormalisedInput) -> Self {
+        let mut slot = Self { bytes: [0; LONGEST], length: 0 };
+        for (to, from) in slot.bytes.iter_mut().zip(input.as_bytes()) {
+            *to = *from;
+            slot.length += 1;
+        }
+        slot
+    }
+
+    fn padding(random: &[u8; 64]) -> Self {
+        let mut slot = Self { bytes: [0; LONGEST], length: LONGEST as u8 };
+        for (to, from) in slot.bytes.iter_mut().zip(random) {
+            *to = *from;
+        }
+        if let Some(first) = slot.bytes.first_mut() {
+            *first |= 0x80;
+        }
+        slot
+    }
+}
+
+impl AsRef<[u8]> for Slot {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.bytes.zeroize();
+    }
+}
+
+/// A chunk of blinded elements, to be sent, and what is needed to unblind the answer. Wiped when dropped.
+pub struct BlindedChunk {
+    id: ChunkId,
+    batch: BlindedBatch,
+}
+
+impl BlindedChunk {
+    /// By what both sides know it.
+    #[must_use]
+    pub const fn id(&self) -> &ChunkId {
+        &self.id
+    }
+
+    /// What is sent: [`MatchParams::blinded_chunk_bytes`].
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.batch.as_bytes()
+    }
+}
+
+/// The tags of a chunk whose proof has been verified. Wiped when dropped.
+pub struct VerifiedChunk {
+    id: ChunkId,
+    tags: Zeroizing<Vec<Tag>>,
+}
+
+impl VerifiedChunk {
+    /// The chunk's id.
+    #[must_use]
+    pub const fn id(&self) -> &ChunkId {
+        &self.id
+    }
+}
+
+/// A place of the committed list, opened: for an overseer, inside the agency. Holds an identifier; has no `Debug`.
+#[derive(Clone)]
+pub struct SlotOpening {
+    /// The place and its content, tied to the root.
+    pub opening: Opening,
+    /// The blind with which the content was sent (32 bytes).
+    pub blind: Zeroizing<[u8; 32]>,
+}
+
+impl SlotOpening {
+    /// Checks that the content was committed to and that `blinded` (32 bytes, from the chunk that the sender
+    /// evaluated) is that content, blinded. Gives the identifier, or `None` for padding.
+    ///
+    /// # Errors
+    /// [`PsiError::OpeningRejected`], also for content that is neither an identifier in normal form nor padding.
+    pub fn verify(&self, root: &Root, blinded: &[u8]) -> Result<Option<NormalisedInput>, PsiError> {
+        verify_opening(root, &self.opening)?;
+        let blind = Blind::from_canonical_bytes(&self.blind)?;
+        if BlindedBatch::new(&[&self.opening.item], vec![blind])?.as_bytes() != blinded {
+            return Err(PsiError::OpeningRejected);
+        }
+        match self.opening.item.as_slice() {
+            item @ [0x80..=0xff, ..] if item.len() == LONGEST => Ok(None),
+            item => NormalisedInput::from_normal_form(item).map(Some).ok_or(PsiError::OpeningRejected),
+        }
+    }
+}
+
+/// What the receiver learns: which of its own inputs the sender's list holds.
+pub struct Matches(Vec<NormalisedInput>);
+
+impl Matches {
+    /// The matched inputs in ascending order, each once.
+    #[must_use]
+    pub fn inputs(&self) -> &[NormalisedInput] {
+        &self.0
+    }
+
+    /// Whether that input matched.
+    #[must_use]
+    pub fn contains(&self, input: &NormalisedInput) -> bool {
+        self.0.binary_search(input).is_ok()
+    }
+}
+
+/// The side that learns. Chunks may be blinded and verified in any order and on several threads; accepting takes
+/// the session itself.
+///
+/// All that it sends follows from the session's seed and the set: resumed, it sends the same bytes. After a dropped
+/// connection it goes on with [`Self::next_chunk`]; after a restart, made again from the same seed and set, it sends
+/// its chunks again, which a sender knows by their [`ChunkId`] and does not count twice.
+///
+/// Its memory grows with the padded size: about 50 bytes an element, and 100 for the commitment.
+pub struct Receiver {
+    session: SessionId,
+    public_key: PublicKey,
+    params: MatchParams,
+    secrets: Prf,
+    slots: Vec<Slot>,
+    commitment: Commitment,
+    own_tags: Zeroizing<Vec<Tag>>,
+    accepted: Vec<bool>,
+    received: Vec<Tag>,
+}
+
+impl Receiver {
+    /// A session over `inputs`, of which one written twice counts once. `seed` is secret, fresh and this session's
+    /// own; `public_key` is the sender's, from the session's manifest.
+    ///
+    /// The set is filled up to the declared size with padding and shuffled.
+    ///
+    /// # Errors
+    /// [`PsiError::SetTooLarge`] if the set is larger than the declared padded size.
+    pub fn new(
+        session: SessionId,
+        seed: &SecretSeed,
+        mut inputs: Vec<NormalisedInput>,
+        public_key: PublicKey,
+        params: MatchParams,
+    ) -> Result<Self, PsiError> {
+        inputs.sort_unstable();
+        inputs.dedup();
+        let secrets = Prf::new(seed.expose(), "firebreak match receiver");
+        let size = params.receiver_padded() as usize;
+        let missing = size.checked_sub(inputs.len()).ok_or(PsiError::SetTooLarge)? as u64;
+        let own = inputs.iter().map(Slot::own);
+        let padding = (0..missing).map(|number| Slot::padding(&secrets.block(b'P', &[&number.to_be_bytes()])));
+        let mut slots: Vec<_> = own.chain(padding).collect();
+        slots.sort_by_cached_key(|slot| *secrets.block(b'O', &[slot.as_ref()]));
+        let commitment = Commitment::new(&slots, &secrets.block_seed(b"commitment"))?;
+        let own_tags = Zeroizing::new(vec![Tag::default(); size]);
+        let accepted = vec![false; params.chunks() as usize];
+        Ok(Self { session, public_key, params, secrets, slots, commitment, own_tags, accepted, received: Vec::new() })
+    }
+
+    /// What the session declares.
+    #[must_use]
+    pub const fn params(&self) -> &MatchParams {
+        &self.params
+    }
+
+    /// The commitment to the set, padding included. It goes to the log before the first chunk goes to the sender.
+    #[must_use]
+    pub fn root(&self) -> Root {
+        self.commitment.root()
+    }
+
+    /// Opens a place of the list for an overseer, who checks it with [`SlotOpening::verify`] against the element at
+    /// the same place in the chunks that were sent.
+    ///
+    /// # Errors
+    /// [`PsiError::NoSuchSlot`].
+    pub fn open(&self, index: u32) -> Result<SlotOpening, PsiError> {
+        let slot = self.slots.get(index as usize).ok_or(PsiError::NoSuchSlot)?;
+        let opening = self.commitment.open(index, slot.as_ref())?;
+        Ok(SlotOpening { opening, blind: self.blind_of(index, slot)?.expose() })
+    }
+
+    /// The first chunk that has not been accepted; `None` once all have.
+    #[must_use]
+    pub fn next_chunk(&self) -> Option<u32> {
+        self.accepted.iter().position(|accepted| !accepted).map(|number| number as u32)
+    }
+
+    /// Chunks accepted so far.
+    #[must_use]
+    pub fn accepted_chunks(&self) -> usize {
+        self.accepted.iter().filter(|accepted| **accepted).count()
+    }
+
+    /// Blinds chunk `number`; the same bytes each time.
+    ///
+    /// # Errors
+    /// [`PsiError::NoSuchChunk`].
+    pub fn blind_chunk(&self, number: u32) -> Result<BlindedChunk, PsiError> {
+        let range = self.range(number);
+        let slots = self.slots.get(range.clone()).ok_or(PsiError::NoSuchChunk)?;
+        let mut blinds = Vec::with_capacity(slots.len());
+        for (index, slot) in (range.start as u32..).zip(slots) {
+            blinds.push(self.blind_of(index, slot)?);
+        }
+        let batch = BlindedBatch::new(slots, blinds)?;
+        Ok(BlindedChunk { id: ChunkId::of(self.session, number, batch.as_bytes()), batch })
+    }
+
+    /// Verifies the sender's answer to a chunk and unblinds it.
+    ///
+    /// # Errors
+    /// [`PsiError::ForeignChunk`] for another session's chunk; [`PsiError::WrongLength`],
+    /// [`PsiError::InvalidElement`], [`PsiError::IdentityElement`], [`PsiError::DuplicateElement`],
+    /// [`PsiError::InvalidScalar`], [`PsiError::ProofRejected`] for a wrong answer.
+    pub fn verify_chunk(&self, chunk: &BlindedChunk, evaluated: &[u8]) -> Result<VerifiedChunk, PsiError> {
+        if chunk.id.session != self.session {
+            return Err(PsiError::ForeignChunk);
+        }
+        let slots = self.slots.get(self.range(chunk.id.number)).ok_or(PsiError::NoSuchChunk)?;
+        let outputs = chunk.batch.finalize(slots, &self.public_key, evaluated)?;
+        let length = self.params.tag_bytes();
+        let tags = Zeroizing::new(outputs.iter().map(|output| Tag::cut(output, length)).collect());
+        Ok(VerifiedChunk { id: chunk.id, tags })
+    }
+
+    /// Takes up a verified chunk.
+    ///
+    /// # Errors
+    /// [`PsiError::ForeignChunk`], [`PsiError::NoSuchChunk`], [`PsiError::ChunkRepeated`].
+    pub fn accept(&mut self, chunk: &VerifiedChunk) -> Result<(), PsiError> {
+        if chunk.id.session != self.session {
+            return Err(PsiError::ForeignChunk);
+        }
+        let range = self.range(chunk.id.number);
+        let accepted = self.accepted.get_mut(chunk.id.number as usize).ok_or(PsiError::NoSuchChunk)?;
+        if *accepted {
+            return Err(PsiError::ChunkRepeated);
+        }
+        self.own_tags.get_mut(range).ok_or(PsiError::NoSuchChunk)?.copy_from_slice(&chunk.tags);
+        *accepted = true;
+        Ok(())
+    }
+
+    /// Takes the next piece of the sender's tag list: whole tags, in order. An error leaves the list as it was.
+    ///
+    /// # Errors
+    /// [`PsiError::WrongLength`] for a tag cut short; [`PsiError::TagOrder`]; [`PsiError::TooManyTags`].
+    pub fn push_tags(&mut self, piece: &[u8]) -> Result<(), PsiError> {
+        let tags = decode_piece(&self.params, self.received.last().copied(), piece)?;
+        let free = (self.params.sender_padded() as usize).saturating_sub(self.received.len());
+        if tags.len() > free {
+            return Err(PsiError::TooManyTags);
+        }
+        self.received.extend(tags);
+        Ok(())
+    }
+
+    /// Bytes of the tag list that have arrived: where a resumed transfer goes on.
+    #[must_use]
+    pub const fn tag_bytes_received(&self) -> usize {
+        self.received.len() * self.params.tag_bytes()
+    }
+
+    /// Whether all chunks and all tags are there.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.next_chunk().is_none() && self.received.len() == self.params.sender_padded() as usize
+    }
+
+    /// Compares, and says which inputs matched.
+    ///
+    /// PRIVACY: the caller's last message to the sender goes out **before** this call, so that neither an error nor
+    /// the time it takes can tell the sender anything.
+    ///
+    /// # Errors
+    /// [`PsiError::Incomplete`] if a chunk or a tag is missing.
+    pub fn finish(self) -> Result<Matches, PsiError> {
+        if !self.is_complete() {
+            return Err(PsiError::Incomplete);
+        }
+        let found = self.slots.iter().zip(self.own_tags.iter()).filter(|(_, tag)| {
+            // Strictly ascending, which `push_tags` has seen to.
+            self.received.binary_search(tag).is_ok()
+        });
+        let mut inputs: Vec<_> =
+            found.filter_map(|(slot, _)| NormalisedInput::from_normal_form(slot.as_ref())).collect();
+        inputs.sort_unstable();
+        Ok(Matches(inputs))
+    }
+
+    /// SECURITY: the input is in it as well as the place, so that a session made again with another set by mistake
+    /// does not send two inputs under one blind.
+    fn blind_of(&self, index: u32, slot: &Slot) -> Result<Blind, PsiError> {
+        Blind::from_uniform_bytes(&self.secrets.block(b'B', &[&index.to_be_bytes(), slot.as_ref()]))
+    }
+
+    fn range(&self, number: u32) -> Range<usize> {
+        let elements = self.params.chunk_elements() as usize;
+        let start = (number as usize).saturating_mul(elements);
+        start..start.saturating_add(elements)
+    }
+}

@@ -1,0 +1,123 @@
+use crate::tag::Tag;
+use crate::{MatchParams, NormalisedInput, PsiError, PublicKey, SessionKey, TagList};
+use std::ops::Range;
+use zeroize::Zeroizing;
+
+/// Tags of a part of the sender's set. Wiped when dropped.
+pub struct Tags(Zeroizing<Vec<Tag>>);
+
+/// The side that is asked. It learns the receiver's padded size.
+///
+/// PRIVACY: nothing that it is given or keeps depends on which of its records match, and nothing here could: it
+/// receives blinded elements alone, which are uniformly distributed whatever they hide. It has no state that a
+/// chunk changes.
+///
+/// The receiver can see how long a call takes. The tag list takes a time that grows with the true size of the set:
+/// make it before the session starts.
+pub struct Sender {
+    key: SessionKey,
+    inputs: Vec<NormalisedInput>,
+    params: MatchParams,
+}
+
+impl Sender {
+    /// A session over `inputs`, of which one written twice counts once.
+    ///
+    /// # Errors
+    /// [`PsiError::SetTooLarge`] if the set is larger than the declared padded size.
+    pub fn new(key: SessionKey, mut inputs: Vec<NormalisedInput>, params: MatchParams) -> Result<Self, PsiError> {
+        inputs.sort_unstable();
+        inputs.dedup();
+        if inputs.len() > params.sender_padded() as usize {
+            return Err(PsiError::SetTooLarge);
+        }
+        Ok(Self { key, inputs, params })
+    }
+
+    /// What the session declares.
+    #[must_use]
+    pub const fn params(&self) -> &MatchParams {
+        &self.params
+    }
+
+    /// The public half of the session's key.
+    #[must_use]
+    pub const fn public_key(&self) -> &PublicKey {
+        self.key.public_key()
+    }
+
+    /// Records after duplicates are dropped: the end of the range that [`Self::tags`] takes.
+    #[must_use]
+    pub const fn set_size(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// Evaluates chunk `number`: the evaluated elements in the same order, then the proof
+    /// ([`MatchParams::evaluated_chunk_bytes`]). The same chunk again gives the same elements under a fresh proof.
+    ///
+    /// The caller counts the evaluation, by [`ChunkId`](crate::ChunkId), before it calls this.
+    ///
+    /// # Errors
+    /// [`PsiError::NoSuchChunk`]; [`PsiError::WrongLength`], [`PsiError::InvalidElement`],
+    /// [`PsiError::IdentityElement`], [`PsiError::DuplicateElement`] for a hostile chunk; [`PsiError::Randomness`].
+    pub fn evaluate(&self, number: u32, blinded: &[u8]) -> Result<Vec<u8>, PsiError> {
+        if number >= self.params.chunks() {
+            return Err(PsiError::NoSuchChunk);
+        }
+        self.key.pair.evaluate(blinded, self.params.chunk_elements() as usize)
+    }
+
+    /// The tags of a part of the set, for callers that spread the work; ranges cover `0..set_size()`.
+    ///
+    /// # Errors
+    /// [`PsiError::NoSuchRange`].
+    pub fn tags(&self, range: Range<usize>) -> Result<Tags, PsiError> {
+        let inputs = self.inputs.get(range).ok_or(PsiError::NoSuchRange)?;
+        let length = self.params.tag_bytes();
+        let mut tags = Zeroizing::new(Vec::with_capacity(inputs.len()));
+        // In pieces, so that what has to be wiped stays small.
+        for piece in inputs.chunks(4096) {
+            let outputs = self.key.pair.outputs(piece)?;
+            tags.extend(outputs.iter().map(|output| Tag::cut(output, length)));
+        }
+        Ok(Tags(tags))
+    }
+
+    /// The tag list, from the tags of the whole set in parts. The same session gives the same list.
+    ///
+    /// # Errors
+    /// [`PsiError::Incomplete`] if the parts are not as many as the records.
+    pub fn tag_list_of(&self, parts: &[Tags]) -> Result<TagList, PsiError> {
+        let due = self.params.sender_padded() as usize;
+        let mut tags = Zeroizing::new(Vec::with_capacity(due));
+        for part in parts {
+            tags.extend_from_slice(&part.0);
+        }
+        if tags.len() != self.inputs.len() {
+            return Err(PsiError::Incomplete);
+        }
+        // PRF outputs look random, so sorted they say nothing of the order of the records. A tag that comes twice
+        // is dropped and made up by padding: the list's size does not change.
+        tags.sort_unstable();
+        tags.dedup();
+        let mut counter: u64 = 0;
+        while tags.len() < due {
+            for _ in tags.len()..due {
+                let random = self.key.padding.block(b'T', &[&counter.to_be_bytes()]);
+                tags.push(Tag::cut(&*random, self.params.tag_bytes()));
+                counter = counter.wrapping_add(1);
+            }
+            tags.sort_unstable();
+            tags.dedup();
+        }
+        Ok(TagList::encode(&self.params, &tags))
+    }
+
+    /// The tag list, made on this thread.
+    ///
+    /// # Errors
+    /// Those of [`Self::tags`].
+    pub fn tag_list(&self) -> Result<TagList, PsiError> {
+        self.tag_list_of(&[self.tags(0..self.set_size())?])
+    }
+}

@@ -1,0 +1,250 @@
+//! Whole sessions between a receiver and a sender.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+fn number(n: u32) -> NormalisedInput {
+    Normaliser::V1.normalise(&format!("id-{n:08}")).unwrap()
+}
+
+fn numbers(range: impl IntoIterator<Item = u32>) -> Vec<NormalisedInput> {
+    range.into_iter().map(number).collect()
+}
+
+fn key() -> SessionKey {
+    let context = KeyContext {
+        agreement: "school-round",
+        receiver: "health",
+        field: "number",
+        normaliser: Normaliser::V1,
+        session: &[3; 16],
+    };
+    derive_session_key(&SecretSeed::from_bytes([1; 32]), &context).unwrap()
+}
+
+const SESSION: SessionId = SessionId::from_bytes([3; 16]);
+
+fn params() -> MatchParams {
+    MatchParams::new(FORMAT, 16, 64, 80).unwrap()
+}
+
+fn receiver(inputs: Vec<NormalisedInput>) -> Receiver {
+    let public = key().public_key().clone();
+    Receiver::new(SESSION, &SecretSeed::from_bytes([2; 32]), inputs, public, params()).unwrap()
+}
+
+fn sender(inputs: Vec<NormalisedInput>) -> Sender {
+    Sender::new(key(), inputs, params()).unwrap()
+}
+
+/// Runs a session; gives the matches and all that the sender was given.
+fn run(mut receiver: Receiver, sender: &Sender) -> (Matches, Vec<Vec<u8>>) {
+    let mut seen = Vec::new();
+    while let Some(next) = receiver.next_chunk() {
+        let chunk = receiver.blind_chunk(next).unwrap();
+        seen.push(chunk.as_bytes().to_vec());
+        let answer = sender.evaluate(next, chunk.as_bytes()).unwrap();
+        let verified = receiver.verify_chunk(&chunk, &answer).unwrap();
+        receiver.accept(&verified).unwrap();
+    }
+    for piece in sender.tag_list().unwrap().as_bytes().chunks(7 * receiver.params().tag_bytes()) {
+        receiver.push_tags(piece).unwrap();
+    }
+    (receiver.finish().unwrap(), seen)
+}
+
+#[test]
+fn the_receiver_learns_exactly_the_inputs_that_both_hold() {
+    // Duplicates on both sides; other spellings of the same numbers.
+    let mut mine = numbers((0..60).chain(10..20));
+    mine.push(Normaliser::V1.normalise("ＩＤ 0000 0001").unwrap());
+    let (matches, _) = run(receiver(mine), &sender(numbers((40..100).chain(50..60))));
+    assert!(matches.inputs() == numbers(40..60));
+    assert!(matches.contains(&number(40)) && !matches.contains(&number(39)));
+}
+
+#[test]
+fn empty_sets_match_nothing() {
+    assert!(run(receiver(vec![]), &sender(vec![])).0.inputs().is_empty());
+    assert!(run(receiver(numbers(0..5)), &sender(vec![])).0.inputs().is_empty());
+    assert!(run(receiver(vec![]), &sender(numbers(0..5))).0.inputs().is_empty());
+}
+
+#[test]
+fn full_sets_leave_no_room_for_one_more() {
+    let (matches, _) = run(receiver(numbers(0..64)), &sender(numbers(0..80)));
+    assert_eq!(matches.inputs().len(), 64);
+    let public = key().public_key().clone();
+    let seed = SecretSeed::from_bytes([2; 32]);
+    let refused = Receiver::new(SESSION, &seed, numbers(0..65), public, params());
+    assert_eq!(refused.err(), Some(PsiError::SetTooLarge));
+    assert_eq!(Sender::new(key(), numbers(0..81), params()).err(), Some(PsiError::SetTooLarge));
+}
+
+#[test]
+fn the_sender_is_given_as_much_whether_all_match_or_none() {
+    let them = sender(numbers(0..80));
+    let lengths = |seen: &[Vec<u8>]| seen.iter().map(Vec::len).collect::<Vec<_>>();
+    let (all, when_all) = run(receiver(numbers(0..64)), &them);
+    let (none, when_none) = run(receiver(numbers(1000..1003)), &them);
+    assert_eq!((all.inputs().len(), none.inputs().len()), (64, 0));
+    assert_eq!(lengths(&when_all), vec![16 * 32; 4]);
+    assert_eq!(lengths(&when_all), lengths(&when_none));
+    // No element of one run comes back in the other, nor twice in one: blinds are never shared.
+    let elements: Vec<&[u8]> = when_all.iter().chain(&when_none).flat_map(|chunk| chunk.chunks(32)).collect();
+    assert_eq!(elements.iter().collect::<BTreeSet<_>>().len(), elements.len());
+}
+
+#[test]
+fn the_tag_list_has_the_declared_size_and_follows_from_the_session() {
+    for size in [0, 3, 80] {
+        let list = sender(numbers(0..size)).tag_list().unwrap();
+        assert_eq!(list.as_bytes().len(), params().tag_list_bytes());
+        assert_eq!(list.as_bytes(), sender(numbers(0..size)).tag_list().unwrap().as_bytes());
+    }
+}
+
+#[test]
+fn tags_made_in_parts_give_the_same_list() {
+    let them = sender(numbers(0..50));
+    let parts = [them.tags(30..50).unwrap(), them.tags(0..30).unwrap()];
+    assert_eq!(them.tag_list_of(&parts).unwrap().as_bytes(), them.tag_list().unwrap().as_bytes());
+    assert_eq!(them.tag_list_of(&parts[..1]).err(), Some(PsiError::Incomplete));
+    assert_eq!(them.tags(40..51).err(), Some(PsiError::NoSuchRange));
+}
+
+#[test]
+fn a_resumed_session_sends_the_same_bytes_and_goes_on_from_the_first_missing_chunk() {
+    let them = sender(numbers(40..100));
+    let mut first = receiver(numbers(0..60));
+    let chunk = first.blind_chunk(0).unwrap();
+    let verified = first.verify_chunk(&chunk, &them.evaluate(0, chunk.as_bytes()).unwrap()).unwrap();
+    first.accept(&verified).unwrap();
+    assert_eq!((first.next_chunk(), first.accepted_chunks()), (Some(1), 1));
+    let again = receiver(numbers((0..60).rev()));
+    assert_eq!(again.root(), first.root());
+    for number in 0..4 {
+        assert_eq!(again.blind_chunk(number).unwrap().id(), first.blind_chunk(number).unwrap().id());
+    }
+    assert_eq!(again.blind_chunk(0).unwrap().as_bytes(), chunk.as_bytes());
+    // What the first run took up stands; the rest follows.
+    let (matches, seen) = run(first, &them);
+    assert_eq!(seen.len(), 3);
+    assert!(matches.inputs() == numbers(40..60));
+}
+
+#[test]
+fn chunks_of_another_session_repeated_chunks_and_unknown_numbers_are_refused() {
+    let them = sender(numbers(0..10));
+    let mut us = receiver(numbers(0..10));
+    let public = key().public_key().clone();
+    let seed = SecretSeed::from_bytes([2; 32]);
+    let other = Receiver::new(SessionId::from_bytes([4; 16]), &seed, numbers(0..10), public, params()).unwrap();
+    let foreign = other.blind_chunk(0).unwrap();
+    let answer = them.evaluate(0, foreign.as_bytes()).unwrap();
+    assert_eq!(us.verify_chunk(&foreign, &answer).err(), Some(PsiError::ForeignChunk));
+    assert_eq!(us.accept(&other.verify_chunk(&foreign, &answer).unwrap()), Err(PsiError::ForeignChunk));
+    let chunk = us.blind_chunk(1).unwrap();
+    let verified = us.verify_chunk(&chunk, &them.evaluate(1, chunk.as_bytes()).unwrap()).unwrap();
+    assert_eq!(us.accept(&verified), Ok(()));
+    assert_eq!(us.accept(&verified), Err(PsiError::ChunkRepeated));
+    // The answer to another chunk of the same session.
+    let wrong = them.evaluate(2, us.blind_chunk(2).unwrap().as_bytes()).unwrap();
+    assert_eq!(us.verify_chunk(&chunk, &wrong).err(), Some(PsiError::ProofRejected));
+    assert_eq!(us.blind_chunk(4).err(), Some(PsiError::NoSuchChunk));
+    assert_eq!(them.evaluate(4, chunk.as_bytes()), Err(PsiError::NoSuchChunk));
+}
+
+#[test]
+fn a_hostile_tag_list_is_refused_and_leaves_what_was_there() {
+    let list = sender(numbers(0..80)).tag_list().unwrap();
+    let length = params().tag_bytes();
+    let mut us = receiver(numbers(0..64));
+    assert!(matches!(us.push_tags(&list.as_bytes()[..length + 1]), Err(PsiError::WrongLength { .. })));
+    let mut swapped = list.as_bytes()[..2 * length].to_vec();
+    swapped.rotate_left(length);
+    assert_eq!(us.push_tags(&swapped), Err(PsiError::TagOrder));
+    assert_eq!(us.push_tags(&list.as_bytes()[..length].repeat(2)), Err(PsiError::TagOrder));
+    assert_eq!(us.tag_bytes_received(), 0);
+    us.push_tags(&list.as_bytes()[..length]).unwrap();
+    assert_eq!(us.push_tags(&list.as_bytes()[..length]), Err(PsiError::TagOrder));
+    us.push_tags(&list.as_bytes()[length..]).unwrap();
+    assert_eq!(us.push_tags(&vec![0xff; length]), Err(PsiError::TooManyTags));
+    assert_eq!(us.tag_bytes_received(), params().tag_list_bytes());
+    assert!(!us.is_complete());
+    assert_eq!(us.finish().err(), Some(PsiError::Incomplete));
+}
+
+#[test]
+fn an_overseer_can_check_each_place_against_what_was_sent() {
+    let mine = numbers(0..20);
+    let us = receiver(mine.clone());
+    let root = us.root();
+    assert_eq!(root.size, 64);
+    let sent: Vec<u8> = (0..4).flat_map(|chunk| us.blind_chunk(chunk).unwrap().as_bytes().to_vec()).collect();
+    let mut found = Vec::new();
+    for (index, element) in (0..64).zip(sent.chunks(32)) {
+        found.extend(us.open(index).unwrap().verify(&root, element).unwrap());
+    }
+    found.sort_unstable();
+    assert!(found == mine);
+    assert_eq!(us.open(64).err(), Some(PsiError::NoSuchSlot));
+}
+
+#[test]
+fn an_opening_with_another_element_another_blind_or_content_of_no_rule_is_refused() {
+    let us = receiver(numbers(0..64));
+    let sent = us.blind_chunk(0).unwrap();
+    let element = &sent.as_bytes()[..32];
+    let opening = us.open(0).unwrap();
+    assert_eq!(opening.verify(&us.root(), &sent.as_bytes()[32..64]).err(), Some(PsiError::OpeningRejected));
+    let blind = us.open(1).unwrap().blind;
+    let other = SlotOpening { blind, ..opening.clone() };
+    assert_eq!(other.verify(&us.root(), element).err(), Some(PsiError::OpeningRejected));
+    // A set committed to by a program of the receiver's own making, with content that no rule gives.
+    let blind = zeroize::Zeroizing::new([1; 32].map(|byte: u8| byte & 0x0f));
+    let odd = Commitment::new([b"lower-case"], &SecretSeed::from_bytes([9; 32])).unwrap();
+    let batch = |item: &[u8]| {
+        oprf::BlindedBatch::new(&[item], vec![oprf::Blind::from_canonical_bytes(&blind).unwrap()]).unwrap()
+    };
+    let opening = SlotOpening { opening: odd.open(0, b"lower-case").unwrap(), blind: blind.clone() };
+    let refused = opening.verify(&odd.root(), batch(b"lower-case").as_bytes());
+    assert_eq!(refused.err(), Some(PsiError::OpeningRejected));
+}
+
+#[test]
+fn one_seed_used_for_two_sets_by_mistake_shares_no_blind() {
+    let (one, two) = (receiver(numbers(0..64)), receiver(numbers(100..164)));
+    let blinds: BTreeSet<_> =
+        (0..64).flat_map(|i| [*one.open(i).unwrap().blind, *two.open(i).unwrap().blind]).collect();
+    assert_eq!(blinds.len(), 128);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn the_matches_are_the_intersection(
+        mine in prop::collection::btree_set(0u32..60, 0..32),
+        theirs in prop::collection::btree_set(0u32..60, 0..40),
+    ) {
+        let params = MatchParams::new(FORMAT, 8, 32, 40).unwrap();
+        let public = key().public_key().clone();
+        let seed = SecretSeed::from_bytes([6; 32]);
+        let us = Receiver::new(SESSION, &seed, numbers(mine.iter().copied()), public, params).unwrap();
+        let them = Sender::new(key(), numbers(theirs.iter().copied()), params).unwrap();
+        let both = numbers(mine.intersection(&theirs).copied());
+        prop_assert!(run(us, &them).0.inputs() == both);
+    }
+
+    #[test]
+    fn arbitrary_pieces_of_a_tag_list_never_panic(piece in prop::collection::vec(any::<u8>(), 0..100)) {
+        let mut us = receiver(numbers(0..3));
+        let before = us.tag_bytes_received();
+        if us.push_tags(&piece).is_err() {
+            prop_assert_eq!(us.tag_bytes_received(), before);
+        } else {
+            prop_assert_eq!(us.tag_bytes_received(), piece.len());
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The one form of a question that is decided, priced, signed and compared.
+
+use crate::{Aggregate, AggregateQuery, CANONICAL_FORMAT, Comparison, Literal, Measure, Predicate};
+use firebreak_domain::ColumnName;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write};
+
+/// The canonical form of a question: a text of labelled lines whose first names its format.
+///
+/// It covers dataset, cut, filter, the set of group columns, the set of measures, and the price; not the outputs,
+/// their names or their order, which are worked out from what is released and change nothing that is measured.
+/// Conditions are in negation normal form, flattened, merged (`x = 1 OR x = 2` is `x IN (1, 2)`), sorted and free of
+/// repeats, which keeps their meaning on every row, missing values included. A text literal is written with its
+/// length, so that no two questions share a form.
+///
+/// // PRIVACY: it holds the caller's literals. It has no `Display`, and its `Debug` shows nothing.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Canonical(String);
+
+impl Canonical {
+    /// The text, for signing, comparing and storing; not for logs.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// SHA-256 of the text.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(self.0.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for Canonical {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Canonical(..)")
+    }
+}
+
+impl From<Canonical> for String {
+    fn from(canonical: Canonical) -> Self {
+        canonical.0
+    }
+}
+
+impl AggregateQuery {
+    /// The canonical form of the question as it stands, before any contract is known: what its caller signs.
+    #[must_use]
+    pub fn canonical(&self) -> Canonical {
+        let groups: BTreeSet<&str> = self.group_by.iter().map(ColumnName::as_str).collect();
+        let measures: BTreeSet<String> = self.measures.iter().map(measure_key).collect();
+        let mut text = format!("firebreak query format {CANONICAL_FORMAT}\ndataset {}\n", self.dataset);
+        let cut = self.cut.as_ref().map_or("latest", |cut| cut.as_str());
+        let rho = self.rho.map_or_else(|| "agreed".to_owned(), |rho| rho.nano().to_string());
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "cut {cut}\nrho {rho}\nwhere {}", filter_key(self.filter.as_ref()));
+        for group in groups {
+            let _ = writeln!(text, "group {group}");
+        }
+        for measure in measures {
+            let _ = writeln!(text, "measure {measure}");
+        }
+        Canonical(text)
+    }
+}
+
+/// The text by which two measures are the same or not.
+pub(crate) fn measure_key(measure: &Measure) -> String {
+    let (word, column) = match &measure.aggregate {
+        Aggregate::CountRows => ("count_rows", None),
+        Aggregate::CountDistinct(column) => ("count_distinct", Some(column)),
+        Aggregate::Count(column) => ("count", Some(column)),
+        Aggregate::Sum(column) => ("sum", Some(column)),
+        Aggregate::Avg(column) => ("avg", Some(column)),
+    };
+    let column = column.map_or("-", ColumnName::as_str);
+    format!("{word} {column} where {}", filter_key(measure.filter.as_ref()))
+}
+
+/// The text by which two filters are the same or not.
+pub(crate) fn filter_key(filter: Option<&Predicate>) -> String {
+    let mut text = String::new();
+    match filter {
+        None => text.push('-'),
+        Some(predicate) => write_predicate(&mut text, &normal(predicate, false)),
+    }
+    text
+}
+
+/// The normal form of a predicate, or of its opposite.
+pub(crate) fn normal(predicate: &Predicate, opposite: bool) -> Predicate {
+    match predicate {
+        Predicate::Not(part) => normal(part, !opposite),
+        Predicate::And(parts) => junction(!opposite, parts.iter().map(|part| normal(part, opposite))),
+        Predicate::Or(parts) => junction(opposite, parts.iter().map(|part| normal(part, opposite))),
+        Predicate::Compare { column, op, literal } => {
+            let op = if opposite { op.negated() } else { *op };
+            Predicate::Compare { column: column.clone(), op, literal: literal.clone() }
+        }
+        Predicate::In { column, literals } => membership(column, literals.iter().cloned().collect(), opposite),
+        Predicate::Between { column, low, high } => {
+            let compare = |op: Comparison, literal: &Literal| {
+                let op = if opposite { op.negated() } else { op };
+                Predicate::Compare { column: column.clone(), op, literal: literal.clone() }
+            };
+            junction(!opposite, [compare(Comparison::Ge, low), compare(Comparison::Le, high)].into_iter())
+        }
+        Predicate::IsNull { column } => {
+            let missing = Predicate::IsNull { column: column.clone() };
+            if opposite { Predicate::Not(Box::new(missing)) } else { missing }
+        }
+    }
+}
+
+fn membership(column: &ColumnName, literals: BTreeSet<Literal>, opposite: bool) -> Predicate {
+    let column = column.clone();
+    let mut literals: Vec<Literal> = literals.into_iter().collect();
+    if literals.len() == 1
+        && let Some(literal) = literals.pop()
+    {
+        let op = if opposite { Comparison::Ne } else { Comparison::Eq };
+        return Predicate::Compare { column, op, literal };
+    }
+    let among = Predicate::In { column, literals };
+    if opposite { Predicate::Not(Box::new(among)) } else { among }
+}
+
+/// Joins parts in normal form with AND or OR: flat, alternatives on one column merged, sorted, each once.
+fn junction(conjunction: bool, parts: impl Iterator<Item = Predicate>) -> Predicate {
+    let mut flat = Vec::new();
+    for part in parts {
+        match part {
+            Predicate::And(inner) if conjunction => flat.extend(inner),
+            Predicate::Or(inner) if !conjunction => flat.extend(inner),
+            other => flat.push(other),
+        }
+    }
+    // `x = a OR x IN (b, c)` is one membership; `x <> a AND x NOT IN (b, c)` is one non-membership.
+    let mut sets: BTreeMap<ColumnName, BTreeSet<Literal>> = BTreeMap::new();
+    let mut joined = BTreeSet::new();
+    for part in flat {
+        match part {
+            Predicate::Compare { column, op: Comparison::Eq, literal } if !conjunction => {
+                sets.entry(column).or_default().insert(literal);
+            }
+            Predicate::Compare { column, op: Comparison::Ne, literal } if conjunction => {
+                sets.entry(column).or_default().insert(literal);
+            }
+            Predicate::In { column, literals } if !conjunction => sets.entry(column).or_default().extend(literals),
+            Predicate::Not(inner) if conjunction && matches!(*inner, Predicate::In { .. }) => {
+                if let Predicate::In { column, literals } = *inner {
+                    sets.entry(column).or_default().extend(literals);
+                }
+            }
+            other => {
+                joined.insert(other);
+            }
+        }
+    }
+    joined.extend(sets.into_iter().map(|(column, literals)| membership(&column, literals, conjunction)));
+    let mut parts: Vec<Predicate> = joined.into_iter().collect();
+    match parts.pop() {
+        Some(only) if parts.is_empty() => only,
+        last => {
+            parts.extend(last);
+            if conjunction { Predicate::And(parts) } else { Predicate::Or(parts) }
+        }
+    }
+}
+
+fn write_predicate(text: &mut String, predicate: &Predicate) {
+    let mut list = |word: &str, parts: &[Predicate]| {
+        let _ = write!(text, "({word}");
+        for part in parts {
+            text.push(' ');
+            write_predicate(text, part);
+        }
+        text.push(')');
+    };
+    match predicate {
+        Predicate::And(parts) => list("and", parts),
+        Predicate::Or(parts) => list("or", parts),
+        Predicate::Not(part) => list("not", std::slice::from_ref(part)),
+        Predicate::Compare { column, op, literal } => write_atom(text, comparison_word(*op), column, &[literal]),
+        Predicate::In { column, literals } => write_atom(text, "in", column, &literals.iter().collect::<Vec<_>>()),
+        Predicate::Between { column, low, high } => write_atom(text, "between", column, &[low, high]),
+        Predicate::IsNull { column } => write_atom(text, "null", column, &[]),
+    }
+}
+
+fn write_atom(text: &mut String, word: &str, column: &ColumnName, literals: &[&Literal]) {
+    let _ = write!(text, "({word} {column}");
+    for literal in literals {
+        let _ = match literal {
+            Literal::Number(number) => write!(text, " n:{number}"),
+            Literal::Date(day) => write!(text, " d:{day}"),
+            // INVARIANT: the length stands before the text, so that no text can pass for anything that follows it.
+            Literal::Text(words) => write!(text, " t{}:{words}", words.len()),
+        };
+    }
+    text.push(')');
+}
+
+const fn comparison_word(op: Comparison) -> &'static str {
+    match op {
+        Comparison::Eq => "eq",
+        Comparison::Ne => "ne",
+        Comparison::Lt => "lt",
+        Comparison::Le => "le",
+        Comparison::Gt => "gt",
+        Comparison::Ge => "ge",
+    }
+}

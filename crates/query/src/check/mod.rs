@@ -1,0 +1,138 @@
+//! A question against the contract of its dataset.
+
+mod bind;
+mod columns;
+mod lower;
+mod shape;
+
+use crate::suggest::{Mentioned, complete};
+use crate::{AggregateQuery, CheckedQuery, GroupColumn, MAX_CELLS, Measure, Predicate};
+use columns::Columns;
+pub(crate) use columns::{is_groupable, is_readable};
+use firebreak_domain::{ColumnName, Contract, CutId, ReasonCode, Refusal};
+use std::collections::BTreeSet;
+
+/// Why a question does not fit, and the column that it is about, for the suggestion.
+pub(crate) struct Misfit {
+    pub(crate) refusal: Refusal,
+    pub(crate) column: Option<ColumnName>,
+}
+
+impl From<Refusal> for Misfit {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, column: None }
+    }
+}
+
+/// Checks a question against the contract of its dataset. It reads nothing else, and no data.
+///
+/// # Errors
+/// A [`Refusal`] whose suggestion is a statement that fits this contract. It repeats nothing that the caller typed:
+/// names in it are the contract's.
+pub fn check(query: &AggregateQuery, contract: &Contract) -> Result<CheckedQuery, Refusal> {
+    fits(query, contract).map_err(|misfit| {
+        let mentioned = Mentioned::in_query(query, contract);
+        complete(misfit, contract, &mentioned)
+    })
+}
+
+/// The check without a suggestion, which the suggestion itself has to pass.
+pub(crate) fn fits(query: &AggregateQuery, contract: &Contract) -> Result<CheckedQuery, Misfit> {
+    shape::check(query)?;
+    if query.dataset != contract.id {
+        return Err(Refusal::new(ReasonCode::UnknownDataset).into());
+    }
+    let cut = cut(query, contract)?;
+    let mut columns = Columns::new(contract);
+    let (groups, shown) = groups(query, &mut columns)?;
+    let cells = cells(&groups)?;
+    let filter = query.filter.as_ref().map(|filter| columns.resolve(filter)).transpose()?;
+    let mut measures = Vec::with_capacity(query.measures.len());
+    for measure in &query.measures {
+        let aggregate = columns.aggregate(&measure.aggregate)?;
+        let filter = measure.filter.as_ref().map(|filter| columns.resolve(filter)).transpose()?;
+        measures.push(Measure { aggregate, filter });
+    }
+    let resolved = AggregateQuery { cut: Some(cut.clone()), filter, measures, ..query.clone() };
+    let bound = |filter: &Option<Predicate>| filter.as_ref().map(|filter| bind::bound(filter, contract)).transpose();
+    let lowered = lower::lower(&resolved, contract)?;
+    let rows_per_person = contract.contribution.rows_per_person;
+    let sensitivity = |primitive: &crate::Primitive| {
+        primitive.squared_l2_sensitivity(rows_per_person, cells).ok_or_else(|| {
+            Refusal::new(ReasonCode::NotMeasurable).because("the declared bounds are too wide for a sum with noise")
+        })
+    };
+    let squared_sensitivities = lowered.primitives.iter().map(sensitivity).collect::<Result<_, _>>()?;
+    let (columns, special) = columns.touched();
+    Ok(CheckedQuery {
+        dataset: contract.id.clone(),
+        agency: contract.agency.clone(),
+        canonical: resolved.canonical(),
+        cut,
+        groups,
+        shown,
+        filter: bound(&resolved.filter)?,
+        primitives: lowered.primitives,
+        squared_sensitivities,
+        outputs: lowered.outputs,
+        columns,
+        special,
+        cells,
+        rho: query.rho,
+        rows_per_person,
+    })
+}
+
+fn cut(query: &AggregateQuery, contract: &Contract) -> Result<CutId, Refusal> {
+    let unknown = || {
+        let calendar: Vec<&str> = contract.cuts.iter().map(CutId::as_str).collect();
+        Refusal::new(ReasonCode::UnknownCut).because(format!("{} has {}", contract.id, listed(&calendar)))
+    };
+    match &query.cut {
+        Some(cut) if contract.cuts.contains(cut) => Ok(cut.clone()),
+        Some(_) => Err(unknown()),
+        None => contract.latest_cut().cloned().ok_or_else(unknown),
+    }
+}
+
+/// The group columns in canonical order, and the order in which they are shown.
+fn groups(query: &AggregateQuery, columns: &mut Columns<'_>) -> Result<(Vec<GroupColumn>, Vec<usize>), Misfit> {
+    let names: BTreeSet<&ColumnName> = query.group_by.iter().collect();
+    let mut groups = Vec::with_capacity(names.len());
+    for column in &query.group_by {
+        // In the order asked, so that the first misfit is the first that the caller wrote.
+        columns.groupable(column)?;
+    }
+    for column in &names {
+        let codes = columns.groupable(column)?;
+        groups.push(GroupColumn { column: (*column).clone(), codes });
+    }
+    let mut shown = Vec::with_capacity(names.len());
+    for column in &query.group_by {
+        if let Some(index) = names.iter().position(|name| *name == column)
+            && !shown.contains(&index)
+        {
+            shown.push(index);
+        }
+    }
+    Ok((groups, shown))
+}
+
+fn cells(groups: &[GroupColumn]) -> Result<usize, Refusal> {
+    let product = groups.iter().try_fold(1_usize, |cells, group| cells.checked_mul(group.codes.len()));
+    product.filter(|cells| *cells <= MAX_CELLS).ok_or_else(|| {
+        let sizes: Vec<String> =
+            groups.iter().map(|group| format!("{} has {} values", group.column, group.codes.len())).collect();
+        Refusal::new(ReasonCode::TooManyGroups).because(sizes.join(", "))
+    })
+}
+
+/// A list in words, cut off where it gets long.
+pub(crate) fn listed(names: &[&str]) -> String {
+    const SHOWN: usize = 24;
+    let mut text = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
+}

@@ -1,0 +1,99 @@
+//! What holds of every question whatever its contract; SQL gives most of it, a message may not.
+
+use crate::parse::{tokens, too_large};
+use crate::{AggregateQuery, MAX_DEPTH, MAX_MEASURES, OutputExpression, Predicate, to_sql};
+use chrono::Datelike;
+use firebreak_domain::{ReasonCode, Refusal};
+use std::collections::BTreeSet;
+
+/// The longest heading.
+const MAX_NAME: usize = 128;
+
+pub(super) fn check(query: &AggregateQuery) -> Result<(), Refusal> {
+    if query.measures.len() > MAX_MEASURES || query.outputs.len() > MAX_MEASURES {
+        return Err(too_large());
+    }
+    if query.measures.is_empty() || query.outputs.is_empty() {
+        return Err(malformed("a question has at least one measure and one output"));
+    }
+    if query.rho.is_some_and(|rho| rho.nano() == 0) {
+        return Err(malformed("rho is above 0"));
+    }
+    for filter in query.measures.iter().filter_map(|m| m.filter.as_ref()).chain(&query.filter) {
+        predicate(filter, 0)?;
+    }
+    let mut used = BTreeSet::new();
+    let mut names: BTreeSet<&str> = query.group_by.iter().map(firebreak_domain::ColumnName::as_str).collect();
+    for output in &query.outputs {
+        expression(&output.expression, query.measures.len(), &mut used, 0)?;
+        let length = output.name.chars().count();
+        if !(1..=MAX_NAME).contains(&length) || output.name.chars().any(char::is_control) {
+            return Err(malformed("an output's name has 1 to 128 characters, none of them a control character"));
+        }
+        if !names.insert(&output.name) {
+            return Err(malformed("two columns of the answer have one name"));
+        }
+    }
+    if used.len() != query.measures.len() {
+        return Err(malformed("every measure is used by an output"));
+    }
+    // One rule for both forms: a message may say what fits into the SQL that says the same.
+    tokens::read(&to_sql(query)).map(drop).map_err(|_| too_large())
+}
+
+fn malformed(what: &'static str) -> Refusal {
+    Refusal::new(ReasonCode::MalformedRequest).because(what)
+}
+
+fn predicate(part: &Predicate, depth: usize) -> Result<(), Refusal> {
+    if depth > MAX_DEPTH {
+        return Err(too_large());
+    }
+    match part {
+        Predicate::And(parts) | Predicate::Or(parts) if parts.is_empty() => {
+            Err(malformed("AND and OR join at least one condition"))
+        }
+        Predicate::And(parts) | Predicate::Or(parts) => parts.iter().try_for_each(|part| predicate(part, depth + 1)),
+        Predicate::Not(part) => predicate(part, depth + 1),
+        Predicate::In { literals, .. } if literals.is_empty() => Err(malformed("IN needs at least one literal")),
+        Predicate::In { literals, .. } => literals.iter().try_for_each(literal),
+        Predicate::Compare { literal: one, .. } => literal(one),
+        Predicate::Between { low, high, .. } => literal(low).and_then(|()| literal(high)),
+        Predicate::IsNull { .. } => Ok(()),
+    }
+}
+
+fn literal(literal: &crate::Literal) -> Result<(), Refusal> {
+    match literal {
+        crate::Literal::Date(day) if !(0..=9999).contains(&day.year()) => {
+            Err(Refusal::new(ReasonCode::LiteralMismatch).because("a day has a year of four digits"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn expression(
+    part: &OutputExpression,
+    measures: usize,
+    used: &mut BTreeSet<usize>,
+    depth: usize,
+) -> Result<(), Refusal> {
+    if depth > MAX_DEPTH {
+        return Err(too_large());
+    }
+    match part {
+        OutputExpression::Measure(index) if *index >= measures => {
+            Err(malformed("an output names a measure that is not there"))
+        }
+        OutputExpression::Measure(index) => {
+            used.insert(*index);
+            Ok(())
+        }
+        OutputExpression::Constant(_) => Ok(()),
+        OutputExpression::Negate(part) => expression(part, measures, used, depth + 1),
+        OutputExpression::Binary { left, right, .. } => {
+            expression(left, measures, used, depth + 1)?;
+            expression(right, measures, used, depth + 1)
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! A question that fits its contract: what engines execute, mechanisms measure and policies decide.
+
+use crate::evaluate::Formula;
+use crate::{BoundPredicate, Canonical};
+use firebreak_domain::{ColumnName, CutId, DatasetId, OrgId, Rho, SpecialKind};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// A question checked against its contract.
+///
+/// // INVARIANT: only [`check`](crate::check) makes one. Every column in it is declared, readable and of the right
+/// // type, every bound is the contract's, and groups and primitives stand in an order that depends on the canonical
+/// // form alone, so that a stored release of the same canonical form fits cell by cell and number by number.
+#[derive(Clone, PartialEq)]
+pub struct CheckedQuery {
+    pub(crate) dataset: DatasetId,
+    pub(crate) agency: OrgId,
+    pub(crate) cut: CutId,
+    pub(crate) canonical: Canonical,
+    pub(crate) groups: Vec<GroupColumn>,
+    pub(crate) shown: Vec<usize>,
+    pub(crate) filter: Option<BoundPredicate>,
+    pub(crate) primitives: Vec<Primitive>,
+    pub(crate) squared_sensitivities: Vec<u128>,
+    pub(crate) outputs: Vec<CheckedOutput>,
+    pub(crate) columns: BTreeSet<ColumnName>,
+    pub(crate) special: BTreeSet<SpecialKind>,
+    pub(crate) cells: usize,
+    pub(crate) rho: Option<Rho>,
+    pub(crate) rows_per_person: u32,
+}
+
+/// A column by which the answer is split, and its declared values in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupColumn {
+    /// The column.
+    pub column: ColumnName,
+    /// Its declared values; a row's encoded value is an index into them.
+    pub codes: Vec<String>,
+}
+
+/// One vector of whole numbers, one per cell, that is computed exactly and released with noise.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Primitive {
+    pub(crate) kind: PrimitiveKind,
+    pub(crate) filter: Option<BoundPredicate>,
+}
+
+/// What a primitive counts or adds up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PrimitiveKind {
+    /// Rows.
+    CountRows,
+    /// Distinct persons.
+    CountPersons,
+    /// Rows in which the column is not missing.
+    CountValues {
+        /// The column.
+        column: ColumnName,
+    },
+    /// The sum of `value − centre` in fixed point, values clamped to the bounds first; a missing one counts nothing.
+    SumCentred {
+        /// The column.
+        column: ColumnName,
+        /// What is taken off each value, in fixed point.
+        centre: i64,
+        /// The largest distance of a clamped value from the centre, in fixed point; at least 1.
+        half_width: u64,
+        /// Decimals of the fixed point.
+        decimals: u8,
+    },
+}
+
+/// One column of the answer, as arithmetic over primitives.
+#[derive(Clone, PartialEq)]
+pub struct CheckedOutput {
+    pub(crate) name: String,
+    pub(crate) formula: Formula,
+}
+
+impl CheckedQuery {
+    /// The dataset.
+    #[must_use]
+    pub const fn dataset(&self) -> &DatasetId {
+        &self.dataset
+    }
+
+    /// The agency whose adapter serves it.
+    #[must_use]
+    pub const fn agency(&self) -> &OrgId {
+        &self.agency
+    }
+
+    /// The cut, resolved.
+    #[must_use]
+    pub const fn cut(&self) -> &CutId {
+        &self.cut
+    }
+
+    /// The canonical form of the resolved question: cut named, literals in their columns' types.
+    ///
+    /// Two questions of one canonical form measure the same thing, so a stored release of the one answers the other.
+    #[must_use]
+    pub const fn canonical(&self) -> &Canonical {
+        &self.canonical
+    }
+
+    /// The group columns in canonical order. Cells are numbered from 0 with the last column running fastest.
+    #[must_use]
+    pub fn groups(&self) -> &[GroupColumn] {
+        &self.groups
+    }
+
+    /// Which rows count at all.
+    #[must_use]
+    pub const fn filter(&self) -> Option<&BoundPredicate> {
+        self.filter.as_ref()
+    }
+
+    /// The noisy vectors to measure, in canonical order.
+    #[must_use]
+    pub fn primitives(&self) -> &[Primitive] {
+        &self.primitives
+    }
+
+    /// The squared L2 sensitivity of each primitive, in their order, for this contract's bound on contributions.
+    /// See [`Primitive::squared_l2_sensitivity`].
+    #[must_use]
+    pub fn squared_sensitivities(&self) -> &[u128] {
+        &self.squared_sensitivities
+    }
+
+    /// The columns of the answer after the group columns.
+    #[must_use]
+    pub fn outputs(&self) -> &[CheckedOutput] {
+        &self.outputs
+    }
+
+    /// Every column that the question touches, the privacy unit aside.
+    #[must_use]
+    pub const fn columns(&self) -> &BTreeSet<ColumnName> {
+        &self.columns
+    }
+
+    /// The special categories of data that it touches: those of its columns, and that of the privacy unit, because
+    /// being in the dataset at all can be special.
+    #[must_use]
+    pub const fn special(&self) -> &BTreeSet<SpecialKind> {
+        &self.special
+    }
+
+    /// How many cells each primitive has: 1 without groups, else the product of the code lists.
+    #[must_use]
+    pub const fn cells(&self) -> usize {
+        self.cells
+    }
+
+    /// The price that the caller named.
+    #[must_use]
+    pub const fn rho(&self) -> Option<Rho> {
+        self.rho
+    }
+
+    /// At most so many rows of one person are in the bounded view.
+    #[must_use]
+    pub const fn rows_per_person(&self) -> u32 {
+        self.rows_per_person
+    }
+
+    /// The group columns in the order in which they were asked, for the heading of the answer.
+    pub fn shown_groups(&self) -> impl Iterator<Item = &GroupColumn> {
+        self.shown.iter().filter_map(|index| self.groups.get(*index))
+    }
+
+    /// The rows of the answer in the order in which they are shown: each one's cell, and its group values in the
+    /// order of [`CheckedQuery::shown_groups`]. Every cell comes once.
+    pub fn rows(&self) -> impl Iterator<Item = (usize, Vec<&str>)> {
+        (0..self.cells).map(|row| {
+            let mut rest = row;
+            let mut cell = 0;
+            let mut labels = Vec::with_capacity(self.shown.len());
+            for index in self.shown.iter().rev() {
+                let Some(group) = self.groups.get(*index) else { continue };
+                let code = rest % group.codes.len().max(1);
+                rest /= group.codes.len().max(1);
+                let stride: usize = self.groups.iter().skip(index + 1).map(|g| g.codes.len()).product();
+                cell += code * stride;
+                labels.push(group.codes.get(code).map_or("", String::as_str));
+            }
+            labels.reverse();
+            (cell, labels)
+        })
+    }
+}
+
+impl Primitive {
+    /// What it counts or adds up.
+    #[must_use]
+    pub const fn kind(&self) -> &PrimitiveKind {
+        &self.kind
+    }
+
+    /// Its own filter, on top of the question's.
+    #[must_use]
+    pub const fn filter(&self) -> Option<&BoundPredicate> {
+        self.filter.as_ref()
+    }
+
+    /// The square of the L2 sensitivity of the whole vector over `cells` disjoint cells, when a person with all
+    /// their rows, at most `m`, is added or removed. `None` if it does not fit 128 bits, which
+    /// [`check`](crate::check) refuses.
+    ///
+    /// Let the person have `n_c` rows in cell `c`. Cells are disjoint, so `Σ n_c ≤ m`; filters, and rows that are in
+    /// no group, only make it less. The vector changes
+    ///
+    /// - for a count of rows or values by at most `n_c` in cell `c`: `Σ n_c² ≤ (Σ n_c)² ≤ m²`, reached when all rows
+    ///   fall into one cell;
+    /// - for a count of persons by at most 1 in each cell with `n_c ≥ 1`, of which there are at most
+    ///   `min(m, cells)`: the square is at most that;
+    /// - for a centred sum by at most `n_c·w` in cell `c`, `w` being the largest distance of a clamped value from the
+    ///   centre: `Σ (n_c·w)² ≤ m²·w²`.
+    #[must_use]
+    pub fn squared_l2_sensitivity(&self, m: u32, cells: usize) -> Option<u128> {
+        let rows = u128::from(m);
+        match &self.kind {
+            PrimitiveKind::CountRows | PrimitiveKind::CountValues { .. } => Some(rows * rows),
+            PrimitiveKind::CountPersons => Some(rows.min(cells as u128)),
+            PrimitiveKind::SumCentred { half_width, .. } => {
+                let width = u128::from(*half_width);
+                (rows * rows).checked_mul(width * width)
+            }
+        }
+    }
+}
+
+impl CheckedOutput {
+    /// Its heading.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// // PRIVACY: filters, headings and the canonical form hold the caller's words.
+macro_rules! without_contents {
+    ($($name:ident),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    )*};
+}
+
+without_contents!(CheckedQuery, Primitive, CheckedOutput);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn primitive(kind: PrimitiveKind) -> Primitive {
+        Primitive { kind, filter: None }
+    }
+
+    /// The largest squared change over every way to spread at most `m` rows over `cells` cells.
+    fn worst(m: u32, cells: usize, change: &dyn Fn(u32) -> u128) -> u128 {
+        if cells == 0 {
+            return 0;
+        }
+        (0..=m).map(|here| change(here).pow(2) + worst(m - here, cells - 1, change)).max().unwrap_or(0)
+    }
+
+    #[test]
+    fn sensitivity_is_the_worst_spread_of_a_persons_rows_and_no_more() {
+        let column = ColumnName::new("x").unwrap();
+        let sum = PrimitiveKind::SumCentred { column: column.clone(), centre: 0, half_width: 7, decimals: 0 };
+        for m in 1..=5 {
+            for cells in 1..=4 {
+                let of = |kind| primitive(kind).squared_l2_sensitivity(m, cells).unwrap();
+                assert_eq!(of(PrimitiveKind::CountRows), worst(m, cells, &|n| n.into()));
+                assert_eq!(of(PrimitiveKind::CountValues { column: column.clone() }), worst(m, cells, &|n| n.into()));
+                assert_eq!(of(PrimitiveKind::CountPersons), worst(m, cells, &|n| u128::from(n > 0)));
+                assert_eq!(of(sum.clone()), worst(m, cells, &|n| u128::from(n) * 7));
+            }
+        }
+    }
+
+    #[test]
+    fn a_sensitivity_too_large_for_the_integers_is_none_and_never_wraps() {
+        let kind = PrimitiveKind::SumCentred {
+            column: ColumnName::new("x").unwrap(),
+            centre: 0,
+            half_width: 1 << 50,
+            decimals: 6,
+        };
+        assert_eq!(primitive(kind.clone()).squared_l2_sensitivity(u32::MAX, 1), None);
+        assert_eq!(primitive(kind).squared_l2_sensitivity(1 << 12, 1), Some(1 << 124));
+    }
+}

@@ -1,0 +1,233 @@
+//! The SELECT list: aggregates become measures, the arithmetic around them outputs.
+
+use super::conditions::{condition, number, unsupported};
+use super::select::Source;
+use super::{bare, folded, place, refuse, too_large};
+use crate::canonical::measure_key;
+use crate::to_sql::default_name;
+use crate::{Aggregate, Arithmetic, MAX_DEPTH, MAX_MEASURES, Measure, Output, OutputExpression};
+use firebreak_domain::{ColumnName, ReasonCode, Refusal};
+use sqlparser::ast::{
+    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, UnaryOperator, Value,
+};
+use sqlparser::tokenizer::Location;
+use std::collections::HashMap;
+
+/// The SELECT list as it is read.
+pub(super) struct Outputs<'a> {
+    source: &'a Source,
+    groups: &'a [ColumnName],
+    measures: Vec<Measure>,
+    known: HashMap<String, usize>,
+    found: Vec<(Option<String>, OutputExpression)>,
+    loose_column: Option<Option<Location>>,
+}
+
+impl<'a> Outputs<'a> {
+    pub(super) fn new(source: &'a Source, groups: &'a [ColumnName]) -> Self {
+        Self { source, groups, measures: Vec::new(), known: HashMap::new(), found: Vec::new(), loose_column: None }
+    }
+
+    /// Takes one item of the list. A group column is passed over: it is in every answer.
+    pub(super) fn add(&mut self, expr: &Expr, alias: Option<&Ident>) -> Result<(), Refusal> {
+        if let Some(column) = self.source.column(expr, "SELECT")? {
+            if !self.groups.contains(&column) {
+                self.loose_column.get_or_insert(place(expr));
+            } else if alias.is_some_and(|alias| folded(alias) != column.as_str()) {
+                let what = "a group column keeps its own name";
+                return Err(refuse(ReasonCode::UnsupportedClause, place(expr), what));
+            }
+            return Ok(());
+        }
+        let expression = self.expression(expr, 0)?;
+        if self.found.len() >= MAX_MEASURES {
+            return Err(too_large());
+        }
+        self.found.push((alias.map(folded), expression));
+        Ok(())
+    }
+
+    /// The measures and outputs, each output named.
+    pub(super) fn finish(self) -> Result<(Vec<Measure>, Vec<Output>), Refusal> {
+        if self.measures.is_empty() {
+            let what = "an answer holds at least one COUNT, SUM or AVG";
+            return Err(refuse(ReasonCode::RowsAsked, self.loose_column.flatten(), what));
+        }
+        if let Some(place) = self.loose_column {
+            return Err(refuse(ReasonCode::UngroupedColumn, place, "this column is not in GROUP BY"));
+        }
+        let mut taken: Vec<String> = self.groups.iter().map(ToString::to_string).collect();
+        taken.extend(self.found.iter().filter_map(|(alias, _)| alias.clone()));
+        let mut outputs = Vec::with_capacity(self.found.len());
+        for (alias, expression) in self.found {
+            let name = alias.unwrap_or_else(|| {
+                let plain = default_name(&expression, &self.measures);
+                let numbered = (2_u32..).map(|n| format!("{plain}_{n}"));
+                // The numbers do not run out before the names do.
+                let mut free = std::iter::once(plain.clone()).chain(numbered).filter(|name| !taken.contains(name));
+                let name = free.next().unwrap_or(plain.clone());
+                taken.push(name.clone());
+                name
+            });
+            outputs.push(Output { name, expression });
+        }
+        Ok((self.measures, outputs))
+    }
+
+    fn expression(&mut self, expr: &Expr, depth: usize) -> Result<OutputExpression, Refusal> {
+        if depth > MAX_DEPTH {
+            return Err(too_large());
+        }
+        match bare(expr) {
+            Expr::Value(value) => match &value.value {
+                Value::Number(digits, false) => Ok(OutputExpression::Constant(number(digits, expr)?)),
+                _ => Err(refuse(ReasonCode::UnsupportedExpression, place(expr), "constants in outputs are numbers")),
+            },
+            Expr::UnaryOp { op: UnaryOperator::Plus, expr } => self.expression(expr, depth + 1),
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr } => Ok(match self.expression(expr, depth + 1)? {
+                OutputExpression::Constant(number) => OutputExpression::Constant(number.negated()),
+                other => OutputExpression::Negate(Box::new(other)),
+            }),
+            Expr::BinaryOp { left, op, right } => {
+                let op = match op {
+                    BinaryOperator::Plus => Arithmetic::Add,
+                    BinaryOperator::Minus => Arithmetic::Subtract,
+                    BinaryOperator::Multiply => Arithmetic::Multiply,
+                    BinaryOperator::Divide => Arithmetic::Divide,
+                    _ => {
+                        let what = "outputs join aggregates and numbers by + - * and /";
+                        return Err(refuse(ReasonCode::UnsupportedExpression, place(left), what));
+                    }
+                };
+                let left = Box::new(self.expression(left, depth + 1)?);
+                let right = Box::new(self.expression(right, depth + 1)?);
+                Ok(OutputExpression::Binary { op, left, right })
+            }
+            Expr::Function(function) => self.aggregate(function),
+            other if self.source.column(other, "SELECT")?.is_some() => {
+                let what = "arithmetic is on aggregates, not on columns";
+                Err(refuse(ReasonCode::UngroupedColumn, place(other), what))
+            }
+            other => Err(unsupported(other)),
+        }
+    }
+
+    fn aggregate(&mut self, function: &Function) -> Result<OutputExpression, Refusal> {
+        // INVARIANT: every field is named, so a part that a later parser learns to read cannot slip through unread.
+        let Function { name, uses_odbc_syntax, parameters, args, filter, null_treatment, over, within_group } =
+            function;
+        let ident = match name.0.as_slice() {
+            [part] => part.as_ident(),
+            _ => None,
+        };
+        let at = ident.map(|ident| ident.span.start);
+        let word = ident.map(folded).unwrap_or_default();
+        if over.is_some() {
+            return Err(refuse(ReasonCode::UnsupportedExpression, at, "windows (OVER) are over rows"));
+        }
+        if !matches!(word.as_str(), "count" | "sum" | "avg") {
+            return Err(unknown_function(&word, at));
+        }
+        let FunctionArguments::List(FunctionArgumentList { duplicate_treatment, args, clauses }) = args else {
+            let subquery = matches!(args, FunctionArguments::Subquery(_));
+            let reason = if subquery { ReasonCode::SubqueryAsked } else { ReasonCode::UnsupportedAggregate };
+            return Err(refuse(reason, at, "an aggregate takes one column"));
+        };
+        let plain = matches!(parameters, FunctionArguments::None) && clauses.is_empty() && within_group.is_empty();
+        if *uses_odbc_syntax || null_treatment.is_some() || !plain {
+            return Err(refuse(ReasonCode::UnsupportedAggregate, at, "an aggregate takes one column and a FILTER"));
+        }
+        let distinct = matches!(duplicate_treatment, Some(DuplicateTreatment::Distinct));
+        let aggregate = match args.as_slice() {
+            [FunctionArg::Unnamed(argument)] => self.of_argument(&word, distinct, argument, at)?,
+            _ => return Err(refuse(ReasonCode::UnsupportedAggregate, at, "an aggregate takes one column")),
+        };
+        let filter = filter.as_ref().map(|expr| condition(expr, self.source)).transpose()?;
+        let measure = Measure { aggregate, filter };
+        let next = self.measures.len();
+        let index = *self.known.entry(measure_key(&measure)).or_insert(next);
+        if index == next {
+            if next >= MAX_MEASURES {
+                return Err(too_large());
+            }
+            self.measures.push(measure);
+        }
+        Ok(OutputExpression::Measure(index))
+    }
+
+    fn of_argument(
+        &self,
+        word: &str,
+        distinct: bool,
+        argument: &FunctionArgExpr,
+        at: Option<Location>,
+    ) -> Result<Aggregate, Refusal> {
+        let expr = match argument {
+            FunctionArgExpr::Wildcard if word == "count" && !distinct => return Ok(Aggregate::CountRows),
+            FunctionArgExpr::Expr(expr) => expr,
+            _ => return Err(refuse(ReasonCode::UnsupportedAggregate, at, "only COUNT(*) takes a star")),
+        };
+        if word == "count" && !distinct && matches!(bare(expr), Expr::Value(v) if matches!(v.value, Value::Number(..)))
+        {
+            // COUNT(1) counts rows, as everywhere.
+            return Ok(Aggregate::CountRows);
+        }
+        let Some(column) = self.source.column(expr, "an aggregate")? else {
+            return Err(match bare(expr) {
+                subquery @ (Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. }) => unsupported(subquery),
+                _ => refuse(ReasonCode::UnsupportedExpression, at, "an aggregate takes a column, not an expression"),
+            });
+        };
+        match (word, distinct) {
+            ("count", true) => Ok(Aggregate::CountDistinct(column)),
+            ("count", false) => Ok(Aggregate::Count(column)),
+            ("sum", false) => Ok(Aggregate::Sum(column)),
+            ("avg", false) => Ok(Aggregate::Avg(column)),
+            _ => Err(refuse(ReasonCode::UnsupportedAggregate, at, "DISTINCT stands only in COUNT(DISTINCT ..)")),
+        }
+    }
+}
+
+/// Whether a function sums up rows elsewhere, or works on one value.
+fn unknown_function(word: &str, at: Option<Location>) -> Refusal {
+    const ELSEWHERE: &[&str] = &[
+        "any_value",
+        "arg_max",
+        "arg_min",
+        "array_agg",
+        "bool_and",
+        "bool_or",
+        "corr",
+        "count_if",
+        "countif",
+        "every",
+        "first",
+        "first_value",
+        "group_concat",
+        "grouping",
+        "histogram",
+        "last",
+        "last_value",
+        "listagg",
+        "max",
+        "max_by",
+        "mean",
+        "median",
+        "min",
+        "min_by",
+        "mode",
+        "quantile",
+        "string_agg",
+        "total",
+        "xmlagg",
+    ];
+    const FAMILIES: &[&str] =
+        &["approx_", "bit_", "covar", "json", "kurt", "percentile", "quantile", "regr_", "skew", "std", "var"];
+    let elsewhere = ELSEWHERE.contains(&word) || FAMILIES.iter().any(|family| word.starts_with(family));
+    if elsewhere {
+        refuse(ReasonCode::UnsupportedAggregate, at, "this aggregate is not offered")
+    } else {
+        refuse(ReasonCode::UnsupportedExpression, at, "no function is applied to aggregates or columns")
+    }
+}

@@ -1,0 +1,262 @@
+//! The clauses of the statement.
+
+use super::outputs::Outputs;
+use super::{bare, conditions, folded, place, refuse};
+use crate::{AggregateQuery, Decimal, Literal};
+use firebreak_domain::{ColumnName, CutId, DatasetId, ReasonCode, Refusal, Rho};
+use sqlparser::ast::{
+    Distinct, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Setting, TableFactor,
+    TableVersion, TableWithJoins,
+};
+use sqlparser::tokenizer::Location;
+
+/// The dataset and the names by which its columns may be qualified.
+pub(super) struct Source {
+    dataset: DatasetId,
+    cut: Option<CutId>,
+    qualifiers: Vec<String>,
+}
+
+pub(super) fn question(query: Query) -> Result<AggregateQuery, Refusal> {
+    // INVARIANT: every field is named, so a clause that a later parser learns to read cannot slip through unread.
+    let Query { with, body, order_by, limit_clause, fetch, locks, for_clause, settings, format_clause, pipe_operators } =
+        query;
+    if with.is_some() {
+        return Err(refuse(ReasonCode::SubqueryAsked, None, "WITH"));
+    }
+    let select = match *body {
+        SetExpr::Select(select) => *select,
+        SetExpr::Query(_) => return Err(refuse(ReasonCode::SubqueryAsked, None, "the statement stands in brackets")),
+        SetExpr::SetOperation { .. } | SetExpr::Values(_) => return Err(Refusal::new(ReasonCode::SetOperationAsked)),
+        SetExpr::Table(_) => return Err(refuse(ReasonCode::RowsAsked, None, "TABLE")),
+        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+            return Err(Refusal::new(ReasonCode::NotASelect));
+        }
+    };
+    unsupported(&[
+        ("ORDER BY: every declared group is returned, sort the answer", order_by.is_some()),
+        ("LIMIT and OFFSET: every declared group is returned", limit_clause.is_some() || fetch.is_some()),
+        ("FOR", !locks.is_empty() || for_clause.is_some()),
+        ("FORMAT", format_clause.is_some()),
+        ("a pipe", !pipe_operators.is_empty()),
+    ])?;
+    let rho = price(settings.as_deref().unwrap_or_default())?;
+    let mut question = of_select(select)?;
+    question.rho = rho;
+    Ok(question)
+}
+
+fn unsupported(clauses: &[(&str, bool)]) -> Result<(), Refusal> {
+    match clauses.iter().find(|(_, present)| *present) {
+        Some((clause, _)) => Err(refuse(ReasonCode::UnsupportedClause, None, clause)),
+        None => Ok(()),
+    }
+}
+
+fn of_select(select: Select) -> Result<AggregateQuery, Refusal> {
+    // INVARIANT: every field is named, as above. Hints and the order of words change nothing.
+    let Select {
+        select_token: _,
+        optimizer_hints: _,
+        distinct,
+        select_modifiers,
+        top,
+        top_before_distinct: _,
+        projection,
+        exclude,
+        into,
+        from,
+        lateral_views,
+        prewhere,
+        selection,
+        connect_by,
+        group_by,
+        cluster_by,
+        distribute_by,
+        sort_by,
+        having,
+        named_window,
+        qualify,
+        window_before_qualify: _,
+        value_table_mode,
+        flavor: _,
+    } = select;
+    let source = source(&from)?;
+    unsupported(&[
+        ("DISTINCT stands only in COUNT(DISTINCT ..)", distinct.is_some_and(|d| d != Distinct::All)),
+        ("TOP", top.is_some()),
+        ("INTO", into.is_some()),
+        ("HAVING: every declared group is returned, filter the answer", having.is_some()),
+        ("WINDOW and QUALIFY", !named_window.is_empty() || qualify.is_some()),
+        (
+            "SORT BY, CLUSTER BY and DISTRIBUTE BY",
+            ![cluster_by, distribute_by].concat().is_empty() || !sort_by.is_empty(),
+        ),
+        ("LATERAL", !lateral_views.is_empty()),
+        ("PREWHERE", prewhere.is_some()),
+        ("CONNECT BY", !connect_by.is_empty()),
+        ("a modifier of SELECT", select_modifiers.is_some() || value_table_mode.is_some() || exclude.is_some()),
+    ])?;
+    let group_by = groups(&group_by, &source)?;
+    let filter = selection.as_ref().map(|expr| conditions::condition(expr, &source)).transpose()?;
+    let mut outputs = Outputs::new(&source, &group_by);
+    for item in &projection {
+        match item {
+            SelectItem::UnnamedExpr(expr) => outputs.add(expr, None)?,
+            SelectItem::ExprWithAlias { expr, alias } => outputs.add(expr, Some(alias))?,
+            SelectItem::ExprWithAliases { expr, .. } => {
+                return Err(refuse(ReasonCode::UnsupportedExpression, place(expr), "an output has one name"));
+            }
+            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {
+                return Err(refuse(ReasonCode::RowsAsked, None, "*"));
+            }
+        }
+    }
+    let (measures, outputs) = outputs.finish()?;
+    let Source { dataset, cut, .. } = source;
+    Ok(AggregateQuery { dataset, cut, filter, group_by, measures, outputs, rho: None })
+}
+
+fn groups(group_by: &GroupByExpr, source: &Source) -> Result<Vec<ColumnName>, Refusal> {
+    let GroupByExpr::Expressions(expressions, modifiers) = group_by else {
+        return Err(refuse(ReasonCode::UnsupportedClause, None, "GROUP BY ALL: name the columns"));
+    };
+    unsupported(&[("ROLLUP, CUBE and TOTALS", !modifiers.is_empty())])?;
+    let mut groups = Vec::new();
+    for expr in expressions {
+        let column = match bare(expr) {
+            Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) => {
+                return Err(refuse(ReasonCode::UnsupportedClause, None, "ROLLUP, CUBE and GROUPING SETS"));
+            }
+            Expr::Value(value) => {
+                let place = Some(value.span.start);
+                return Err(refuse(ReasonCode::UnsupportedClause, place, "GROUP BY names columns, not positions"));
+            }
+            other => source.column(other, "GROUP BY")?.ok_or_else(|| {
+                let what = "GROUP BY names columns, not expressions";
+                refuse(ReasonCode::NotGroupable, place(other), what)
+            })?,
+        };
+        if !groups.contains(&column) {
+            groups.push(column);
+        }
+    }
+    Ok(groups)
+}
+
+fn price(settings: &[Setting]) -> Result<Option<Rho>, Refusal> {
+    let mut rho = None;
+    for Setting { key, value } in settings {
+        if folded(key) != "rho" || rho.is_some() {
+            let what = "the one setting is rho, and it stands once";
+            return Err(refuse(ReasonCode::UnsupportedClause, Some(key.span.start), what));
+        }
+        let literal = conditions::literal(value)?;
+        let nano = match literal {
+            Literal::Number(number) => number.fixed_point(9).and_then(|nano| u64::try_from(nano).ok()),
+            Literal::Text(_) | Literal::Date(_) => None,
+        };
+        let nano = nano.filter(|nano| *nano > 0).ok_or_else(|| {
+            refuse(ReasonCode::LiteralMismatch, place(value), "rho is a number above 0 with at most 9 decimals")
+        })?;
+        rho = Some(Rho::from_nano(nano));
+    }
+    Ok(rho)
+}
+
+fn source(from: &[TableWithJoins]) -> Result<Source, Refusal> {
+    let [TableWithJoins { relation, joins }] = from else {
+        return Err(if from.is_empty() {
+            refuse(ReasonCode::UnknownDataset, None, "there is no FROM")
+        } else {
+            Refusal::new(ReasonCode::JoinAsked)
+        });
+    };
+    if !joins.is_empty() {
+        return Err(Refusal::new(ReasonCode::JoinAsked));
+    }
+    // INVARIANT: every field is named, as above.
+    let (name, alias, version) = match relation {
+        TableFactor::Table {
+            name,
+            alias,
+            args,
+            with_hints,
+            version,
+            with_ordinality,
+            partitions,
+            json_path,
+            sample,
+            index_hints,
+        } => {
+            unsupported(&[
+                ("a table function", args.is_some() || *with_ordinality || json_path.is_some()),
+                ("a sample: the dataset's own bound on contributions is what samples", sample.is_some()),
+                ("hints and partitions", !with_hints.is_empty() || !partitions.is_empty() || !index_hints.is_empty()),
+            ])?;
+            (name, alias, version)
+        }
+        TableFactor::Derived { .. } => return Err(Refusal::new(ReasonCode::SubqueryAsked)),
+        TableFactor::NestedJoin { .. } => return Err(Refusal::new(ReasonCode::JoinAsked)),
+        _ => return Err(refuse(ReasonCode::UnsupportedClause, None, "FROM names a dataset")),
+    };
+    let parts = name_parts(name).ok_or_else(|| refuse(ReasonCode::UnknownDataset, None, "FROM names a dataset"))?;
+    let at = name.0.first().and_then(|part| part.as_ident()).map(|ident| ident.span.start);
+    let full = parts.join(".");
+    let dataset = DatasetId::new(full.clone())
+        .map_err(|_| refuse(ReasonCode::UnknownDataset, at, "this is not the form of a dataset's id"))?;
+    let mut qualifiers = vec![full];
+    match alias {
+        None => qualifiers.extend(parts.last().filter(|_| parts.len() > 1).cloned()),
+        Some(alias) => {
+            unsupported(&[("names for columns in FROM", !alias.columns.is_empty() || alias.at.is_some())])?;
+            qualifiers = vec![folded(&alias.name)];
+        }
+    }
+    let cut = version.as_ref().map(|version| named_cut(version, at)).transpose()?;
+    Ok(Source { dataset, cut, qualifiers })
+}
+
+fn name_parts(name: &ObjectName) -> Option<Vec<String>> {
+    name.0.iter().map(|part| part.as_ident().map(folded)).collect()
+}
+
+fn named_cut(version: &TableVersion, at: Option<Location>) -> Result<CutId, Refusal> {
+    let TableVersion::ForSystemTimeAsOf(expr) = version else {
+        return Err(refuse(ReasonCode::UnsupportedClause, at, "a cut is named by FOR SYSTEM_TIME AS OF '...'"));
+    };
+    let name = match conditions::literal(expr)? {
+        Literal::Text(name) => name,
+        Literal::Date(day) => day.to_string(),
+        Literal::Number(number) => Decimal::to_string(&number),
+    };
+    CutId::new(name).map_err(|_| refuse(ReasonCode::UnknownCut, place(expr), "this is not the form of a cut's name"))
+}
+
+impl Source {
+    /// The column that an expression is, or `None` if it is something else.
+    ///
+    /// # Errors
+    /// `UNKNOWN_COLUMN` if it is a name that no column can have.
+    pub(super) fn column(&self, expr: &Expr, clause: &str) -> Result<Option<ColumnName>, Refusal> {
+        let name: &Ident = match bare(expr) {
+            Expr::Identifier(ident) => ident,
+            Expr::CompoundIdentifier(parts) => match parts.split_last() {
+                Some((last, qualifier)) => {
+                    let qualifier: Vec<String> = qualifier.iter().map(folded).collect();
+                    if !self.qualifiers.contains(&qualifier.join(".")) {
+                        let what = format!("a column in {clause} is qualified by a name that is not the dataset's");
+                        return Err(refuse(ReasonCode::UnknownColumn, place(expr), &what));
+                    }
+                    last
+                }
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        ColumnName::new(folded(name)).map(Some).map_err(|_| {
+            let what = format!("a name in {clause} cannot be a column's; texts stand in single quotes");
+            refuse(ReasonCode::UnknownColumn, Some(name.span.start), &what)
+        })
+    }
+}

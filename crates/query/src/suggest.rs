@@ -1,0 +1,252 @@
+//! The question that can be answered, for one that cannot.
+
+use crate::check::{Misfit, fits, is_groupable, is_readable};
+use crate::to_sql::default_name;
+use crate::{
+    Aggregate, AggregateQuery, Comparison, Decimal, Literal, MAX_CELLS, Measure, Output, OutputExpression, Predicate,
+    to_sql,
+};
+use firebreak_domain::{Column, ColumnName, ColumnRole, Contract, DatasetId, Domain, ReasonCode, Refusal};
+use sqlparser::tokenizer::{Token, Word};
+
+/// The most aggregates of a suggestion.
+const MAX_SUGGESTED: usize = 4;
+
+/// What a statement seems to be about, in names of one contract. Literals are no part of it.
+///
+/// // PRIVACY: a name gets here only by being equal to one of the contract's.
+#[derive(Default)]
+pub(crate) struct Mentioned {
+    aggregates: Vec<Aggregate>,
+    columns: Vec<ColumnName>,
+    groups: Vec<ColumnName>,
+    inside_functions: Vec<ColumnName>,
+    persons: bool,
+}
+
+/// The plainest question over a dataset.
+#[must_use]
+pub fn default_sql(contract: &Contract) -> String {
+    to_sql(&question(contract, vec![Aggregate::CountRows], Vec::new(), None))
+}
+
+/// Adds the suggestion.
+pub(crate) fn complete(misfit: Misfit, contract: &Contract, mentioned: &Mentioned) -> Refusal {
+    let Misfit { refusal, column } = misfit;
+    let about = column.and_then(|name| contract.column(name.as_str()));
+    let suggestion = suggested(refusal.reason, contract, mentioned, about);
+    let sql = if fits(&suggestion, contract).is_ok() { to_sql(&suggestion) } else { default_sql(contract) };
+    refusal.instead(sql)
+}
+
+fn suggested(reason: ReasonCode, contract: &Contract, mentioned: &Mentioned, about: Option<&Column>) -> AggregateQuery {
+    let column = |name: &ColumnName| contract.column(name.as_str());
+    let measurable = |name: &&ColumnName| column(name).is_some_and(|c| c.role == ColumnRole::Measure && is_readable(c));
+    let mut aggregates = mentioned.aggregates.clone();
+    if aggregates.is_empty() {
+        aggregates.extend(mentioned.inside_functions.iter().filter(measurable).cloned().map(Aggregate::Avg));
+    }
+    if aggregates.is_empty() {
+        // A withheld column is none of these: what is suggested must not tell it from one that does not exist.
+        let identifying = [ColumnRole::PrivacyUnit, ColumnRole::MatchKey, ColumnRole::Identifier];
+        let identifies = |name: &ColumnName| column(name).is_some_and(|c| identifying.contains(&c.role));
+        let unit = contract.privacy_unit().map(|unit| unit.name.clone());
+        let of_persons = mentioned.persons || mentioned.columns.iter().any(identifies);
+        aggregates.push(unit.filter(|_| of_persons).map_or(Aggregate::CountRows, Aggregate::CountDistinct));
+    }
+    aggregates.truncate(MAX_SUGGESTED);
+    let groupable = |name: &&ColumnName| column(name).is_some_and(is_groupable);
+    let mut groups: Vec<ColumnName> = mentioned.groups.iter().filter(groupable).cloned().collect();
+    let about_a_day = about.is_some_and(|c| matches!(c.domain, Domain::Date { .. }));
+    if reason == ReasonCode::NotGroupable && about_a_day {
+        // By day is not to be had; by month or year may be.
+        let calendar = |c: &&Column| is_groupable(c) && matches!(c.domain, Domain::Month { .. } | Domain::Year { .. });
+        groups.extend(contract.columns.iter().find(calendar).map(|c| c.name.clone()));
+    }
+    let rows = matches!(reason, ReasonCode::RowsAsked | ReasonCode::UngroupedColumn | ReasonCode::UnsupportedClause);
+    if groups.is_empty() && rows {
+        groups.extend(mentioned.columns.iter().filter(groupable).take(2).cloned());
+    }
+    keep_within(&mut groups, contract);
+    let filter = about.filter(|_| reason == ReasonCode::LiteralMismatch).and_then(example);
+    question(contract, aggregates, groups, filter)
+}
+
+/// Drops the last groups until the cells fit into one answer.
+fn keep_within(groups: &mut Vec<ColumnName>, contract: &Contract) {
+    let mut seen = Vec::new();
+    groups.retain(|name| {
+        !seen.contains(name) && {
+            seen.push(name.clone());
+            true
+        }
+    });
+    let mut cells = 1_usize;
+    groups.retain(|name| {
+        let values = contract.column(name.as_str()).map_or(usize::MAX, |column| column.domain.codes().len());
+        let more = cells.saturating_mul(values);
+        let fits = more <= MAX_CELLS;
+        if fits {
+            cells = more;
+        }
+        fits
+    });
+}
+
+/// A condition on a column whose literal is written as it should be.
+fn example(column: &Column) -> Option<Predicate> {
+    let (op, literal) = match &column.domain {
+        Domain::Category { codes, .. } => (Comparison::Eq, Literal::Text(codes.first()?.code.clone())),
+        Domain::Month { first, .. } => (Comparison::Ge, Literal::Text(first.clone())),
+        Domain::Year { first, .. } => (Comparison::Ge, Literal::Number(Decimal::whole(i64::from(*first)))),
+        Domain::Integer { min, .. } | Domain::Decimal { min, .. } => {
+            (Comparison::Ge, Literal::Number(Decimal::whole(*min)))
+        }
+        Domain::Date { first, .. } => (Comparison::Ge, Literal::Date(*first)),
+        Domain::Text => return None,
+    };
+    Some(Predicate::Compare { column: column.name.clone(), op, literal })
+}
+
+fn question(
+    contract: &Contract,
+    aggregates: Vec<Aggregate>,
+    group_by: Vec<ColumnName>,
+    filter: Option<Predicate>,
+) -> AggregateQuery {
+    let measures: Vec<Measure> = aggregates.into_iter().map(|aggregate| Measure { aggregate, filter: None }).collect();
+    let outputs = (0..measures.len()).map(|index| {
+        let expression = OutputExpression::Measure(index);
+        Output { name: default_name(&expression, &measures), expression }
+    });
+    AggregateQuery {
+        dataset: contract.id.clone(),
+        cut: None,
+        filter,
+        group_by,
+        outputs: outputs.collect(),
+        measures,
+        rho: None,
+    }
+}
+
+impl Mentioned {
+    /// What a typed question is about.
+    pub(crate) fn in_query(query: &AggregateQuery, contract: &Contract) -> Self {
+        let mut mentioned = Self::default();
+        let known = |name: &&ColumnName| contract.column(name.as_str()).is_some();
+        mentioned.columns.extend(query.columns().into_iter().filter(known).cloned());
+        mentioned.groups.extend(query.group_by.iter().filter(known).cloned());
+        for measure in &query.measures {
+            mentioned.aggregate(&measure.aggregate, contract);
+        }
+        mentioned
+    }
+
+    /// What a statement is about, as far as its words tell, whether or not it can be parsed.
+    pub(crate) fn in_tokens(tokens: &[Token], contract: &Contract) -> Self {
+        let mut mentioned = Self::default();
+        let mut functions: Vec<bool> = Vec::new();
+        let mut grouping = false;
+        for (index, token) in tokens.iter().enumerate() {
+            let rest = tokens.get(index + 1..).unwrap_or_default();
+            match token {
+                Token::LParen => {
+                    let before = index.checked_sub(1).and_then(|at| tokens.get(at));
+                    functions.push(before.and_then(word).is_some_and(|w| is_function(&w)));
+                }
+                Token::RParen => drop(functions.pop()),
+                Token::Word(raw) => {
+                    let name = folded(raw);
+                    let keyword = if raw.quote_style.is_none() { name.as_str() } else { "" };
+                    match keyword {
+                        "group" => grouping = rest.first().and_then(word).is_some_and(|next| next == "by"),
+                        "having" | "order" | "limit" | "settings" | "window" | "qualify" => grouping = false,
+                        "distinct" => mentioned.persons = true,
+                        "count" | "sum" | "avg" => mentioned.call(keyword, rest, contract),
+                        _ => {}
+                    }
+                    if let Some(column) = contract.column(&name) {
+                        mentioned.columns.push(column.name.clone());
+                        if grouping {
+                            mentioned.groups.push(column.name.clone());
+                        }
+                        if functions.iter().any(|function| *function) {
+                            mentioned.inside_functions.push(column.name.clone());
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        mentioned
+    }
+
+    /// The contract of the first dataset that the words name.
+    pub(crate) fn dataset<'a>(
+        tokens: &[Token],
+        find: impl Fn(&DatasetId) -> Option<&'a Contract>,
+    ) -> Option<&'a Contract> {
+        (0..tokens.len()).find_map(|start| {
+            let mut name = String::new();
+            for token in tokens.get(start..)? {
+                match token {
+                    Token::Word(raw) if name.is_empty() || name.ends_with('.') => name.push_str(&folded(raw)),
+                    Token::Period if !name.is_empty() && !name.ends_with('.') => name.push('.'),
+                    _ => break,
+                }
+            }
+            find(&DatasetId::new(name).ok()?)
+        })
+    }
+
+    /// Notes `(*)`, `(column)` or `(DISTINCT column)` after the name of an aggregate.
+    fn call(&mut self, function: &str, rest: &[Token], contract: &Contract) {
+        let [Token::LParen, inside @ ..] = rest else { return };
+        let end = inside.iter().position(|t| *t == Token::RParen).unwrap_or(0);
+        let (distinct, inside) = match inside.get(..end).unwrap_or_default() {
+            [first, inner @ ..] if word(first).is_some_and(|w| w == "distinct") => (true, inner),
+            inner => (false, inner),
+        };
+        let named = match inside {
+            [Token::Mul] if function == "count" && !distinct => return self.aggregate(&Aggregate::CountRows, contract),
+            [only] => word(only),
+            [_, Token::Period, last] => word(last),
+            _ => None,
+        };
+        let Some(name) = named.and_then(|name| ColumnName::new(name).ok()) else { return };
+        let aggregate = match (function, distinct) {
+            ("count", true) => Aggregate::CountDistinct(name),
+            ("count", false) => Aggregate::Count(name),
+            ("sum", false) => Aggregate::Sum(name),
+            ("avg", false) => Aggregate::Avg(name),
+            _ => return,
+        };
+        self.aggregate(&aggregate, contract);
+    }
+
+    /// Keeps an aggregate that the contract can answer, once.
+    fn aggregate(&mut self, aggregate: &Aggregate, contract: &Contract) {
+        let alone = question(contract, vec![aggregate.clone()], Vec::new(), None);
+        if !self.aggregates.contains(aggregate) && fits(&alone, contract).is_ok() {
+            self.aggregates.push(aggregate.clone());
+        } else if matches!(aggregate, Aggregate::CountDistinct(_)) {
+            self.persons = true;
+        }
+    }
+}
+
+fn is_function(word: &str) -> bool {
+    !matches!(word, "in" | "and" | "or" | "not" | "where" | "from" | "select" | "by" | "as" | "filter" | "over" | "on")
+}
+
+fn word(token: &Token) -> Option<String> {
+    match token {
+        Token::Word(raw) => Some(folded(raw)),
+        _ => None,
+    }
+}
+
+fn folded(word: &Word) -> String {
+    if word.quote_style.is_some() { word.value.clone() } else { word.value.to_ascii_lowercase() }
+}

@@ -1,0 +1,183 @@
+//! The question written as SQL.
+
+use crate::{Aggregate, AggregateQuery, Arithmetic, Literal, Measure, OutputExpression, Predicate};
+use sqlparser::keywords::ALL_KEYWORDS;
+use std::fmt::Write;
+
+/// Words of the parser that are plain names all the same wherever a question has a name.
+const PLAIN_WORDS: &[&str] = &[
+    "AVG", "CATEGORY", "COST", "COUNT", "DATA", "HEALTH", "HOURS", "KIND", "LEVEL", "MONTH", "NAME", "PERSON",
+    "REGION", "SECTOR", "SOURCE", "STATUS", "SUM", "TYPE", "YEAR",
+];
+
+/// The question as SQL that [`parse_sql`](crate::parse_sql) reads back to the same canonical form.
+///
+/// What [`check`](crate::check) would refuse as malformed (an empty list of conditions, an output of a measure that
+/// is not there) has no SQL; the text that comes out for it is refused.
+///
+/// // PRIVACY: the text holds the question's literals. It is for its caller, not for logs.
+#[must_use]
+pub fn to_sql(query: &AggregateQuery) -> String {
+    let mut items: Vec<String> = query.group_by.iter().map(|column| name(column.as_str())).collect();
+    for output in &query.outputs {
+        let text = expression(&output.expression, &query.measures);
+        let plain = default_name(&output.expression, &query.measures);
+        let alone = query.outputs.iter().filter(|o| default_name(&o.expression, &query.measures) == plain).count() == 1;
+        let named = if alone && output.name == plain { text } else { format!("{text} AS {}", name(&output.name)) };
+        items.push(named);
+    }
+    let mut sql = format!("SELECT {} FROM {}", items.join(", "), dataset(query.dataset.as_str()));
+    // Writing to a String cannot fail.
+    if let Some(cut) = &query.cut {
+        let _ = write!(sql, " FOR SYSTEM_TIME AS OF '{cut}'");
+    }
+    if let Some(filter) = &query.filter {
+        let _ = write!(sql, " WHERE {}", condition(filter).0);
+    }
+    if !query.group_by.is_empty() {
+        let groups: Vec<String> = query.group_by.iter().map(|column| name(column.as_str())).collect();
+        let _ = write!(sql, " GROUP BY {}", groups.join(", "));
+    }
+    if let Some(rho) = query.rho {
+        let _ = write!(sql, " SETTINGS rho = {rho}");
+    }
+    sql
+}
+
+/// The heading of an output that is given none.
+pub(crate) fn default_name(expression: &OutputExpression, measures: &[Measure]) -> String {
+    match expression {
+        OutputExpression::Measure(index) => match measures.get(*index).map(|measure| &measure.aggregate) {
+            Some(Aggregate::CountRows) => "count".into(),
+            Some(Aggregate::CountDistinct(_)) => "persons".into(),
+            Some(Aggregate::Count(column)) => format!("count_{column}"),
+            Some(Aggregate::Sum(column)) => format!("sum_{column}"),
+            Some(Aggregate::Avg(column)) => format!("avg_{column}"),
+            None => "value".into(),
+        },
+        _ => "value".into(),
+    }
+}
+
+/// How tightly a piece of text binds; a piece is bracketed where it binds no tighter than its place demands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Binding {
+    /// A sign in front, which next to an operator is easily misread.
+    Sign,
+    /// OR.
+    Or,
+    /// AND.
+    And,
+    /// + and -
+    Sum,
+    /// * and /
+    Product,
+    /// A name, a number, a call, a single condition.
+    Atom,
+}
+
+fn expression(expression: &OutputExpression, measures: &[Measure]) -> String {
+    piece(expression, measures).0
+}
+
+fn piece(expression: &OutputExpression, measures: &[Measure]) -> (String, Binding) {
+    match expression {
+        OutputExpression::Measure(index) => (measures.get(*index).map_or_else(String::new, measure), Binding::Atom),
+        OutputExpression::Constant(number) => {
+            (number.to_string(), if number.is_negative() { Binding::Sign } else { Binding::Atom })
+        }
+        OutputExpression::Negate(part) => {
+            (format!("-{}", bracketed(piece(part, measures), Binding::Atom)), Binding::Sign)
+        }
+        OutputExpression::Binary { op, left, right } => {
+            let (sign, binding, tighter) = match op {
+                Arithmetic::Add => ("+", Binding::Sum, Binding::Product),
+                Arithmetic::Subtract => ("-", Binding::Sum, Binding::Product),
+                Arithmetic::Multiply => ("*", Binding::Product, Binding::Atom),
+                Arithmetic::Divide => ("/", Binding::Product, Binding::Atom),
+            };
+            let left = bracketed(piece(left, measures), binding);
+            let right = bracketed(piece(right, measures), tighter);
+            (format!("{left} {sign} {right}"), binding)
+        }
+    }
+}
+
+fn bracketed((text, binding): (String, Binding), least: Binding) -> String {
+    if binding >= least { text } else { format!("({text})") }
+}
+
+fn measure(measure: &Measure) -> String {
+    let call = match &measure.aggregate {
+        Aggregate::CountRows => "COUNT(*)".to_owned(),
+        Aggregate::CountDistinct(column) => format!("COUNT(DISTINCT {})", name(column.as_str())),
+        Aggregate::Count(column) => format!("COUNT({})", name(column.as_str())),
+        Aggregate::Sum(column) => format!("SUM({})", name(column.as_str())),
+        Aggregate::Avg(column) => format!("AVG({})", name(column.as_str())),
+    };
+    match &measure.filter {
+        None => call,
+        Some(filter) => format!("{call} FILTER (WHERE {})", condition(filter).0),
+    }
+}
+
+fn condition(predicate: &Predicate) -> (String, Binding) {
+    let joined = |parts: &[Predicate], word: &str, binding: Binding| match parts {
+        [only] => condition(only),
+        _ => {
+            let parts: Vec<String> = parts.iter().map(|part| bracketed(condition(part), binding)).collect();
+            (parts.join(word), binding)
+        }
+    };
+    match predicate {
+        Predicate::And(parts) => joined(parts, " AND ", Binding::And),
+        Predicate::Or(parts) => joined(parts, " OR ", Binding::Or),
+        Predicate::Not(part) => match part.as_ref() {
+            Predicate::In { column, literals } => (membership(column.as_str(), "NOT IN", literals), Binding::Atom),
+            Predicate::IsNull { column } => (format!("{} IS NOT NULL", name(column.as_str())), Binding::Atom),
+            other => (format!("NOT ({})", condition(other).0), Binding::Atom),
+        },
+        Predicate::Compare { column, op, literal: constant } => {
+            (format!("{} {} {}", name(column.as_str()), op.as_sql(), literal(constant)), Binding::Atom)
+        }
+        Predicate::In { column, literals } => (membership(column.as_str(), "IN", literals), Binding::Atom),
+        Predicate::Between { column, low, high } => {
+            (format!("{} BETWEEN {} AND {}", name(column.as_str()), literal(low), literal(high)), Binding::Atom)
+        }
+        Predicate::IsNull { column } => (format!("{} IS NULL", name(column.as_str())), Binding::Atom),
+    }
+}
+
+fn membership(column: &str, word: &str, literals: &[Literal]) -> String {
+    let literals: Vec<String> = literals.iter().map(literal).collect();
+    format!("{} {word} ({})", name(column), literals.join(", "))
+}
+
+fn literal(literal: &Literal) -> String {
+    match literal {
+        Literal::Number(number) => number.to_string(),
+        Literal::Text(text) => format!("'{}'", text.replace('\'', "''")),
+        Literal::Date(day) => format!("DATE '{day}'"),
+    }
+}
+
+fn dataset(id: &str) -> String {
+    if id.split('.').all(is_plain) { id.to_owned() } else { quoted(id) }
+}
+
+fn name(text: &str) -> String {
+    if is_plain(text) { text.to_owned() } else { quoted(text) }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}
+
+/// Whether a name can stand without quotes: lower case, and no word that the grammar gives a meaning.
+fn is_plain(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    let formed = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_')
+        && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let upper = text.to_ascii_uppercase();
+    formed && (PLAIN_WORDS.contains(&upper.as_str()) || !ALL_KEYWORDS.contains(&upper.as_str()))
+}

@@ -1,0 +1,207 @@
+//! Reserving and giving back, each in one transaction.
+
+use super::{
+    Abandoned, AccountClass, AccountKey, AccountLimit, RequestKey, RequestRef, Reservation, ReserveError, Reserved,
+};
+use crate::{
+    ReleaseKey, State, StoreError, StoredRelease,
+    codec::{self, Reader, charge_bytes},
+    ledger::{Entry, Spend},
+    releases,
+    writer::Work,
+};
+use firebreak_domain::{Charge, Delta, Epsilon, Rho};
+use sqlx::Row;
+use std::sync::{Arc, PoisonError};
+
+/// A limit, in the ledger's terms.
+struct Limit {
+    class: AccountClass,
+    key: AccountKey,
+    limit: Charge,
+}
+
+impl State {
+    /// Charges `charge` to every one of `accounts`, on the disk before it returns, unless the request or what it asks
+    /// for was answered before.
+    ///
+    /// An account that is named twice is charged once and must keep within every limit given for it. A request belongs
+    /// to its principal: another's request of the same id looks unused.
+    ///
+    /// # Errors
+    /// [`ReserveError`]; nothing was charged then.
+    pub async fn reserve(
+        &self,
+        key: &RequestKey,
+        release_key: &ReleaseKey,
+        charge: Charge,
+        accounts: &[AccountLimit],
+    ) -> Result<Reserved, ReserveError> {
+        if accounts.is_empty() {
+            return Err(ReserveError::NoAccount);
+        }
+        let principals = &self.shared.keys.principals;
+        let request = RequestRef::of(key, principals);
+        if let Some((digest, release)) = self.recent(&request) {
+            return if digest == key.digest {
+                Ok(Reserved::Stored(release))
+            } else {
+                Err(ReserveError::RequestIdReused)
+            };
+        }
+        let limits: Vec<_> = accounts
+            .iter()
+            .map(|account| Limit {
+                class: account.account.class(),
+                key: AccountKey::of(&account.account, principals),
+                limit: account.limit,
+            })
+            .collect();
+        let spend = Spend { request, digest: key.digest, release_key: *release_key, charge, accounts: Vec::new() };
+        let reserved = self.write(move |work| Box::pin(reserve(work, spend, limits))).await??;
+        if let Reserved::Stored(release) | Reserved::Repeat(release) = &reserved {
+            self.keep_recent(request, key.digest, release);
+        }
+        Ok(reserved)
+    }
+
+    /// Gives the charge back, provided that this very reservation was charged by this run of the program, was never
+    /// marked as executing, and nobody has taken its request up again. The request then counts as never sent.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the charge is kept.
+    pub async fn abandon(&self, reservation: Reservation) -> Result<Abandoned, StoreError> {
+        self.own(&reservation)?;
+        self.write(move |work| Box::pin(abandon(work, reservation))).await
+    }
+
+    // SECURITY: a reservation pays in the ledger that made it and in no other.
+    pub(crate) fn own(&self, reservation: &Reservation) -> Result<(), StoreError> {
+        if Arc::ptr_eq(&reservation.refundable, &self.shared.core.refundable) {
+            Ok(())
+        } else {
+            Err(StoreError::OtherState)
+        }
+    }
+
+    fn recent(&self, request: &RequestRef) -> Option<([u8; 32], StoredRelease)> {
+        self.shared.core.recent.lock().unwrap_or_else(PoisonError::into_inner).get(request)
+    }
+
+    fn keep_recent(&self, request: RequestRef, digest: [u8; 32], release: &StoredRelease) {
+        // A release whose leaf is not in the log yet still changes.
+        if release.log_index.is_some() {
+            let mut recent = self.shared.core.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            recent.put(request, (digest, release.clone()));
+        }
+    }
+}
+
+async fn reserve(
+    work: &mut Work,
+    mut spend: Spend,
+    limits: Vec<Limit>,
+) -> Result<Result<Reserved, ReserveError>, StoreError> {
+    let row = sqlx::query("SELECT digest, release_key, charge FROM requests WHERE principal = ? AND id = ?")
+        .bind(spend.request.principal.as_slice())
+        .bind(spend.request.id.as_slice())
+        .fetch_optional(work.sql())
+        .await?;
+    if let Some(row) = row {
+        if row.try_get::<&[u8], _>(0)? != spend.digest {
+            return Ok(Err(ReserveError::RequestIdReused));
+        }
+        let release_key = ReleaseKey::from_bytes(codec::fixed("request", row.try_get(1)?)?);
+        let mut reader = Reader::new("request", row.try_get(2)?);
+        let charge = reader.charge()?;
+        reader.end()?;
+        return resume(work, spend, release_key, charge).await;
+    }
+    let release = releases::by_key(work.sql(), &spend.release_key).await?;
+    // Whoever repeats pays as if it were fresh, so that the price does not tell; the persons have nothing more to lose.
+    let charged = |limit: &&Limit| release.is_none() || !limit.class.is_unit_space();
+    // A total beyond its integers would be refused by the ledger; here it counts as an account that is spent.
+    let countable = release.is_some() || work.head().total.plus(spend.charge).is_ok();
+    for Limit { class, key, limit } in limits.iter().filter(charged) {
+        let spent = work.spent(key);
+        if !countable || !spent.plus(spend.charge).is_ok_and(|after| after.within(limit)) {
+            return Ok(Err(ReserveError::Exhausted { account: *class, left: left(limit, &spent) }));
+        }
+        if !spend.accounts.contains(key) {
+            spend.accounts.push(key.clone());
+        }
+    }
+    record(work, &spend).await?;
+    Ok(Ok(match release {
+        Some(release) => {
+            work.append(&Entry::Repeat(spend))?;
+            Reserved::Repeat(release)
+        }
+        None => {
+            work.append(&Entry::Reserve(spend.clone()))?;
+            let refundable = Arc::clone(&work.core().refundable);
+            refundable.remember(spend.request);
+            Reserved::Fresh(Reservation {
+                request: spend.request,
+                release_key: spend.release_key,
+                charge: spend.charge,
+                spend: Some(spend),
+                refundable,
+            })
+        }
+    }))
+}
+
+/// The request was charged before.
+async fn resume(
+    work: &mut Work,
+    now: Spend,
+    release_key: ReleaseKey,
+    charge: Charge,
+) -> Result<Result<Reserved, ReserveError>, StoreError> {
+    if let Some(release) = releases::by_key(work.sql(), &release_key).await? {
+        return Ok(Ok(Reserved::Stored(release)));
+    }
+    if release_key != now.release_key || charge != now.charge {
+        return Ok(Err(ReserveError::RequestChanged));
+    }
+    let refundable = Arc::clone(&work.core().refundable);
+    // INVARIANT: from here two may hold a reservation of this request, and one may execute: no refund to either.
+    refundable.forget(&now.request);
+    Ok(Ok(Reserved::Resumed(Reservation { request: now.request, release_key, charge, spend: None, refundable })))
+}
+
+async fn record(work: &mut Work, spend: &Spend) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO requests (principal, id, digest, release_key, charge) VALUES (?, ?, ?, ?, ?)")
+        .bind(spend.request.principal.as_slice())
+        .bind(spend.request.id.as_slice())
+        .bind(spend.digest.as_slice())
+        .bind(spend.release_key.as_bytes().as_slice())
+        .bind(charge_bytes(&spend.charge).as_slice())
+        .execute(work.sql())
+        .await?;
+    Ok(())
+}
+
+async fn abandon(work: &mut Work, mut reservation: Reservation) -> Result<Abandoned, StoreError> {
+    // INVARIANT: looked up by the one task that also resumes, so that no one can be between the two.
+    let refundable = reservation.refundable.forget(&reservation.request);
+    let Some(spend) = reservation.spend.take().filter(|_| refundable) else {
+        return Ok(Abandoned::Kept);
+    };
+    sqlx::query("DELETE FROM requests WHERE principal = ? AND id = ?")
+        .bind(spend.request.principal.as_slice())
+        .bind(spend.request.id.as_slice())
+        .execute(work.sql())
+        .await?;
+    work.append(&Entry::Refund(spend))?;
+    Ok(Abandoned::Refunded)
+}
+
+fn left(limit: &Charge, spent: &Charge) -> Charge {
+    Charge {
+        rho: Rho::from_nano(limit.rho.nano().saturating_sub(spent.rho.nano())),
+        delta: Delta::from_atto(limit.delta.atto().saturating_sub(spent.delta.atto())),
+        epsilon: Epsilon::from_nano(limit.epsilon.nano().saturating_sub(spent.epsilon.nano())),
+    }
+}

@@ -1,0 +1,242 @@
+//! The ledger of losses: a hash chain of entries, and the balances that follow from it.
+//!
+//! Entry i is kept as its format number, its canonical bytes and its head
+//! `SHA-256(format ‖ head of entry i−1 ‖ canonical bytes)`; the head before the first entry is 32 zero bytes. A balance
+//! is stored nowhere: it is the sum over the entries, made when the state is opened and carried on from there.
+
+use crate::{
+    ReleaseKey, StoreError,
+    accounts::{AccountKey, RequestRef},
+    codec::{Reader, charge_bytes, put_bytes},
+};
+use firebreak_domain::{Charge, Delta, Epsilon, FORMAT, Rho, Timestamp};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+
+/// Where the ledger stands: what goes into each leaf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LedgerHead {
+    /// Entries.
+    pub count: u64,
+    /// The last entry's head; zeros when there is none.
+    pub head: [u8; 32],
+    /// Charged for fresh answers in all, less what was given back.
+    pub total: Charge,
+}
+
+/// One act on the accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// A fresh request was charged to every account.
+    Reserve(Spend),
+    /// A repeat was charged to every account but those of a unit space, which its list leaves out.
+    Repeat(Spend),
+    /// A fresh request that never ran got its charge back.
+    Refund(Spend),
+    /// A chunk of blinded elements was charged to a cap.
+    Evaluate(Evaluation),
+}
+
+/// What a request was charged, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spend {
+    pub(crate) request: RequestRef,
+    pub(crate) digest: [u8; 32],
+    pub(crate) release_key: ReleaseKey,
+    pub(crate) charge: Charge,
+    pub(crate) accounts: Vec<AccountKey>,
+}
+
+/// What a chunk was charged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Evaluation {
+    pub(crate) account: AccountKey,
+    pub(crate) session: [u8; 32],
+    pub(crate) chunk: u32,
+    pub(crate) blinded_hash: [u8; 32],
+    pub(crate) elements: u64,
+}
+
+const WHAT: &str = "ledger entry";
+
+impl Entry {
+    /// Format number, kind, time, then the parts in the order of the fields.
+    pub(crate) fn to_bytes(&self, at: Timestamp) -> Vec<u8> {
+        let mut out = Vec::with_capacity(512);
+        out.extend_from_slice(&FORMAT.to_be_bytes());
+        let (kind, spend) = match self {
+            Self::Reserve(spend) => (1, Ok(spend)),
+            Self::Repeat(spend) => (2, Ok(spend)),
+            Self::Refund(spend) => (3, Ok(spend)),
+            Self::Evaluate(evaluation) => (4, Err(evaluation)),
+        };
+        out.push(kind);
+        out.extend_from_slice(&at.secs().to_be_bytes());
+        match spend {
+            Ok(spend) => {
+                out.extend_from_slice(&spend.request.principal);
+                out.extend_from_slice(&spend.request.id);
+                out.extend_from_slice(&spend.digest);
+                out.extend_from_slice(spend.release_key.as_bytes());
+                out.extend_from_slice(&charge_bytes(&spend.charge));
+                out.extend_from_slice(&(spend.accounts.len() as u64).to_be_bytes());
+                for account in &spend.accounts {
+                    put_bytes(&mut out, account.as_bytes());
+                }
+            }
+            Err(evaluation) => {
+                put_bytes(&mut out, evaluation.account.as_bytes());
+                out.extend_from_slice(&evaluation.session);
+                out.extend_from_slice(&evaluation.chunk.to_be_bytes());
+                out.extend_from_slice(&evaluation.blinded_hash);
+                out.extend_from_slice(&evaluation.elements.to_be_bytes());
+            }
+        }
+        out
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote, whose format number is known to be ours.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<(Timestamp, Self), StoreError> {
+        let mut reader = Reader::new(WHAT, bytes);
+        reader.u32()?;
+        let kind = reader.byte()?;
+        let at = Timestamp::from_secs(reader.i64()?);
+        let entry = match kind {
+            1 => Self::Reserve(Spend::read(&mut reader)?),
+            2 => Self::Repeat(Spend::read(&mut reader)?),
+            3 => Self::Refund(Spend::read(&mut reader)?),
+            4 => Self::Evaluate(Evaluation {
+                account: AccountKey::from_bytes(reader.bytes()?),
+                session: reader.array()?,
+                chunk: reader.u32()?,
+                blinded_hash: reader.array()?,
+                elements: reader.u64()?,
+            }),
+            _ => return Err(StoreError::Malformed(WHAT)),
+        };
+        reader.end()?;
+        Ok((at, entry))
+    }
+}
+
+impl Spend {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, StoreError> {
+        let request = RequestRef { principal: reader.array()?, id: reader.array()? };
+        let digest = reader.array()?;
+        let release_key = ReleaseKey::from_bytes(reader.array()?);
+        let charge = reader.charge()?;
+        let mut accounts = Vec::new();
+        for _ in 0..reader.u64()? {
+            accounts.push(AccountKey::from_bytes(reader.bytes()?));
+        }
+        Ok(Self { request, digest, release_key, charge, accounts })
+    }
+}
+
+/// The head after an entry.
+pub(crate) fn chain(previous: &[u8; 32], entry: &[u8]) -> [u8; 32] {
+    let (format, body) = entry.split_at_checked(4).unwrap_or((entry, &[]));
+    Sha256::new().chain_update(format).chain_update(previous).chain_update(body).finalize().into()
+}
+
+/// Balances and head as of the last entry applied.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Ledger {
+    pub(crate) head: LedgerHead,
+    pub(crate) spent: HashMap<AccountKey, Charge>,
+    pub(crate) evaluated: HashMap<AccountKey, u64>,
+}
+
+/// What one transaction adds to a [`Ledger`]. It becomes part of it when the transaction is on the disk.
+#[derive(Default)]
+pub(crate) struct Draft {
+    changed: Ledger,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// An entry to be written.
+pub(crate) struct Row {
+    pub(crate) seq: u64,
+    pub(crate) entry: Vec<u8>,
+    pub(crate) head: [u8; 32],
+}
+
+impl Ledger {
+    pub(crate) fn draft(&self) -> Draft {
+        Draft { changed: Ledger { head: self.head, ..Ledger::default() }, rows: Vec::new() }
+    }
+
+    /// Takes over what a transaction that is now on the disk has changed.
+    pub(crate) fn commit(&mut self, draft: Draft) {
+        self.head = draft.changed.head;
+        self.spent.extend(draft.changed.spent);
+        self.evaluated.extend(draft.changed.evaluated);
+    }
+}
+
+/// A sum that left the range of its integers, or a refund of more than was charged.
+pub(crate) struct Unbalanced;
+
+impl Draft {
+    pub(crate) fn spent(&self, base: &Ledger, account: &AccountKey) -> Charge {
+        self.changed.spent.get(account).or_else(|| base.spent.get(account)).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn evaluated(&self, base: &Ledger, account: &AccountKey) -> u64 {
+        self.changed.evaluated.get(account).or_else(|| base.evaluated.get(account)).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn head(&self) -> LedgerHead {
+        self.changed.head
+    }
+
+    /// Appends an entry, or changes nothing. Returns its number, the first being 1.
+    pub(crate) fn append(&mut self, base: &Ledger, entry: &Entry, at: Timestamp) -> Result<u64, Unbalanced> {
+        let bytes = entry.to_bytes(at);
+        let (seq, head) = self.apply(base, entry, &bytes)?;
+        self.rows.push(Row { seq, entry: bytes, head });
+        Ok(seq)
+    }
+
+    /// Counts an entry without keeping it to be written.
+    pub(crate) fn apply(&mut self, base: &Ledger, entry: &Entry, bytes: &[u8]) -> Result<(u64, [u8; 32]), Unbalanced> {
+        let mut total = self.changed.head.total;
+        match entry {
+            Entry::Reserve(spend) | Entry::Repeat(spend) | Entry::Refund(spend) => {
+                let step = |balance: Charge| match entry {
+                    Entry::Refund(_) => minus(balance, spend.charge).ok_or(Unbalanced),
+                    _ => balance.plus(spend.charge).map_err(|_| Unbalanced),
+                };
+                let changed: Vec<_> = spend
+                    .accounts
+                    .iter()
+                    .map(|account| Ok((account.clone(), step(self.spent(base, account))?)))
+                    .collect::<Result<_, Unbalanced>>()?;
+                if !matches!(entry, Entry::Repeat(_)) {
+                    total = step(total)?;
+                }
+                self.changed.spent.extend(changed);
+            }
+            Entry::Evaluate(evaluation) => {
+                let used = self.evaluated(base, &evaluation.account);
+                let used = used.checked_add(evaluation.elements).ok_or(Unbalanced)?;
+                self.changed.evaluated.insert(evaluation.account.clone(), used);
+            }
+        }
+        let count = self.changed.head.count + 1;
+        let head = chain(&self.changed.head.head, bytes);
+        self.changed.head = LedgerHead { count, head, total };
+        Ok((count, head))
+    }
+}
+
+fn minus(from: Charge, charge: Charge) -> Option<Charge> {
+    Some(Charge {
+        rho: Rho::from_nano(from.rho.nano().checked_sub(charge.rho.nano())?),
+        delta: Delta::from_atto(from.delta.atto().checked_sub(charge.delta.atto())?),
+        epsilon: Epsilon::from_nano(from.epsilon.nano().checked_sub(charge.epsilon.nano())?),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+use super::*;
+use proptest::{prelude::*, test_runner::RngSeed};
+
+fn account() -> impl Strategy<Value = AccountKey> {
+    proptest::collection::vec(any::<u8>(), 0..40).prop_map(|bytes| AccountKey::from_bytes(&bytes))
+}
+
+fn spend() -> impl Strategy<Value = Spend> {
+    let ids = (any::<[u8; 32]>(), any::<[u8; 16]>(), any::<[u8; 32]>(), any::<[u8; 32]>());
+    let charge = (any::<u64>(), any::<u64>(), any::<u64>());
+    (ids, charge, proptest::collection::vec(account(), 0..4)).prop_map(|(ids, charge, accounts)| Spend {
+        request: RequestRef { principal: ids.0, id: ids.1 },
+        digest: ids.2,
+        release_key: ReleaseKey::from_bytes(ids.3),
+        charge: Charge {
+            rho: Rho::from_nano(charge.0),
+            delta: Delta::from_atto(charge.1),
+            epsilon: Epsilon::from_nano(charge.2),
+        },
+        accounts,
+    })
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let evaluation = (account(), any::<[u8; 32]>(), any::<u32>(), any::<[u8; 32]>(), any::<u64>()).prop_map(
+        |(account, session, chunk, blinded_hash, elements)| Evaluation {
+            account,
+            session,
+            chunk,
+            blinded_hash,
+            elements,
+        },
+    );
+    prop_oneof![
+        spend().prop_map(Entry::Reserve),
+        spend().prop_map(Entry::Repeat),
+        spend().prop_map(Entry::Refund),
+        evaluation.prop_map(Entry::Evaluate),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::with_cases(64) })]
+
+    #[test]
+    fn an_entry_reads_back_as_written_and_not_when_cut_or_extended(entry in entry(), secs in any::<i64>()) {
+        let at = Timestamp::from_secs(secs);
+        let bytes = entry.to_bytes(at);
+        prop_assert_eq!(Entry::from_bytes(&bytes), Ok((at, entry)));
+        for cut in 0..bytes.len() {
+            prop_assert!(Entry::from_bytes(&bytes[..cut]).is_err());
+        }
+        prop_assert!(Entry::from_bytes(&[bytes.as_slice(), &[0]].concat()).is_err());
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = Entry::from_bytes(&bytes);
+    }
+}
+
+fn reserve(rho: u64) -> Entry {
+    Entry::Reserve(Spend {
+        request: RequestRef { principal: [1; 32], id: [2; 16] },
+        digest: [3; 32],
+        release_key: ReleaseKey::from_bytes([4; 32]),
+        charge: Charge::of_rho(Rho::from_nano(rho)),
+        accounts: vec![AccountKey::from_bytes(b"a"), AccountKey::from_bytes(b"b")],
+    })
+}
+
+#[test]
+fn a_head_follows_from_format_head_before_and_entry() {
+    let bytes = reserve(5).to_bytes(Timestamp::from_secs(7));
+    let expected = Sha256::digest([&1_u32.to_be_bytes()[..], &[9; 32], &bytes[4..]].concat());
+    assert_eq!(chain(&[9; 32], &bytes), expected[..]);
+}
+
+#[test]
+fn an_entry_that_leaves_the_range_changes_nothing() {
+    let ledger = Ledger::default();
+    let mut draft = ledger.draft();
+    let at = Timestamp::from_secs(0);
+    assert!(draft.append(&ledger, &reserve(u64::MAX), at).is_ok());
+    let before = draft.head();
+    assert!(draft.append(&ledger, &reserve(1), at).is_err());
+    assert_eq!(draft.head(), before);
+    assert_eq!(draft.rows.len(), 1);
+    let Entry::Reserve(spend) = reserve(1) else { panic!() };
+    let other = Spend { accounts: vec![AccountKey::from_bytes(b"c")], ..spend };
+    assert!(draft.append(&ledger, &Entry::Refund(other), at).is_err(), "a refund of what was not charged");
+}

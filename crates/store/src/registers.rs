@@ -1,0 +1,212 @@
+//! What each side of a match writes down: the receiver whom it matched, the sender that it offered a set.
+//!
+//! The two are made by different parties. The sender's has no row about a person, because the sender never learns which
+//! of its records matched.
+
+use crate::{State, StoreError, key::prf};
+use firebreak_domain::{AgreementId, PurposeId, Timestamp};
+use sqlx::{QueryBuilder, Row, Sqlite, sqlite::SqliteRow};
+use zeroize::Zeroizing;
+
+/// A match in which a person of the receiver's took part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MatchedEntry {
+    /// The match session.
+    pub session: [u8; 32],
+    /// For what purpose.
+    pub purpose: PurposeId,
+    /// Under which agreement.
+    pub agreement: AgreementId,
+    /// When it was recorded.
+    pub at: Timestamp,
+}
+
+/// A match to which the sender offered its set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedEntry {
+    /// The match session.
+    pub session: [u8; 32],
+    /// Under which agreement.
+    pub agreement: AgreementId,
+    /// For what purpose.
+    pub purpose: PurposeId,
+    /// When it was recorded.
+    pub at: Timestamp,
+}
+
+const MATCHED: &str = "matched";
+/// Rows in one statement: three values each, of the 32,766 that SQLite takes.
+const ROWS: usize = 1000;
+
+/// A person's index, and the person sealed for the row.
+struct SealedPerson {
+    index: [u8; 32],
+    sealed: Vec<u8>,
+}
+
+impl State {
+    /// Records, at the receiver, which persons a session matched. `persons` are the receiver's own keys of them. The
+    /// whole set is recorded in one transaction; recording it again adds nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing was recorded.
+    pub async fn record_matched<P: AsRef<[u8]> + Sync>(
+        &self,
+        session: &[u8; 32],
+        purpose: &PurposeId,
+        agreement: &AgreementId,
+        persons: &[P],
+    ) -> Result<(), StoreError> {
+        let mut rows = Vec::with_capacity(persons.len());
+        for some in persons.chunks(ROWS) {
+            for person in some {
+                rows.push(self.seal_person(session, person.as_ref())?);
+            }
+            // Sealing takes microseconds a person: others get their turn in between.
+            tokio::task::yield_now().await;
+        }
+        let (session, purpose, agreement) = (*session, purpose.as_str().to_owned(), agreement.as_str().to_owned());
+        self.write(move |work| {
+            Box::pin(async move {
+                let now = work.now().secs();
+                sqlx::query(
+                    "INSERT INTO matches (session, purpose, agreement, matched_at) VALUES (?, ?, ?, ?)
+                     ON CONFLICT (session) DO NOTHING",
+                )
+                .bind(session.as_slice())
+                .bind(purpose)
+                .bind(agreement)
+                .bind(now)
+                .execute(work.sql())
+                .await?;
+                for some in rows.chunks(ROWS) {
+                    let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO matched (person, session, sealed) ");
+                    insert.push_values(some, |mut values, row| {
+                        values.push_bind(row.index.to_vec()).push_bind(session.to_vec()).push_bind(row.sealed.clone());
+                    });
+                    insert.push(" ON CONFLICT (person, session) DO NOTHING");
+                    insert.build().persistent(false).execute(work.sql()).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The matches in which a person took part, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the state failed.
+    pub async fn matches_of(&self, person: &[u8]) -> Result<Vec<MatchedEntry>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT session, purpose, agreement, matched_at FROM matched JOIN matches USING (session)
+             WHERE person = ? ORDER BY matched_at, session",
+        )
+        .bind(self.person_index(person).to_vec())
+        .fetch_all(&self.shared.readers)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let Shared { session, purpose, agreement, at } = read(row)?;
+                Ok(MatchedEntry { session, purpose, agreement, at })
+            })
+            .collect()
+    }
+
+    /// The persons whom a session matched, in no order that tells anything.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the state failed or a row does not open.
+    pub async fn matched_persons(&self, session: &[u8; 32]) -> Result<Vec<Zeroizing<Vec<u8>>>, StoreError> {
+        let rows = sqlx::query("SELECT person, sealed FROM matched WHERE session = ? ORDER BY person")
+            .bind(session.as_slice())
+            .fetch_all(&self.shared.readers)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let place = place(session, row.try_get(0)?);
+                Ok(self.shared.keys.register.open(MATCHED, &place, row.try_get(1)?)?)
+            })
+            .collect()
+    }
+
+    /// Records, at the sender, that its set was offered to a session. Recording it again adds nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it was not recorded.
+    // PRIVACY: the sender's register has nothing in it about any one of its records, nor how many there are.
+    pub async fn record_offered(
+        &self,
+        session: &[u8; 32],
+        agreement: &AgreementId,
+        purpose: &PurposeId,
+    ) -> Result<(), StoreError> {
+        let (session, purpose, agreement) = (*session, purpose.as_str().to_owned(), agreement.as_str().to_owned());
+        self.write(move |work| {
+            Box::pin(async move {
+                let now = work.now().secs();
+                sqlx::query(
+                    "INSERT INTO offered (session, agreement, purpose, offered_at) VALUES (?, ?, ?, ?)
+                     ON CONFLICT (session) DO NOTHING",
+                )
+                .bind(session.as_slice())
+                .bind(agreement)
+                .bind(purpose)
+                .bind(now)
+                .execute(work.sql())
+                .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Every match to which this sender offered its set, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the state failed.
+    pub async fn offered(&self) -> Result<Vec<OfferedEntry>, StoreError> {
+        let rows =
+            sqlx::query("SELECT session, purpose, agreement, offered_at FROM offered ORDER BY offered_at, session")
+                .fetch_all(&self.shared.readers)
+                .await?;
+        rows.iter()
+            .map(|row| {
+                let Shared { session, purpose, agreement, at } = read(row)?;
+                Ok(OfferedEntry { session, agreement, purpose, at })
+            })
+            .collect()
+    }
+
+    // PRIVACY: a row is found by a keyed hash; without the state key nobody can try out identifiers on the table.
+    fn person_index(&self, person: &[u8]) -> [u8; 32] {
+        prf(&self.shared.keys.persons, &[person])
+    }
+
+    fn seal_person(&self, session: &[u8; 32], person: &[u8]) -> Result<SealedPerson, StoreError> {
+        let index = self.person_index(person);
+        let sealed = self.shared.keys.register.seal(MATCHED, &place(session, &index), person)?;
+        Ok(SealedPerson { index, sealed })
+    }
+}
+
+fn place(session: &[u8; 32], index: &[u8]) -> Vec<u8> {
+    [session.as_slice(), index].concat()
+}
+
+struct Shared {
+    session: [u8; 32],
+    purpose: PurposeId,
+    agreement: AgreementId,
+    at: Timestamp,
+}
+
+fn read(row: &SqliteRow) -> Result<Shared, StoreError> {
+    let malformed = |_| StoreError::Malformed("register entry");
+    Ok(Shared {
+        session: crate::codec::fixed("register entry", row.try_get(0)?)?,
+        purpose: PurposeId::new(row.try_get::<String, _>(1)?).map_err(malformed)?,
+        agreement: AgreementId::new(row.try_get::<String, _>(2)?).map_err(malformed)?,
+        at: Timestamp::from_secs(row.try_get(3)?),
+    })
+}

@@ -1,0 +1,93 @@
+//! The tables, and whether the folder is one that this program and this key can use.
+
+use crate::{OpenError, StateKey, StoreError};
+use firebreak_domain::{FORMAT, check_format};
+use sqlx::{Connection, Row, SqliteConnection};
+use subtle::ConstantTimeEq;
+
+/// Charges, hashes and canonical bytes are BLOBs: SQLite's integers have 63 bits and a sign, losses have 64 and none.
+const TABLES: &str = "
+CREATE TABLE meta (
+    one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER NOT NULL, key_check BLOB NOT NULL
+) STRICT;
+CREATE TABLE watermark (
+    one INTEGER PRIMARY KEY CHECK (one = 1), seen INTEGER NOT NULL, bundle_sequence INTEGER NOT NULL
+) STRICT;
+CREATE TABLE ledger (
+    seq INTEGER PRIMARY KEY, entry BLOB NOT NULL, head BLOB NOT NULL
+) STRICT;
+CREATE TABLE requests (
+    principal BLOB NOT NULL, id BLOB NOT NULL, digest BLOB NOT NULL, release_key BLOB NOT NULL, charge BLOB NOT NULL,
+    PRIMARY KEY (principal, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE releases (
+    release_key BLOB PRIMARY KEY, id BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL,
+    leaf BLOB NOT NULL REFERENCES leaves (hash), stored_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE leaves (
+    seq INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL, recorded_at INTEGER NOT NULL,
+    log_index INTEGER
+) STRICT;
+CREATE INDEX leaves_outstanding ON leaves (seq) WHERE log_index IS NULL;
+CREATE TABLE log_view (
+    one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, bytes BLOB NOT NULL
+) STRICT;
+CREATE TABLE evaluated_chunks (
+    session BLOB NOT NULL, chunk INTEGER NOT NULL, blinded_hash BLOB NOT NULL, account BLOB NOT NULL,
+    elements INTEGER NOT NULL, PRIMARY KEY (session, chunk)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE sessions (
+    session BLOB PRIMARY KEY, opened_at INTEGER NOT NULL, secret BLOB
+) STRICT;
+CREATE TABLE session_chunks (
+    session BLOB NOT NULL REFERENCES sessions (session), chunk INTEGER NOT NULL, sealed BLOB NOT NULL,
+    PRIMARY KEY (session, chunk)
+) STRICT;
+CREATE TABLE matches (
+    session BLOB PRIMARY KEY, purpose TEXT NOT NULL, agreement TEXT NOT NULL, matched_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE matched (
+    person BLOB NOT NULL, session BLOB NOT NULL REFERENCES matches (session), sealed BLOB NOT NULL,
+    PRIMARY KEY (person, session)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX matched_by_session ON matched (session);
+CREATE TABLE offered (
+    session BLOB PRIMARY KEY, agreement TEXT NOT NULL, purpose TEXT NOT NULL, offered_at INTEGER NOT NULL
+) STRICT;
+";
+
+/// Makes the tables in an empty database, or checks that they are of this format and this key.
+pub(crate) async fn prepare(writing: &mut SqliteConnection, key: &StateKey) -> Result<(), OpenError> {
+    let check = key.derive("key check");
+    let mut tx = writing.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::from)?;
+    let made: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'")
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(StoreError::from)?;
+    if made == 0 {
+        sqlx::raw_sql(TABLES).execute(&mut *tx).await.map_err(StoreError::from)?;
+        sqlx::query("INSERT INTO meta (one, format, key_check) VALUES (1, ?, ?)")
+            .bind(i64::from(FORMAT))
+            .bind(check.as_slice())
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::from)?;
+        sqlx::query("INSERT INTO watermark (one, seen, bundle_sequence) VALUES (1, ?, 0)")
+            .bind(i64::MIN)
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::from)?;
+    } else {
+        // The format is looked at before anything else is read: a later one may have other columns.
+        let format: i64 =
+            sqlx::query_scalar("SELECT format FROM meta").fetch_one(&mut *tx).await.map_err(StoreError::from)?;
+        check_format("the state folder", u32::try_from(format).unwrap_or(u32::MAX))?;
+        let row = sqlx::query("SELECT key_check FROM meta").fetch_one(&mut *tx).await.map_err(StoreError::from)?;
+        let found: &[u8] = row.try_get(0).map_err(StoreError::from)?;
+        if !bool::from(found.ct_eq(check.as_slice())) {
+            return Err(OpenError::OtherKey);
+        }
+    }
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! Match sessions: the secrets they run on and the chunks received, sealed, and gone when the session is closed.
+
+use crate::{State, StoreError, codec};
+use firebreak_domain::Timestamp;
+use sqlx::Row;
+use zeroize::Zeroizing;
+
+/// A session that was opened and not closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenSession {
+    /// Its name.
+    pub session: [u8; 32],
+    /// When it was opened.
+    pub opened_at: Timestamp,
+}
+
+/// Why a session cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// It ended; its secret is destroyed and its name is used up.
+    #[error("the session is closed: begin a new one")]
+    Closed,
+    /// It was never opened here.
+    #[error("there is no such session")]
+    Unknown,
+    /// A chunk of this number is kept with other content.
+    #[error("this chunk of the session was received before with other content: begin a new session")]
+    ChunkMismatch,
+    /// The state failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+const SESSIONS: &str = "sessions";
+const CHUNKS: &str = "session_chunks";
+
+impl State {
+    /// Opens a session on `secret`, or takes up again the one of this name: returns the secret that it runs on, which is
+    /// the one first stored.
+    ///
+    /// # Errors
+    /// [`SessionError::Closed`] if it was closed.
+    pub async fn open_session(&self, session: &[u8; 32], secret: &[u8]) -> Result<Zeroizing<Vec<u8>>, SessionError> {
+        let sealed = self.shared.keys.sessions.seal(SESSIONS, session, secret).map_err(StoreError::from)?;
+        let session = *session;
+        let stored: Option<Vec<u8>> = self
+            .write(move |work| {
+                Box::pin(async move {
+                    let now = work.now().secs();
+                    sqlx::query(
+                        "INSERT INTO sessions (session, opened_at, secret) VALUES (?, ?, ?)
+                         ON CONFLICT (session) DO NOTHING",
+                    )
+                    .bind(session.as_slice())
+                    .bind(now)
+                    .bind(sealed)
+                    .execute(work.sql())
+                    .await?;
+                    let row = sqlx::query("SELECT secret FROM sessions WHERE session = ?")
+                        .bind(session.as_slice())
+                        .fetch_one(work.sql())
+                        .await?;
+                    Ok(row.try_get(0)?)
+                })
+            })
+            .await?;
+        self.unseal_secret(&session, stored)
+    }
+
+    /// The secret of an open session.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`] or [`SessionError::Closed`].
+    pub async fn session_secret(&self, session: &[u8; 32]) -> Result<Zeroizing<Vec<u8>>, SessionError> {
+        let row = sqlx::query("SELECT secret FROM sessions WHERE session = ?")
+            .bind(session.as_slice())
+            .fetch_optional(&self.shared.readers)
+            .await
+            .map_err(StoreError::from)?
+            .ok_or(SessionError::Unknown)?;
+        self.unseal_secret(session, row.try_get(0).map_err(StoreError::from)?)
+    }
+
+    /// Keeps a chunk that was received and verified, so that the session resumes behind it. The same chunk is kept once.
+    ///
+    /// # Errors
+    /// [`SessionError`]: not an open session, or another content under the same number.
+    pub async fn keep_chunk(&self, session: &[u8; 32], number: u32, bytes: &[u8]) -> Result<(), SessionError> {
+        let sealer = &self.shared.keys.sessions;
+        let place = chunk_place(session, number);
+        let sealed = sealer.seal(CHUNKS, &place, bytes).map_err(StoreError::from)?;
+        let session = *session;
+        let earlier: Option<Vec<u8>> = self
+            .write(move |work| {
+                Box::pin(async move {
+                    let row = sqlx::query("SELECT secret IS NULL FROM sessions WHERE session = ?")
+                        .bind(session.as_slice())
+                        .fetch_optional(work.sql())
+                        .await?;
+                    match row.map(|row| row.try_get(0)).transpose()? {
+                        None => return Ok(Err(SessionError::Unknown)),
+                        Some(true) => return Ok(Err(SessionError::Closed)),
+                        Some(false) => {}
+                    }
+                    let row = sqlx::query("SELECT sealed FROM session_chunks WHERE session = ? AND chunk = ?")
+                        .bind(session.as_slice())
+                        .bind(number)
+                        .fetch_optional(work.sql())
+                        .await?;
+                    if let Some(row) = row {
+                        return Ok(Ok(Some(row.try_get(0)?)));
+                    }
+                    sqlx::query("INSERT INTO session_chunks (session, chunk, sealed) VALUES (?, ?, ?)")
+                        .bind(session.as_slice())
+                        .bind(number)
+                        .bind(sealed)
+                        .execute(work.sql())
+                        .await?;
+                    Ok(Ok(None))
+                })
+            })
+            .await??;
+        let Some(earlier) = earlier else { return Ok(()) };
+        let earlier = sealer.open(CHUNKS, &place, &earlier).map_err(StoreError::from)?;
+        if earlier.as_slice() == bytes { Ok(()) } else { Err(SessionError::ChunkMismatch) }
+    }
+
+    /// The chunks kept for a session, in the order of their numbers.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the state failed or a chunk does not open.
+    pub async fn chunks_of(&self, session: &[u8; 32]) -> Result<Vec<(u32, Zeroizing<Vec<u8>>)>, StoreError> {
+        let rows = sqlx::query("SELECT chunk, sealed FROM session_chunks WHERE session = ? ORDER BY chunk")
+            .bind(session.as_slice())
+            .fetch_all(&self.shared.readers)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let number = row.try_get(0)?;
+                let sealed = row.try_get(1)?;
+                Ok((number, self.shared.keys.sessions.open(CHUNKS, &chunk_place(session, number), sealed)?))
+            })
+            .collect()
+    }
+
+    /// The sessions that are open, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the state failed.
+    pub async fn open_sessions(&self) -> Result<Vec<OpenSession>, StoreError> {
+        let rows =
+            sqlx::query("SELECT session, opened_at FROM sessions WHERE secret IS NOT NULL ORDER BY opened_at, session")
+                .fetch_all(&self.shared.readers)
+                .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(OpenSession {
+                    session: codec::fixed("session", row.try_get(0)?)?,
+                    opened_at: Timestamp::from_secs(row.try_get(1)?),
+                })
+            })
+            .collect()
+    }
+
+    /// Destroys a session's secret and chunks. Its name stays, so that no other session takes it.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it is still open.
+    pub async fn close_session(&self, session: &[u8; 32]) -> Result<(), StoreError> {
+        let session = *session;
+        self.write(move |work| {
+            Box::pin(async move {
+                // Deleted bytes are overwritten: `secure_delete` is on.
+                sqlx::query("DELETE FROM session_chunks WHERE session = ?")
+                    .bind(session.as_slice())
+                    .execute(work.sql())
+                    .await?;
+                sqlx::query("UPDATE sessions SET secret = NULL WHERE session = ?")
+                    .bind(session.as_slice())
+                    .execute(work.sql())
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    fn unseal_secret(&self, session: &[u8; 32], sealed: Option<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, SessionError> {
+        let sealed = sealed.ok_or(SessionError::Closed)?;
+        Ok(self.shared.keys.sessions.open(SESSIONS, session, &sealed).map_err(StoreError::from)?)
+    }
+}
+
+fn chunk_place(session: &[u8; 32], number: u32) -> [u8; 36] {
+    let mut place = [0; 36];
+    for (to, from) in place.iter_mut().zip(session.iter().copied().chain(number.to_be_bytes())) {
+        *to = from;
+    }
+    place
+}

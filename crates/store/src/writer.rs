@@ -1,0 +1,265 @@
+//! The one task that writes. It puts all that waits into one transaction, so that one wait for the disk serves many.
+
+use crate::{
+    State, StoreError,
+    accounts::AccountKey,
+    codec,
+    ledger::{Draft, Entry, LedgerHead, Row},
+    state::Core,
+};
+use firebreak_domain::{Charge, Timestamp};
+use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection};
+use std::{
+    fs::File,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::JoinHandle,
+};
+
+/// A step of a transaction, under way.
+pub(crate) type Step<'w, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'w>>;
+
+/// Tells a caller how it ended, once the transaction is on the disk or given up.
+type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+/// A step that tells its caller itself how it ended.
+type Run<'w> = Pin<Box<dyn Future<Output = (Reply, Result<(), StoreError>)> + Send + 'w>>;
+
+/// A caller's step, waiting to be run.
+pub(crate) trait Job: Send {
+    /// Runs it inside the transaction. The reply is to be called when the transaction has ended.
+    fn run<'w>(self: Box<Self>, work: &'w mut Work) -> Run<'w>;
+    /// The transaction failed before it was its turn.
+    fn refuse(self: Box<Self>, error: StoreError);
+}
+
+struct Waiting<T, F> {
+    step: F,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Waiting<T, F>
+where
+    T: Send + 'static,
+    F: for<'w> FnOnce(&'w mut Work) -> Step<'w, T> + Send + 'static,
+{
+    fn run<'w>(self: Box<Self>, work: &'w mut Work) -> Run<'w> {
+        Box::pin(async move {
+            let Self { step, reply } = *self;
+            let (value, outcome) = match step(work).await {
+                Ok(value) => (Some(value), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            let answer: Reply = Box::new(move |ended| {
+                let result = ended.and_then(|()| value.ok_or(StoreError::Closed));
+                // Whoever no longer waits loses only the message; what was done stands.
+                let _ = reply.send(result);
+            });
+            (answer, outcome)
+        })
+    }
+
+    fn refuse(self: Box<Self>, error: StoreError) {
+        let _ = self.reply.send(Err(error));
+    }
+}
+
+/// The way to the task that writes. When the last is dropped, the task finishes what is queued and ends.
+pub(crate) struct Jobs {
+    queue: mpsc::Sender<Box<dyn Job>>,
+    stop: Arc<Notify>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Jobs {
+    pub(crate) async fn close(&self) {
+        self.stop.notify_one();
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            // A task that was aborted with its runtime has let go of its files as well.
+            let _ = task.await;
+        }
+    }
+}
+
+impl State {
+    /// Runs `step` inside the next transaction and returns when that is on the disk.
+    ///
+    /// A step must check before it writes: what it decides against is an `Ok`, an `Err` undoes the whole transaction and
+    /// everybody's step in it.
+    pub(crate) async fn write<T, F>(&self, step: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'w> FnOnce(&'w mut Work) -> Step<'w, T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.shared.jobs.queue.send(Box::new(Waiting { step, reply })).await.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+/// Steps that may wait for the task before callers wait to be queued.
+const QUEUE: usize = 4096;
+/// Steps in one transaction: enough to share a wait for the disk, few enough to keep that wait short.
+const BATCH: usize = 512;
+/// Ledger rows in one statement: three values each, of the 32,766 that SQLite takes.
+const ROWS: usize = 256;
+
+/// The transaction that steps run in.
+pub(crate) struct Work {
+    connection: SqliteConnection,
+    core: Arc<Core>,
+    draft: Draft,
+    now: Timestamp,
+}
+
+impl Work {
+    /// For statements of this transaction.
+    pub(crate) fn sql(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+
+    /// The time of this transaction.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// Balances with all that this transaction has done so far.
+    pub(crate) fn spent(&self, account: &AccountKey) -> Charge {
+        self.draft.spent(&self.core.ledger.read().unwrap_or_else(PoisonError::into_inner), account)
+    }
+
+    /// Evaluations charged to a cap, with all that this transaction has done so far.
+    pub(crate) fn evaluated(&self, account: &AccountKey) -> u64 {
+        self.draft.evaluated(&self.core.ledger.read().unwrap_or_else(PoisonError::into_inner), account)
+    }
+
+    /// The head with all that this transaction has done so far.
+    pub(crate) fn head(&self) -> LedgerHead {
+        self.draft.head()
+    }
+
+    /// Appends to the ledger.
+    pub(crate) fn append(&mut self, entry: &Entry) -> Result<u64, StoreError> {
+        let base = self.core.ledger.read().unwrap_or_else(PoisonError::into_inner);
+        self.draft.append(&base, entry, self.now).map_err(|_| StoreError::Malformed("balance"))
+    }
+
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    async fn commit(&mut self, moved: bool) -> Result<(), StoreError> {
+        for rows in self.draft.rows.chunks(ROWS) {
+            insert_rows(&mut self.connection, rows).await?;
+        }
+        if moved {
+            sqlx::query("UPDATE watermark SET seen = ?").bind(self.now.secs()).execute(&mut self.connection).await?;
+        }
+        sqlx::query("COMMIT").execute(&mut self.connection).await?;
+        Ok(())
+    }
+}
+
+async fn insert_rows(connection: &mut SqliteConnection, rows: &[Row]) -> Result<(), StoreError> {
+    let rows =
+        rows.iter().map(|row| Ok((codec::stored("ledger", row.seq)?, row))).collect::<Result<Vec<_>, StoreError>>()?;
+    let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO ledger (seq, entry, head) ");
+    insert.push_values(rows, |mut values, (seq, row)| {
+        values.push_bind(seq).push_bind(row.entry.clone()).push_bind(row.head.to_vec());
+    });
+    // Its text changes with the number of rows: not worth a place among the prepared statements.
+    insert.build().persistent(false).execute(connection).await?;
+    Ok(())
+}
+
+/// Runs the steps.
+pub(crate) struct Writer {
+    work: Work,
+    /// Held as long as anything may be written.
+    lock: File,
+}
+
+impl Writer {
+    pub(crate) fn spawn(connection: SqliteConnection, lock: File, core: Arc<Core>) -> Jobs {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let stop = Arc::new(Notify::new());
+        let draft = core.ledger.read().unwrap_or_else(PoisonError::into_inner).draft();
+        let (now, _) = core.watermark.to_write();
+        let writer = Self { work: Work { connection, core, draft, now }, lock };
+        let task = tokio::spawn(writer.run(waiting, Arc::clone(&stop)));
+        Jobs { queue, stop, task: Mutex::new(Some(task)) }
+    }
+
+    async fn run(mut self, mut waiting: mpsc::Receiver<Box<dyn Job>>, stop: Arc<Notify>) {
+        let core = Arc::clone(&self.work.core);
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                // After a stop, what is queued is still taken; after the last, zero comes back.
+                taken = waiting.recv_many(&mut batch, BATCH) => if taken == 0 { break },
+                () = core.watermark.moved.notified() => {}
+                () = stop.notified() => waiting.close(),
+            }
+            self.transact(std::mem::take(&mut batch)).await;
+        }
+        // The last time seen goes to the disk with the last transaction.
+        self.transact(Vec::new()).await;
+        let _ = self.work.connection.close().await;
+        drop(self.lock);
+    }
+
+    async fn transact(&mut self, batch: Vec<Box<dyn Job>>) {
+        let (now, moved) = self.work.core.watermark.to_write();
+        if batch.is_empty() && !moved {
+            return;
+        }
+        self.work.now = now;
+        self.work.draft = self.work.core.ledger.read().unwrap_or_else(PoisonError::into_inner).draft();
+        let mut replies = Vec::with_capacity(batch.len());
+        let outcome = self.attempt(batch, moved, &mut replies).await;
+        match outcome {
+            Ok(()) => {
+                let draft = std::mem::take(&mut self.work.draft);
+                self.work.core.ledger.write().unwrap_or_else(PoisonError::into_inner).commit(draft);
+                if moved {
+                    self.work.core.watermark.written(now);
+                }
+            }
+            // If this fails too, so does the next BEGIN, and nothing is taken for done.
+            Err(_) => drop(sqlx::query("ROLLBACK").execute(&mut self.work.connection).await),
+        }
+        for reply in replies {
+            reply(outcome);
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        batch: Vec<Box<dyn Job>>,
+        moved: bool,
+        replies: &mut Vec<Reply>,
+    ) -> Result<(), StoreError> {
+        let mut outcome = self.work.begin().await;
+        for job in batch {
+            match outcome {
+                Ok(()) => {
+                    let (reply, ended) = job.run(&mut self.work).await;
+                    replies.push(reply);
+                    outcome = ended;
+                }
+                Err(error) => job.refuse(error),
+            }
+        }
+        outcome?;
+        self.work.commit(moved).await
+    }
+}

@@ -1,0 +1,222 @@
+//! R28: the loss on each person's data stays bounded under repeats, retries, several callers and full disks.
+
+use crate::support::*;
+use firebreak_domain::{Charge, Epsilon, Timestamp};
+use firebreak_store::{Abandoned, AccountClass, AccountLimit, LeafHash, ReserveError, State, StoreError};
+
+async fn reserve(
+    state: &State,
+    name: &str,
+    id: u8,
+    digest: u8,
+    release: u8,
+) -> Result<firebreak_store::Reserved, ReserveError> {
+    let accounts = [within(life(), 100), within(analyst(name), 100)];
+    state.reserve(&request(name, id, digest), &key(release), rho(10), &accounts).await
+}
+
+#[tokio::test]
+async fn a_retry_resumes_under_one_charge_until_a_release_is_stored_and_then_gets_its_bytes() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    drop(fresh(reserve(&state, "ada", 1, 1, 1).await));
+    state.close().await;
+    let state = folder.open().await;
+    let reservation = resumed(reserve(&state, "ada", 1, 1, 1).await);
+    assert_eq!(reservation.charge(), rho(10));
+    assert_eq!(state.balance(&[life(), analyst("ada"), analyst("bob")]), [rho(10), rho(10), rho(0)]);
+    let first = state.settle(reservation, b"release", b"leaf").await.unwrap();
+    assert_eq!(stored(reserve(&state, "ada", 1, 1, 1).await), first);
+    assert_eq!(&*first.bytes, b"release");
+    assert_eq!(first.leaf, LeafHash::of(b"leaf"));
+    assert_eq!(state.ledger_head().total, rho(10));
+    state.close().await;
+    let state = folder.open().await;
+    assert_eq!(stored(reserve(&state, "ada", 1, 1, 1).await), first);
+    assert_eq!(state.balance(&[life()]), [rho(10)]);
+    state.verify_chain().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stored_answer_stays_the_same_from_memory_and_from_disk() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let reservation = fresh(reserve(&state, "ada", 1, 1, 1).await);
+    let first = state.settle(reservation, b"release", b"leaf").await.unwrap();
+    assert_eq!(first.log_index, None);
+    assert_eq!(stored(reserve(&state, "ada", 1, 1, 1).await).log_index, None);
+    assert_eq!(state.confirm(&[(first.leaf, 7), (LeafHash::of(b"another's"), 8)]).await, Ok(1));
+    for _ in 0..3 {
+        let again = stored(reserve(&state, "ada", 1, 1, 1).await);
+        assert_eq!((again.log_index, &again.bytes, again.id), (Some(7), &first.bytes, first.id));
+        // Nor does memory forget what a request id stands for.
+        assert_eq!(reserve(&state, "ada", 1, 2, 1).await.unwrap_err(), ReserveError::RequestIdReused);
+    }
+    assert_eq!(state.release(&first.id).await.unwrap().unwrap().log_index, Some(7));
+    assert_eq!(state.release_of(&key(1)).await.unwrap().unwrap().id, first.id);
+    assert_eq!(state.release_of(&key(2)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_request_id_belongs_to_its_principal_and_digest() {
+    let state = Folder::new().open().await;
+    drop(fresh(reserve(&state, "ada", 1, 1, 1).await));
+    assert_eq!(reserve(&state, "ada", 1, 2, 1).await.unwrap_err(), ReserveError::RequestIdReused);
+    drop(fresh(reserve(&state, "bob", 1, 2, 2).await));
+    assert_eq!(reserve(&state, "ada", 1, 1, 2).await.unwrap_err(), ReserveError::RequestChanged);
+    let accounts = [within(life(), 100)];
+    let dearer = state.reserve(&request("ada", 1, 1), &key(1), rho(11), &accounts).await;
+    assert_eq!(dearer.unwrap_err(), ReserveError::RequestChanged);
+    assert_eq!(state.ledger_head().count, 2);
+}
+
+#[tokio::test]
+async fn a_repeat_costs_whoever_asks_but_not_the_persons_again() {
+    let state = Folder::new().open().await;
+    let reservation = fresh(reserve(&state, "ada", 1, 1, 1).await);
+    let first = state.settle(reservation, b"release", b"leaf").await.unwrap();
+    assert_eq!(repeat(reserve(&state, "bob", 9, 3, 1).await), first);
+    assert_eq!(stored(reserve(&state, "bob", 9, 3, 1).await), first);
+    assert_eq!(reserve(&state, "bob", 9, 4, 1).await.unwrap_err(), ReserveError::RequestIdReused);
+    assert_eq!(state.balance(&[life(), analyst("ada"), analyst("bob")]), [rho(10), rho(10), rho(10)]);
+    assert_eq!(state.ledger_head().total, rho(10));
+    // Where nothing is left for persons a repeat is answered still; where nothing is left for the caller it is not.
+    let spent = [within(life(), 10), within(analyst("eve"), 10)];
+    repeat(state.reserve(&request("eve", 1, 1), &key(1), rho(10), &spent).await);
+    let again = state.reserve(&request("eve", 2, 1), &key(1), rho(10), &spent).await;
+    assert_eq!(again.unwrap_err(), ReserveError::Exhausted { account: AccountClass::Analyst, left: rho(0) });
+    state.verify_chain().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_first_release_stored_wins() {
+    let state = Folder::new().open().await;
+    let one = fresh(reserve(&state, "ada", 1, 1, 1).await);
+    let two = resumed(reserve(&state, "ada", 1, 1, 1).await);
+    let three = fresh(reserve(&state, "bob", 1, 1, 1).await);
+    let (one, two, three) = tokio::join!(
+        state.settle(one, b"one", b"leaf one"),
+        state.settle(two, b"two", b"leaf two"),
+        state.settle(three, b"three", b"leaf three")
+    );
+    let one = one.unwrap();
+    assert_eq!((&two.unwrap(), &three.unwrap()), (&one, &one));
+    assert_eq!(state.backlog().await.unwrap().count, 1, "a release that was not stored has no leaf");
+    assert_eq!(stored(reserve(&state, "bob", 1, 1, 1).await), one);
+}
+
+#[tokio::test]
+async fn an_exhausted_account_refuses_and_charges_no_other() {
+    let state = Folder::new().open().await;
+    let accounts = [within(year(), 100), within(life(), 100), within(agreement(), 25), within(organisation(), 100)];
+    drop(fresh(state.reserve(&request("ada", 1, 1), &key(1), rho(20), &accounts).await));
+    let refused = state.reserve(&request("ada", 2, 1), &key(2), rho(6), &accounts).await;
+    assert_eq!(refused.unwrap_err(), ReserveError::Exhausted { account: AccountClass::Agreement, left: rho(5) });
+    assert_eq!(state.balance(&[year(), life(), agreement(), organisation()]), [rho(20); 4]);
+    // The number of a refused request stays free.
+    drop(fresh(state.reserve(&request("ada", 2, 7), &key(2), rho(5), &accounts).await));
+    assert_eq!(state.balance(&[year(), agreement()]), [rho(25); 2]);
+    let nothing = state.reserve(&request("ada", 3, 1), &key(3), rho(1), &[]).await;
+    assert_eq!(nothing.unwrap_err(), ReserveError::NoAccount);
+}
+
+#[tokio::test]
+async fn an_account_named_twice_is_charged_once_and_keeps_within_both_limits() {
+    let state = Folder::new().open().await;
+    let accounts = [within(life(), 100), within(life(), 15)];
+    drop(fresh(state.reserve(&request("ada", 1, 1), &key(1), rho(10), &accounts).await));
+    assert_eq!(state.balance(&[life()]), [rho(10)]);
+    let refused = state.reserve(&request("ada", 2, 1), &key(2), rho(10), &accounts).await;
+    assert_eq!(refused.unwrap_err(), ReserveError::Exhausted { account: AccountClass::UnitSpaceLife, left: rho(5) });
+}
+
+#[tokio::test]
+async fn pure_loss_is_limited_on_its_own_and_no_sum_wraps() {
+    let state = Folder::new().open().await;
+    let most = Charge { epsilon: Epsilon::from_nano(1_500_000_000), ..rho(u64::MAX) };
+    let accounts = [AccountLimit { account: life(), limit: most }];
+    let pure = Charge::of_epsilon(Epsilon::from_nano(1_000_000_000));
+    drop(fresh(state.reserve(&request("ada", 1, 1), &key(1), pure, &accounts).await));
+    assert!(state.reserve(&request("ada", 2, 1), &key(2), pure, &accounts).await.is_err());
+    let all = [within(organisation(), u64::MAX)];
+    let refused = state.reserve(&request("ada", 3, 1), &key(3), rho(u64::MAX), &all).await;
+    assert!(matches!(refused, Err(ReserveError::Exhausted { .. })), "the total would wrap: {refused:?}");
+    drop(fresh(state.reserve(&request("ada", 3, 1), &key(3), rho(1), &all).await));
+}
+
+#[tokio::test]
+async fn only_what_never_ran_is_given_back() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let unused = fresh(reserve(&state, "ada", 1, 1, 1).await);
+    assert_eq!(state.abandon(unused).await, Ok(Abandoned::Refunded));
+    assert_eq!(state.balance(&[life(), analyst("ada")]), [rho(0); 2]);
+    // It counts as never sent: another digest may use its number.
+    let ran = fresh(reserve(&state, "ada", 1, 2, 1).await);
+    ran.mark_executing();
+    assert_eq!(state.abandon(ran).await, Ok(Abandoned::Kept));
+    assert_eq!(state.balance(&[life()]), [rho(10)]);
+    let again = resumed(reserve(&state, "ada", 1, 2, 1).await);
+    assert_eq!(state.abandon(again).await, Ok(Abandoned::Kept));
+    // Once a second run may have begun, the first gives nothing back either.
+    let first = fresh(reserve(&state, "ada", 2, 1, 2).await);
+    let second = resumed(reserve(&state, "ada", 2, 1, 2).await);
+    assert_eq!(state.abandon(first).await, Ok(Abandoned::Kept));
+    second.mark_executing();
+    state.settle(second, b"release", b"leaf").await.unwrap();
+    assert_eq!(state.balance(&[life()]), [rho(20)]);
+    state.verify_chain().await.unwrap();
+    state.close().await;
+    assert_eq!(folder.open().await.balance(&[life(), analyst("ada")]), [rho(20); 2]);
+}
+
+#[tokio::test]
+async fn a_reservation_pays_in_no_other_state() {
+    let (one, two) = (Folder::new().open().await, Folder::new().open().await);
+    let reservation = fresh(reserve(&one, "ada", 1, 1, 1).await);
+    assert_eq!(two.settle(reservation, b"release", b"leaf").await, Err(StoreError::OtherState));
+    assert_eq!(two.release_of(&key(1)).await, Ok(None));
+    let reservation = resumed(reserve(&one, "ada", 1, 1, 1).await);
+    assert_eq!(two.abandon(reservation).await, Err(StoreError::OtherState));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_reservations_never_overspend() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let tasks: Vec<_> = (0..200_u8)
+        .map(|id| {
+            let state = state.clone();
+            tokio::spawn(async move {
+                let accounts = [within(life(), 777), within(agreement(), 10_000)];
+                let release = key(id);
+                state.reserve(&request("ada", id, 1), &release, rho(7), &accounts).await.is_ok()
+            })
+        })
+        .collect();
+    let mut reserved = 0;
+    for task in tasks {
+        reserved += u64::from(task.await.unwrap());
+    }
+    assert_eq!(reserved, 111);
+    assert_eq!(state.balance(&[life(), agreement()]), [rho(777); 2]);
+    assert_eq!(state.ledger_head().count, 111);
+    state.close().await;
+    assert_eq!(folder.open().await.balance(&[life()]), [rho(777)]);
+}
+
+#[tokio::test]
+async fn a_principal_is_nowhere_in_the_files() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let reservation = fresh(reserve(&state, "canary-7f3a", 1, 1, 1).await);
+    state.settle(reservation, b"release", b"leaf-that-is-found").await.unwrap();
+    let mut found = 0;
+    for file in std::fs::read_dir(folder.path.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(11).any(|window| window == b"canary-7f3a"));
+        found += bytes.windows(18).filter(|window| *window == b"leaf-that-is-found").count();
+    }
+    assert!(found > 0, "the search finds what is there");
+    assert_eq!(state.now(), Timestamp::from_secs(START));
+}

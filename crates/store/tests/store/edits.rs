@@ -1,0 +1,157 @@
+//! R28: whoever edits the ledger, or what rests on it, with a tool of their own is found out.
+
+use crate::support::*;
+use firebreak_domain::{AgreementId, OrgId};
+use firebreak_store::{ChainError, EvaluationChunk, State};
+use sha2::{Digest, Sha256};
+use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
+
+/// A state with every kind of entry, and a way past it to its tables.
+async fn planted() -> (Folder, State, SqliteConnection) {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let accounts = [within(life(), 100), within(analyst("ada"), 100)];
+    let reserve = async |id| state.reserve(&request("ada", id, id), &key(id), rho(10), &accounts).await;
+    let reservation = fresh(reserve(1).await);
+    state.settle(reservation, b"release", b"leaf").await.unwrap();
+    repeat(state.reserve(&request("bob", 1, 1), &key(1), rho(10), &accounts).await);
+    state.abandon(fresh(reserve(2).await)).await.unwrap();
+    drop(fresh(reserve(3).await));
+    let chunk = EvaluationChunk {
+        agreement: AgreementId::new("school-vaccines").unwrap(),
+        receiver: OrgId::new("health").unwrap(),
+        period: 2025,
+        session: [1; 32],
+        number: 0,
+        blinded_hash: [2; 32],
+        elements: 60,
+    };
+    state.charge_evaluations(&chunk, 100).await.unwrap();
+    assert_eq!(state.verify_chain().await, Ok(state.ledger_head()));
+    let file = SqliteConnectOptions::new()
+        .filename(folder.path.path().join("state.sqlite"))
+        .foreign_keys(false)
+        .synchronous(sqlx::sqlite::SqliteSynchronous::Off);
+    (folder, state, SqliteConnection::connect_with(&file).await.unwrap())
+}
+
+async fn edit(raw: &mut SqliteConnection, sql: &str) {
+    let done = sqlx::query(AssertSqlSafe(sql)).execute(raw).await.unwrap();
+    assert!(done.rows_affected() > 0, "edited nothing: {sql}");
+}
+
+#[tokio::test]
+async fn every_changed_byte_of_every_entry_is_found() {
+    let (_folder, state, mut raw) = planted().await;
+    let rows = sqlx::query("SELECT seq, entry, head FROM ledger").fetch_all(&mut raw).await.unwrap();
+    assert_eq!(rows.len(), 6);
+    for row in rows {
+        let seq: i64 = row.get(0);
+        for (column, value) in [("entry", row.get::<Vec<u8>, _>(1)), ("head", row.get(2))] {
+            let update = format!("UPDATE ledger SET {column} = ? WHERE seq = ?");
+            let mut write = async |value: &[u8]| {
+                sqlx::query(AssertSqlSafe(update.as_str())).bind(value).bind(seq).execute(&mut raw).await.unwrap();
+            };
+            for at in 0..value.len() {
+                let mut changed = value.clone();
+                changed[at] ^= 1;
+                write(&changed).await;
+                let found = state.verify_chain().await;
+                // A changed head shows in its own entry, whatever the bytes say.
+                assert_eq!(found, Err(ChainError::EntryChanged { at: seq as u64 }), "{column}, byte {at}");
+            }
+            write(&value).await;
+        }
+    }
+    state.verify_chain().await.unwrap();
+}
+
+/// Statements that make one edit each, and the table that it is made in.
+const EDITS: &[(&str, &str)] = &[
+    ("ledger", "DELETE FROM ledger WHERE seq = 1"),
+    ("ledger", "DELETE FROM ledger WHERE seq = 3"),
+    ("ledger", "DELETE FROM ledger WHERE seq = 6"),
+    ("ledger", "DELETE FROM ledger"),
+    ("ledger", "UPDATE ledger SET seq = 7 WHERE seq = 6"),
+    ("ledger", "UPDATE ledger SET seq = 0 WHERE seq = 1"),
+    ("ledger", "INSERT INTO ledger SELECT 7, entry, head FROM ledger WHERE seq = 6"),
+    ("ledger", "INSERT INTO ledger SELECT -1, entry, head FROM ledger WHERE seq = 6"),
+    ("ledger", "UPDATE ledger SET entry = (SELECT entry FROM ledger WHERE seq = 1) WHERE seq = 4"),
+    (
+        "requests",
+        "DELETE FROM requests WHERE release_key = x'0303030303030303030303030303030303030303030303030303030303030303'",
+    ),
+    ("requests", "UPDATE requests SET digest = zeroblob(32)"),
+    ("requests", "UPDATE requests SET charge = zeroblob(24)"),
+    ("requests", "UPDATE requests SET release_key = randomblob(32)"),
+    ("requests", "UPDATE requests SET id = randomblob(16)"),
+    ("requests", "UPDATE requests SET principal = randomblob(32)"),
+    (
+        "requests",
+        "INSERT INTO requests SELECT principal, zeroblob(16), digest, release_key, charge FROM requests LIMIT 1",
+    ),
+    ("releases", "UPDATE releases SET bytes = x'00'"),
+    ("releases", "UPDATE releases SET id = randomblob(32)"),
+    ("releases", "UPDATE releases SET release_key = randomblob(32)"),
+    ("releases", "UPDATE releases SET leaf = randomblob(32)"),
+    ("leaves", "UPDATE leaves SET bytes = x'00'"),
+    ("leaves", "UPDATE leaves SET hash = randomblob(32)"),
+    ("leaves", "DELETE FROM leaves"),
+    ("evaluated_chunks", "DELETE FROM evaluated_chunks"),
+    ("evaluated_chunks", "UPDATE evaluated_chunks SET chunk = 1"),
+    ("evaluated_chunks", "UPDATE evaluated_chunks SET session = randomblob(32)"),
+    ("evaluated_chunks", "UPDATE evaluated_chunks SET blinded_hash = randomblob(32)"),
+    ("evaluated_chunks", "UPDATE evaluated_chunks SET account = randomblob(40)"),
+    ("evaluated_chunks", "UPDATE evaluated_chunks SET elements = 1"),
+    (
+        "evaluated_chunks",
+        "INSERT INTO evaluated_chunks SELECT session, 2, blinded_hash, account, elements FROM evaluated_chunks",
+    ),
+];
+
+#[tokio::test]
+async fn every_row_removed_added_moved_or_changed_is_found_and_undoing_it_heals() {
+    let (_folder, state, mut raw) = planted().await;
+    for (table, sql) in EDITS {
+        let kept = format!("CREATE TEMP TABLE kept AS SELECT * FROM main.{table}");
+        sqlx::query(AssertSqlSafe(kept)).execute(&mut raw).await.unwrap();
+        edit(&mut raw, sql).await;
+        assert!(state.verify_chain().await.is_err(), "not found: {sql}");
+        for undo in [
+            format!("DELETE FROM main.{table}"),
+            format!("INSERT INTO main.{table} SELECT * FROM kept"),
+            "DROP TABLE kept".to_owned(),
+        ] {
+            sqlx::query(AssertSqlSafe(undo)).execute(&mut raw).await.unwrap();
+        }
+        assert_eq!(state.verify_chain().await, Ok(state.ledger_head()), "not undone: {sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_state_whose_ledger_was_edited_does_not_open() {
+    let (folder, state, mut raw) = planted().await;
+    state.close().await;
+    edit(&mut raw, "UPDATE ledger SET entry = zeroblob(length(entry)) WHERE seq = 2").await;
+    raw.close().await.unwrap();
+    let refused = folder.try_open().await.err().unwrap();
+    assert_eq!(
+        refused.to_string(),
+        "the ledger in the state folder does not verify: entry 2 of the ledger was changed"
+    );
+}
+
+#[tokio::test]
+async fn a_release_that_nothing_paid_for_is_found() {
+    let (_folder, state, mut raw) = planted().await;
+    let bytes = b"exact".as_slice();
+    let id = Sha256::new().chain_update(b"firebreak release 1\n").chain_update([9; 32]).chain_update(bytes).finalize();
+    sqlx::query("INSERT INTO releases SELECT ?, ?, ?, leaf, stored_at FROM releases LIMIT 1")
+        .bind([9; 32].as_slice())
+        .bind(id.as_slice())
+        .bind(bytes)
+        .execute(&mut raw)
+        .await
+        .unwrap();
+    assert_eq!(state.verify_chain().await, Err(ChainError::Releases));
+}

@@ -1,0 +1,10 @@
+//! The state as its users see it, over real files and killed programs.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "what fails here fails a test")]
+
+mod accounts;
+mod crash;
+mod edits;
+mod folder;
+mod matching;
+mod model;
+mod support;

@@ -1,0 +1,148 @@
+//! Caps, sessions and registers of matches (R3, R14, R30), and the leaves on their way to the log (R26).
+
+use crate::support::*;
+use firebreak_domain::{AgreementId, OrgId, PurposeId, Timestamp};
+use firebreak_store::{CapError, CapOutcome, EvaluationChunk, FollowerError, LeafHash, LogView, SessionError, State};
+
+fn chunk(session: u8, number: u32, hash: u8, elements: u64) -> EvaluationChunk {
+    EvaluationChunk {
+        agreement: AgreementId::new("school-vaccines").unwrap(),
+        receiver: OrgId::new("health").unwrap(),
+        period: 2025,
+        session: [session; 32],
+        number,
+        blinded_hash: [hash; 32],
+        elements,
+    }
+}
+
+fn evaluations(state: &State, period: i32) -> u64 {
+    let chunk = chunk(0, 0, 0, 0);
+    state.evaluations(&chunk.agreement, &chunk.receiver, period)
+}
+
+#[tokio::test]
+async fn a_chunk_is_charged_once_and_the_cap_outlives_the_program() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    assert_eq!(state.charge_evaluations(&chunk(1, 0, 1, 60), 100).await, Ok(CapOutcome::Fresh));
+    assert_eq!(state.charge_evaluations(&chunk(1, 0, 1, 60), 100).await, Ok(CapOutcome::Resumed));
+    state.close().await;
+    let state = folder.open().await;
+    assert_eq!(state.charge_evaluations(&chunk(1, 0, 1, 60), 100).await, Ok(CapOutcome::Resumed));
+    let over = state.charge_evaluations(&chunk(2, 0, 2, 41), 100).await;
+    assert_eq!(over, Err(CapError::Exhausted { left: 40 }));
+    assert_eq!(state.charge_evaluations(&chunk(2, 0, 2, 40), 100).await, Ok(CapOutcome::Fresh));
+    assert_eq!(evaluations(&state, 2025), 100);
+    let next = EvaluationChunk { period: 2026, ..chunk(3, 0, 3, 100) };
+    assert_eq!(state.charge_evaluations(&next, 100).await, Ok(CapOutcome::Fresh));
+    assert_eq!(evaluations(&state, 2026), 100);
+    state.verify_chain().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_chunk_with_other_elements_or_for_another_receiver_is_refused() {
+    let state = Folder::new().open().await;
+    state.charge_evaluations(&chunk(1, 0, 1, 10), 100).await.unwrap();
+    let other_receiver = EvaluationChunk { receiver: OrgId::new("education").unwrap(), ..chunk(1, 0, 1, 10) };
+    for other in [chunk(1, 0, 2, 10), chunk(1, 0, 1, 11), other_receiver] {
+        assert_eq!(state.charge_evaluations(&other, 100).await, Err(CapError::ChunkMismatch));
+    }
+    assert_eq!(evaluations(&state, 2025), 10);
+}
+
+#[tokio::test]
+async fn a_session_resumes_on_its_first_secret_and_is_destroyed_when_closed() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let session = [5; 32];
+    assert_eq!(state.open_session(&session, b"first secret").await.unwrap().as_slice(), b"first secret");
+    state.keep_chunk(&session, 1, b"evaluated one").await.unwrap();
+    state.keep_chunk(&session, 0, b"evaluated zero").await.unwrap();
+    state.close().await;
+    let state = folder.open().await;
+    assert_eq!(state.open_session(&session, b"other secret").await.unwrap().as_slice(), b"first secret");
+    assert_eq!(state.session_secret(&session).await.unwrap().as_slice(), b"first secret");
+    assert_eq!(state.keep_chunk(&session, 1, b"evaluated one").await, Ok(()));
+    assert_eq!(state.keep_chunk(&session, 1, b"evaluated two").await, Err(SessionError::ChunkMismatch));
+    let chunks = state.chunks_of(&session).await.unwrap();
+    let chunks: Vec<_> = chunks.iter().map(|(number, bytes)| (*number, bytes.as_slice())).collect();
+    assert_eq!(chunks, [(0, b"evaluated zero".as_slice()), (1, b"evaluated one".as_slice())]);
+    assert_eq!(state.open_sessions().await.unwrap().len(), 1);
+    state.close_session(&session).await.unwrap();
+    assert!(state.open_sessions().await.unwrap().is_empty());
+    assert!(state.chunks_of(&session).await.unwrap().is_empty());
+    assert_eq!(state.open_session(&session, b"other secret").await, Err(SessionError::Closed));
+    assert_eq!(state.session_secret(&session).await, Err(SessionError::Closed));
+    assert_eq!(state.keep_chunk(&session, 2, b"more").await, Err(SessionError::Closed));
+    assert_eq!(state.session_secret(&[6; 32]).await, Err(SessionError::Unknown));
+}
+
+#[tokio::test]
+async fn the_receiver_finds_a_persons_matches_and_no_file_shows_the_person() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let (purpose, agreement) = (PurposeId::new("vaccination").unwrap(), AgreementId::new("school-vaccines").unwrap());
+    let persons: Vec<_> = (0..2500).map(|number| format!("person-{number:06}-canary")).collect();
+    state.record_matched(&[1; 32], &purpose, &agreement, &persons).await.unwrap();
+    state.record_matched(&[1; 32], &purpose, &agreement, &persons).await.unwrap();
+    folder.clock.set(Timestamp::from_secs(START + 60));
+    state.record_matched(&[2; 32], &purpose, &agreement, &persons[..1]).await.unwrap();
+    let sessions = async |person: &str| -> Vec<_> {
+        let entries = state.matches_of(person.as_bytes()).await.unwrap();
+        entries.iter().map(|entry| (entry.session, entry.at.secs())).collect()
+    };
+    assert_eq!(sessions("person-000000-canary").await, [([1; 32], START), ([2; 32], START + 60)]);
+    assert_eq!(sessions("person-002499-canary").await, [([1; 32], START)]);
+    assert!(sessions("person-002500-canary").await.is_empty());
+    let mut found: Vec<_> = state.matched_persons(&[1; 32]).await.unwrap();
+    found.sort_by(|one, two| one.as_slice().cmp(two.as_slice()));
+    assert!(found.iter().map(|person| person.as_slice()).eq(persons.iter().map(String::as_bytes)));
+    state.record_offered(&[3; 32], &agreement, &purpose).await.unwrap();
+    state.record_offered(&[3; 32], &agreement, &purpose).await.unwrap();
+    let offered = state.offered().await.unwrap();
+    assert_eq!((offered.len(), offered[0].session, &offered[0].purpose), (1, [3; 32], &purpose));
+    for file in std::fs::read_dir(folder.path.path()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(6).any(|window| window == b"canary"));
+    }
+}
+
+#[tokio::test]
+async fn a_leaf_is_outstanding_until_it_is_confirmed() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    assert_eq!(state.backlog().await.unwrap().oldest, None);
+    let first = state.record_leaf(b"refusal one").await.unwrap();
+    folder.clock.set(Timestamp::from_secs(START + 5));
+    state.record_leaf(b"refusal two").await.unwrap();
+    assert_eq!(state.record_leaf(b"refusal one").await, Ok(first));
+    assert_eq!(first, LeafHash::of(b"refusal one"));
+    let backlog = state.backlog().await.unwrap();
+    assert_eq!((backlog.count, backlog.oldest), (2, Some(Timestamp::from_secs(START))));
+    state.close().await;
+    let state = folder.open().await;
+    let waiting = state.outstanding(10).await.unwrap();
+    let bytes: Vec<_> = waiting.iter().map(|leaf| leaf.bytes.as_slice()).collect();
+    assert_eq!(bytes, [b"refusal one", b"refusal two"]);
+    assert_eq!(state.outstanding(1).await.unwrap().len(), 1);
+    assert_eq!(state.confirm(&[(first, 12)]).await, Ok(1));
+    assert_eq!(state.confirm(&[(first, 13)]).await, Ok(0));
+    let backlog = state.backlog().await.unwrap();
+    assert_eq!((backlog.count, backlog.oldest), (1, Some(Timestamp::from_secs(START + 5))));
+}
+
+#[tokio::test]
+async fn a_log_that_shrank_is_not_taken_over() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    assert_eq!(state.log_view().await, Ok(None));
+    let view = |size, bytes: &[u8]| LogView { size, bytes: bytes.to_vec() };
+    state.accept_log_view(&view(8, b"eight")).await.unwrap();
+    state.accept_log_view(&view(9, b"nine")).await.unwrap();
+    state.accept_log_view(&view(9, b"nine, cosigned")).await.unwrap();
+    let shrunk = FollowerError::Shrunk { offered: 8, accepted: 9 };
+    assert_eq!(state.accept_log_view(&view(8, b"eight")).await, Err(shrunk));
+    state.close().await;
+    assert_eq!(folder.open().await.log_view().await, Ok(Some(view(9, b"nine, cosigned"))));
+}

@@ -1,0 +1,102 @@
+//! What the tests of this crate share: a state in a folder of its own, and short ways to say things.
+
+use firebreak_domain::{AgreementId, Charge, Clock, ManualClock, OrgId, RequestId, Rho, Timestamp, UnitSpaceId};
+use firebreak_store::{
+    AccountKind, AccountLimit, OpenError, ReleaseKey, RequestKey, Reservation, ReserveError, Reserved, State, StateKey,
+    StoredRelease,
+};
+use std::{path::Path, sync::Arc};
+use tempfile::TempDir;
+
+pub const START: i64 = 1_750_000_000;
+
+pub struct Folder {
+    pub path: TempDir,
+    pub clock: Arc<ManualClock>,
+}
+
+impl Folder {
+    pub fn new() -> Self {
+        Self { path: tempfile::tempdir().unwrap(), clock: Arc::new(ManualClock::at(Timestamp::from_secs(START))) }
+    }
+
+    pub async fn open(&self) -> State {
+        self.try_open().await.unwrap()
+    }
+
+    pub async fn try_open(&self) -> Result<State, OpenError> {
+        open(self.path.path(), Arc::clone(&self.clock) as Arc<dyn Clock>).await
+    }
+}
+
+pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<State, OpenError> {
+    State::open(path, StateKey::from_bytes([42; 32]), clock).await
+}
+
+pub fn rho(nano: u64) -> Charge {
+    Charge::of_rho(Rho::from_nano(nano))
+}
+
+pub fn principal(name: &str) -> String {
+    format!("spiffe://firebreak.example/org/nso/analyst/{name}")
+}
+
+pub fn request(name: &str, id: u8, digest: u8) -> RequestKey {
+    RequestKey { principal: principal(name), request_id: RequestId::from_bytes([id; 16]), digest: [digest; 32] }
+}
+
+pub fn key(number: u8) -> ReleaseKey {
+    ReleaseKey::from_bytes([number; 32])
+}
+
+pub fn life() -> AccountKind {
+    AccountKind::UnitSpaceLife(UnitSpaceId::new("health.persons").unwrap())
+}
+
+pub fn year() -> AccountKind {
+    AccountKind::UnitSpaceYear { space: UnitSpaceId::new("health.persons").unwrap(), year: 2025 }
+}
+
+pub fn agreement() -> AccountKind {
+    AccountKind::Agreement(AgreementId::new("health-stats").unwrap())
+}
+
+pub fn analyst(name: &str) -> AccountKind {
+    AccountKind::Analyst { agreement: AgreementId::new("health-stats").unwrap(), principal: principal(name) }
+}
+
+pub fn organisation() -> AccountKind {
+    AccountKind::Organisation(OrgId::new("nso").unwrap())
+}
+
+pub fn within(account: AccountKind, nano: u64) -> AccountLimit {
+    AccountLimit { account, limit: rho(nano) }
+}
+
+pub fn fresh(reserved: Result<Reserved, ReserveError>) -> Reservation {
+    match reserved {
+        Ok(Reserved::Fresh(reservation)) => reservation,
+        other => panic!("not fresh: {other:?}"),
+    }
+}
+
+pub fn resumed(reserved: Result<Reserved, ReserveError>) -> Reservation {
+    match reserved {
+        Ok(Reserved::Resumed(reservation)) => reservation,
+        other => panic!("not resumed: {other:?}"),
+    }
+}
+
+pub fn stored(reserved: Result<Reserved, ReserveError>) -> StoredRelease {
+    match reserved {
+        Ok(Reserved::Stored(release)) => release,
+        other => panic!("not stored: {other:?}"),
+    }
+}
+
+pub fn repeat(reserved: Result<Reserved, ReserveError>) -> StoredRelease {
+    match reserved {
+        Ok(Reserved::Repeat(release)) => release,
+        other => panic!("not a repeat: {other:?}"),
+    }
+}

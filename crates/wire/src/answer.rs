@@ -1,0 +1,53 @@
+use crate::query::v1::estimate::Status as WireStatus;
+use crate::query::v1::{Accepted, Estimate as WireEstimate, OutputColumn, Row};
+use firebreak_domain::{Charge, Mechanism};
+use firebreak_privacy::{Answer, Estimate, ObservationStatus};
+use firebreak_query::CheckedQuery;
+
+/// The first message of an answer: what will be answered, and at what cost.
+#[must_use]
+pub fn accepted(query: &CheckedQuery, cost: Charge, mechanism: Mechanism) -> Accepted {
+    Accepted {
+        cost: Some(crate::charge_to_wire(cost)),
+        dataset: query.dataset().to_string(),
+        cut: query.cut().to_string(),
+        mechanism: mechanism.as_str().to_owned(),
+        columns: query.outputs().iter().map(|o| OutputColumn { name: o.name().to_owned() }).collect(),
+        groups: query.shown_groups().map(|g| g.column.to_string()).collect(),
+    }
+}
+
+/// The rows of an answer as sent, in order.
+#[must_use]
+pub fn answer_rows(answer: &Answer) -> Vec<Row> {
+    let row = |row: &firebreak_privacy::AnswerRow| Row {
+        groups: row.groups.clone(),
+        estimates: row.outputs.iter().map(estimate).collect(),
+    };
+    answer.rows.iter().map(row).collect()
+}
+
+fn estimate(estimate: &Estimate) -> WireEstimate {
+    let status = match estimate.status {
+        ObservationStatus::Normal => WireStatus::Normal,
+        ObservationStatus::Unreliable => WireStatus::Unreliable,
+        ObservationStatus::NotComputable => WireStatus::NotComputable,
+    };
+    WireEstimate {
+        value: estimate.value,
+        standard_error: estimate.standard_error,
+        lower: estimate.interval.map(|(lower, _)| lower),
+        upper: estimate.interval.map(|(_, upper)| upper),
+        status: status.into(),
+    }
+}
+
+/// The status of a received estimate as its SDMX code: `A` normal, `U` low reliability, `O` not computable.
+#[must_use]
+pub fn estimate_status(estimate: &WireEstimate) -> &'static str {
+    match estimate.status() {
+        WireStatus::Normal => ObservationStatus::Normal.code(),
+        WireStatus::Unreliable => ObservationStatus::Unreliable.code(),
+        WireStatus::NotComputable | WireStatus::Unspecified => ObservationStatus::NotComputable.code(),
+    }
+}

@@ -1,0 +1,285 @@
+//! The message form of a question. It means what the SQL form means.
+
+use crate::query::v1::{self as wire, expression, literal, measure, predicate, question};
+use firebreak_domain::{ColumnName, CutId, DatasetId, ReasonCode, Refusal, Rho};
+use firebreak_query::{
+    Aggregate, AggregateQuery, Arithmetic, Comparison, Literal, Measure, Output, OutputExpression, Predicate, parse_sql,
+};
+
+/// A question in SQL, as sent.
+#[must_use]
+pub fn sql_question(sql: &str) -> wire::Question {
+    wire::Question { form: Some(question::Form::Sql(sql.to_owned())), cut: String::new(), rho_nano: 0 }
+}
+
+/// Reads a question in either form.
+///
+/// # Errors
+/// A refusal: what is wrong with the SQL, or `MALFORMED_REQUEST` naming the field of the message.
+pub fn question_from_wire(question: Option<&wire::Question>) -> Result<AggregateQuery, Refusal> {
+    let question = question.ok_or_else(|| malformed("the question is missing"))?;
+    let mut query = match &question.form {
+        None => return Err(malformed("the question has neither sql nor query")),
+        Some(question::Form::Sql(sql)) => parse_sql(sql)?,
+        Some(question::Form::Query(query)) => aggregate_query(query)?,
+    };
+    if !question.cut.is_empty() {
+        query.cut = Some(CutId::new(question.cut.clone()).map_err(|_| Refusal::new(ReasonCode::UnknownCut))?);
+    }
+    if question.rho_nano != 0 {
+        query.rho = Some(Rho::from_nano(question.rho_nano));
+    }
+    Ok(query)
+}
+
+fn malformed(what: &str) -> Refusal {
+    Refusal::new(ReasonCode::MalformedRequest).because(what)
+}
+
+fn aggregate_query(query: &wire::AggregateQuery) -> Result<AggregateQuery, Refusal> {
+    let group_by = query.group_by.iter().map(|c| column(c)).collect::<Result<_, _>>()?;
+    Ok(AggregateQuery {
+        dataset: DatasetId::new(query.dataset.clone()).map_err(|_| Refusal::new(ReasonCode::UnknownDataset))?,
+        cut: None,
+        filter: query.filter.as_ref().map(predicate).transpose()?,
+        group_by,
+        measures: query.measures.iter().map(measure).collect::<Result<_, _>>()?,
+        outputs: query.outputs.iter().map(output).collect::<Result<_, _>>()?,
+        rho: None,
+    })
+}
+
+fn column(name: &str) -> Result<ColumnName, Refusal> {
+    ColumnName::new(name).map_err(|_| Refusal::new(ReasonCode::UnknownColumn))
+}
+
+fn measure(measure: &wire::Measure) -> Result<Measure, Refusal> {
+    use measure::Aggregate as Wire;
+    let of = || column(&measure.column);
+    let aggregate = match measure.aggregate() {
+        Wire::Unspecified => return Err(malformed("a measure names no aggregate")),
+        Wire::CountRows => Aggregate::CountRows,
+        Wire::CountDistinct => Aggregate::CountDistinct(of()?),
+        Wire::Count => Aggregate::Count(of()?),
+        Wire::Sum => Aggregate::Sum(of()?),
+        Wire::Avg => Aggregate::Avg(of()?),
+    };
+    Ok(Measure { aggregate, filter: measure.filter.as_ref().map(predicate).transpose()? })
+}
+
+fn output(output: &wire::Output) -> Result<Output, Refusal> {
+    let node = output.expression.as_ref().ok_or_else(|| malformed("an output has no expression"))?;
+    Ok(Output { name: output.name.clone(), expression: expression(node)? })
+}
+
+fn expression(node: &wire::Expression) -> Result<OutputExpression, Refusal> {
+    match node.node.as_ref().ok_or_else(|| malformed("an expression is empty"))? {
+        expression::Node::Measure(index) => Ok(OutputExpression::Measure(*index as usize)),
+        expression::Node::Constant(text) => {
+            text.parse().map(OutputExpression::Constant).map_err(|_| malformed("a constant is not a decimal number"))
+        }
+        expression::Node::Negate(inner) => Ok(OutputExpression::Negate(Box::new(expression(inner)?))),
+        expression::Node::Binary(binary) => {
+            use wire::binary::Operator;
+            let op = match binary.operator() {
+                Operator::Unspecified => return Err(malformed("an expression names no operator")),
+                Operator::Add => Arithmetic::Add,
+                Operator::Subtract => Arithmetic::Subtract,
+                Operator::Multiply => Arithmetic::Multiply,
+                Operator::Divide => Arithmetic::Divide,
+            };
+            let part = |side: &Option<Box<wire::Expression>>| {
+                expression(side.as_ref().ok_or_else(|| malformed("an operator has one side only"))?).map(Box::new)
+            };
+            Ok(OutputExpression::Binary { op, left: part(&binary.left)?, right: part(&binary.right)? })
+        }
+    }
+}
+
+fn predicate(node: &wire::Predicate) -> Result<Predicate, Refusal> {
+    let several = |of: &wire::Predicates| {
+        if of.of.is_empty() {
+            return Err(malformed("a condition joins nothing"));
+        }
+        of.of.iter().map(predicate).collect::<Result<Vec<_>, _>>()
+    };
+    Ok(match node.node.as_ref().ok_or_else(|| malformed("a condition is empty"))? {
+        predicate::Node::All(of) => Predicate::And(several(of)?),
+        predicate::Node::Any(of) => Predicate::Or(several(of)?),
+        predicate::Node::Not(inner) => Predicate::Not(Box::new(predicate(inner)?)),
+        predicate::Node::IsNull(name) => Predicate::IsNull { column: column(name)? },
+        predicate::Node::Compare(compare) => Predicate::Compare {
+            column: column(&compare.column)?,
+            op: comparison(compare.operator())?,
+            literal: literal(compare.literal.as_ref())?,
+        },
+        predicate::Node::In(membership) => {
+            if membership.literals.is_empty() {
+                return Err(malformed("IN lists nothing"));
+            }
+            let literals = membership.literals.iter().map(|l| literal(Some(l))).collect::<Result<_, _>>()?;
+            Predicate::In { column: column(&membership.column)?, literals }
+        }
+        predicate::Node::Between(range) => Predicate::Between {
+            column: column(&range.column)?,
+            low: literal(range.low.as_ref())?,
+            high: literal(range.high.as_ref())?,
+        },
+    })
+}
+
+fn comparison(op: wire::comparison::Operator) -> Result<Comparison, Refusal> {
+    use wire::comparison::Operator as Wire;
+    match op {
+        Wire::Unspecified => Err(malformed("a comparison names no operator")),
+        Wire::Equal => Ok(Comparison::Eq),
+        Wire::NotEqual => Ok(Comparison::Ne),
+        Wire::Less => Ok(Comparison::Lt),
+        Wire::LessOrEqual => Ok(Comparison::Le),
+        Wire::Greater => Ok(Comparison::Gt),
+        Wire::GreaterOrEqual => Ok(Comparison::Ge),
+    }
+}
+
+fn literal(literal: Option<&wire::Literal>) -> Result<Literal, Refusal> {
+    let value = literal.and_then(|l| l.value.as_ref()).ok_or_else(|| malformed("a literal is empty"))?;
+    match value {
+        literal::Value::Number(text) => {
+            text.parse().map(Literal::Number).map_err(|_| malformed("a number is not a decimal number"))
+        }
+        literal::Value::Text(text) => Ok(Literal::Text(text.clone())),
+        literal::Value::Date(text) => {
+            text.parse().map(Literal::Date).map_err(|_| malformed("a day is not written YYYY-MM-DD"))
+        }
+    }
+}
+
+/// The message form of a question.
+#[must_use]
+pub fn question_to_wire(query: &AggregateQuery) -> wire::Question {
+    let aggregate = |measure: &Measure| {
+        use measure::Aggregate as Wire;
+        let kind = match measure.aggregate {
+            Aggregate::CountRows => Wire::CountRows,
+            Aggregate::CountDistinct(_) => Wire::CountDistinct,
+            Aggregate::Count(_) => Wire::Count,
+            Aggregate::Sum(_) => Wire::Sum,
+            Aggregate::Avg(_) => Wire::Avg,
+        };
+        wire::Measure {
+            aggregate: kind.into(),
+            column: measure.aggregate.column().map(ToString::to_string).unwrap_or_default(),
+            filter: measure.filter.as_ref().map(predicate_to_wire),
+        }
+    };
+    let output = |output: &Output| wire::Output {
+        name: output.name.clone(),
+        expression: Some(expression_to_wire(&output.expression)),
+    };
+    let message = wire::AggregateQuery {
+        dataset: query.dataset.to_string(),
+        filter: query.filter.as_ref().map(predicate_to_wire),
+        group_by: query.group_by.iter().map(ToString::to_string).collect(),
+        measures: query.measures.iter().map(aggregate).collect(),
+        outputs: query.outputs.iter().map(output).collect(),
+    };
+    wire::Question {
+        form: Some(question::Form::Query(message)),
+        cut: query.cut.as_ref().map(ToString::to_string).unwrap_or_default(),
+        rho_nano: query.rho.map_or(0, Rho::nano),
+    }
+}
+
+fn expression_to_wire(expression: &OutputExpression) -> wire::Expression {
+    use wire::binary::Operator;
+    let node = match expression {
+        OutputExpression::Measure(index) => expression::Node::Measure(*index as u32),
+        OutputExpression::Constant(value) => expression::Node::Constant(value.to_string()),
+        OutputExpression::Negate(inner) => expression::Node::Negate(Box::new(expression_to_wire(inner))),
+        OutputExpression::Binary { op, left, right } => {
+            let operator = match op {
+                Arithmetic::Add => Operator::Add,
+                Arithmetic::Subtract => Operator::Subtract,
+                Arithmetic::Multiply => Operator::Multiply,
+                Arithmetic::Divide => Operator::Divide,
+            };
+            expression::Node::Binary(Box::new(wire::Binary {
+                operator: operator.into(),
+                left: Some(Box::new(expression_to_wire(left))),
+                right: Some(Box::new(expression_to_wire(right))),
+            }))
+        }
+    };
+    wire::Expression { node: Some(node) }
+}
+
+fn predicate_to_wire(predicate: &Predicate) -> wire::Predicate {
+    use wire::comparison::Operator;
+    let several = |parts: &[Predicate]| wire::Predicates { of: parts.iter().map(predicate_to_wire).collect() };
+    let node = match predicate {
+        Predicate::And(parts) => predicate::Node::All(several(parts)),
+        Predicate::Or(parts) => predicate::Node::Any(several(parts)),
+        Predicate::Not(inner) => predicate::Node::Not(Box::new(predicate_to_wire(inner))),
+        Predicate::IsNull { column } => predicate::Node::IsNull(column.to_string()),
+        Predicate::Compare { column, op, literal } => {
+            let operator = match op {
+                Comparison::Eq => Operator::Equal,
+                Comparison::Ne => Operator::NotEqual,
+                Comparison::Lt => Operator::Less,
+                Comparison::Le => Operator::LessOrEqual,
+                Comparison::Gt => Operator::Greater,
+                Comparison::Ge => Operator::GreaterOrEqual,
+            };
+            predicate::Node::Compare(wire::Comparison {
+                column: column.to_string(),
+                operator: operator.into(),
+                literal: Some(literal_to_wire(literal)),
+            })
+        }
+        Predicate::In { column, literals } => predicate::Node::In(wire::Membership {
+            column: column.to_string(),
+            literals: literals.iter().map(literal_to_wire).collect(),
+        }),
+        Predicate::Between { column, low, high } => predicate::Node::Between(wire::Range {
+            column: column.to_string(),
+            low: Some(literal_to_wire(low)),
+            high: Some(literal_to_wire(high)),
+        }),
+    };
+    wire::Predicate { node: Some(node) }
+}
+
+fn literal_to_wire(literal: &Literal) -> wire::Literal {
+    let value = match literal {
+        Literal::Number(number) => literal::Value::Number(number.to_string()),
+        Literal::Text(text) => literal::Value::Text(text.clone()),
+        Literal::Date(day) => literal::Value::Date(day.to_string()),
+    };
+    wire::Literal { value: Some(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_a_question_are_one_question() {
+        for sql in [
+            "SELECT COUNT(*) AS n FROM health.visits",
+            "SELECT region, AVG(cost) AS mean, COUNT(*) FILTER (WHERE kind = 'emergency') / COUNT(*) * -100.5 AS share \
+             FROM health.visits WHERE NOT (visit_year BETWEEN 2020 AND 2022 OR kind IN ('other', 'maternity')) \
+             AND cost >= 1.5 AND visit_date < DATE '2024-01-01' AND region IS NOT NULL GROUP BY region",
+            "SELECT COUNT(DISTINCT person_key) AS p, SUM(cost) - COUNT(cost) AS d FROM health.visits",
+        ] {
+            let query = parse_sql(sql).unwrap();
+            let back = question_from_wire(Some(&question_to_wire(&query))).unwrap();
+            assert!(back == query, "{sql}");
+        }
+    }
+
+    #[test]
+    fn an_empty_message_is_refused_by_the_name_of_the_field() {
+        let refusal = question_from_wire(Some(&wire::Question::default())).map(drop).unwrap_err();
+        assert_eq!(refusal.reason, ReasonCode::MalformedRequest);
+    }
+}

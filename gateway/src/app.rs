@@ -1,0 +1,169 @@
+//! What the gateway does, with neither sockets nor messages in it.
+
+mod agencies;
+mod catalogue;
+mod courier;
+mod log;
+mod matching;
+mod query;
+
+pub use agencies::{Agencies, Asked, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, LeafInLog, Shown, TunnelAnswer};
+pub use catalogue::{Described, Visible};
+pub use courier::Courier;
+pub use log::{EvidenceLog, LogFailure};
+pub use matching::TunnelAuthorised;
+pub use query::{AcceptedQuery, Budget, Finished, Validated};
+
+use firebreak_audit::{LeafKind, SignedLeaf};
+use firebreak_domain::{Charge, Identity, ReasonCode, Refusal};
+use firebreak_node::{Evidence, EvidenceError, PolicyInForce, Recorder};
+use firebreak_policy::Denial;
+use firebreak_store::{State, StoreError};
+use firebreak_transport::TrustAnchor;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The gateway's policy, accounts and log, and the agencies that it reaches.
+pub struct App {
+    pub(crate) state: State,
+    pub(crate) policy: Arc<PolicyInForce>,
+    pub(crate) trust: TrustAnchor,
+    pub(crate) recorder: Recorder,
+    pub(crate) log: EvidenceLog,
+    pub(crate) agencies: Arc<dyn Agencies>,
+    /// Whether the ledger is older than the log.
+    behind: AtomicBool,
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub enum Unanswered {
+    /// It is refused, with evidence.
+    Refused {
+        /// What the caller is told.
+        refusal: Box<Refusal>,
+        /// Evidence of the refusal, as text.
+        receipt: Option<String>,
+    },
+    /// This program failed. Its own log says why.
+    Failed(Failure),
+}
+
+/// A fault of this program or its disk.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The state.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogFailure),
+    /// Evidence.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// A stored answer, or one from an agency, that cannot be read.
+    #[error("an answer could not be read: {0}")]
+    Answer(&'static str),
+    /// An agency failed.
+    #[error("the agency could not answer")]
+    Agency,
+}
+
+impl<T: Into<Failure>> From<T> for Unanswered {
+    fn from(failure: T) -> Self {
+        Self::Failed(failure.into())
+    }
+}
+
+impl App {
+    /// Joins the parts, and brings leaves that a crash left behind into the log.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn open(
+        state: State,
+        policy: Arc<PolicyInForce>,
+        trust: TrustAnchor,
+        recorder: Recorder,
+        log: EvidenceLog,
+        agencies: Arc<dyn Agencies>,
+    ) -> Result<Self, Failure> {
+        let this = Self { state, policy, trust, recorder, log, agencies, behind: AtomicBool::new(false) };
+        if let Some((_, newest)) = this.log.newest_of(this.recorder.organisation(), firebreak_audit::SignerRole::Gateway)? {
+            // SECURITY: a ledger that does not know the head under which this gateway last signed was set back.
+            let known = this.state.knows_head(&newest.leaf().ledger_head).await?;
+            this.behind.store(!known, Ordering::SeqCst);
+        }
+        loop {
+            let waiting = this.state.outstanding(512).await?;
+            if waiting.is_empty() {
+                return Ok(this);
+            }
+            for leaf in waiting {
+                let signed = SignedLeaf::decode(&leaf.bytes).map_err(|_| Failure::Answer("a stored leaf"))?;
+                let index = this.log.append(signed).await?;
+                this.state.confirm(&[(leaf.hash, index)]).await?;
+            }
+        }
+    }
+
+    /// The durable state.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub const fn policy(&self) -> &Arc<PolicyInForce> {
+        &self.policy
+    }
+
+    /// The log.
+    #[must_use]
+    pub const fn log(&self) -> &EvidenceLog {
+        &self.log
+    }
+
+    /// Whether new answers may be given at all.
+    fn check_ledger(&self) -> Result<(), Refusal> {
+        if self.behind.load(Ordering::SeqCst) {
+            let detail = "the gateway's ledger is older than the log: its state was restored or copied, and must be reconciled";
+            return Err(Refusal::new(ReasonCode::LedgerBehindLog).because(detail));
+        }
+        Ok(())
+    }
+
+    /// Refuses, with evidence in the log before anybody hears of it.
+    pub(crate) async fn refuse(&self, denial: Denial) -> Unanswered {
+        match self.record_refusal(&denial).await {
+            Ok(receipt) => Unanswered::Refused { refusal: Box::new(denial.refusal), receipt: Some(receipt) },
+            Err(failure) => Unanswered::Failed(failure),
+        }
+    }
+
+    async fn record_refusal(&self, denial: &Denial) -> Result<String, Failure> {
+        let Denial { refusal, facts } = denial;
+        let none = Charge::default();
+        let evidence = self.recorder.record(LeafKind::Refusal, facts, Some(refusal.reason), none, b"", &self.state)?;
+        tracing::info!(outcome = "refused", reason = %refusal.reason, "request");
+        metrics::counter!("firebreak_refusals_total", "reason" => refusal.reason.as_str()).increment(1);
+        self.log_own(evidence).await
+    }
+
+    /// Puts a leaf of this gateway into the log, and gives its receipt.
+    pub(crate) async fn log_own(&self, evidence: Evidence) -> Result<String, Failure> {
+        let index = self.log.append(evidence.leaf).await?;
+        Ok(self.log.receipt(index, Some(evidence.opening))?)
+    }
+
+    /// A refusal of something that never became a request: no leaf, for there is nothing to tell.
+    pub(crate) fn malformed(refusal: Refusal) -> Unanswered {
+        Unanswered::Refused { refusal: Box::new(refusal), receipt: None }
+    }
+
+    /// The organisation asking, for the catalogue.
+    pub(crate) fn organisation(caller: &Identity) -> &firebreak_domain::OrgId {
+        &caller.org
+    }
+}

@@ -1,0 +1,117 @@
+use async_trait::async_trait;
+use bytes::Bytes;
+use firebreak_audit::{Hash, Opening, SignedLeaf};
+use firebreak_domain::{Identity, OrgId, Refusal};
+use firebreak_node::{SubmittedMatch, SubmittedQuery};
+use firebreak_transport::ByteStream;
+use std::sync::Arc;
+
+/// A release as its agency sent it.
+pub struct AgencyRelease {
+    /// [`firebreak_privacy::Released::encode`].
+    pub release: Vec<u8>,
+    /// The agency's leaf.
+    pub leaf: SignedLeaf,
+    /// What opens it.
+    pub opening: Opening,
+}
+
+/// A refusal as its agency sent it.
+pub struct AgencyRefusal {
+    /// What the caller is told.
+    pub refusal: Refusal,
+    /// The agency's leaf.
+    pub leaf: SignedLeaf,
+    /// What opens it.
+    pub opening: Opening,
+}
+
+/// What an agency said to a question.
+pub enum AgencyAnswer {
+    /// A release.
+    Released(AgencyRelease),
+    /// A refusal.
+    Refused(AgencyRefusal),
+}
+
+/// What an agency said to a tunnel.
+pub enum TunnelAnswer {
+    /// The sender's end of the tunnel, and its leaf.
+    Open(ByteStream, SignedLeaf, Opening),
+    /// A refusal.
+    Refused(AgencyRefusal),
+}
+
+/// An agency that gave no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AgencyError {
+    /// It has no connection: it was not asked.
+    #[error("the agency is not connected")]
+    NotConnected,
+    /// The connection was lost or the agency failed: it may have been asked.
+    #[error("the agency gave no answer")]
+    Lost,
+    /// What it sent cannot be read.
+    #[error("the agency's answer cannot be read")]
+    Unreadable,
+}
+
+/// A leaf's place in the log, proved.
+pub struct LeafInLog {
+    /// The leaf's hash.
+    pub hash: Hash,
+    /// Its number.
+    pub index: u64,
+    /// Its inclusion proof.
+    pub proof: Vec<Hash>,
+}
+
+/// What is shown to an agency of the log.
+pub struct Shown {
+    /// Signed note.
+    pub checkpoint: String,
+    /// That it extends what the agency has accepted.
+    pub consistency: Vec<Hash>,
+    /// Its leaves.
+    pub leaves: Vec<LeafInLog>,
+    /// The agency's newest leaf in the log.
+    pub newest: Option<(SignedLeaf, LeafInLog)>,
+}
+
+/// The way to the agencies. What goes this way is the caller's own request, as it came.
+#[async_trait]
+pub trait Agencies: Send + Sync {
+    /// The agencies that have a connection.
+    fn connected(&self) -> Vec<OrgId>;
+
+    /// Has an agency answer a question.
+    async fn execute(
+        &self,
+        agency: &OrgId,
+        caller: &Identity,
+        asked: &Asked,
+    ) -> Result<AgencyAnswer, AgencyError>;
+
+    /// Opens the sender's end of a tunnel.
+    async fn open_tunnel(
+        &self,
+        agency: &OrgId,
+        caller: &Identity,
+        submitted: &SubmittedMatch,
+    ) -> Result<TunnelAnswer, AgencyError>;
+
+    /// The leaves that an agency has not yet seen in the log, and the size of the log that it has accepted.
+    async fn outstanding(&self, agency: &OrgId) -> Result<(Vec<SignedLeaf>, u64), AgencyError>;
+
+    /// Shows an agency its leaves in the log.
+    async fn confirm(&self, agency: &OrgId, shown: Shown) -> Result<(), AgencyError>;
+}
+
+/// A question as it came in: what was read, and the bytes of it that go on to the agency.
+#[derive(Clone)]
+pub struct Asked {
+    /// As read.
+    pub submitted: SubmittedQuery,
+    /// As it came.
+    pub message: Arc<Bytes>,
+}

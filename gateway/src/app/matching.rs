@@ -1,0 +1,55 @@
+use super::agencies::TunnelAnswer;
+use super::{AgencyError, App, Unanswered};
+use firebreak_audit::LeafKind;
+use firebreak_domain::{Charge, Identity, ReasonCode, Refusal};
+use firebreak_node::{SubmittedMatch, decide_match};
+use firebreak_policy::Denial;
+use firebreak_transport::ByteStream;
+
+/// A tunnel that both the gateway and the sender have let in.
+pub struct TunnelAuthorised {
+    /// The sender's end. What goes through it is TLS between the two agencies' own keys.
+    pub sender: ByteStream,
+    /// Evidence of the authorisation, as text.
+    pub receipt: String,
+}
+
+impl App {
+    /// Decides whether a tunnel may be opened, has the sender decide, and logs both.
+    ///
+    /// # Errors
+    /// [`Unanswered`].
+    pub async fn open_tunnel(&self, submitted: &SubmittedMatch, caller: &Identity) -> Result<TunnelAuthorised, Unanswered> {
+        let now = self.state.now();
+        let (permit, _) = match decide_match(submitted, caller, &self.policy, &self.trust, now) {
+            Ok(decided) => decided,
+            Err(denial) => return Err(self.refuse(denial).await),
+        };
+        let facts = permit.facts().clone();
+        let contest = permit.agreement().contest.clone();
+        let denied = |refusal: Refusal| {
+            Denial { refusal: Refusal { contest: Some(contest.clone()), ..refusal }, facts: facts.clone() }
+        };
+        if let Err(refusal) = self.check_ledger() {
+            return Err(self.refuse(denied(refusal)).await);
+        }
+        let Some(terms) = permit.agreement().matching.clone() else {
+            return Err(self.refuse(denied(Refusal::new(ReasonCode::OperationNotCovered))).await);
+        };
+        let none = Charge::default();
+        let evidence = self.recorder.record(LeafKind::MatchAuthorised, &facts, None, none, b"", &self.state)?;
+        match self.agencies.open_tunnel(&terms.sender, caller, submitted).await {
+            Ok(TunnelAnswer::Open(sender, leaf, _)) => {
+                let receipt = self.log_own(evidence).await?;
+                self.log.append(leaf).await?;
+                Ok(TunnelAuthorised { sender, receipt })
+            }
+            Ok(TunnelAnswer::Refused(refused)) => Err(self.refused_by_agency(refused, contest.clone()).await),
+            Err(AgencyError::NotConnected | AgencyError::Lost | AgencyError::Unreadable) => {
+                let refusal = Refusal::new(ReasonCode::AgencyUnavailable);
+                let detail = format!("{} cannot be reached; resume the match later", terms.sender);
+                Err(self.refuse(denied(refusal.because(detail))).await)
+            }
+        }
+    }
+}

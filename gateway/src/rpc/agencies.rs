@@ -1,0 +1,168 @@
+use crate::app::{
+    Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, LeafInLog, Shown, TunnelAnswer,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use firebreak_audit::{Opening, SignedLeaf};
+use firebreak_domain::{Identity, OrgId};
+use firebreak_node::SubmittedMatch;
+use firebreak_transport::{ByteStream, ReverseConnections, receive_chunks};
+use firebreak_wire::agency::v1::agency_service_client::AgencyServiceClient;
+use firebreak_wire::agency::v1::{self as wire, accept_tunnel_request, accept_tunnel_response, execute_query_response};
+use firebreak_wire::export::v1::RequestExportRequest;
+use firebreak_wire::matching::v1::TunnelHeader;
+use firebreak_wire::query::v1::RunQueryRequest;
+use firebreak_wire::{opening_from_wire, refusal_from_wire};
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+/// Largest message between gateway and adapter.
+const MESSAGE: usize = 16 * 1024 * 1024;
+
+/// The agencies whose adapters have dialled in.
+pub struct ConnectedAgencies(ReverseConnections);
+
+impl ConnectedAgencies {
+    /// Reaches agencies by these connections.
+    #[must_use]
+    pub const fn new(connections: ReverseConnections) -> Self {
+        Self(connections)
+    }
+
+    fn client(&self, agency: &OrgId) -> Result<AgencyServiceClient<Channel>, AgencyError> {
+        let channel = self.0.channel(agency).ok_or(AgencyError::NotConnected)?;
+        Ok(AgencyServiceClient::new(channel).max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE))
+    }
+}
+
+fn lost(status: &Status) -> AgencyError {
+    tracing::warn!(error_kind = ?status.code(), "an agency gave no answer");
+    AgencyError::Lost
+}
+
+fn claim(caller: &Identity) -> Option<wire::Claim> {
+    Some(wire::Claim { principal: caller.to_string() })
+}
+
+/// The caller's own request, as it came, in the envelope for its agency.
+fn envelope(asked: &Asked, caller: &Identity) -> Result<wire::ExecuteQueryRequest, AgencyError> {
+    let bytes = asked.message.as_ref().clone();
+    let claim = claim(caller);
+    if asked.submitted.export.is_none() {
+        let request = RunQueryRequest::decode(bytes).map_err(|_| AgencyError::Unreadable)?;
+        return Ok(wire::ExecuteQueryRequest { claim, header: request.header, question: request.question, export: None });
+    }
+    let request = RequestExportRequest::decode(bytes).map_err(|_| AgencyError::Unreadable)?;
+    let export = wire::Export {
+        kind: request.kind,
+        endpoint: request.endpoint.clone(),
+        dataset: request.dataset.clone(),
+    };
+    Ok(wire::ExecuteQueryRequest { claim, header: request.header, question: request.question, export: Some(export) })
+}
+
+fn evidence(leaf: &[u8], opening: &[u8]) -> Result<(SignedLeaf, Opening), AgencyError> {
+    let leaf = SignedLeaf::decode(leaf).map_err(|_| AgencyError::Unreadable)?;
+    Ok((leaf, opening_from_wire(opening).ok_or(AgencyError::Unreadable)?))
+}
+
+fn refusal(refused: &wire::Refused) -> Result<AgencyRefusal, AgencyError> {
+    let (leaf, opening) = evidence(&refused.leaf, &refused.opening)?;
+    let refusal = refused.refusal.as_ref().map(refusal_from_wire).ok_or(AgencyError::Unreadable)?;
+    Ok(AgencyRefusal { refusal, leaf, opening })
+}
+
+#[async_trait]
+impl Agencies for ConnectedAgencies {
+    fn connected(&self) -> Vec<OrgId> {
+        self.0.connected().into_iter().map(|(agency, _)| agency).collect()
+    }
+
+    async fn execute(&self, agency: &OrgId, caller: &Identity, asked: &Asked) -> Result<AgencyAnswer, AgencyError> {
+        let request = envelope(asked, caller)?;
+        let mut answers = match self.client(agency)?.execute_query(request).await {
+            Ok(answers) => answers.into_inner(),
+            Err(status) => return Err(lost(&status)),
+        };
+        while let Some(answer) = answers.message().await.map_err(|s| lost(&s))? {
+            match answer.step {
+                Some(execute_query_response::Step::Release(release)) => {
+                    let (leaf, opening) = evidence(&release.leaf, &release.opening)?;
+                    return Ok(AgencyAnswer::Released(AgencyRelease { release: release.release, leaf, opening }));
+                }
+                Some(execute_query_response::Step::Refused(refused)) => {
+                    return Ok(AgencyAnswer::Refused(refusal(&refused)?));
+                }
+                Some(execute_query_response::Step::Progress(_)) | None => {}
+            }
+        }
+        Err(AgencyError::Lost)
+    }
+
+    async fn open_tunnel(
+        &self,
+        agency: &OrgId,
+        caller: &Identity,
+        submitted: &SubmittedMatch,
+    ) -> Result<TunnelAnswer, AgencyError> {
+        let (send, receive) = mpsc::channel::<wire::AcceptTunnelRequest>(8);
+        let tunnel = Some(TunnelHeader { header: Some(submitted.header.to_wire()) });
+        let header = wire::AcceptTunnelHeader { claim: claim(caller), tunnel };
+        let frame = Some(accept_tunnel_request::Frame::Header(header));
+        send.send(wire::AcceptTunnelRequest { frame }).await.map_err(|_| AgencyError::Lost)?;
+        let mut answers = match self.client(agency)?.accept_tunnel(ReceiverStream::new(receive)).await {
+            Ok(answers) => answers.into_inner(),
+            Err(status) => return Err(lost(&status)),
+        };
+        match answers.message().await.map_err(|s| lost(&s))?.and_then(|m| m.frame) {
+            Some(accept_tunnel_response::Frame::Accepted(accepted)) => {
+                let (leaf, opening) = evidence(&accepted.leaf, &accepted.opening)?;
+                let incoming = receive_chunks(answers.map(|answer| match answer?.frame {
+                    Some(accept_tunnel_response::Frame::Bytes(bytes)) => Ok(Bytes::from(bytes)),
+                    _ => Err(Status::new(Code::InvalidArgument, "a tunnel carries bytes alone")),
+                }));
+                let (outgoing, mut chunks) = mpsc::channel::<Bytes>(8);
+                tokio::spawn(async move {
+                    while let Some(chunk) = chunks.recv().await {
+                        let frame = Some(accept_tunnel_request::Frame::Bytes(chunk.into()));
+                        if send.send(wire::AcceptTunnelRequest { frame }).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+                Ok(TunnelAnswer::Open(ByteStream::new(incoming, outgoing), leaf, opening))
+            }
+            Some(accept_tunnel_response::Frame::Refused(refused)) => Ok(TunnelAnswer::Refused(refusal(&refused)?)),
+            Some(accept_tunnel_response::Frame::Bytes(_)) | None => Err(AgencyError::Unreadable),
+        }
+    }
+
+    async fn outstanding(&self, agency: &OrgId) -> Result<(Vec<SignedLeaf>, u64), AgencyError> {
+        let request = wire::ListOutstandingLeavesRequest {};
+        let answer =
+            self.client(agency)?.list_outstanding_leaves(request).await.map_err(|s| lost(&s))?.into_inner();
+        let leaf = |bytes: &Vec<u8>| SignedLeaf::decode(bytes).map_err(|_| AgencyError::Unreadable);
+        Ok((answer.leaves.iter().map(leaf).collect::<Result<_, _>>()?, answer.log_size))
+    }
+
+    async fn confirm(&self, agency: &OrgId, shown: Shown) -> Result<(), AgencyError> {
+        let inclusion = |leaf: &LeafInLog| wire::LeafInclusion {
+            leaf_hash: leaf.hash.to_vec(),
+            index: leaf.index,
+            proof: leaf.proof.iter().map(|h| h.to_vec()).collect(),
+        };
+        let request = wire::ConfirmLeavesRequest {
+            checkpoint: shown.checkpoint,
+            consistency: shown.consistency.iter().map(|h| h.to_vec()).collect(),
+            leaves: shown.leaves.iter().map(inclusion).collect(),
+            newest_leaf: shown.newest.as_ref().map(|(leaf, _)| leaf.as_bytes().to_vec()).unwrap_or_default(),
+            newest_inclusion: shown.newest.as_ref().map(|(_, place)| inclusion(place)),
+        };
+        self.client(agency)?.confirm_leaves(request).await.map_err(|s| lost(&s))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+use super::{refused, status};
+use crate::app::App;
+use bytes::Bytes;
+use firebreak_node::SubmittedMatch;
+use firebreak_transport::{ByteStream, Direction, RelayEnd, Shutdown, peer, receive_chunks, relay};
+use firebreak_wire::matching::v1::matching_service_server::MatchingService;
+use firebreak_wire::matching::v1::{self as wire, open_tunnel_request, open_tunnel_response};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// The most bytes of one tunnel, either way: a match of 30 million elements.
+const MOST_BYTES: u64 = 4 << 30;
+
+/// Tunnels between agencies.
+pub struct Matching {
+    app: Arc<App>,
+    wake: Arc<Notify>,
+    shutdown: Shutdown,
+}
+
+impl Matching {
+    /// Serves `app`; `wake` calls the courier; `shutdown` cuts every tunnel.
+    #[must_use]
+    pub const fn new(app: Arc<App>, wake: Arc<Notify>, shutdown: Shutdown) -> Self {
+        Self { app, wake, shutdown }
+    }
+}
+
+#[tonic::async_trait]
+impl MatchingService for Matching {
+    type OpenTunnelStream = ReceiverStream<Result<wire::OpenTunnelResponse, Status>>;
+
+    async fn open_tunnel(
+        &self,
+        request: Request<Streaming<wire::OpenTunnelRequest>>,
+    ) -> Result<Response<Self::OpenTunnelStream>, Status> {
+        let caller = peer(&request)?.identity.clone();
+        let mut frames = request.into_inner();
+        let Some(open_tunnel_request::Frame::Header(header)) = frames.message().await?.and_then(|m| m.frame) else {
+            return Err(Status::invalid_argument("the first frame of a tunnel is its header"));
+        };
+        let submitted = SubmittedMatch::read(header.header.as_ref()).map_err(refused)?;
+        let opened = self.app.open_tunnel(&submitted, &caller).await;
+        self.wake.notify_one();
+        let opened = opened.map_err(status)?;
+        let (send, receive) = mpsc::channel(8);
+        let frame = open_tunnel_response::Frame::Opened(wire::TunnelOpened { receipt: opened.receipt });
+        let _ = send.send(Ok(wire::OpenTunnelResponse { frame: Some(frame) })).await;
+        let receiver = ByteStream::new(from_receiver(frames), to_receiver(send));
+        let cut = self.shutdown.token().child_token();
+        tokio::spawn(async move {
+            let passed = AtomicU64::new(0);
+            let meter = |direction: Direction, bytes: usize| {
+                let way = match direction {
+                    Direction::Forth => "to_sender",
+                    Direction::Back => "to_receiver",
+                };
+                metrics::counter!("firebreak_tunnel_bytes_total", "way" => way).increment(bytes as u64);
+                if passed.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64 > MOST_BYTES {
+                    cut.cancel();
+                }
+            };
+            let end = relay(receiver, opened.sender, meter, &cut).await;
+            let outcome = match end {
+                RelayEnd::Finished => "finished",
+                RelayEnd::Broken => "broken",
+                RelayEnd::Cut => "cut",
+            };
+            tracing::info!(outcome, "tunnel");
+        });
+        Ok(Response::new(ReceiverStream::new(receive)))
+    }
+}
+
+fn from_receiver(frames: Streaming<wire::OpenTunnelRequest>) -> mpsc::Receiver<Bytes> {
+    receive_chunks(frames.map(|frame| match frame?.frame {
+        Some(open_tunnel_request::Frame::Bytes(bytes)) => Ok(Bytes::from(bytes)),
+        _ => Err(Status::invalid_argument("after its first frame a tunnel carries bytes alone")),
+    }))
+}
+
+fn to_receiver(frames: mpsc::Sender<Result<wire::OpenTunnelResponse, Status>>) -> mpsc::Sender<Bytes> {
+    let (send, mut chunks) = mpsc::channel::<Bytes>(8);
+    tokio::spawn(async move {
+        while let Some(chunk) = chunks.recv().await {
+            let frame = Some(open_tunnel_response::Frame::Bytes(chunk.into()));
+            if frames.send(Ok(wire::OpenTunnelResponse { frame })).await.is_err() {
+                return;
+            }
+        }
+    });
+    send
+}

@@ -1,0 +1,174 @@
+use super::{ROWS, refused, status};
+use crate::app::{App, Asked, Budget, Finished, Unanswered};
+use bytes::Bytes;
+use firebreak_domain::Identity;
+use firebreak_node::SubmittedQuery;
+use firebreak_transport::peer;
+use firebreak_wire::query::v1::query_service_server::QueryService;
+use firebreak_wire::query::v1::{self as wire, run_query_response::Step};
+use firebreak_wire::{accepted, answer_rows, charge_to_wire};
+use prost::Message;
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+/// What every figure estimates.
+pub(super) const ESTIMAND: &str = "the bounded, clamped view of the cut: at most the contract's number of rows of each \
+    person, each value within its declared bounds; intervals cover the noise alone";
+
+/// Answers for statisticians.
+pub struct Query {
+    app: Arc<App>,
+    wake: Arc<Notify>,
+}
+
+impl Query {
+    /// Serves `app`; `wake` calls the courier.
+    #[must_use]
+    pub const fn new(app: Arc<App>, wake: Arc<Notify>) -> Self {
+        Self { app, wake }
+    }
+}
+
+/// Runs a question from acceptance to its end; `say` passes on each step, and gives up when the caller is gone.
+pub(super) async fn run<F>(
+    app: &App,
+    asked: &Asked,
+    caller: &Identity,
+    mut say: impl FnMut(RunStep) -> F,
+) -> Result<(), Unanswered>
+where
+    F: Future<Output = ()>,
+{
+    let query = app.accept(asked, caller).await?;
+    say(RunStep::Accepted(accepted(&query.query, query.price.charge(), query.price.mechanism()))).await;
+    say(RunStep::Progress(wire::Progress { step: "asking the agency".to_owned() })).await;
+    let finished = app.finish(query, asked).await?;
+    say(RunStep::Finished(Box::new(finished))).await;
+    Ok(())
+}
+
+/// A step of an answer.
+pub(super) enum RunStep {
+    Accepted(wire::Accepted),
+    Progress(wire::Progress),
+    Finished(Box<Finished>),
+}
+
+/// The end of an answer as sent.
+pub(super) fn released(finished: Finished) -> wire::Released {
+    wire::Released {
+        release_id: finished.release_id,
+        receipt: finished.receipt,
+        left: finished.left.into_iter().map(account).collect(),
+        estimand: ESTIMAND.to_owned(),
+    }
+}
+
+fn account(budget: Budget) -> wire::Account {
+    wire::Account {
+        of: budget.of,
+        limit: Some(charge_to_wire(budget.limit)),
+        spent: Some(charge_to_wire(budget.spent)),
+    }
+}
+
+#[tonic::async_trait]
+impl QueryService for Query {
+    type RunQueryStream = ReceiverStream<Result<wire::RunQueryResponse, Status>>;
+
+    async fn run_query(&self, request: Request<wire::RunQueryRequest>) -> Result<Response<Self::RunQueryStream>, Status> {
+        let caller = peer(&request)?.identity.clone();
+        let request = request.into_inner();
+        let submitted =
+            SubmittedQuery::read(request.header.as_ref(), request.question.as_ref()).map_err(refused)?;
+        let asked = Asked { submitted, message: Arc::new(Bytes::from(request.encode_to_vec())) };
+        let (send, receive) = mpsc::channel(8);
+        let (app, wake) = (Arc::clone(&self.app), Arc::clone(&self.wake));
+        // The work goes on when the caller is gone: what is charged is also stored, for a retry to find.
+        tokio::spawn(async move {
+            let end = run(&app, &asked, &caller, |step| say(send.clone(), step)).await;
+            wake.notify_one();
+            if let Err(unanswered) = end {
+                let _ = send.send(Err(status(unanswered))).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receive)))
+    }
+
+    async fn validate_query(
+        &self,
+        request: Request<wire::ValidateQueryRequest>,
+    ) -> Result<Response<wire::ValidateQueryResponse>, Status> {
+        let caller = peer(&request)?.identity.clone();
+        let request = request.into_inner();
+        let header = wire::RequestHeader {
+            format: firebreak_domain::FORMAT,
+            request_id: vec![0; 16],
+            agreement: request.agreement,
+            purpose: request.purpose,
+            expires: self.app.state().now().plus_secs(60).secs(),
+            certificates: Vec::new(),
+            signature: Vec::new(),
+        };
+        let submitted = SubmittedQuery::read(Some(&header), request.question.as_ref()).map_err(refused)?;
+        let canonical_query = submitted.query.as_ref().map(|q| q.canonical().as_str().to_owned()).unwrap_or_default();
+        let validated = self.app.validate(&submitted, &caller).map_err(refused)?;
+        let cost = validated.price.charge();
+        let accepted = accepted(&validated.query, cost, validated.price.mechanism());
+        let noise = validated.query.primitives().iter().zip(validated.price.sigmas());
+        let noise = noise.map(|(primitive, sigma)| measured_noise(primitive, sigma)).collect();
+        Ok(Response::new(wire::ValidateQueryResponse {
+            cost: accepted.cost,
+            canonical_query,
+            dataset: accepted.dataset,
+            cut: accepted.cut,
+            columns: accepted.columns,
+            groups: accepted.groups,
+            cells: validated.query.cells() as u64,
+            noise,
+            affordable: validated.affordable,
+        }))
+    }
+
+    async fn get_budget(
+        &self,
+        request: Request<wire::GetBudgetRequest>,
+    ) -> Result<Response<wire::GetBudgetResponse>, Status> {
+        let caller = peer(&request)?.identity.clone();
+        let budgets = self.app.budget(&caller, &request.into_inner().agreement).map_err(refused)?;
+        Ok(Response::new(wire::GetBudgetResponse { accounts: budgets.into_iter().map(account).collect() }))
+    }
+}
+
+fn measured_noise(primitive: &firebreak_query::Primitive, sigma: f64) -> wire::MeasuredNoise {
+    use firebreak_query::PrimitiveKind;
+    let (measured, scale) = match primitive.kind() {
+        PrimitiveKind::CountRows => ("count of rows".to_owned(), 1.0),
+        PrimitiveKind::CountPersons => ("count of persons".to_owned(), 1.0),
+        PrimitiveKind::CountValues { column } => (format!("count of {column}"), 1.0),
+        PrimitiveKind::SumCentred { column, decimals, .. } => {
+            (format!("sum of {column}"), 10_f64.powi(i32::from(*decimals)))
+        }
+    };
+    wire::MeasuredNoise { measured, standard_error: sigma / scale }
+}
+
+type Said = mpsc::Sender<Result<wire::RunQueryResponse, Status>>;
+
+async fn say(send: Said, step: RunStep) {
+    let step = match step {
+        RunStep::Accepted(accepted) => Step::Accepted(accepted),
+        RunStep::Progress(progress) => Step::Progress(progress),
+        RunStep::Finished(finished) => {
+            let rows = answer_rows(&finished.answer);
+            for some in rows.chunks(ROWS) {
+                let rows = Step::Rows(wire::Rows { rows: some.to_vec() });
+                let _ = send.send(Ok(wire::RunQueryResponse { step: Some(rows) })).await;
+            }
+            Step::Released(released(*finished))
+        }
+    };
+    let _ = send.send(Ok(wire::RunQueryResponse { step: Some(step) })).await;
+}
