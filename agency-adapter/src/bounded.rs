@@ -7,7 +7,7 @@
 use crate::source::{Encoded, EncodedColumn, MISSING, Rows, SourceError};
 use datafusion::arrow::array::{ArrayRef, Int16Array, Int32Array, Int64Array, RecordBatch, UInt32Array};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
-use firebreak_domain::Contract;
+use firebreak_domain::{Contract, UnitSpaceId};
 use std::sync::Arc;
 
 /// The name under which a view holds its persons. Not a name that a contract can give.
@@ -21,6 +21,12 @@ impl RankingKey {
     #[must_use]
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// The key of a unit space: one for each, so that a person's rows are ranked alike wherever they are asked.
+    #[must_use]
+    pub fn of(secret: &[u8; 32], space: &UnitSpaceId) -> Self {
+        Self::new(*blake3::Hasher::new_keyed(secret).update(space.as_str().as_bytes()).finalize().as_bytes())
     }
 
     /// The rank of a person's row: a pseudo-random function of the person, the row's values and which of the

@@ -3,7 +3,7 @@
 use crate::bounded::{RankingKey, view};
 use crate::engine::{Engine, EngineError};
 use crate::source::{self, Rows, SourceError};
-use firebreak_domain::{Binding, ColumnName, Contract, CutId, DatasetId, UnitSpaceId};
+use firebreak_domain::{Binding, ColumnName, Contract, CutId, DatasetId};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,11 +63,6 @@ impl Datasets {
         self.bindings.get(dataset).ok_or_else(|| DatasetError::NotBound(dataset.clone()))
     }
 
-    fn ranking_key(&self, space: &UnitSpaceId) -> RankingKey {
-        // One key per unit space: a person's rows are ranked alike wherever they are asked.
-        RankingKey::new(*blake3::Hasher::new_keyed(&self.secret).update(space.as_str().as_bytes()).finalize().as_bytes())
-    }
-
     /// The engine over a cut's bounded view, made at the first call.
     ///
     /// # Errors
@@ -81,7 +76,7 @@ impl Datasets {
             .get_or_try_init(|| async {
                 let failed = |e| DatasetError::Source(contract.id.clone(), e);
                 let rows = source::read(contract, binding, &self.folder, cut, None).await.map_err(failed)?;
-                let (contract, key, threads) = (contract.clone(), self.ranking_key(&contract.unit_space.id), self.threads);
+                let (contract, key, threads) = (contract.clone(), RankingKey::of(&self.secret, &contract.unit_space.id), self.threads);
                 let made = tokio::task::spawn_blocking(move || {
                     let view = view(&contract, &rows, &key).map_err(|e| DatasetError::Source(contract.id.clone(), e))?;
                     Ok::<_, DatasetError>(Engine::over(&view, threads)?)

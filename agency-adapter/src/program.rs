@@ -5,7 +5,7 @@ use crate::configuration::Configuration;
 use crate::datasets::{DatasetError, Datasets};
 use crate::rpc::{Agency, LocalMatch};
 use firebreak_audit::VerifierKey;
-use firebreak_domain::{Binding, Clock, Identity, IdentityRole};
+use firebreak_domain::{Binding, Clock, Identity, IdentityRole, SystemClock};
 use firebreak_node::{ConfigurationError, EvidenceError, PolicyError, PolicyInForce, Recorder, load};
 use firebreak_store::{KeyError, OpenError, State, StateKey};
 use firebreak_transport::{Credential, Metrics, ServeError, Server, ServerTls, Shutdown, TrustAnchor, dial_reverse};
@@ -51,6 +51,9 @@ pub enum ProgramError {
     /// The operators' figures.
     #[error(transparent)]
     Metrics(#[from] firebreak_transport::MetricsError),
+    /// The system's signals.
+    #[error("the system's signals cannot be caught")]
+    Signals(#[source] std::io::Error),
 }
 
 /// Everything read and checked, nothing opened.
@@ -172,4 +175,22 @@ async fn refresh(policy: &PolicyInForce, state: &State) {
         Ok(false) => {}
         Err(error) => tracing::warn!(error_kind = %error, outcome = "kept", "policy bundle"),
     }
+}
+
+/// The whole life of the program: reads the configuration, and unless it is only to be checked serves until a signal.
+///
+/// # Errors
+/// [`ProgramError`].
+pub async fn run(file: &Path, only_check: bool) -> Result<(), ProgramError> {
+    let checked = check(file)?;
+    if only_check {
+        return Ok(());
+    }
+    let shutdown = Shutdown::on_signals().map_err(ProgramError::Signals)?;
+    let running = serve(checked, Arc::new(SystemClock), &shutdown).await?;
+    if let Some(address) = running.local {
+        tracing::info!(address = %address, "listening for staff");
+    }
+    running.finished().await;
+    Ok(())
 }

@@ -2,11 +2,9 @@
 
 use anyhow::Context;
 use clap::Parser;
-use firebreak_domain::SystemClock;
 use firebreak_gateway::program;
-use firebreak_transport::{Shutdown, init};
+use firebreak_transport::init;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 #[derive(Parser)]
 #[command(version, about = "Firebreak's gateway between agencies")]
@@ -23,13 +21,5 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     init(true, "info").context("logging could not be set up")?;
-    let checked = program::check(&arguments.config)?;
-    if arguments.check {
-        return Ok(());
-    }
-    let shutdown = Shutdown::on_signals()?;
-    let running = program::serve(checked, Arc::new(SystemClock), &shutdown).await?;
-    tracing::info!(address = %running.address, "listening");
-    running.finished().await;
-    Ok(())
+    Ok(program::run(&arguments.config, arguments.check).await?)
 }

@@ -5,7 +5,7 @@ use crate::app::{App, Courier, EvidenceLog, Failure, LogFailure};
 use crate::configuration::Configuration;
 use crate::rpc::{Catalogue, ConnectedAgencies, Export, Matching, Query};
 use firebreak_audit::{NoteKey, NoteKeyError};
-use firebreak_domain::{Clock, IdentityRole, Recipient};
+use firebreak_domain::{Clock, IdentityRole, Recipient, SystemClock};
 use firebreak_node::{ConfigurationError, EvidenceError, PolicyError, PolicyInForce, Recorder, load};
 use firebreak_store::{KeyError, OpenError, State, StateKey};
 use firebreak_transport::{
@@ -61,6 +61,9 @@ pub enum ProgramError {
     /// The operators' figures.
     #[error(transparent)]
     Metrics(#[from] firebreak_transport::MetricsError),
+    /// The system's signals.
+    #[error("the system's signals cannot be caught")]
+    Signals(#[source] std::io::Error),
     /// The descriptors compiled in.
     #[error("the service descriptors compiled in cannot be read")]
     Descriptors,
@@ -211,4 +214,20 @@ async fn refresh(policy: &PolicyInForce, state: &State) {
         Ok(false) => {}
         Err(error) => tracing::warn!(error_kind = %error, outcome = "kept", "policy bundle"),
     }
+}
+
+/// The whole life of the program: reads the configuration, and unless it is only to be checked serves until a signal.
+///
+/// # Errors
+/// [`ProgramError`].
+pub async fn run(file: &Path, only_check: bool) -> Result<(), ProgramError> {
+    let checked = check(file)?;
+    if only_check {
+        return Ok(());
+    }
+    let shutdown = Shutdown::on_signals().map_err(ProgramError::Signals)?;
+    let running = serve(checked, Arc::new(SystemClock), &shutdown).await?;
+    tracing::info!(address = %running.address, "listening");
+    running.finished().await;
+    Ok(())
 }

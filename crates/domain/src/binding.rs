@@ -194,17 +194,17 @@ impl Binding {
                 ));
                 continue;
             };
-            let readable = match (&column.domain, kind) {
-                (_, FileType::Text) => true,
-                (
-                    Domain::Category { .. } | Domain::Year { .. } | Domain::Integer { .. } | Domain::Text,
-                    FileType::Integer,
-                ) => true,
-                (Domain::Integer { .. }, FileType::Decimal) => true,
-                (Domain::Decimal { .. }, FileType::Integer | FileType::Decimal) => true,
-                (Domain::Date { .. } | Domain::Month { .. } | Domain::Year { .. }, FileType::Date) => true,
-                _ => false,
-            };
+            let readable = matches!(
+                (&column.domain, kind),
+                (_, FileType::Text)
+                    | (
+                        Domain::Category { .. } | Domain::Year { .. } | Domain::Integer { .. } | Domain::Text,
+                        FileType::Integer
+                    )
+                    | (Domain::Integer { .. }, FileType::Decimal)
+                    | (Domain::Decimal { .. }, FileType::Integer | FileType::Decimal)
+                    | (Domain::Date { .. } | Domain::Month { .. } | Domain::Year { .. }, FileType::Date)
+            );
             if !readable {
                 found.push(misfit(
                     place,

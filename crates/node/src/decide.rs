@@ -6,7 +6,7 @@ use firebreak_domain::{
 };
 use firebreak_policy::{Bundle, DatasetAccess, DecisionFacts, Denial, OutputKind, Permit, Question, ceilings};
 use firebreak_privacy::{Price, price};
-use firebreak_query::{Aggregate, AggregateQuery, CheckedQuery, Contracts, check, plan, plan_query};
+use firebreak_query::{Aggregate, AggregateQuery, CheckedQuery, Contracts, MAX_CELLS, check, plan, plan_query};
 use firebreak_store::AccountLimit;
 use firebreak_transport::TrustAnchor;
 use std::collections::BTreeSet;
@@ -28,9 +28,6 @@ pub struct DecidedQuery {
     pub accounts: Vec<AccountLimit>,
 }
 
-/// What a log may say of a decision, with nothing in it that a caller merely typed.
-pub type Facts = DecisionFacts;
-
 /// Decides a request for an answer or an export: signature, policy, contract, price, in this order.
 ///
 /// Reads the bundle alone: no account, no data.
@@ -44,9 +41,32 @@ pub fn decide_query(
     trust: &TrustAnchor,
     now: Timestamp,
 ) -> Result<DecidedQuery, Denial> {
+    decide(submitted, claimed, submitted.authenticate(claimed, trust, now), policy, now)
+}
+
+/// What [`decide_query`] would say if the caller signed, for a caller who is at the other end of the connection and
+/// to whom nothing is answered.
+///
+/// # Errors
+/// As there.
+pub fn foresee_query(
+    submitted: &SubmittedQuery,
+    caller: &Identity,
+    policy: &PolicyInForce,
+    now: Timestamp,
+) -> Result<DecidedQuery, Denial> {
+    decide(submitted, caller, Ok(Caller { identity: caller.clone(), signed: true }), policy, now)
+}
+
+fn decide(
+    submitted: &SubmittedQuery,
+    claimed: &Identity,
+    authenticated: Result<Caller, Refusal>,
+    policy: &PolicyInForce,
+    now: Timestamp,
+) -> Result<DecidedQuery, Denial> {
     let output = submitted.output();
     let bundle = policy.bundle().map_err(|refusal| unfounded(refusal, submitted.operation(), output))?;
-    let authenticated = submitted.authenticate(claimed, trust, now);
     let caller = match &authenticated {
         Ok(caller) => caller.clone(),
         Err(_) => Caller { identity: claimed.clone(), signed: false },
@@ -81,6 +101,9 @@ pub fn decide_query(
     };
     let contract = permit.contract(&asked.dataset).ok_or_else(|| refused(Refusal::new(ReasonCode::DatasetNotCovered)))?;
     let query = check(asked, &restricted(contract, permit.agreement())).map_err(refused)?;
+    if query.cells().saturating_mul(query.primitives().len()) > MAX_CELLS {
+        return Err(refused(Refusal::new(ReasonCode::TooManyGroups).instead("ask fewer figures or group by fewer columns")));
+    }
     let budget = &permit.agreement().budget;
     let rho = query.rho().unwrap_or(budget.rho_per_query);
     let most = budget.rho_per_query_max.min(ceilings::RHO_PER_QUERY);

@@ -23,7 +23,8 @@ pub struct Candidate {
 
 impl Candidate {
     /// Reads a folder: `manifest.note`, `endpoints.toml`, `overseers.toml`, `agreements/*.toml`, `assessments/*.toml`,
-    /// `contracts/*.toml` with `contracts/*.note`, `policies/*.cedar`. Names that begin with a dot are passed over.
+    /// `contracts/*.toml` with `contracts/*.note`, `policies/*.cedar`, and a `README.md`, signed like the rest. Names that
+    /// begin with a dot are passed over.
     ///
     /// # Errors
     /// [`BundleError`]: unreadable, stray, changed, missing or unlisted files, and a manifest that is none.
@@ -102,7 +103,7 @@ pub(crate) fn read_files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>, Bun
                 }
                 read_one(folder, path, &mut files, &mut left)?;
             }
-        } else if ["endpoints.toml", "overseers.toml", MANIFEST].contains(&name.as_str()) {
+        } else if ["README.md", "endpoints.toml", "overseers.toml", MANIFEST].contains(&name.as_str()) {
             read_one(folder, name, &mut files, &mut left)?;
         } else {
             return Err(BundleError::Stray(name));

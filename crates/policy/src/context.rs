@@ -1,4 +1,4 @@
-use cedar_policy::{Context, ContextCreationError, RestrictedExpression};
+use cedar_policy::{Context, RestrictedExpression};
 use std::collections::BTreeSet;
 
 /// The facts of a decision, as the schema's type `Facts` has them. The program computes each one.
@@ -40,7 +40,8 @@ pub(crate) struct Terms {
 }
 
 impl Facts {
-    pub(crate) fn into_context(self) -> Result<Context, ContextCreationError> {
+    /// The context; `None` if it cannot be built, which refuses.
+    pub(crate) fn into_context(self) -> Option<Context> {
         Context::from_pairs([
             pair("bundle_in_force", flag(self.bundle_in_force)),
             pair("suspended", flag(self.suspended)),
@@ -58,12 +59,13 @@ impl Facts {
             pair("kinds", set(self.kinds)),
             pair("agreement", self.agreement.into_record()?),
         ])
+        .ok()
     }
 }
 
 impl Terms {
-    fn into_record(self) -> Result<RestrictedExpression, ContextCreationError> {
-        let record = RestrictedExpression::new_record([
+    fn into_record(self) -> Option<RestrictedExpression> {
+        RestrictedExpression::new_record([
             pair("parties", set(self.parties)),
             pair("in_force", flag(self.in_force)),
             pair("assessed", flag(self.assessed)),
@@ -77,8 +79,8 @@ impl Terms {
             pair("match_receiver", text(self.match_receiver)),
             pair("gateway_asserted", flag(self.gateway_asserted)),
             pair("retention_days", RestrictedExpression::new_long(self.retention_days)),
-        ]);
-        Ok(record?)
+        ])
+        .ok()
     }
 }
 

@@ -82,6 +82,7 @@ impl Bundle {
     ///
     /// # Errors
     /// A [`Denial`], whose refusal names the reason, the policies that decided and how to contest.
+    #[expect(clippy::result_large_err, reason = "a denial is used up at once, and is as ordinary as a permit")]
     pub fn decide(&self, question: &Question, suspensions: &Suspensions, now: Timestamp) -> Result<Permit, Denial> {
         let view = View::of(self, question);
         match self.judge(&view, suspensions, now) {
@@ -132,7 +133,7 @@ impl Bundle {
         let principal = uid(&kinds.organisation, view.question.principal.org.as_str());
         let action = uid(&kinds.action, operation_name(view.question.operation));
         let resource = uid(&kinds.agreement, view.question.agreement.as_str());
-        let context = view.to_facts(suspensions, now).into_context().ok()?;
+        let context = view.to_facts(suspensions, now).into_context()?;
         Request::new(principal, action, resource, context, Some(self.constitution.schema())).ok()
     }
 }

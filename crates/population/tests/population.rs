@@ -88,7 +88,7 @@ fn digest(persons: u32, seed: u64) -> String {
 
 #[test]
 fn a_small_population_has_the_rows_that_it_always_had() {
-    assert_eq!(digest(500, 1), "GOLDEN");
+    assert_eq!(digest(500, 1), "af5e58fe86ae692ac61230ca0cdd5881f351c36942ba567b57e35bfb8c73364c");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The sample federation's facts parse, are sound each by itself and fit together, and fit the population's files.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "what fails here fails a test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails a test")]
 
 use arrow::datatypes::{DataType, FieldRef};
 use firebreak_domain::{

@@ -100,7 +100,9 @@ impl Funded {
         if reservation.release_key() != price.release_key() {
             return Err(FundingError::OtherRelease);
         }
-        if !price.charge.within(&reservation.charge()) {
+        // Part by part: as a limit, an ε of zero would mean that ε is not limited.
+        let (paid, owed) = (reservation.charge(), price.charge);
+        if paid.rho < owed.rho || paid.delta < owed.delta || paid.epsilon < owed.epsilon {
             return Err(FundingError::Underfunded);
         }
         Ok(Self { permit, reservation, price })
@@ -112,8 +114,8 @@ impl Funded {
         &self.price
     }
 
-    /// Draws the noise, on a thread for blocking work: about 20 µs a primitive and cell, 4 s for the largest query.
-    /// From here on the charge is never returned.
+    /// Draws the noise, on a thread for blocking work: about 20 µs a primitive and cell, 2 s for
+    /// a primitive over the most cells that an answer has. From here on the charge is never returned.
     ///
     /// # Errors
     /// [`NoiseError`], if the system gives no randomness or the measurement would lose more than was charged.
@@ -121,7 +123,8 @@ impl Funded {
         let Self { permit, reservation, price } = self;
         let plan = price.plan.clone();
         // opendp's measurements are not `Send`: they are made, used and dropped on one thread.
-        let noise = tokio::task::spawn_blocking(move || Noise::draw(&plan)).await.map_err(|_| NoiseError::Sampler)??;
+        let noise =
+            tokio::task::spawn_blocking(move || Noise::draw(&plan)).await.map_err(|_| NoiseError::Sampler)??;
         reservation.mark_executing();
         Ok(Armed { _permit: permit, reservation, price, noise })
     }

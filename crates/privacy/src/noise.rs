@@ -200,7 +200,8 @@ impl Noise {
     /// The true sum is formed first and clamped then: clamping what was already measured is post-processing. An
     /// `i64` and a draw of at most 2¹²⁷ − 2⁶⁴ never overflow `i128`; beyond, saturation and clamp give the same bound.
     pub(crate) fn add_to(self, exact: &[Vec<i64>]) -> Option<Vec<Vec<i64>>> {
-        let shapes_fit = exact.len() == self.0.len() && exact.iter().zip(self.0.iter()).all(|(e, n)| e.len() == n.len());
+        let shapes_fit =
+            exact.len() == self.0.len() && exact.iter().zip(self.0.iter()).all(|(e, n)| e.len() == n.len());
         shapes_fit.then(|| {
             let add = |(&value, &noise): (&i64, &i128)| clamp_to_i64(i128::from(value).saturating_add(noise));
             exact.iter().zip(self.0.iter()).map(|(e, n)| e.iter().zip(n).map(add).collect()).collect()

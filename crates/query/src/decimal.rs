@@ -91,7 +91,7 @@ impl FromStr for Decimal {
         let fraction = fraction.trim_end_matches('0');
         let digits = format!("{whole}{fraction}");
         let significant = digits.trim_start_matches('0');
-        let formed = !(whole.is_empty() && !number.contains('.')) && number != ".";
+        let formed = (number.contains('.') || !whole.is_empty()) && number != ".";
         if !formed || significant.len() > MAX_DIGITS || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(InvalidDecimal);
         }

@@ -189,7 +189,8 @@ impl Mentioned {
     ) -> Option<&'a Contract> {
         (0..tokens.len()).find_map(|start| {
             let mut name = String::new();
-            for token in tokens.get(start..)? {
+            // An id has at most 64 characters, so a name of more words than that is none.
+            for token in tokens.get(start..)?.iter().take(64) {
                 match token {
                     Token::Word(raw) if name.is_empty() || name.ends_with('.') => name.push_str(&folded(raw)),
                     Token::Period if !name.is_empty() && !name.ends_with('.') => name.push('.'),

@@ -66,6 +66,12 @@ impl StateKey {
         Sealer::new(&self.derive(&format!("seal/{purpose}")))
     }
 
+    /// A secret of its own for another part of the same program; `purpose` keeps one use apart from another.
+    #[must_use]
+    pub fn secret(&self, purpose: &'static str) -> Zeroizing<[u8; 32]> {
+        self.derive(&format!("secret/{purpose}"))
+    }
+
     pub(crate) fn derive(&self, label: &str) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(prf(&self.0, &[b"firebreak-store/1/", label.as_bytes()]))
     }

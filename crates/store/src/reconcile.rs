@@ -31,6 +31,22 @@ pub enum ReconcileError {
 }
 
 impl State {
+    /// Whether the chain ever stood at this head: what a program asks with the head in the newest leaf that it signed
+    /// and the log holds.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the state failed.
+    pub async fn knows_head(&self, head: &[u8; 32]) -> Result<bool, StoreError> {
+        if *head == [0; 32] {
+            return Ok(true);
+        }
+        let found: Option<i64> = sqlx::query_scalar("SELECT seq FROM ledger WHERE head = ?")
+            .bind(head.as_slice())
+            .fetch_optional(&self.shared.readers)
+            .await?;
+        Ok(found.is_some())
+    }
+
     /// The ledger's head when it had `count` entries; `None` if it never had as many.
     ///
     /// # Errors

@@ -214,7 +214,9 @@ impl Writer {
         // The last time seen goes to the disk with the last transaction.
         self.transact(Vec::new()).await;
         let _ = self.work.connection.close().await;
-        drop(self.lock);
+        // Closing the file would do, but for a child process that was forked just now and holds it too until it runs
+        // its own program.
+        let _ = self.lock.unlock();
     }
 
     async fn transact(&mut self, batch: Vec<Box<dyn Job>>) {

@@ -1,1 +1,11 @@
-//! .
+//! A whole federation on one machine: a synthetic population, certificates, a signed policy bundle, three agencies
+//! behind their adapters and one gateway. What the demo shows and what the end-to-end tests run against.
+//!
+//! Everything here is for demonstration and tests. The keys of all parties lie in one folder, which no real
+//! federation would do.
+
+mod federation;
+mod programs;
+
+pub use federation::{AGENCIES, CUT, Federation, Layout, Options, TRUST_DOMAIN, gateway_identity};
+pub use programs::{Address, Live, LiveAdapter, Program, Programs, Started};

@@ -1,9 +1,16 @@
 //! The project's own chores: `cargo xtask test`, `cargo xtask bench`, `cargo xtask codegen`.
+#![expect(clippy::print_stdout, reason = "a chore speaks to the person at the terminal")]
 
+mod bench;
 mod codegen;
+mod commands;
+mod needs;
+mod outcome;
+mod suite;
 
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(about = "Firebreak's chores")]
@@ -14,6 +21,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// Runs every test of the project, after fetching what they need beside Rust.
+    Test {
+        /// Only tests whose name contains one of these.
+        names: Vec<String>,
+    },
+    /// Measures: runs the programs under `tests/bench`, which print `name: value unit`.
+    Bench {
+        /// Only these, without `bench-`.
+        names: Vec<String>,
+    },
     /// Writes the Rust code for `proto/` into `crates/wire/src/gen`.
     Codegen {
         /// Only checks that what stands there is current.
@@ -22,10 +39,13 @@ enum Chore {
     },
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().chore {
-        Chore::Codegen { check } => codegen::run(&root(), check),
-    }
+fn main() -> anyhow::Result<ExitCode> {
+    let all_went_well = match Arguments::parse().chore {
+        Chore::Test { names } => suite::run(&root(), &names)?,
+        Chore::Bench { names } => bench::run(&root(), &names)?,
+        Chore::Codegen { check } => codegen::run(&root(), check).map(|()| true)?,
+    };
+    Ok(if all_went_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The repository's root.

@@ -2,7 +2,7 @@ use super::agencies::{AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, A
 use super::{App, Failure, Unanswered};
 use firebreak_audit::{LeafKind, Opening, SignedLeaf};
 use firebreak_domain::{AgreementId, Charge, Identity, OrgId, ReasonCode, Refusal};
-use firebreak_node::{DecidedQuery, SubmittedQuery, account_name, decide_query, exhausted};
+use firebreak_node::{DecidedQuery, SubmittedQuery, account_name, decide_query, exhausted, foresee_query};
 use firebreak_policy::{DecisionFacts, Denial};
 use firebreak_privacy::{Answer, Price, Released};
 use firebreak_query::CheckedQuery;
@@ -202,7 +202,7 @@ impl App {
     /// A refusal.
     pub fn validate(&self, submitted: &SubmittedQuery, caller: &Identity) -> Result<Validated, Refusal> {
         let now = self.state.now();
-        let decided = decide_query(submitted, caller, &self.policy, &self.trust, now).map_err(|d| d.refusal)?;
+        let decided = foresee_query(submitted, caller, &self.policy, now).map_err(|d| d.refusal)?;
         let budgets = self.budgets(&decided.accounts);
         let affordable = budgets
             .iter()

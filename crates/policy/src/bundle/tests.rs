@@ -111,6 +111,9 @@ fn a_bundle_that_names_its_own_signers_is_refused() {
     let first = sealed_by(&[], &[0, 1, 2], 1, None);
     let refused = Bundle::first(&first, &fixture.root(), NOW, None);
     assert!(matches!(refused, Err(BundleError::TooFewSignatures { have: 0, need: 2 })));
+    let first = sealed_by(&[0, 1], &[1], 1, None);
+    let refused = Bundle::first(&first, &fixture.root(), NOW, None);
+    assert!(matches!(refused, Err(BundleError::TooFewNewSignatures { have: 1, need: 2 })));
     let first = sealed_by(&[0, 1], &[1, 2], 1, None);
     assert!(Bundle::first(&first, &fixture.root(), NOW, None).is_ok());
 }

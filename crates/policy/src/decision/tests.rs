@@ -436,20 +436,3 @@ fn every_article_of_the_constitution_decides_somewhere_by_itself() {
     let all: BTreeSet<_> = Constitution::compiled().unwrap().articles().keys().cloned().collect();
     assert_eq!(decided, all);
 }
-#[test]
-fn zz_speed() {
-    let bundle = Fixture::new().bundle();
-    let q = question();
-    let s = Suspensions::none();
-    let _ = allowed(&bundle, &q);
-    let t = std::time::Instant::now();
-    for _ in 0..2000 { let _ = bundle.decide(&q, &s, NOW); }
-    println!("decide: {:?}", t.elapsed() / 2000);
-    let v = crate::view::View::of(&bundle, &q);
-    let t = std::time::Instant::now();
-    for _ in 0..2000 { let _ = v.to_facts(&s, NOW); }
-    println!("facts: {:?}", t.elapsed() / 2000);
-    let t = std::time::Instant::now();
-    for _ in 0..2000 { let _ = v.to_facts(&s, NOW).into_context(); }
-    println!("facts+context: {:?}", t.elapsed() / 2000);
-}

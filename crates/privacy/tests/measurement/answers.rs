@@ -60,11 +60,16 @@ async fn rows_come_in_the_order_asked_with_the_values_of_their_own_cells() {
     let mut exact = vec![0; query.cells()];
     for (cell, slot) in exact.iter_mut().enumerate() {
         let mut rest = cell;
-        let labels: Vec<&str> = query.groups().iter().rev().map(|group| {
-            let code = group.codes[rest % group.codes.len()].as_str();
-            rest /= group.codes.len();
-            code
-        }).collect();
+        let labels: Vec<&str> = query
+            .groups()
+            .iter()
+            .rev()
+            .map(|group| {
+                let code = group.codes[rest % group.codes.len()].as_str();
+                rest /= group.codes.len();
+                code
+            })
+            .collect();
         *slot = number(&labels);
     }
     let answer = released(&query, vec![exact]).await.answer(&query).unwrap();
@@ -81,7 +86,8 @@ async fn rows_come_in_the_order_asked_with_the_values_of_their_own_cells() {
 
 #[tokio::test]
 async fn small_values_are_unreliable_and_a_mean_of_nothing_is_not_computable() {
-    let query = ask("SELECT COUNT(*) AS n, AVG(cost) AS mean, COUNT(*) / (COUNT(*) - COUNT(*)) AS ratio FROM health.visits");
+    let query =
+        ask("SELECT COUNT(*) AS n, AVG(cost) AS mean, COUNT(*) / (COUNT(*) - COUNT(*)) AS ratio FROM health.visits");
     let release = released(&query, uniform(&query, -500, 0)).await;
     let answer = release.answer(&query).unwrap();
     let statuses: Vec<_> = answer.rows[0].outputs.iter().map(|estimate| estimate.status.code()).collect();

@@ -1,11 +1,15 @@
 //! A small federation: one agency's contract, an agreement over it, a signed bundle, and an adapter's state.
 
-use firebreak_domain::{Charge, Contract, Identity, ManualClock, Mechanism, Operation, OrgId, Recipient, RequestId, Rho, Timestamp};
+use firebreak_domain::{
+    Charge, Contract, Identity, ManualClock, Mechanism, Operation, OrgId, Recipient, RequestId, Rho, Timestamp,
+};
 use firebreak_policy::signing::{SigningKey, cosign, sign_contract, write_manifest};
-use firebreak_policy::{Bundle, Candidate, DatasetAccess, OutputKind, Permit, Question, Suspensions, TrustRoot, Validity};
+use firebreak_policy::{
+    Bundle, Candidate, DatasetAccess, OutputKind, Permit, Question, Suspensions, TrustRoot, Validity,
+};
 use firebreak_privacy::{Price, price};
 use firebreak_query::{CheckedQuery, check, parse_sql};
-use firebreak_store::{AccountKind, AccountLimit, RequestKey, ReleaseKey, Reservation, Reserved, State, StateKey};
+use firebreak_store::{AccountKind, AccountLimit, ReleaseKey, RequestKey, Reservation, Reserved, State, StateKey};
 use std::fs;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -87,9 +91,9 @@ human_oversight = "overseers"
 remedies = "ombudsman"
 communities_consulted = "patients"
 approved_by = "the board"
-approved_on = 2024-01-01
-review_by = 2026-01-01
-measures = [{ what = "review", owner = "the board", due = 2026-01-01 }]
+approved_on = "2024-01-01"
+review_by = "2026-01-01"
+measures = [{ what = "review", owner = "the board", due = "2026-01-01" }]
 "#;
 
 const AGREEMENT: &str = r#"
@@ -107,9 +111,9 @@ retention_days = 30
 contest = "write to the ombudsman"
 budget = { rho_per_query = 5000000, rho_per_query_max = 50000000, rho_total = 500000000, rho_per_analyst = 100000000 }
 mechanism = "discrete_gaussian"
-start = 2024-01-01
-end = 2026-01-01
-review = 2026-01-01
+start = "2024-01-01"
+end = "2026-01-01"
+review = "2026-01-01"
 assessment = "visits"
 "#;
 
@@ -159,8 +163,7 @@ impl Agency {
         }
         sign_contract(&bundle.join("contracts/visits.toml"), &agency).unwrap();
         let made = NOW.plus_secs(-100 * DAY);
-        let validity =
-            Validity { made, valid_from: made.plus_secs(31 * DAY), valid_until: NOW.plus_secs(200 * DAY) };
+        let validity = Validity { made, valid_from: made.plus_secs(31 * DAY), valid_until: NOW.plus_secs(200 * DAY) };
         write_manifest(&bundle, 1, None, validity).unwrap();
         for key in &overseers[..2] {
             cosign(&bundle, key).unwrap();

@@ -1,16 +1,25 @@
 //! Measurements as an adapter makes them: a real decision, a real ledger, the public interface alone.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the lints' exception for tests reaches test functions, not the fixtures beside them"
+)]
 
 mod answers;
 mod fixture;
 mod neighbours;
 
-use fixture::{Agency, MECHANISM, RHO, ask, contract, price_of};
 use firebreak_domain::{Charge, Rho};
 use firebreak_policy::OutputKind;
 use firebreak_privacy::{Exact, ExactCells, Funded, FundingError, MeasureError, NoiseError, Released, RunError, price};
 use firebreak_query::{check, parse_sql};
 use firebreak_store::{Reserved, StoredRelease};
+use fixture::{Agency, MECHANISM, RHO, ask, contract, price_of};
 use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 const SQL: &str = "SELECT region, COUNT(*) AS visits FROM health.visits GROUP BY region";
 
@@ -82,6 +91,32 @@ async fn the_engine_is_asked_when_the_charge_can_no_longer_be_returned() {
     let abandoned = agency.state.abandon(measured.reservation).await.unwrap();
     assert_eq!(abandoned, firebreak_store::Abandoned::Kept);
     assert_eq!(agency.spent(), charge);
+}
+
+#[test]
+fn the_engine_is_not_asked_before_the_noise_is_drawn() {
+    // One thread for blocking work, and that is held: no noise can be drawn until it is let go.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let agency = Agency::new().await;
+        let query = ask(SQL);
+        let price = price_of(&query);
+        let reservation = agency.reserve(1, price.release_key(), price.charge()).await;
+        let funded = Funded::new(agency.permit(&query), reservation, price).unwrap();
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        let holder = tokio::task::spawn_blocking(move || held.recv());
+        let asked = AtomicBool::new(false);
+        let mut run = pin!(funded.release(|| async {
+            asked.store(true, Ordering::SeqCst);
+            Ok::<_, Infallible>(cells(vec![vec![1, 2, 3]]))
+        }));
+        assert!(tokio::time::timeout(Duration::from_millis(200), &mut run).await.is_err());
+        assert!(!asked.load(Ordering::SeqCst));
+        let_go.send(()).unwrap();
+        holder.await.unwrap().unwrap();
+        assert!(run.await.is_ok());
+        assert!(asked.load(Ordering::SeqCst));
+    });
 }
 
 /// What joining a permit, a reservation and a price comes to; the three are those of `SQL` but for what the case says.

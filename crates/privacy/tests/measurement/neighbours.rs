@@ -124,8 +124,7 @@ async fn neighbouring_tables_have_one_price_one_scale_and_one_shape() {
         // Two requests, neither stored: each takes its own reservation.
         let reservation = agency.reserve(number, price.release_key(), price.charge()).await;
         let funded = Funded::new(agency.permit(&query), reservation, price.clone()).unwrap();
-        let Measured { released, .. } =
-            funded.release(|| async { Ok::<_, Infallible>(cells(values)) }).await.unwrap();
+        let Measured { released, .. } = funded.release(|| async { Ok::<_, Infallible>(cells(values)) }).await.unwrap();
         let answer = released.answer(&query).unwrap();
         let labels: Vec<_> = answer.rows.into_iter().map(|row| row.groups).collect();
         seen.push((price, released.charge(), released.sigmas().collect::<Vec<_>>(), released.encode().len(), labels));

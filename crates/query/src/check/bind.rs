@@ -43,11 +43,11 @@ pub(super) fn typed(literal: &Literal, column: &Column, op: Comparison) -> Resul
         _ => None,
     };
     found.ok_or_else(|| Misfit {
-        refusal: Refusal::new(ReasonCode::LiteralMismatch).because(format!(
+        refusal: Box::new(Refusal::new(ReasonCode::LiteralMismatch).because(format!(
             "column {} {}",
             column.name,
             domain_in_words(&column.domain)
-        )),
+        ))),
         column: Some(column.name.clone()),
     })
 }

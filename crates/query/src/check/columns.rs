@@ -42,7 +42,7 @@ impl<'a> Columns<'a> {
     /// A column whose values may be read.
     fn readable(&mut self, name: &ColumnName) -> Result<&'a Column, Misfit> {
         let refused = |reason: ReasonCode, detail: String, known: bool| Misfit {
-            refusal: Refusal::new(reason).because(detail),
+            refusal: Box::new(Refusal::new(reason).because(detail)),
             column: known.then(|| name.clone()),
         };
         let column = self.contract.column(name.as_str());
@@ -80,7 +80,7 @@ impl<'a> Columns<'a> {
             return Ok(column.domain.codes());
         }
         let refusal = Refusal::new(ReasonCode::NotGroupable).because(format!("column {} is not one", column.name));
-        Err(Misfit { refusal, column: Some(column.name.clone()) })
+        Err(Misfit { refusal: Box::new(refusal), column: Some(column.name.clone()) })
     }
 
     /// An aggregate with its column checked and its privacy unit named as in the contract.
@@ -104,7 +104,7 @@ impl<'a> Columns<'a> {
         let column = self.readable(name)?;
         let detail = format!("only persons are counted by DISTINCT, column {} is not their key", column.name);
         let refusal = Refusal::new(ReasonCode::UnsupportedAggregate).because(detail);
-        Err(Misfit { refusal, column: Some(column.name.clone()) })
+        Err(Misfit { refusal: Box::new(refusal), column: Some(column.name.clone()) })
     }
 
     fn measurable(&mut self, name: &ColumnName) -> Result<ColumnName, Misfit> {
@@ -113,7 +113,7 @@ impl<'a> Columns<'a> {
             return Ok(column.name.clone());
         }
         let refusal = Refusal::new(ReasonCode::NotMeasurable).because(format!("column {} is not one", column.name));
-        Err(Misfit { refusal, column: Some(column.name.clone()) })
+        Err(Misfit { refusal: Box::new(refusal), column: Some(column.name.clone()) })
     }
 
     /// A condition with its columns checked and its literals in their columns' types.

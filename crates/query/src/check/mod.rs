@@ -14,13 +14,13 @@ use std::collections::BTreeSet;
 
 /// Why a question does not fit, and the column that it is about, for the suggestion.
 pub(crate) struct Misfit {
-    pub(crate) refusal: Refusal,
+    pub(crate) refusal: Box<Refusal>,
     pub(crate) column: Option<ColumnName>,
 }
 
 impl From<Refusal> for Misfit {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, column: None }
+        Self { refusal: Box::new(refusal), column: None }
     }
 }
 

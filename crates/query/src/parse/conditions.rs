@@ -137,9 +137,11 @@ pub(super) fn unsupported(expr: &Expr) -> Refusal {
         Expr::Like { .. } | Expr::ILike { .. } | Expr::SimilarTo { .. } | Expr::RLike { .. } => {
             refuse(ReasonCode::UnsupportedExpression, place, "patterns are not matched: compare with = or IN")
         }
-        Expr::Case { .. } => {
-            refuse(ReasonCode::UnsupportedExpression, place, "instead of CASE write FILTER (WHERE ..) after an aggregate")
-        }
+        Expr::Case { .. } => refuse(
+            ReasonCode::UnsupportedExpression,
+            place,
+            "instead of CASE write FILTER (WHERE ..) after an aggregate",
+        ),
         Expr::Cast { .. } | Expr::Convert { .. } => {
             refuse(ReasonCode::UnsupportedExpression, place, "types are the contract's and are not cast")
         }

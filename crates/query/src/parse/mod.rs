@@ -112,7 +112,7 @@ fn check_kind(tokens: &[TokenWithSpan]) -> Result<(), Refusal> {
         return Err(Refusal::new(ReasonCode::NotASelect));
     }
     // SECURITY: see there.
-    refuse_uncounted(tokens)?;
+    refuse_costly(tokens)?;
     let mut started = false;
     let ends = meaningful.any(|t| {
         started |= t.token != Token::SemiColon;
@@ -124,13 +124,15 @@ fn check_kind(tokens: &[TokenWithSpan]) -> Result<(), Refusal> {
     }
 }
 
-/// Refuses, by their name, words after which the parser goes down the stack without counting: a row of INTERVALs, or
-/// of types within types. None is part of a question; as a name it takes quotes.
-fn refuse_uncounted(tokens: &[TokenWithSpan]) -> Result<(), Refusal> {
+/// Refuses, by their name, words after which the parser goes down the stack without counting (a row of INTERVALs, types
+/// within types) or reads what follows twice at each level (POSITION). None is part of a question; as a name it takes
+/// quotes.
+fn refuse_costly(tokens: &[TokenWithSpan]) -> Result<(), Refusal> {
     for token in tokens {
         let Token::Word(word) = &token.token else { continue };
         let what = match word.keyword {
             Keyword::INTERVAL => "days are not reckoned with: write the day itself",
+            Keyword::POSITION => "no function is applied to aggregates or columns",
             Keyword::ARRAY | Keyword::MAP | Keyword::STRUCT => "values have no parts",
             _ => continue,
         };

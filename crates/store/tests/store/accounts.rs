@@ -1,4 +1,4 @@
-//! R28: the loss on each person's data stays bounded under repeats, retries, several callers and full disks.
+//! R28: the loss on each person's data stays bounded under repeats, retries and several callers.
 
 use crate::support::*;
 use firebreak_domain::{Charge, Epsilon, Timestamp};

@@ -155,3 +155,11 @@ async fn a_release_that_nothing_paid_for_is_found() {
         .unwrap();
     assert_eq!(state.verify_chain().await, Err(ChainError::Releases));
 }
+
+#[tokio::test]
+async fn a_ledger_cut_back_with_all_that_rests_on_it_is_found_while_the_program_runs() {
+    let (_folder, state, mut raw) = planted().await;
+    edit(&mut raw, "DELETE FROM ledger WHERE seq = 6").await;
+    edit(&mut raw, "DELETE FROM evaluated_chunks").await;
+    assert_eq!(state.verify_chain().await, Err(ChainError::NotAsWritten));
+}

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use firebreak_domain::{Clock, ManualClock, Timestamp};
-use firebreak_store::{BundleError, OpenError, ReconcileError, State, StateKey, StoreError};
+use firebreak_store::{BundleError, LedgerHead, OpenError, ReconcileError, ReserveError, State, StateKey, StoreError};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{os::unix::fs::PermissionsExt, sync::Arc};
 
@@ -132,4 +132,33 @@ async fn a_restored_backup_and_a_copied_disk_show_against_the_log() {
     charge(&copy, 4).await;
     let differs = ReconcileError::LedgerDiffers { at: 3 };
     assert_eq!(copy.check_not_behind(late.count, &late.head).await, Err(differs));
+}
+
+#[tokio::test]
+async fn a_write_that_fails_half_way_charges_nothing_and_the_next_succeeds() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let file = SqliteConnectOptions::new().filename(folder.path.path().join("state.sqlite"));
+    let mut raw = SqliteConnection::connect_with(&file).await.unwrap();
+    // The ledger is the last thing written in a transaction: by then the request's own row is there.
+    sqlx::query("CREATE TRIGGER full BEFORE INSERT ON ledger BEGIN SELECT RAISE(ABORT, 'no'); END")
+        .execute(&mut raw)
+        .await
+        .unwrap();
+    let (one, two) = (request("ada", 1, 1), request("bob", 1, 1));
+    let (one, two, accounts) = (&one, &two, &[within(life(), 10)]);
+    let reserve = async |request, release| state.reserve(request, &key(release), rho(4), accounts).await;
+    for _ in 0..2 {
+        let (first, second) = tokio::join!(reserve(one, 1), reserve(two, 2));
+        for failed in [first, second] {
+            assert!(matches!(failed, Err(ReserveError::Store(StoreError::Database(_)))), "{failed:?}");
+        }
+        assert_eq!(state.balance(&[life()]), [rho(0)]);
+        assert_eq!(state.ledger_head(), LedgerHead::default());
+    }
+    sqlx::query("DROP TRIGGER full").execute(&mut raw).await.unwrap();
+    drop(fresh(reserve(one, 1).await));
+    drop(fresh(reserve(two, 2).await));
+    assert_eq!(state.balance(&[life()]), [rho(8)]);
+    state.verify_chain().await.unwrap();
 }

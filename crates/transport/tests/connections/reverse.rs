@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 fn health() -> OrgId {
     OrgId::new("health").unwrap()
@@ -176,4 +178,18 @@ async fn one_organisation_cannot_fill_the_set() {
     assert_eq!(gateway.adapters.connected(), [(health(), 8)]);
     ask(gateway.adapters.channel(&health()).unwrap()).await.unwrap();
     drop(dialled);
+}
+
+#[tokio::test]
+async fn a_dialer_that_is_dropped_takes_its_streams_with_it() {
+    let federation = Federation::new();
+    let gateway = federation.gateway().await;
+    let (dialer, _) = dial(&federation, HEALTH, &gateway.at(), &Shutdown::new());
+    both_up(&gateway).await;
+    let mut asking = HealthClient::new(gateway.adapters.channel(&health()).unwrap());
+    let mut watch = asking.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert!(watch.message().await.unwrap().is_some());
+    drop(dialer);
+    let ended = timeout(Duration::from_secs(5), watch.message()).await.expect("the stream outlived its dialer");
+    assert!(ended.is_err() || ended.unwrap().is_none());
 }

@@ -24,6 +24,8 @@ pub struct Export {
     pub kind: i32,
     #[prost(string, tag = "2")]
     pub endpoint: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub dataset: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExecuteQueryResponse {
@@ -124,6 +126,12 @@ pub struct ConfirmLeavesRequest {
     /// Signed note.
     #[prost(string, tag = "1")]
     pub checkpoint: ::prost::alloc::string::String,
+    /// The newest leaf of this adapter in the log, with its inclusion; empty if it has none. An adapter whose ledger
+    /// does not know that leaf's ledger head has been set back, and answers nothing new.
+    #[prost(bytes = "vec", tag = "4")]
+    pub newest_leaf: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "5")]
+    pub newest_inclusion: ::core::option::Option<LeafInclusion>,
     /// Proof that it extends the log of the size that the adapter named.
     #[prost(bytes = "vec", repeated, tag = "2")]
     pub consistency: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,

@@ -5,12 +5,15 @@ pub struct RequestExportRequest {
     pub header: ::core::option::Option<super::super::query::v1::RequestHeader>,
     #[prost(enumeration = "ExportKind", tag = "2")]
     pub kind: i32,
-    /// The table. For kinds that are refused the dataset alone may be named, as `SELECT * FROM …`.
+    /// The table.
     #[prost(message, optional, tag = "3")]
     pub question: ::core::option::Option<super::super::query::v1::Question>,
     /// A registered endpoint to which the file goes; empty means the caller's organisation.
     #[prost(string, tag = "4")]
     pub endpoint: ::prost::alloc::string::String,
+    /// The dataset, for a kind that has no question.
+    #[prost(string, tag = "5")]
+    pub dataset: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RequestExportResponse {

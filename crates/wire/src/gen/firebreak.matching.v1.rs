@@ -44,7 +44,7 @@ pub struct TunnelOpened {
 pub struct OpenSessionRequest {
     #[prost(uint32, tag = "1")]
     pub format: u32,
-    /// 32 random bytes chosen by the receiver; the same when a session is resumed.
+    /// 16 random bytes chosen by the receiver: the request id; the same when a session is resumed.
     #[prost(bytes = "vec", tag = "2")]
     pub session_id: ::prost::alloc::vec::Vec<u8>,
     #[prost(string, tag = "3")]
@@ -58,13 +58,12 @@ pub struct OpenSessionRequest {
     pub normaliser: u32,
     #[prost(string, tag = "7")]
     pub field: ::prost::alloc::string::String,
-    /// Merkle root over the receiver's set, committed before evaluation.
-    #[prost(bytes = "vec", tag = "8")]
-    pub commitment: ::prost::alloc::vec::Vec<u8>,
-    /// Padded number of elements.
-    #[prost(uint64, tag = "9")]
-    pub elements: u64,
-    /// The receiver's TLS exporter value.
+    /// Padded number of blinded elements, a multiple of `chunk_elements`.
+    #[prost(uint32, tag = "8")]
+    pub elements: u32,
+    #[prost(uint32, tag = "9")]
+    pub chunk_elements: u32,
+    /// The receiver's value of the TLS exporter, which only the two ends of this connection can know.
     #[prost(bytes = "vec", tag = "10")]
     pub exporter: ::prost::alloc::vec::Vec<u8>,
 }
@@ -75,11 +74,8 @@ pub struct OpenSessionResponse {
     #[prost(bytes = "vec", tag = "2")]
     pub public_key: ::prost::alloc::vec::Vec<u8>,
     /// Padded number of tags.
-    #[prost(uint64, tag = "3")]
-    pub tags: u64,
-    /// Bytes of each tag.
-    #[prost(uint32, tag = "4")]
-    pub tag_length: u32,
+    #[prost(uint32, tag = "3")]
+    pub tags: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EvaluateRequest {
@@ -93,18 +89,15 @@ pub struct EvaluateRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EvaluateResponse {
-    /// Evaluated elements, 32 bytes each, in order.
+    /// Evaluated elements, 32 bytes each, in order, then the DLEQ proof over the chunk, 64 bytes.
     #[prost(bytes = "vec", tag = "1")]
     pub evaluated: ::prost::alloc::vec::Vec<u8>,
-    /// DLEQ proof over the chunk.
-    #[prost(bytes = "vec", tag = "2")]
-    pub proof: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListTagsRequest {
     #[prost(bytes = "vec", tag = "1")]
     pub session_id: ::prost::alloc::vec::Vec<u8>,
-    /// Continues behind so many tags.
+    /// Continues behind so many bytes.
     #[prost(uint64, tag = "2")]
     pub offset: u64,
 }

@@ -1,0 +1,30 @@
+//! Asking a gateway, or an adapter's local listener: what the commands do, for programs.
+//!
+//! ```no_run
+//! # async fn ask() -> Result<(), firebreak::client::ClientError> {
+//! use firebreak::client::{Ask, Profile, run_query};
+//! let connection = Profile::load("firebreak.toml".as_ref())?.connect().await?;
+//! let ask = Ask::new("health-stats", "planning", "SELECT region, COUNT(*) AS n FROM health.visits GROUP BY region")?;
+//! let answer = run_query(&connection, &ask, &mut |_| {}).await?;
+//! println!("{} rows", answer.rows.len());
+//! # Ok(())
+//! # }
+//! ```
+
+mod ask;
+mod catalogue;
+mod connection;
+mod error;
+mod export;
+mod matching;
+mod profile;
+mod query;
+
+pub use ask::Ask;
+pub use catalogue::{describe_dataset, get_budget, list_datasets};
+pub use connection::Connection;
+pub use error::{ClientError, Refused};
+pub use export::{Export, ExportAnswer, request_export};
+pub use matching::{MatchAsk, list_matched, run_match};
+pub use profile::Profile;
+pub use query::{QueryAnswer, Step, run_query, validate_query};

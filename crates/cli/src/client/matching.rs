@@ -1,0 +1,80 @@
+use super::ask::fresh_request_id;
+use super::connection::MESSAGE;
+use super::{ClientError, Connection};
+use firebreak_domain::{AgreementId, PurposeId, RequestId};
+use firebreak_wire::local::v1::local_match_service_client::LocalMatchServiceClient;
+use firebreak_wire::local::v1::{ListMatchedRequest, MatchProgress, MatchSummary, RunMatchRequest, run_match_response};
+use tonic::transport::Channel;
+
+/// A match that the own agency receives.
+#[derive(Clone)]
+pub struct MatchAsk {
+    /// The agreement invoked.
+    pub agreement: AgreementId,
+    /// The purpose stated.
+    pub purpose: PurposeId,
+    /// Which of the agency's own records take part, as a WHERE condition; empty means all.
+    pub selection: String,
+    /// The request's own name: sending it again resumes the session.
+    pub request_id: RequestId,
+}
+
+impl MatchAsk {
+    /// A match of all records under a fresh request id.
+    ///
+    /// # Errors
+    /// As [`super::Ask::new`].
+    pub fn new(agreement: &str, purpose: &str) -> Result<Self, ClientError> {
+        Ok(Self {
+            agreement: AgreementId::new(agreement)?,
+            purpose: PurposeId::new(purpose)?,
+            selection: String::new(),
+            request_id: fresh_request_id()?,
+        })
+    }
+}
+
+/// Has the own agency's adapter run a match as its receiver, and waits for its end.
+///
+/// # Errors
+/// [`ClientError::Refused`]; failures, after which the same `ask` resumes the session.
+pub async fn run_match(
+    connection: &Connection,
+    ask: &MatchAsk,
+    report: &mut (dyn FnMut(&MatchProgress) + Send),
+) -> Result<MatchSummary, ClientError> {
+    let request = RunMatchRequest {
+        agreement: ask.agreement.to_string(),
+        purpose: ask.purpose.to_string(),
+        selection: ask.selection.clone(),
+        request_id: ask.request_id.as_bytes().to_vec(),
+    };
+    let mut steps = client(connection).run_match(request).await?.into_inner();
+    let mut summary = None;
+    while let Some(message) = steps.message().await? {
+        match message.step {
+            None => {}
+            Some(run_match_response::Step::Progress(progress)) => report(&progress),
+            Some(run_match_response::Step::Summary(end)) => summary = Some(end),
+        }
+    }
+    summary.ok_or(ClientError::Answer("it ended before the match did; the same request id resumes it"))
+}
+
+/// The own agency's records that were matched in a session, by the agency's own key of the person.
+///
+/// # Errors
+/// [`ClientError`].
+pub async fn list_matched(connection: &Connection, session: &[u8]) -> Result<Vec<String>, ClientError> {
+    let request = ListMatchedRequest { session_id: session.to_vec() };
+    let mut batches = client(connection).list_matched(request).await?.into_inner();
+    let mut persons = Vec::new();
+    while let Some(batch) = batches.message().await? {
+        persons.extend(batch.persons);
+    }
+    Ok(persons)
+}
+
+fn client(connection: &Connection) -> LocalMatchServiceClient<Channel> {
+    LocalMatchServiceClient::new(connection.channel()).max_decoding_message_size(MESSAGE)
+}

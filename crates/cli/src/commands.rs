@@ -1,0 +1,34 @@
+//! One file a command.
+
+pub(crate) mod audit;
+pub(crate) mod budget;
+pub(crate) mod bundle;
+pub(crate) mod certs;
+pub(crate) mod contract;
+pub(crate) mod datasets;
+pub(crate) mod export;
+mod files;
+pub(crate) mod matched;
+pub(crate) mod matching;
+pub(crate) mod query;
+mod receipt;
+
+use crate::arguments::{Arguments, Command};
+use crate::failure::Failure;
+use crate::terminal::Terminal;
+
+/// Runs the command.
+pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    match arguments.command {
+        Command::Datasets(arguments) => datasets::run(arguments, terminal).await,
+        Command::Query(arguments) => query::run(arguments, terminal).await,
+        Command::Budget(arguments) => budget::run(arguments, terminal).await,
+        Command::Export(arguments) => export::run(arguments, terminal).await,
+        Command::Match(arguments) => matching::run(arguments, terminal).await,
+        Command::Matched(arguments) => matched::run(arguments, terminal).await,
+        Command::Contract(command) => contract::run(command, terminal),
+        Command::Bundle(command) => bundle::run(command, terminal),
+        Command::Audit(command) => audit::run(command, terminal),
+        Command::Certs(command) => certs::run(command, terminal),
+    }
+}

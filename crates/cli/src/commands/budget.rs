@@ -1,0 +1,61 @@
+//! `firebreak budget`.
+
+use super::query::limit_and_spent;
+use crate::arguments::GatewayOptions;
+use crate::client::{ClientError, get_budget};
+use crate::failure::Failure;
+use crate::number::epsilon;
+use crate::table::Table;
+use crate::terminal::Terminal;
+use clap::Args;
+use firebreak_domain::{AgreementId, Rho};
+use firebreak_wire::query::v1::Account;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The data-sharing agreement
+    #[arg(long)]
+    agreement: String,
+    #[command(flatten)]
+    gateway: GatewayOptions,
+}
+
+pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let agreement = AgreementId::new(arguments.agreement).map_err(ClientError::from)?;
+    let connection = arguments.gateway.connect().await?;
+    let accounts = get_budget(&connection, &agreement).await?;
+    Ok(terminal.block(shown(&accounts, terminal.width))?)
+}
+
+pub(crate) fn shown(accounts: &[Account], width: usize) -> String {
+    let mut table =
+        Table::new().text("Account").number("Limit ρ").number("Spent ρ").number("Left ρ");
+    for side in ["Limit ε", "Spent ε", "Left ε"] {
+        table = table.number(side);
+    }
+    for account in accounts {
+        let (limit, spent) = limit_and_spent(account);
+        let left = Rho::from_nano(limit.rho.nano().saturating_sub(spent.rho.nano()));
+        let sides = [limit.rho, spent.rho, left];
+        let rhos = sides.iter().map(ToString::to_string);
+        table.row(std::iter::once(account.of.clone()).chain(rhos).chain(sides.iter().map(|rho| epsilon(*rho))));
+    }
+    table.render(width) + "ε at δ = 1e-6. Losses add up as ρ; their ε do not add up.\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firebreak_domain::Charge;
+    use firebreak_wire::charge_to_wire;
+
+    #[test]
+    fn each_account_shows_limit_spent_and_left_in_both_units() {
+        let charge = |nano| Some(charge_to_wire(Charge::of_rho(Rho::from_nano(nano))));
+        let account = |of: &str, limit, spent| Account { of: of.into(), limit: charge(limit), spent: charge(spent) };
+        let text = shown(&[account("agreement a", 1_000_000_000, 995_000_000), account("you", 5, 7)], 100);
+        let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
+        assert_eq!(lines[2], ["agreement", "a", "1", "0.995", "0.005", "8.43", "8.41", "0.53"]);
+        assert_eq!(lines[3], ["you", "0.000000005", "0.000000007", "0", "<0.01", "<0.01", "0.00"]);
+    }
+}

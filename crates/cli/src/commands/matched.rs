@@ -1,0 +1,28 @@
+//! `firebreak matched`.
+
+use crate::arguments::LocalOptions;
+use crate::client::list_matched;
+use crate::failure::Failure;
+use crate::terminal::{Terminal, printable};
+use clap::Args;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// The session, as `firebreak match` showed it
+    #[arg(long, value_name = "HEX")]
+    session: String,
+    #[command(flatten)]
+    local: LocalOptions,
+}
+
+pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let session = hex::decode(&arguments.session)
+        .map_err(|_| Failure::Usage("--session takes the hexadecimal digits that `firebreak match` showed".to_owned()))?;
+    let connection = arguments.local.connect().await?;
+    for person in list_matched(&connection, &session).await? {
+        // In a file a key stays what it is.
+        let person = if terminal.out_is_terminal { printable(&person) } else { person.as_str().into() };
+        terminal.line(person)?;
+    }
+    Ok(())
+}

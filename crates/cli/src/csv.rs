@@ -1,0 +1,65 @@
+//! Answers as CSV (RFC 4180), laid out as the gateway lays out an export.
+
+use firebreak_wire::estimate_status;
+use firebreak_wire::query::v1::{Accepted, Row};
+
+/// What stands behind an output's name in the headings of its five columns.
+const SUFFIXES: [&str; 5] = ["", "_standard_error", "_lower", "_upper", "_status"];
+
+/// The answer as a CSV file with a heading: the groups, then for each output value, standard error, ends of the 95 %
+/// interval and SDMX status. What is not computable is empty.
+#[must_use]
+pub fn answer(accepted: &Accepted, rows: &[Row]) -> String {
+    let mut heading: Vec<String> = accepted.groups.iter().map(|name| field(name)).collect();
+    for column in &accepted.columns {
+        heading.extend(SUFFIXES.map(|suffix| field(&format!("{}{suffix}", column.name))));
+    }
+    let mut text = heading.join(",") + "\r\n";
+    for row in rows {
+        let mut fields: Vec<String> = row.groups.iter().map(|code| field(code)).collect();
+        for estimate in &row.estimates {
+            let numbers = [estimate.value, estimate.standard_error, estimate.lower, estimate.upper];
+            fields.extend(numbers.map(|number| number.map(|n| n.to_string()).unwrap_or_default()));
+            fields.push(estimate_status(estimate).to_owned());
+        }
+        text.push_str(&fields.join(","));
+        text.push_str("\r\n");
+    }
+    text
+}
+
+/// A text as a field, quoted where it must be. One that a spreadsheet would take for a formula is kept a text.
+#[must_use]
+pub fn field(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firebreak_wire::query::v1::{Estimate, OutputColumn, estimate::Status};
+
+    #[test]
+    fn each_output_has_five_columns_at_full_precision() {
+        let accepted = Accepted {
+            groups: vec!["region".into()],
+            columns: vec![OutputColumn { name: "mean, cost".into() }],
+            ..Accepted::default()
+        };
+        let known = Estimate {
+            value: Some(1234.0625),
+            standard_error: Some(0.1),
+            lower: Some(1.5),
+            upper: Some(2.0),
+            status: Status::Unreliable.into(),
+        };
+        let unknown = Estimate { status: Status::NotComputable.into(), ..Estimate::default() };
+        let row = |code: &str, estimate| Row { groups: vec![code.into()], estimates: vec![estimate] };
+        let text = answer(&accepted, &[row("n\"1", known), row("=2", unknown)]);
+        let heading = "region,\"mean, cost\",\"mean, cost_standard_error\",\"mean, cost_lower\",\"mean, cost_upper\",\
+                       \"mean, cost_status\"\r\n";
+        assert_eq!(text, format!("{heading}\"n\"\"1\",1234.0625,0.1,1.5,2,U\r\n'=2,,,,,O\r\n"));
+    }
+}

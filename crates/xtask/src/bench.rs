@@ -1,0 +1,72 @@
+//! `cargo xtask bench`: the programs under `tests/bench`.
+
+use crate::commands::{self, cargo};
+use anyhow::{Context, Result, ensure};
+use std::fs;
+use std::path::Path;
+use toml::{Table, Value};
+
+const PACKAGE: &str = "firebreak-tests";
+const PREFIX: &str = "bench-";
+
+/// Runs the measurements named, or all. Their lines, `name: value unit`, are printed as they are.
+/// True if every one ended well.
+pub fn run(root: &Path, names: &[String]) -> Result<bool> {
+    let manifest = root.join("tests/Cargo.toml");
+    let text = fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+    let known = programs(&toml::from_str(&text)?);
+    if known.is_empty() {
+        println!("nothing to measure: tests/Cargo.toml has no [[bin]] whose name begins with {PREFIX}");
+        return Ok(true);
+    }
+    let mut all_went_well = true;
+    for name in chosen(&known, names)? {
+        let program = format!("{PREFIX}{name}");
+        let mut command = cargo(root);
+        command.args(["run", "--quiet", "--release", "--package", PACKAGE, "--bin", &program]);
+        if let Err(error) = commands::run(&mut command) {
+            println!("{name} failed: {error}");
+            all_went_well = false;
+        }
+    }
+    Ok(all_went_well)
+}
+
+/// The names of the measuring programs in a manifest, without their prefix, in the manifest's order.
+fn programs(manifest: &Table) -> Vec<String> {
+    let bins = manifest.get("bin").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let names = bins.iter().filter_map(|bin| bin.get("name")?.as_str()?.strip_prefix(PREFIX));
+    names.map(str::to_owned).collect()
+}
+
+fn chosen<'a>(known: &'a [String], names: &'a [String]) -> Result<&'a [String]> {
+    if names.is_empty() {
+        return Ok(known);
+    }
+    for name in names {
+        ensure!(known.contains(name), "nothing is measured under the name {name}; there are: {}", known.join(", "));
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = "[[bin]]\nname = \"bench-match\"\n[[bin]]\nname = \"other\"\n[[bin]]\nname = \"bench-query\"";
+
+    #[test]
+    fn only_programs_named_bench_are_measurements() {
+        assert_eq!(programs(&toml::from_str(MANIFEST).unwrap()), ["match", "query"]);
+        assert!(programs(&Table::new()).is_empty());
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_refused_with_those_that_are() {
+        let known = programs(&toml::from_str(MANIFEST).unwrap());
+        assert_eq!(chosen(&known, &[]).unwrap(), known);
+        assert_eq!(chosen(&known, &["query".to_owned()]).unwrap(), ["query"]);
+        let refused = chosen(&known, &["speed".to_owned()]).unwrap_err();
+        assert!(refused.to_string().ends_with("there are: match, query"));
+    }
+}

@@ -1,0 +1,86 @@
+//! One federation for all tests of a binary, on one runtime.
+
+use crate::Liar;
+use anyhow::{Context, Result, ensure};
+use firebreak_audit::{Receipt, VerifiedReceipt, VerifierKey};
+use firebreak_domain::ReasonCode;
+use firebreak_testbed::{Federation, Live, Options, Programs};
+use std::sync::LazyLock;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+static RUNTIME: LazyLock<std::io::Result<Runtime>> =
+    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().enable_all().build());
+static SHARED: OnceCell<Shared> = OnceCell::const_new();
+
+/// A running federation of 2,000 persons, and a gateway that lies.
+pub struct Shared {
+    /// Its folder.
+    pub federation: Federation,
+    /// Its programs.
+    pub live: Live,
+    /// A false gateway, to which every adapter is connected as well.
+    pub liar: Liar,
+    _folder: TempDir,
+}
+
+/// Runs a test on the one runtime.
+pub fn run<T>(test: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = RUNTIME.as_ref().map_err(|e| anyhow::anyhow!("no runtime: {e}"))?;
+    runtime.block_on(test)
+}
+
+/// The federation, started at the first call.
+pub async fn shared() -> Result<&'static Shared> {
+    SHARED.get_or_try_init(Shared::start).await
+}
+
+impl Shared {
+    async fn start() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let options = Options { persons: 2_000, seed: 7, tick_milliseconds: 20 };
+        let federation = Federation::prepare(&folder.path().join("federation"), &options, |_| {})?;
+        let liar = Liar::listen(&federation).await?;
+        let live = federation.start(&Programs::built()?, &[liar.address()]).await?;
+        let shared = Self { federation, live, liar, _folder: folder };
+        shared.liar.wait_for_agencies().await?;
+        Ok(shared)
+    }
+
+    /// How many times the engines of an agency were asked.
+    pub async fn engine_executions(&self, agency: &str) -> Result<u64> {
+        self.metric(self.live.adapter(agency)?.metrics, "firebreak_engine_executions_total").await
+    }
+
+    async fn metric(&self, address: std::net::SocketAddr, name: &str) -> Result<u64> {
+        let text = http_get(address, "/metrics").await?;
+        let line = text.lines().find(|l| l.starts_with(name));
+        Ok(line.and_then(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default() as u64)
+    }
+
+    /// The log's public key.
+    pub fn log_key(&self) -> Result<VerifierKey> {
+        Ok(self.federation.log_key().parse()?)
+    }
+}
+
+/// A page of a loopback listener, as text.
+pub async fn http_get(address: std::net::SocketAddr, path: &str) -> Result<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+/// Checks that a receipt proves a refusal for that reason in the log of that key.
+pub fn verified_refusal(receipt: &str, key: &VerifierKey, reason: ReasonCode) -> Result<VerifiedReceipt> {
+    let verified = Receipt::decode(receipt.as_bytes()).context("the receipt cannot be read")?.verify(key)?;
+    let leaf = verified.leaf.leaf();
+    ensure!(leaf.kind == firebreak_audit::LeafKind::Refusal, "the leaf is of kind {}", leaf.kind.as_str());
+    ensure!(leaf.reason == Some(reason), "the leaf gives another reason");
+    Ok(verified)
+}
