@@ -91,7 +91,9 @@ fn ranked(rows: &Rows, person: usize, own: &[u32], key: &RankingKey) -> Vec<u32>
     let name = rows.person_keys.get(person).map(String::as_bytes).unwrap_or_default();
     let mut own: Vec<(Vec<i64>, u32)> = own
         .iter()
-        .map(|row| (rows.columns.iter().map(|c| c.values().get(*row as usize).copied().unwrap_or(MISSING)).collect(), *row))
+        .map(|row| {
+            (rows.columns.iter().map(|c| c.values().get(*row as usize).copied().unwrap_or(MISSING)).collect(), *row)
+        })
         .collect();
     // Equal rows stand together; which of them is which does not matter, for they are equal.
     own.sort_unstable();

@@ -76,9 +76,11 @@ impl Datasets {
             .get_or_try_init(|| async {
                 let failed = |e| DatasetError::Source(contract.id.clone(), e);
                 let rows = source::read(contract, binding, &self.folder, cut, None).await.map_err(failed)?;
-                let (contract, key, threads) = (contract.clone(), RankingKey::of(&self.secret, &contract.unit_space.id), self.threads);
+                let (contract, key, threads) =
+                    (contract.clone(), RankingKey::of(&self.secret, &contract.unit_space.id), self.threads);
                 let made = tokio::task::spawn_blocking(move || {
-                    let view = view(&contract, &rows, &key).map_err(|e| DatasetError::Source(contract.id.clone(), e))?;
+                    let view =
+                        view(&contract, &rows, &key).map_err(|e| DatasetError::Source(contract.id.clone(), e))?;
                     Ok::<_, DatasetError>(Engine::over(&view, threads)?)
                 });
                 made.await.map_err(|_| DatasetError::View)?

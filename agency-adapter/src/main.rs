@@ -1,8 +1,8 @@
 //! An agency's adapter: `agency-adapter --config FILE [--check]`.
 
+use agency_adapter::program;
 use anyhow::Context;
 use clap::Parser;
-use agency_adapter::program;
 use firebreak_transport::init;
 use std::path::PathBuf;
 

@@ -141,8 +141,7 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
             }
         }
     });
-    let agency =
-        Agency::new(Arc::clone(&app), gateway.clone(), credential.clone(), match_seed, shutdown.clone());
+    let agency = Agency::new(Arc::clone(&app), gateway.clone(), credential.clone(), match_seed, shutdown.clone());
     let agency = AgencyServiceServer::new(agency).max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE);
     let local = match &configuration.local {
         None => None,

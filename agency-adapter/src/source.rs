@@ -54,7 +54,8 @@ pub async fn read(
     }
     wanted.sort_unstable();
     wanted.dedup();
-    let mut stream = frame.select(wanted.iter().map(|name| file::column(name)).collect::<Vec<_>>())?.execute_stream().await?;
+    let mut stream =
+        frame.select(wanted.iter().map(|name| file::column(name)).collect::<Vec<_>>())?.execute_stream().await?;
 
     let mut columns: Vec<EncodedColumn> =
         readable.iter().map(|c| EncodedColumn::new(c, binding.recodes.get(&c.name))).collect();

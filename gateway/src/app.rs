@@ -7,7 +7,9 @@ mod log;
 mod matching;
 mod query;
 
-pub use agencies::{Agencies, Asked, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, LeafInLog, Shown, TunnelAnswer};
+pub use agencies::{
+    Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, LeafInLog, Shown, TunnelAnswer,
+};
 pub use catalogue::{Described, Visible};
 pub use courier::Courier;
 pub use log::{EvidenceLog, LogFailure};
@@ -15,7 +17,7 @@ pub use matching::TunnelAuthorised;
 pub use query::{AcceptedQuery, Budget, Finished, Validated};
 
 use firebreak_audit::{LeafKind, SignedLeaf};
-use firebreak_domain::{Charge, Identity, ReasonCode, Refusal};
+use firebreak_domain::{Charge, ReasonCode, Refusal};
 use firebreak_node::{Evidence, EvidenceError, PolicyInForce, Recorder};
 use firebreak_policy::Denial;
 use firebreak_store::{State, StoreError};
@@ -89,7 +91,9 @@ impl App {
         agencies: Arc<dyn Agencies>,
     ) -> Result<Self, Failure> {
         let this = Self { state, policy, trust, recorder, log, agencies, behind: AtomicBool::new(false) };
-        if let Some((_, newest)) = this.log.newest_of(this.recorder.organisation(), firebreak_audit::SignerRole::Gateway)? {
+        if let Some((_, newest)) =
+            this.log.newest_of(this.recorder.organisation(), firebreak_audit::SignerRole::Gateway)?
+        {
             // SECURITY: a ledger that does not know the head under which this gateway last signed was set back.
             let known = this.state.knows_head(&newest.leaf().ledger_head).await?;
             this.behind.store(!known, Ordering::SeqCst);
@@ -128,7 +132,8 @@ impl App {
     /// Whether new answers may be given at all.
     fn check_ledger(&self) -> Result<(), Refusal> {
         if self.behind.load(Ordering::SeqCst) {
-            let detail = "the gateway's ledger is older than the log: its state was restored or copied, and must be reconciled";
+            let detail =
+                "the gateway's ledger is older than the log: its state was restored or copied, and must be reconciled";
             return Err(Refusal::new(ReasonCode::LedgerBehindLog).because(detail));
         }
         Ok(())
@@ -155,15 +160,5 @@ impl App {
     pub(crate) async fn log_own(&self, evidence: Evidence) -> Result<String, Failure> {
         let index = self.log.append(evidence.leaf).await?;
         Ok(self.log.receipt(index, Some(evidence.opening))?)
-    }
-
-    /// A refusal of something that never became a request: no leaf, for there is nothing to tell.
-    pub(crate) fn malformed(refusal: Refusal) -> Unanswered {
-        Unanswered::Refused { refusal: Box::new(refusal), receipt: None }
-    }
-
-    /// The organisation asking, for the catalogue.
-    pub(crate) fn organisation(caller: &Identity) -> &firebreak_domain::OrgId {
-        &caller.org
     }
 }

@@ -1,3 +1,14 @@
 //! End-to-end tests over the built programs: real processes, sockets, TLS and files. Run with `cargo xtask test`.
 
 mod answers;
+mod bundles;
+mod canary;
+mod catalogue;
+mod crash;
+mod denial;
+mod evidence;
+mod identity;
+mod matching;
+mod neighbours;
+mod python;
+mod refusals;

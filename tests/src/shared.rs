@@ -38,9 +38,15 @@ pub async fn shared() -> Result<&'static Shared> {
 
 impl Shared {
     async fn start() -> Result<Self> {
+        Self::own(2_000, |_| Ok(())).await
+    }
+
+    /// A federation that one test has to itself, `change`d before its programs start.
+    pub async fn own(persons: u32, change: impl FnOnce(&Federation) -> Result<()>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let options = Options { persons: 2_000, seed: 7, tick_milliseconds: 20 };
+        let options = Options { persons, seed: 7, tick_milliseconds: 20 };
         let federation = Federation::prepare(&folder.path().join("federation"), &options, |_| {})?;
+        change(&federation)?;
         let liar = Liar::listen(&federation).await?;
         let live = federation.start(&Programs::built()?, &[liar.address()]).await?;
         let shared = Self { federation, live, liar, _folder: folder };

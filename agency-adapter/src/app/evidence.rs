@@ -1,16 +1,21 @@
 //! The adapter's check on the log: nothing new is answered while its own leaves are not seen to be in it.
 
 use super::{App, Failure};
-use firebreak_audit::{Follower, Hash, LeafVerifier, SignedLeaf, VerifierKey};
+use firebreak_audit::{Follower, Hash, LeafKind, SignedLeaf, VerifierKey};
 use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_store::{LeafHash, LogView, State, StoreError};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
 
 /// The most leaves that may be outstanding.
 const MOST_OUTSTANDING: u64 = 64;
 /// The longest that a leaf may be outstanding, in seconds.
 const LONGEST_OUTSTANDING: i64 = 10;
+
+/// How long a question waits for the gateway to show the log for the first time.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
 
 const UNKNOWN: u8 = 0;
 const CURRENT: u8 = 1;
@@ -32,7 +37,7 @@ pub struct Confirmation {
     pub consistency: Vec<Hash>,
     /// Leaves of this adapter that are in it.
     pub leaves: Vec<ConfirmedLeaf>,
-    /// The newest leaf of this adapter in the log, with its place and proof.
+    /// The newest leaf of this agency in the log, refusals aside, with its place and proof.
     pub newest: Option<(Vec<u8>, ConfirmedLeaf)>,
 }
 
@@ -52,8 +57,8 @@ pub enum ConfirmError {
     /// The log is not one that only grows, or a leaf is not in it.
     #[error(transparent)]
     Log(#[from] firebreak_audit::FollowError),
-    /// A leaf that this adapter did not sign.
-    #[error("the newest leaf shown is not one of this adapter's")]
+    /// A leaf of somebody else, or a refusal.
+    #[error("the newest leaf shown is not one of this agency's that tells of its ledger")]
     NotOurs,
     /// The state.
     #[error(transparent)]
@@ -76,6 +81,11 @@ impl Gate {
     /// The state failed.
     pub async fn check(&self, state: &State) -> Result<Result<(), Refusal>, StoreError> {
         let refused = |reason, detail: &str| Ok(Err(Refusal::new(reason).because(detail)));
+        // A gateway shows the log within a second of the first connection: whoever asks that early waits for it.
+        let began = Instant::now();
+        while self.ledger.load(Ordering::SeqCst) == UNKNOWN && began.elapsed() < FIRST_LOOK {
+            sleep(Duration::from_millis(20)).await;
+        }
         match self.ledger.load(Ordering::SeqCst) {
             CURRENT => {}
             BEHIND => {
@@ -84,7 +94,9 @@ impl Gate {
                     "the agency's ledger is older than the log: its state was restored or copied, and must be reconciled",
                 );
             }
-            _ => return refused(ReasonCode::EvidenceOutstanding, "the agency has not yet seen the log since it started"),
+            _ => {
+                return refused(ReasonCode::EvidenceOutstanding, "the agency has not yet seen the log since it started");
+            }
         }
         let backlog = state.backlog().await?;
         let late = backlog.oldest.is_some_and(|oldest| oldest.plus_secs(LONGEST_OUTSTANDING) < state.now());
@@ -135,30 +147,23 @@ impl App {
             Some((bytes, place)) => {
                 let signed = SignedLeaf::decode(bytes).map_err(|_| ConfirmError::NotOurs)?;
                 follower.check_inclusion(&signed, place.index, &place.proof)?;
-                if !signed.is_signed(&OwnKey(self.recorder.organisation(), firebreak_audit::LeafSigner::key(&self.recorder))) {
+                // SECURITY: a refusal is signed under whatever head a ledger set back has, and proves nothing.
+                let leaf = signed.leaf();
+                if leaf.signer_org != *self.recorder.organisation() || leaf.kind == LeafKind::Refusal {
                     return Err(ConfirmError::NotOurs);
                 }
                 // SECURITY: a ledger that does not know the head under which its own newest leaf was signed has
                 // been set back, and would spend what was spent before.
-                if self.state.knows_head(&signed.leaf().ledger_head).await? { CURRENT } else { BEHIND }
+                if self.state.knows_head(&leaf.ledger_head).await? { CURRENT } else { BEHIND }
             }
         };
         let view = LogView { size: follower.size(), bytes: follower.encode().into_bytes() };
         self.state.accept_log_view(&view).await?;
         self.state.confirm(&confirmed).await?;
         // Once behind, only an operator's reconciliation and a restart open the gate again.
-        let _ = self.gate.ledger.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| (now != BEHIND).then_some(ledger));
+        let _ =
+            self.gate.ledger.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| (now != BEHIND).then_some(ledger));
         Ok(follower.size())
-    }
-}
-
-/// Accepts this adapter's own signatures. The key is compared, and the signature is the log's concern: a leaf that is
-/// proved to be in the log and names our key and organisation is ours.
-struct OwnKey<'a>(&'a firebreak_domain::OrgId, firebreak_domain::Pin);
-
-impl LeafVerifier for OwnKey<'_> {
-    fn accepts(&self, leaf: &firebreak_audit::Leaf, _: &[u8], key: &firebreak_domain::Pin, _: &[u8]) -> bool {
-        leaf.signer_org == *self.0 && *key == self.1
     }
 }
 

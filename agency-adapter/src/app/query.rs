@@ -2,7 +2,7 @@ use super::{App, Failure, Tick};
 use crate::datasets::DatasetError;
 use firebreak_audit::{LeafKind, SignedLeaf};
 use firebreak_domain::{Charge, Identity, ReasonCode, Refusal};
-use firebreak_node::{DecidedQuery, Evidence, SubmittedQuery, decide_query, exhausted};
+use firebreak_node::{DecidedQuery, Evidence, SubmittedQuery, decide_query, exhausted, release_payload};
 use firebreak_policy::{DecisionFacts, Denial};
 use firebreak_privacy::{Funded, Measured, RunError};
 use firebreak_store::{RequestKey, Reservation, ReserveError, Reserved, StoreError};
@@ -66,9 +66,10 @@ impl App {
             Ok(decided) => decided,
             Err(denial) => return (self.tick.smallest(), self.refuse(denial).await),
         };
-        let rows = decided.permit.contract(decided.query.dataset()).map_or(0, |c| {
-            c.unit_space.register_size.saturating_mul(u64::from(c.contribution.rows_per_person))
-        });
+        let rows = decided
+            .permit
+            .contract(decided.query.dataset())
+            .map_or(0, |c| c.unit_space.register_size.saturating_mul(u64::from(c.contribution.rows_per_person)));
         let numbers = decided.query.cells() as u64 * decided.query.primitives().len() as u64;
         let tick = self.tick.length(rows, numbers);
         (tick, self.answer_decided(decided, encode).await)
@@ -142,9 +143,10 @@ impl App {
         encode: impl Fn(&Parts<'_>) -> Vec<u8>,
     ) -> Result<Vec<u8>, Failure> {
         let Decided { measured: Measured { released, reservation }, charge, payload } = decided;
+        let release = released.encode();
+        let payload = release_payload(&payload, &release);
         let evidence = self.recorder.record(LeafKind::Release, facts, None, charge, &payload, &self.state)?;
-        let bytes =
-            encode(&Parts { release: released.encode(), leaf: &evidence.leaf, opening: &evidence.opening });
+        let bytes = encode(&Parts { release, leaf: &evidence.leaf, opening: &evidence.opening });
         let stored = self.state.settle(reservation, &bytes, evidence.leaf.as_bytes()).await?;
         Ok(stored.bytes.to_vec())
     }

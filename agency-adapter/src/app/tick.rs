@@ -29,6 +29,12 @@ impl Tick {
         self.smallest.saturating_mul(2_u32.saturating_pow(doublings))
     }
 
+    /// The tick for work on a whole set of declared size, such as a match: 20 µs a record.
+    #[must_use]
+    pub fn of_set(&self, declared: u64) -> Duration {
+        self.smallest.max(Duration::from_micros(declared.saturating_mul(20)))
+    }
+
     /// The smallest tick, for what is refused before any question is known.
     #[must_use]
     pub const fn smallest(&self) -> Duration {

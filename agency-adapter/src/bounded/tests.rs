@@ -35,8 +35,7 @@ fn rows(given: &[(u8, i64)]) -> Rows {
 /// The multiset of (person, value) that a view keeps.
 fn kept(given: &[(u8, i64)], most: u32) -> Vec<(u8, i64)> {
     let key = RankingKey::new([7; 32]);
-    let mut kept: Vec<_> =
-        kept_rows(&rows(given), most, &key).into_iter().map(|row| given[row as usize]).collect();
+    let mut kept: Vec<_> = kept_rows(&rows(given), most, &key).into_iter().map(|row| given[row as usize]).collect();
     kept.sort_unstable();
     kept
 }

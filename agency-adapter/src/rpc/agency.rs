@@ -1,7 +1,7 @@
 use super::session::MatchSession;
 use super::tunnel::{from_gateway, to_gateway};
 use super::{failed, refused};
-use crate::app::{App, ConfirmedLeaf, Confirmation, Outcome, Parts, accept_match};
+use crate::app::{App, Confirmation, ConfirmedLeaf, Outcome, Parts, accept_match};
 use firebreak_domain::Identity;
 use firebreak_node::{SubmittedMatch, SubmittedQuery};
 use firebreak_transport::{ByteStream, Credential, Shutdown, peer, serve_pinned};
@@ -99,7 +99,8 @@ impl AgencyService for Agency {
         let submitted = SubmittedMatch::read(header.tunnel.as_ref().and_then(|t| t.header.as_ref()))
             .map_err(|refusal| firebreak_wire::status_of_refusal(&refusal, None))?;
         let (send, receive) = mpsc::channel(4);
-        let accepted = accept_match(&self.app, &submitted, &receiver, &self.match_seed).await.map_err(|f| failed(&f))?;
+        let accepted =
+            accept_match(&self.app, &submitted, &receiver, &self.match_seed).await.map_err(|f| failed(&f))?;
         let (session, evidence) = match accepted {
             Ok(accepted) => accepted,
             Err(refusal) => {

@@ -50,8 +50,7 @@ impl LocalMatch {
         report.step(MatchStep::Forming).await;
         let submitted = self.signed(&request)?;
         let own = self.credential.identity();
-        let prepared =
-            prepare_receiver(&self.app, submitted, own, &request.selection).await.map_err(match_status)?;
+        let prepared = prepare_receiver(&self.app, submitted, own, &request.selection).await.map_err(match_status)?;
         let (mut session, exporter, receipt) = self.open_tunnel(&prepared).await?;
         let header = prepared.submitted().header.clone();
         let session_id = header.request_id.as_bytes().to_vec();
@@ -71,8 +70,7 @@ impl LocalMatch {
             })
             .await?
             .into_inner();
-        let mut receiver =
-            prepared.begin(&self.app, &opened.public_key, opened.tags).await.map_err(match_status)?;
+        let mut receiver = prepared.begin(&self.app, &opened.public_key, opened.tags).await.map_err(match_status)?;
         report.step(MatchStep::Committed).await;
         self.evaluate(&mut session, &session_id, &mut receiver, report).await?;
         let offset = 0;
@@ -103,11 +101,8 @@ impl LocalMatch {
     ) -> Result<(), Status> {
         report.step(receiver.evaluating()).await;
         while let Some((number, chunk)) = receiver.next().map_err(match_status)? {
-            let request = EvaluateRequest {
-                session_id: session_id.to_vec(),
-                chunk: number,
-                blinded: chunk.as_bytes().to_vec(),
-            };
+            let request =
+                EvaluateRequest { session_id: session_id.to_vec(), chunk: number, blinded: chunk.as_bytes().to_vec() };
             let evaluated = session.evaluate(request).await?.into_inner().evaluated;
             receiver.accept(&self.app, &chunk, &evaluated).await.map_err(match_status)?;
             report.step(receiver.evaluating()).await;

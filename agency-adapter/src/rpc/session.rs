@@ -65,8 +65,7 @@ impl MatchSessionService for MatchSession {
         request: Request<wire::EvaluateRequest>,
     ) -> Result<Response<wire::EvaluateResponse>, Status> {
         let request = request.into_inner();
-        let evaluated =
-            self.session.evaluate(&self.app, request.chunk, request.blinded).await.map_err(match_status)?;
+        let evaluated = self.session.evaluate(&self.app, request.chunk, request.blinded).await.map_err(match_status)?;
         Ok(Response::new(wire::EvaluateResponse { evaluated }))
     }
 
@@ -75,7 +74,7 @@ impl MatchSessionService for MatchSession {
         request: Request<wire::ListTagsRequest>,
     ) -> Result<Response<Self::ListTagsStream>, Status> {
         let offset = usize::try_from(request.into_inner().offset).unwrap_or(usize::MAX);
-        let tags = self.session.tags().await.map_err(match_status)?;
+        let tags = self.session.tags(&self.app).await.map_err(match_status)?;
         let (send, receive) = tokio::sync::mpsc::channel(4);
         tokio::spawn(async move {
             for piece in tags.as_bytes().get(offset..).unwrap_or_default().chunks(piece_of(&tags)) {

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use firebreak_transport::receive_chunks;
-use firebreak_wire::agency::v1::{AcceptTunnelRequest, AcceptTunnelResponse, accept_tunnel_request, accept_tunnel_response};
+use firebreak_wire::agency::v1::{
+    AcceptTunnelRequest, AcceptTunnelResponse, accept_tunnel_request, accept_tunnel_response,
+};
 use firebreak_wire::matching::v1::{OpenTunnelRequest, OpenTunnelResponse, open_tunnel_request, open_tunnel_response};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;

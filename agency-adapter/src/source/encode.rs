@@ -187,7 +187,10 @@ mod tests {
     fn a_number_outside_its_bounds_becomes_the_bound() {
         let domain = Domain::Decimal { min: 0, max: 10, decimals: 2 };
         let values = [1.239, -5.0, 1e300, f64::NEG_INFINITY, f64::NAN];
-        assert_eq!(encode(domain.clone(), &[], &[], Arc::new(Float64Array::from(values.to_vec()))), [124, 0, 1000, 0, MISSING]);
+        assert_eq!(
+            encode(domain.clone(), &[], &[], Arc::new(Float64Array::from(values.to_vec()))),
+            [124, 0, 1000, 0, MISSING]
+        );
         assert_eq!(encode(domain, &["99"], &[], texts(&["1.5", "many", "99", ""])), [150, MISSING, MISSING, MISSING]);
     }
 
@@ -195,7 +198,11 @@ mod tests {
     fn a_day_outside_its_bounds_becomes_missing_and_months_are_read_from_days() {
         let date = |text: &str| text.parse::<chrono::NaiveDate>().unwrap();
         let domain = Domain::Date { first: date("2020-01-01"), last: date("2020-12-31") };
-        let days = Arc::new(Date32Array::from(vec![Some(day(date("2020-02-29")) as i32), Some(day(date("2021-01-01")) as i32), None]));
+        let days = Arc::new(Date32Array::from(vec![
+            Some(day(date("2020-02-29")) as i32),
+            Some(day(date("2021-01-01")) as i32),
+            None,
+        ]));
         assert_eq!(encode(domain, &[], &[], days.clone()), [day(date("2020-02-29")), MISSING, MISSING]);
         let months = Domain::Month { first: "2020-01".into(), last: "2020-12".into() };
         assert_eq!(encode(months, &[], &[], days), [1, MISSING, MISSING]);

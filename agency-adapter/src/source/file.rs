@@ -101,7 +101,9 @@ fn kind(kind: &DataType) -> FileType {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => FileType::Text,
         DataType::Dictionary(_, value) => self::kind(value),
         DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => FileType::Date,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => FileType::Binary,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            FileType::Binary
+        }
         kind if kind.is_integer() => FileType::Integer,
         kind if kind.is_numeric() => FileType::Decimal,
         _ => FileType::Other,

@@ -2,7 +2,7 @@ use crate::entries::split_entries;
 use crate::folder::{CHECKPOINT, Folder};
 use crate::tree::{Edge, TileName, WIDTH};
 use crate::{
-    Checkpoint, CheckpointError, Hash, LeafKind, LeafVerifier, Receipt, ReceiptError, SignedLeaf, TextError,
+    Checkpoint, CheckpointError, Hash, LeafKind, LeafVerifier, Receipt, ReceiptError, SignedLeaf, SignerRole, TextError,
     VerifiedReceipt, VerifierKey,
 };
 use firebreak_domain::{Charge, DatasetId, ReasonCode};
@@ -25,7 +25,7 @@ pub struct LogReport {
     pub leaves_by_kind: BTreeMap<LeafKind, u64>,
     /// Leaves of refusals by their reason.
     pub refusals_by_reason: BTreeMap<ReasonCode, u64>,
-    /// The sum of all charges on each dataset.
+    /// The sum of all charges on each dataset, from the leaves of the agencies that made them.
     pub charges_by_dataset: BTreeMap<DatasetId, Charge>,
     /// Receipts verified.
     pub receipts: usize,
@@ -161,7 +161,8 @@ impl LogReport {
         if let (LeafKind::Refusal, Some(reason)) = (leaf.kind, leaf.reason) {
             *self.refusals_by_reason.entry(reason).or_default() += 1;
         }
-        if let Some(dataset) = &leaf.dataset {
+        // The agency's leaf is what counts; the gateway's tells of the same release.
+        if let (Some(dataset), SignerRole::Adapter) = (&leaf.dataset, leaf.signer_role) {
             let sum = self.charges_by_dataset.entry(dataset.clone()).or_default();
             *sum = sum.plus(leaf.charge).map_err(|_| VerifyProblem::Charges(index))?;
         }

@@ -23,10 +23,7 @@ pub fn accounts_of(
             capped(space.rho_per_year, ceilings::PER_YEAR),
         ),
         account(AccountKind::UnitSpaceLife(space.id.clone()), capped(space.rho_for_life, ceilings::FOR_LIFE)),
-        account(
-            AccountKind::Agreement(agreement.id.clone()),
-            capped(agreement.budget.rho_total, ceilings::FOR_LIFE),
-        ),
+        account(AccountKind::Agreement(agreement.id.clone()), capped(agreement.budget.rho_total, ceilings::FOR_LIFE)),
         account(
             AccountKind::Analyst { agreement: agreement.id.clone(), principal: caller.to_string() },
             capped(agreement.budget.rho_per_analyst, ceilings::FOR_LIFE),

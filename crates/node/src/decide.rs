@@ -1,8 +1,8 @@
 use crate::submitted::{SubmittedMatch, SubmittedQuery};
 use crate::{Caller, PolicyInForce, accounts_of};
 use firebreak_domain::{
-    Agreement, ColumnRole, Contract, DatasetId, Identity, Intent, Operation, OrgId, ReasonCode, RecipientClass, Refusal,
-    Timestamp,
+    Agreement, ColumnRole, Contract, DatasetId, Identity, Intent, Operation, OrgId, ReasonCode, RecipientClass,
+    Refusal, Timestamp,
 };
 use firebreak_policy::{Bundle, DatasetAccess, DecisionFacts, Denial, OutputKind, Permit, Question, ceilings};
 use firebreak_privacy::{Price, price};
@@ -99,10 +99,13 @@ fn decide(
         Ok(query) => query,
         Err(refusal) => return Err(refused(suggested(refusal.clone(), submitted, &visible))),
     };
-    let contract = permit.contract(&asked.dataset).ok_or_else(|| refused(Refusal::new(ReasonCode::DatasetNotCovered)))?;
+    let contract =
+        permit.contract(&asked.dataset).ok_or_else(|| refused(Refusal::new(ReasonCode::DatasetNotCovered)))?;
     let query = check(asked, &restricted(contract, permit.agreement())).map_err(refused)?;
     if query.cells().saturating_mul(query.primitives().len()) > MAX_CELLS {
-        return Err(refused(Refusal::new(ReasonCode::TooManyGroups).instead("ask fewer figures or group by fewer columns")));
+        return Err(refused(
+            Refusal::new(ReasonCode::TooManyGroups).instead("ask fewer figures or group by fewer columns"),
+        ));
     }
     let budget = &permit.agreement().budget;
     let rho = query.rho().unwrap_or(budget.rho_per_query);
@@ -178,7 +181,10 @@ fn accesses(submitted: &SubmittedQuery, bundle: &Bundle) -> Vec<DatasetAccess> {
     match (&submitted.query, &submitted.export) {
         (Ok(query), _) => {
             let contract = bundle.contracts().get(&query.dataset);
-            vec![DatasetAccess { dataset: query.dataset.clone(), columns: read_columns(query, contract.map(Arc::as_ref)) }]
+            vec![DatasetAccess {
+                dataset: query.dataset.clone(),
+                columns: read_columns(query, contract.map(Arc::as_ref)),
+            }]
         }
         (Err(_), Some(export)) => {
             let dataset = export.dataset.clone();
@@ -188,17 +194,13 @@ fn accesses(submitted: &SubmittedQuery, bundle: &Bundle) -> Vec<DatasetAccess> {
     }
 }
 
-fn read_columns(
-    query: &AggregateQuery,
-    contract: Option<&Contract>,
-) -> BTreeSet<firebreak_domain::ColumnName> {
+fn read_columns(query: &AggregateQuery, contract: Option<&Contract>) -> BTreeSet<firebreak_domain::ColumnName> {
     let unit = contract.and_then(Contract::privacy_unit).map(|c| &c.name);
     let is_unit = |name: &firebreak_domain::ColumnName| {
         unit == Some(name) || (name.as_str() == "person" && contract.is_some_and(|c| c.column("person").is_none()))
     };
     let only_counted = |name: &firebreak_domain::ColumnName| {
-        is_unit(name)
-            && query.measures.iter().any(|m| matches!(&m.aggregate, Aggregate::CountDistinct(c) if c == name))
+        is_unit(name) && query.measures.iter().any(|m| matches!(&m.aggregate, Aggregate::CountDistinct(c) if c == name))
     };
     query.columns().into_iter().filter(|name| !only_counted(name)).cloned().collect()
 }
@@ -238,7 +240,10 @@ fn cut_down(contract: &Contract, keep: impl Fn(&firebreak_domain::Column) -> boo
 fn with_suggestion(denial: Denial, submitted: &SubmittedQuery, visible: &Visible) -> Denial {
     let of_columns = matches!(
         denial.refusal.reason,
-        ReasonCode::ColumnNotCovered | ReasonCode::IdentifierColumn | ReasonCode::ForbiddenKind | ReasonCode::DatasetNotCovered
+        ReasonCode::ColumnNotCovered
+            | ReasonCode::IdentifierColumn
+            | ReasonCode::ForbiddenKind
+            | ReasonCode::DatasetNotCovered
     );
     if !of_columns {
         return denial;

@@ -1,11 +1,12 @@
 use firebreak_audit::{
-    Hour, Leaf, LeafKind, LeafSignatureError, LeafSigner, NoRandomness, Opening, OutputKind as LoggedOutput, SignedLeaf,
-    SignerRole, SignerRoleError,
+    Hour, Leaf, LeafKind, LeafSignatureError, LeafSigner, NoRandomness, Opening, OutputKind as LoggedOutput,
+    SignedLeaf, SignerRole, SignerRoleError,
 };
 use firebreak_domain::{Charge, OrgId, Pin, ReasonCode};
 use firebreak_policy::{DecisionFacts, OutputKind};
 use firebreak_store::State;
 use firebreak_transport::{Credential, sign};
+use sha2::{Digest, Sha256};
 
 /// Evidence that could not be made. Nothing is answered without evidence.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,23 @@ pub enum EvidenceError {
     /// The certificate is of somebody who signs no leaves.
     #[error(transparent)]
     Role(#[from] SignerRoleError),
+}
+
+/// What the leaf of a release commits to: what the caller signed, and the noisy numbers, so that whoever has the opening
+/// can tell whether the figures that were shown are those that the agency released.
+#[must_use]
+pub fn release_payload(intent: &[u8], release: &[u8]) -> Vec<u8> {
+    let mut payload = intent.to_vec();
+    payload.extend_from_slice(b"release sha256 ");
+    payload.extend_from_slice(hex::encode(Sha256::digest(release)).as_bytes());
+    payload.push(b'\n');
+    payload
+}
+
+/// The name of a release: the beginning of the hash that its leaf commits to.
+#[must_use]
+pub fn release_name(release: &[u8]) -> String {
+    hex::encode(Sha256::digest(release)).chars().take(32).collect()
 }
 
 /// A signed leaf and what opens its commitment.

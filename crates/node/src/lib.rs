@@ -14,6 +14,6 @@ mod submitted;
 pub use accounts::{account_name, accounts_of, exhausted};
 pub use configuration::{Bundles, ConfigurationError, Tls, load};
 pub use decide::{DecidedQuery, decide_match, decide_query, foresee_query};
-pub use evidence::{Evidence, EvidenceError, Recorder};
+pub use evidence::{Evidence, EvidenceError, Recorder, release_name, release_payload};
 pub use policy::{PolicyError, PolicyInForce};
 pub use submitted::{Caller, SubmittedMatch, SubmittedQuery};

@@ -23,7 +23,9 @@ pub enum PolicyError {
     #[error("the copy of the policy bundle in force could not be written")]
     Copy(#[source] io::Error),
     /// The copy of the bundle in force is gone or was changed.
-    #[error("the copy of the accepted bundle {accepted} in the state folder is missing or was changed; put that bundle back")]
+    #[error(
+        "the copy of the accepted bundle {accepted} in the state folder is missing or was changed; put that bundle back"
+    )]
     CopyMissing {
         /// The sequence that was accepted last.
         accepted: u64,
@@ -53,12 +55,7 @@ impl PolicyInForce {
     ///
     /// # Errors
     /// [`PolicyError`]. A first bundle that is not acceptable is no error: nothing is in force then.
-    pub async fn open(
-        bundles: &Bundles,
-        base: &Path,
-        state_folder: &Path,
-        state: &State,
-    ) -> Result<Self, PolicyError> {
+    pub async fn open(bundles: &Bundles, base: &Path, state_folder: &Path, state: &State) -> Result<Self, PolicyError> {
         let root_file = base.join(&bundles.trust_root);
         let text = fs::read_to_string(&root_file).map_err(|e| PolicyError::TrustRoot(root_file, e))?;
         let this = Self {

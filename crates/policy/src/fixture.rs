@@ -199,8 +199,11 @@ measures = [{ what = "review", owner = "the board", due = "2026-01-01" }]
 
 const NUMBER: &str = "match_key text";
 
-/// Dataset, agency, and its columns as `name role domain` or `name role domain kind`.
-const CONTRACTS: [(&str, &str, &[(&str, &str)]); 4] = [
+/// Names and shapes.
+type Columns = &'static [(&'static str, &'static str)];
+
+/// Dataset, agency, and its columns with their shapes `role domain` or `role domain kind`.
+const CONTRACTS: [(&str, &str, Columns); 4] = [
     (
         "health.visits",
         "health",

@@ -159,13 +159,7 @@ impl Federation {
         fs::create_dir_all(layout.gateway())?;
         let log_key = NoteKey::generate(LOG)?;
         write_secret(&layout.gateway().join("log.key"), log_key.encode().as_bytes())?;
-        let this = Self {
-            log_key: log_key.verifier().to_string(),
-            layout,
-            options: *options,
-            population,
-            ca,
-        };
+        let this = Self { log_key: log_key.verifier().to_string(), layout, options: *options, population, ca };
         this.issue_uri(&gateway_identity(), "federation", "gateway", "main")?;
         for (agency, _, _) in AGENCIES {
             this.issue(agency, "adapter", "main")?;
@@ -287,17 +281,22 @@ impl Federation {
         for (name, _, datasets) in AGENCIES {
             for dataset in datasets {
                 let file = to.join(format!("contracts/{dataset}.toml"));
-                let text = fs::read_to_string(&file)?.replace("register_size = 100_000", &format!("register_size = {size}"));
+                let text =
+                    fs::read_to_string(&file)?.replace("register_size = 100_000", &format!("register_size = {size}"));
                 fs::write(&file, text)?;
                 sign_contract(&file, &self.signing_key(name)?)?;
             }
         }
         let now = SystemClock.now();
-        self.sign_bundle(1, None, BundleValidity {
-            made: now,
-            valid_from: now.plus_secs(-60),
-            valid_until: now.plus_secs(i64::from(DAYS) * 86_400),
-        })
+        self.sign_bundle(
+            1,
+            None,
+            BundleValidity {
+                made: now,
+                valid_from: now.plus_secs(-60),
+                valid_until: now.plus_secs(i64::from(DAYS) * 86_400),
+            },
+        )
     }
 
     /// Lists the files of the bundle folder as they are in a manifest, signed by two of three overseers.

@@ -72,8 +72,9 @@ async fn demonstrate(arguments: &Arguments) -> Result<()> {
     scenes::title("Firebreak: figures and services, without the pipes that could find people");
     println!("Everything below happens on this machine, in {}, with people who do not exist.\n", folder.display());
     let options = Options { persons: arguments.persons, seed: arguments.seed, ..Options::default() };
-    let federation = Federation::prepare(&folder, &options, |step| println!("  made {step}"))
-        .with_context(|| format!("the federation could not be made in {}; name an empty folder with --dir", folder.display()))?;
+    let federation = Federation::prepare(&folder, &options, |step| println!("  made {step}")).with_context(|| {
+        format!("the federation could not be made in {}; name an empty folder with --dir", folder.display())
+    })?;
     let programs = Programs::of_this_executable()?;
     let mut live = federation.start(&programs, &[]).await?;
     println!("  running: a gateway on {} and three agencies' adapters, TLS 1.3 between them\n", live.address);

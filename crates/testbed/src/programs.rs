@@ -19,7 +19,8 @@ const KILLED: Duration = Duration::from_secs(10);
 
 /// Runs a program for as long as somebody holds its standard input: when whoever started it is gone, for whatever
 /// reason, the program is killed.
-const WATCHED: &str = "exec 3<&0; \"$@\" </dev/null 3<&- & pid=$!; (cat <&3 >/dev/null; kill -9 $pid 2>/dev/null) & exec 3<&-; wait $pid";
+const WATCHED: &str =
+    "exec 3<&0; \"$@\" </dev/null 3<&- & pid=$!; (cat <&3 >/dev/null; kill -9 $pid 2>/dev/null) & exec 3<&-; wait $pid";
 
 /// Which program a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,9 +129,10 @@ fn announced(line: &str) -> Option<Address> {
 
 fn find_address(value: &serde_json::Value) -> Option<Address> {
     match value {
-        serde_json::Value::Object(fields) => {
-            fields.get("address").and_then(|a| a.as_str()?.parse().ok()).or_else(|| fields.values().find_map(find_address))
-        }
+        serde_json::Value::Object(fields) => fields
+            .get("address")
+            .and_then(|a| a.as_str()?.parse().ok())
+            .or_else(|| fields.values().find_map(find_address)),
         _ => None,
     }
 }

@@ -110,26 +110,22 @@ pub async fn questions(federation: &Federation, live: &Live) -> Result<()> {
             );
         }
         let cost = answer.accepted.cost.context("an answer without its cost")?;
-        println!("  cost to every person concerned: ρ = {}, release {}", rho(cost.rho_nano), answer.released.release_id);
+        println!(
+            "  cost to every person concerned: ρ = {}, release {}",
+            rho(cost.rho_nano),
+            answer.released.release_id
+        );
     }
     Ok(())
 }
 
-async fn ask(connection: &Connection, agreement: &str, purpose: &str, sql: &str) -> Result<firebreak::client::QueryAnswer> {
-    let ask = Ask::new(agreement, purpose, sql)?;
-    // In its first second an adapter waits to see the log; asking again under the same id costs nothing.
-    let mut tries = 0;
-    loop {
-        match run_query(connection, &ask, &mut |_| {}).await {
-            Ok(answer) => return Ok(answer),
-            Err(error) if tries == 40 => return Err(error.into()),
-            Err(firebreak::client::ClientError::Refused(refused)) if refused.refusal.reason == "EVIDENCE_OUTSTANDING" => {
-                tries += 1;
-                tokio::time::sleep(std::time::Duration::from_millis(250)).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
+async fn ask(
+    connection: &Connection,
+    agreement: &str,
+    purpose: &str,
+    sql: &str,
+) -> Result<firebreak::client::QueryAnswer> {
+    Ok(run_query(connection, &Ask::new(agreement, purpose, sql)?, &mut |_| {}).await?)
 }
 
 fn shown(value: f64, figure: Figure) -> String {

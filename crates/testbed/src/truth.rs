@@ -48,10 +48,13 @@ impl Truth {
         let all: Vec<u32> = (0..self.rows.persons.len() as u32).collect();
         let bounded = self.figure(&self.kept, group, figure)?;
         let whole = self.figure(&all, group, figure)?;
-        Ok(whole.into_iter().map(|(code, whole)| {
-            let bounded = bounded.get(&code).copied().unwrap_or_default();
-            (code, (bounded, whole))
-        }).collect())
+        Ok(whole
+            .into_iter()
+            .map(|(code, whole)| {
+                let bounded = bounded.get(&code).copied().unwrap_or_default();
+                (code, (bounded, whole))
+            })
+            .collect())
     }
 
     fn figure(&self, rows: &[u32], group: Option<&str>, figure: Figure) -> Result<BTreeMap<String, f64>> {
@@ -59,7 +62,8 @@ impl Truth {
             let column = self.rows.columns.iter().find(|c| c.name().as_str() == name);
             column.map(|c| c.values()).context("no such column")
         };
-        let codes = |name: &str| Ok::<_, anyhow::Error>(self.contract.column(name).context("no such column")?.domain.codes());
+        let codes =
+            |name: &str| Ok::<_, anyhow::Error>(self.contract.column(name).context("no such column")?.domain.codes());
         let groups = group.map(|g| Ok::<_, anyhow::Error>((values(g)?, codes(g)?))).transpose()?;
         let group_of = |row: usize| match &groups {
             None => Some(String::new()),
@@ -78,7 +82,8 @@ impl Truth {
                 }
                 Figure::Mean(column) => {
                     let value = values(column)?.get(row).copied().filter(|v| *v != MISSING);
-                    let decimals = self.contract.column(column).and_then(|c| c.domain.fixed_point_bounds()).map_or(0, |b| b.2);
+                    let decimals =
+                        self.contract.column(column).and_then(|c| c.domain.fixed_point_bounds()).map_or(0, |b| b.2);
                     if let Some(value) = value {
                         let sum = sums.entry(group).or_default();
                         *sum = (sum.0 + value as f64 / 10_f64.powi(i32::from(decimals)), sum.1 + 1.0);

@@ -124,6 +124,12 @@ impl ReverseConnections {
         connections.get(turn).map(|live| live.channel.clone())
     }
 
+    /// Who is at the other end of the organisation's connections, if it has one.
+    #[must_use]
+    pub fn peer(&self, org: &OrgId) -> Option<Arc<Peer>> {
+        self.lock().get(org)?.first().map(|live| Arc::clone(&live.peer))
+    }
+
     /// How many connections each connected organisation has.
     #[must_use]
     pub fn connected(&self) -> Vec<(OrgId, usize)> {

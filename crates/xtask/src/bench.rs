@@ -6,12 +6,13 @@ use std::fs;
 use std::path::Path;
 use toml::{Table, Value};
 
-const PACKAGE: &str = "firebreak-tests";
 const PREFIX: &str = "bench-";
+/// The example that runs plain SQL, which a measurement compares with.
+const BASELINE: &str = "plain_sql";
 
-/// Runs the measurements named, or all. Their lines, `name: value unit`, are printed as they are.
-/// True if every one ended well.
-pub fn run(root: &Path, names: &[String]) -> Result<bool> {
+/// Runs the measurements named, or all, built with a profile of cargo's. Their lines, `name: value unit`, are printed
+/// as they are. True if every one ended well.
+pub fn run(root: &Path, names: &[String], profile: &str) -> Result<bool> {
     let manifest = root.join("tests/Cargo.toml");
     let text = fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
     let known = programs(&toml::from_str(&text)?);
@@ -19,11 +20,15 @@ pub fn run(root: &Path, names: &[String]) -> Result<bool> {
         println!("nothing to measure: tests/Cargo.toml has no [[bin]] whose name begins with {PREFIX}");
         return Ok(true);
     }
+    let chosen = chosen(&known, names)?;
+    // They start the other programs, all built by the one choice of packages and features that the tests are built by.
+    let mut build = cargo(root);
+    commands::run(build.args(["build", "--workspace", "--bins", "--example", BASELINE, "--profile", profile]))?;
     let mut all_went_well = true;
-    for name in chosen(&known, names)? {
+    for name in chosen {
         let program = format!("{PREFIX}{name}");
         let mut command = cargo(root);
-        command.args(["run", "--quiet", "--release", "--package", PACKAGE, "--bin", &program]);
+        command.args(["run", "--quiet", "--profile", profile, "--bin", &program]);
         if let Err(error) = commands::run(&mut command) {
             println!("{name} failed: {error}");
             all_went_well = false;
@@ -53,7 +58,8 @@ fn chosen<'a>(known: &'a [String], names: &'a [String]) -> Result<&'a [String]> 
 mod tests {
     use super::*;
 
-    const MANIFEST: &str = "[[bin]]\nname = \"bench-match\"\n[[bin]]\nname = \"other\"\n[[bin]]\nname = \"bench-query\"";
+    const MANIFEST: &str =
+        "[[bin]]\nname = \"bench-match\"\n[[bin]]\nname = \"other\"\n[[bin]]\nname = \"bench-query\"";
 
     #[test]
     fn only_programs_named_bench_are_measurements() {

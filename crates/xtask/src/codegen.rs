@@ -10,7 +10,8 @@ pub fn run(root: &Path, check: bool) -> Result<()> {
     let target = root.join("crates/wire/src/gen");
     let fresh = std::env::temp_dir().join(format!("firebreak-codegen-{}", std::process::id()));
     fs::create_dir_all(&fresh)?;
-    let outcome = generate(root, &fresh).and_then(|()| if check { compare(&fresh, &target) } else { replace(&fresh, &target) });
+    let outcome =
+        generate(root, &fresh).and_then(|()| if check { compare(&fresh, &target) } else { replace(&fresh, &target) });
     fs::remove_dir_all(&fresh)?;
     outcome
 }

@@ -30,6 +30,9 @@ enum Chore {
     Bench {
         /// Only these, without `bench-`.
         names: Vec<String>,
+        /// The profile to build with. `dev` is for a first look: its figures are not the programs' own.
+        #[arg(long, default_value = "release")]
+        profile: String,
     },
     /// Writes the Rust code for `proto/` into `crates/wire/src/gen`.
     Codegen {
@@ -39,13 +42,20 @@ enum Chore {
     },
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let all_went_well = match Arguments::parse().chore {
-        Chore::Test { names } => suite::run(&root(), &names)?,
-        Chore::Bench { names } => bench::run(&root(), &names)?,
-        Chore::Codegen { check } => codegen::run(&root(), check).map(|()| true)?,
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().chore {
+        Chore::Test { names } => suite::run(&root(), &names),
+        Chore::Bench { names } => bench::run(&root(), &names),
+        Chore::Codegen { check } => codegen::run(&root(), check).map(|()| true),
     };
-    Ok(if all_went_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The repository's root.

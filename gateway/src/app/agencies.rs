@@ -85,12 +85,7 @@ pub trait Agencies: Send + Sync {
     fn connected(&self) -> Vec<OrgId>;
 
     /// Has an agency answer a question.
-    async fn execute(
-        &self,
-        agency: &OrgId,
-        caller: &Identity,
-        asked: &Asked,
-    ) -> Result<AgencyAnswer, AgencyError>;
+    async fn execute(&self, agency: &OrgId, caller: &Identity, asked: &Asked) -> Result<AgencyAnswer, AgencyError>;
 
     /// Opens the sender's end of a tunnel.
     async fn open_tunnel(

@@ -49,7 +49,7 @@ impl App {
     }
 
     fn visible(&self, caller: &Identity) -> Result<Vec<VisibleDataset>, Refusal> {
-        Ok(self.policy.bundle()?.visible_datasets(Self::organisation(caller), self.state.now()))
+        Ok(self.policy.bundle()?.visible_datasets(&caller.org, self.state.now()))
     }
 }
 

@@ -79,7 +79,8 @@ impl App {
             }
             _ => None,
         };
-        let consistency = if accepted == 0 || size < accepted { Vec::new() } else { self.log.consistency(accepted, size)? };
+        let consistency =
+            if accepted == 0 || size < accepted { Vec::new() } else { self.log.consistency(accepted, size)? };
         let leaves = leaves.iter().map(place).collect::<Result<_, _>>()?;
         let checkpoint = checkpoint.note().to_owned();
         Ok(self.agencies.confirm(agency, Shown { checkpoint, consistency, leaves, newest }).await?)

@@ -1,6 +1,6 @@
 //! The public log: one thread writes it, and puts all that waits under one checkpoint.
 
-use firebreak_audit::{Checkpoint, Hash, Log, LogError, NoteKey, NoteKeyError, Opening, SignedLeaf, SignerRole};
+use firebreak_audit::{Checkpoint, Hash, LeafKind, Log, LogError, NoteKey, NoteKeyError, Opening, SignedLeaf, SignerRole};
 use firebreak_domain::OrgId;
 use firebreak_store::LeafHash;
 use std::collections::HashMap;
@@ -49,6 +49,11 @@ struct Known {
 impl Known {
     fn add(&mut self, leaf: &SignedLeaf, index: u64) {
         self.index.insert(LeafHash::of(leaf.as_bytes()), index);
+        // SECURITY: a program whose ledger was set back still signs refusals, under the head that it was set back to.
+        // They say nothing of what the ledger has seen.
+        if leaf.leaf().kind == LeafKind::Refusal {
+            return;
+        }
         let signer = (leaf.leaf().signer_org.clone(), leaf.leaf().signer_role.as_str());
         let newest = self.newest.entry(signer).or_insert(index);
         *newest = index.max(*newest);
@@ -113,7 +118,7 @@ impl EvidenceLog {
         lock(&self.shared.known).index.get(&LeafHash::of(leaf.as_bytes())).copied()
     }
 
-    /// The newest leaf that an organisation signed in that role.
+    /// The newest leaf, refusals aside, that an organisation signed in that role.
     ///
     /// # Errors
     /// [`LogFailure`].

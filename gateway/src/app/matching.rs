@@ -19,7 +19,11 @@ impl App {
     ///
     /// # Errors
     /// [`Unanswered`].
-    pub async fn open_tunnel(&self, submitted: &SubmittedMatch, caller: &Identity) -> Result<TunnelAuthorised, Unanswered> {
+    pub async fn open_tunnel(
+        &self,
+        submitted: &SubmittedMatch,
+        caller: &Identity,
+    ) -> Result<TunnelAuthorised, Unanswered> {
         let now = self.state.now();
         let (permit, _) = match decide_match(submitted, caller, &self.policy, &self.trust, now) {
             Ok(decided) => decided,
@@ -27,8 +31,9 @@ impl App {
         };
         let facts = permit.facts().clone();
         let contest = permit.agreement().contest.clone();
-        let denied = |refusal: Refusal| {
-            Denial { refusal: Refusal { contest: Some(contest.clone()), ..refusal }, facts: facts.clone() }
+        let denied = |refusal: Refusal| Denial {
+            refusal: Refusal { contest: Some(contest.clone()), ..refusal },
+            facts: facts.clone(),
         };
         if let Err(refusal) = self.check_ledger() {
             return Err(self.refuse(denied(refusal)).await);

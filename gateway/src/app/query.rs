@@ -2,11 +2,13 @@ use super::agencies::{AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, A
 use super::{App, Failure, Unanswered};
 use firebreak_audit::{LeafKind, Opening, SignedLeaf};
 use firebreak_domain::{AgreementId, Charge, Identity, OrgId, ReasonCode, Refusal};
-use firebreak_node::{DecidedQuery, SubmittedQuery, account_name, decide_query, exhausted, foresee_query};
+use firebreak_node::{
+    DecidedQuery, SubmittedQuery, account_name, decide_query, exhausted, foresee_query, release_name, release_payload,
+};
 use firebreak_policy::{DecisionFacts, Denial};
 use firebreak_privacy::{Answer, Price, Released};
 use firebreak_query::CheckedQuery;
-use firebreak_store::{AccountLimit, Abandoned, LeafHash, RequestKey, Reservation, ReserveError, Reserved};
+use firebreak_store::{Abandoned, AccountLimit, LeafHash, RequestKey, Reservation, ReserveError, Reserved};
 
 /// A request that is permitted and paid for, here.
 pub struct AcceptedQuery {
@@ -24,8 +26,12 @@ pub struct AcceptedQuery {
 }
 
 enum Held {
+    /// To be measured.
     Reservation(Reservation),
-    Stored(Vec<u8>),
+    /// The caller's own answer, given again.
+    Own(Vec<u8>),
+    /// What another caller was answered.
+    Repeat(Vec<u8>),
 }
 
 /// An answer, ready to leave.
@@ -88,7 +94,8 @@ impl App {
         let DecidedQuery { query, price, intent, accounts, .. } = decided;
         let held = match self.state.reserve(&request, &price.release_key(), price.charge(), &accounts).await {
             Ok(Reserved::Fresh(reservation) | Reserved::Resumed(reservation)) => Held::Reservation(reservation),
-            Ok(Reserved::Stored(stored) | Reserved::Repeat(stored)) => Held::Stored(stored.bytes.to_vec()),
+            Ok(Reserved::Stored(stored)) => Held::Own(stored.bytes.to_vec()),
+            Ok(Reserved::Repeat(stored)) => Held::Repeat(stored.bytes.to_vec()),
             Err(ReserveError::Exhausted { account, left }) => {
                 return Err(self.refuse(denial(exhausted(account, left))).await);
             }
@@ -111,17 +118,19 @@ impl App {
     /// [`Unanswered`]. What was charged stays charged unless the agency was never asked or refused.
     pub async fn finish(&self, accepted: AcceptedQuery, asked: &Asked) -> Result<Finished, Unanswered> {
         let AcceptedQuery { query, agency, facts, contest, accounts, caller, payload, price, held } = accepted;
-        let stored = match held {
-            Held::Stored(stored) => {
-                let charge = Charge::default();
-                let evidence =
-                    self.recorder.record(LeafKind::StoredRelease, &facts, None, charge, &payload, &self.state)?;
-                self.log.append(evidence.leaf).await?;
-                stored
+        let (stored, own) = match held {
+            Held::Own(stored) => {
+                self.log_stored(&stored, &facts, &payload).await?;
+                (stored, None)
+            }
+            Held::Repeat(stored) => {
+                // PRIVACY: the first caller's opening tells of that caller's request; this one gets an opening of its own.
+                let receipt = self.log_stored(&stored, &facts, &payload).await?;
+                (stored, Some(receipt))
             }
             Held::Reservation(reservation) => match self.agencies.execute(&agency, &caller, asked).await {
                 Ok(AgencyAnswer::Released(release)) => {
-                    self.store(reservation, release, &query, &price, &facts, &payload).await?
+                    (self.store(reservation, release, &query, &price, &facts, &payload).await?, None)
                 }
                 Ok(AgencyAnswer::Refused(refused)) => {
                     // Nothing was measured: the agency says so under its own signature.
@@ -132,7 +141,9 @@ impl App {
                     let kept = self.state.abandon(reservation).await?;
                     let detail = match kept {
                         Abandoned::Refunded => format!("{agency} is not connected; nothing was charged"),
-                        Abandoned::Kept => format!("{agency} is not connected; a retry under the same request id costs nothing more"),
+                        Abandoned::Kept => {
+                            format!("{agency} is not connected; a retry under the same request id costs nothing more")
+                        }
                     };
                     let refusal = Refusal::new(ReasonCode::AgencyUnavailable).because(detail);
                     let contest = Some(contest);
@@ -144,12 +155,27 @@ impl App {
                 }
             },
         };
-        let (released, leaf, opening) = decode_stored(&stored)?;
+        let (release, leaf, opening) = decode_stored(&stored)?;
+        let released = Released::decode(release).map_err(|_| Failure::Answer("a stored answer"))?;
         let answer = released.answer(&query).map_err(|_| Failure::Answer("the release is of another question"))?;
-        let index = self.log.append(leaf).await?;
-        let receipt = self.log.receipt(index, Some(opening))?;
+        let receipt = match own {
+            Some(receipt) => receipt,
+            None => {
+                let index = self.log.append(leaf).await?;
+                self.log.receipt(index, Some(opening))?
+            }
+        };
         let left = self.budgets(&accounts);
-        Ok(Finished { answer, release_id: release_id(&stored), receipt, left })
+        Ok(Finished { answer, release_id: release_name(release), receipt, left })
+    }
+
+    /// Logs that a stored release was given again, and gives the receipt of that.
+    async fn log_stored(&self, stored: &[u8], facts: &DecisionFacts, intent: &[u8]) -> Result<String, Failure> {
+        let (release, _, _) = decode_stored(stored)?;
+        let payload = release_payload(intent, release);
+        let none = Charge::default();
+        let evidence = self.recorder.record(LeafKind::StoredRelease, facts, None, none, &payload, &self.state)?;
+        self.log_own(evidence).await
     }
 
     async fn store(
@@ -168,15 +194,15 @@ impl App {
             return Err(Failure::Answer("the agency answered another question").into());
         }
         let charge = price.charge();
-        let evidence = self.recorder.record(LeafKind::Release, facts, None, charge, payload, &self.state)?;
+        let payload = release_payload(payload, &release.release);
+        let evidence = self.recorder.record(LeafKind::Release, facts, None, charge, &payload, &self.state)?;
         let bytes = encode_stored(&release);
         let leaf_bytes = evidence.leaf.as_bytes().to_vec();
         // The agency's leaf goes through the gateway's own outbox: a crash before the log has it loses nothing.
         self.state.record_leaf(release.leaf.as_bytes()).await?;
         let stored = self.state.settle(reservation, &bytes, &leaf_bytes).await?;
         let (own, theirs) = tokio::join!(self.log.append(evidence.leaf), self.log.append(release.leaf.clone()));
-        let confirmed =
-            [(LeafHash::of(&leaf_bytes), own?), (LeafHash::of(release.leaf.as_bytes()), theirs?)];
+        let confirmed = [(LeafHash::of(&leaf_bytes), own?), (LeafHash::of(release.leaf.as_bytes()), theirs?)];
         self.state.confirm(&confirmed).await?;
         Ok(stored.bytes.to_vec())
     }
@@ -204,9 +230,8 @@ impl App {
         let now = self.state.now();
         let decided = foresee_query(submitted, caller, &self.policy, now).map_err(|d| d.refusal)?;
         let budgets = self.budgets(&decided.accounts);
-        let affordable = budgets
-            .iter()
-            .all(|b| b.spent.plus(decided.price.charge()).is_ok_and(|sum| sum.within(&b.limit)));
+        let affordable =
+            budgets.iter().all(|b| b.spent.plus(decided.price.charge()).is_ok_and(|sum| sum.within(&b.limit)));
         Ok(Validated { query: decided.query, price: decided.price, affordable })
     }
 
@@ -241,11 +266,6 @@ impl App {
     }
 }
 
-/// A release's name: the hash of the noisy numbers and of what was asked, by which anybody can compare two.
-fn release_id(stored: &[u8]) -> String {
-    LeafHash::of(stored).as_bytes().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
-}
-
 const STORED_FORMAT: u8 = 1;
 
 /// Release, leaf and opening as the gateway stores them: a format number, then each with its length.
@@ -259,7 +279,7 @@ fn encode_stored(release: &AgencyRelease) -> Vec<u8> {
     bytes
 }
 
-fn decode_stored(bytes: &[u8]) -> Result<(Released, SignedLeaf, Opening), Failure> {
+fn decode_stored(bytes: &[u8]) -> Result<(&[u8], SignedLeaf, Opening), Failure> {
     let broken = || Failure::Answer("a stored answer");
     let (format, mut rest) = bytes.split_first().ok_or_else(broken)?;
     if *format != STORED_FORMAT {
@@ -272,7 +292,7 @@ fn decode_stored(bytes: &[u8]) -> Result<(Released, SignedLeaf, Opening), Failur
         rest = after.get(length..).unwrap_or_default();
         Ok::<_, Failure>(part)
     };
-    let release = Released::decode(part()?).map_err(|_| broken())?;
+    let release = part()?;
     let leaf = SignedLeaf::decode(part()?).map_err(|_| broken())?;
     let (nonce, payload) = part()?.split_first_chunk::<32>().ok_or_else(broken)?;
     Ok((release, leaf, Opening { nonce: *nonce, payload: payload.to_vec() }))

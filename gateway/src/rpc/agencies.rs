@@ -3,10 +3,10 @@ use crate::app::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use firebreak_audit::{Opening, SignedLeaf};
-use firebreak_domain::{Identity, OrgId};
+use firebreak_audit::{Leaf, LeafVerifier, Opening, SignedLeaf, SignerRole};
+use firebreak_domain::{Identity, OrgId, Pin};
 use firebreak_node::SubmittedMatch;
-use firebreak_transport::{ByteStream, ReverseConnections, receive_chunks};
+use firebreak_transport::{ByteStream, Peer, ReverseConnections, receive_chunks, verify};
 use firebreak_wire::agency::v1::agency_service_client::AgencyServiceClient;
 use firebreak_wire::agency::v1::{self as wire, accept_tunnel_request, accept_tunnel_response, execute_query_response};
 use firebreak_wire::export::v1::RequestExportRequest;
@@ -14,6 +14,7 @@ use firebreak_wire::matching::v1::TunnelHeader;
 use firebreak_wire::query::v1::RunQueryRequest;
 use firebreak_wire::{opening_from_wire, refusal_from_wire};
 use prost::Message;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -31,6 +32,10 @@ impl ConnectedAgencies {
     #[must_use]
     pub const fn new(connections: ReverseConnections) -> Self {
         Self(connections)
+    }
+
+    fn signer(&self, agency: &OrgId) -> Result<Signer, AgencyError> {
+        self.0.peer(agency).map(Signer).ok_or(AgencyError::NotConnected)
     }
 
     fn client(&self, agency: &OrgId) -> Result<AgencyServiceClient<Channel>, AgencyError> {
@@ -54,26 +59,45 @@ fn envelope(asked: &Asked, caller: &Identity) -> Result<wire::ExecuteQueryReques
     let claim = claim(caller);
     if asked.submitted.export.is_none() {
         let request = RunQueryRequest::decode(bytes).map_err(|_| AgencyError::Unreadable)?;
-        return Ok(wire::ExecuteQueryRequest { claim, header: request.header, question: request.question, export: None });
+        return Ok(wire::ExecuteQueryRequest {
+            claim,
+            header: request.header,
+            question: request.question,
+            export: None,
+        });
     }
     let request = RequestExportRequest::decode(bytes).map_err(|_| AgencyError::Unreadable)?;
-    let export = wire::Export {
-        kind: request.kind,
-        endpoint: request.endpoint.clone(),
-        dataset: request.dataset.clone(),
-    };
+    let export =
+        wire::Export { kind: request.kind, endpoint: request.endpoint.clone(), dataset: request.dataset.clone() };
     Ok(wire::ExecuteQueryRequest { claim, header: request.header, question: request.question, export: Some(export) })
 }
 
-fn evidence(leaf: &[u8], opening: &[u8]) -> Result<(SignedLeaf, Opening), AgencyError> {
-    let leaf = SignedLeaf::decode(leaf).map_err(|_| AgencyError::Unreadable)?;
-    Ok((leaf, opening_from_wire(opening).ok_or(AgencyError::Unreadable)?))
+/// The agency whose adapter is at the other end, and the key that it showed there.
+struct Signer(Arc<Peer>);
+
+impl LeafVerifier for Signer {
+    fn accepts(&self, leaf: &Leaf, text: &[u8], key: &Pin, signature: &[u8]) -> bool {
+        leaf.signer_org == self.0.identity.org
+            && leaf.signer_role == SignerRole::Adapter
+            && *key == self.0.pin
+            && verify(&self.0.certificate, text, signature).is_ok()
+    }
 }
 
-fn refusal(refused: &wire::Refused) -> Result<AgencyRefusal, AgencyError> {
-    let (leaf, opening) = evidence(&refused.leaf, &refused.opening)?;
-    let refusal = refused.refusal.as_ref().map(refusal_from_wire).ok_or(AgencyError::Unreadable)?;
-    Ok(AgencyRefusal { refusal, leaf, opening })
+impl Signer {
+    /// A leaf and what opens it. One that the agency's own key did not sign is not put into the log.
+    fn evidence(&self, leaf: &[u8], opening: &[u8]) -> Result<(SignedLeaf, Opening), AgencyError> {
+        let leaf = SignedLeaf::decode(leaf).map_err(|_| AgencyError::Unreadable)?;
+        let opening = opening_from_wire(opening).ok_or(AgencyError::Unreadable)?;
+        let fits = leaf.is_signed(self) && leaf.leaf().commitment == opening.commitment();
+        if fits { Ok((leaf, opening)) } else { Err(AgencyError::Unreadable) }
+    }
+
+    fn refusal(&self, refused: &wire::Refused) -> Result<AgencyRefusal, AgencyError> {
+        let (leaf, opening) = self.evidence(&refused.leaf, &refused.opening)?;
+        let refusal = refused.refusal.as_ref().map(refusal_from_wire).ok_or(AgencyError::Unreadable)?;
+        Ok(AgencyRefusal { refusal, leaf, opening })
+    }
 }
 
 #[async_trait]
@@ -84,6 +108,7 @@ impl Agencies for ConnectedAgencies {
 
     async fn execute(&self, agency: &OrgId, caller: &Identity, asked: &Asked) -> Result<AgencyAnswer, AgencyError> {
         let request = envelope(asked, caller)?;
+        let signer = self.signer(agency)?;
         let mut answers = match self.client(agency)?.execute_query(request).await {
             Ok(answers) => answers.into_inner(),
             Err(status) => return Err(lost(&status)),
@@ -91,11 +116,11 @@ impl Agencies for ConnectedAgencies {
         while let Some(answer) = answers.message().await.map_err(|s| lost(&s))? {
             match answer.step {
                 Some(execute_query_response::Step::Release(release)) => {
-                    let (leaf, opening) = evidence(&release.leaf, &release.opening)?;
+                    let (leaf, opening) = signer.evidence(&release.leaf, &release.opening)?;
                     return Ok(AgencyAnswer::Released(AgencyRelease { release: release.release, leaf, opening }));
                 }
                 Some(execute_query_response::Step::Refused(refused)) => {
-                    return Ok(AgencyAnswer::Refused(refusal(&refused)?));
+                    return Ok(AgencyAnswer::Refused(signer.refusal(&refused)?));
                 }
                 Some(execute_query_response::Step::Progress(_)) | None => {}
             }
@@ -111,6 +136,7 @@ impl Agencies for ConnectedAgencies {
     ) -> Result<TunnelAnswer, AgencyError> {
         let (send, receive) = mpsc::channel::<wire::AcceptTunnelRequest>(8);
         let tunnel = Some(TunnelHeader { header: Some(submitted.header.to_wire()) });
+        let signer = self.signer(agency)?;
         let header = wire::AcceptTunnelHeader { claim: claim(caller), tunnel };
         let frame = Some(accept_tunnel_request::Frame::Header(header));
         send.send(wire::AcceptTunnelRequest { frame }).await.map_err(|_| AgencyError::Lost)?;
@@ -120,7 +146,7 @@ impl Agencies for ConnectedAgencies {
         };
         match answers.message().await.map_err(|s| lost(&s))?.and_then(|m| m.frame) {
             Some(accept_tunnel_response::Frame::Accepted(accepted)) => {
-                let (leaf, opening) = evidence(&accepted.leaf, &accepted.opening)?;
+                let (leaf, opening) = signer.evidence(&accepted.leaf, &accepted.opening)?;
                 let incoming = receive_chunks(answers.map(|answer| match answer?.frame {
                     Some(accept_tunnel_response::Frame::Bytes(bytes)) => Ok(Bytes::from(bytes)),
                     _ => Err(Status::new(Code::InvalidArgument, "a tunnel carries bytes alone")),
@@ -136,15 +162,14 @@ impl Agencies for ConnectedAgencies {
                 });
                 Ok(TunnelAnswer::Open(ByteStream::new(incoming, outgoing), leaf, opening))
             }
-            Some(accept_tunnel_response::Frame::Refused(refused)) => Ok(TunnelAnswer::Refused(refusal(&refused)?)),
+            Some(accept_tunnel_response::Frame::Refused(refused)) => Ok(TunnelAnswer::Refused(signer.refusal(&refused)?)),
             Some(accept_tunnel_response::Frame::Bytes(_)) | None => Err(AgencyError::Unreadable),
         }
     }
 
     async fn outstanding(&self, agency: &OrgId) -> Result<(Vec<SignedLeaf>, u64), AgencyError> {
         let request = wire::ListOutstandingLeavesRequest {};
-        let answer =
-            self.client(agency)?.list_outstanding_leaves(request).await.map_err(|s| lost(&s))?.into_inner();
+        let answer = self.client(agency)?.list_outstanding_leaves(request).await.map_err(|s| lost(&s))?.into_inner();
         let leaf = |bytes: &Vec<u8>| SignedLeaf::decode(bytes).map_err(|_| AgencyError::Unreadable);
         Ok((answer.leaves.iter().map(leaf).collect::<Result<_, _>>()?, answer.log_size))
     }

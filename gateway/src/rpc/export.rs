@@ -122,8 +122,7 @@ mod tests {
             output_columns: vec!["=n".into()],
             rows: vec![AnswerRow { groups: vec!["x\"y".into()], outputs: vec![Estimate::of(None, None)] }],
         };
-        let expected =
-            "\"a,b\",'=n,'=n_standard_error,'=n_lower,'=n_upper,'=n_status\r\n\"x\"\"y\",,,,,O\r\n";
+        let expected = "\"a,b\",'=n,'=n_standard_error,'=n_lower,'=n_upper,'=n_status\r\n\"x\"\"y\",,,,,O\r\n";
         assert_eq!(csv(&answer), expected);
     }
 }

@@ -78,11 +78,13 @@ fn account(budget: Budget) -> wire::Account {
 impl QueryService for Query {
     type RunQueryStream = ReceiverStream<Result<wire::RunQueryResponse, Status>>;
 
-    async fn run_query(&self, request: Request<wire::RunQueryRequest>) -> Result<Response<Self::RunQueryStream>, Status> {
+    async fn run_query(
+        &self,
+        request: Request<wire::RunQueryRequest>,
+    ) -> Result<Response<Self::RunQueryStream>, Status> {
         let caller = peer(&request)?.identity.clone();
         let request = request.into_inner();
-        let submitted =
-            SubmittedQuery::read(request.header.as_ref(), request.question.as_ref()).map_err(refused)?;
+        let submitted = SubmittedQuery::read(request.header.as_ref(), request.question.as_ref()).map_err(refused)?;
         let asked = Asked { submitted, message: Arc::new(Bytes::from(request.encode_to_vec())) };
         let (send, receive) = mpsc::channel(8);
         let (app, wake) = (Arc::clone(&self.app), Arc::clone(&self.wake));

@@ -2,7 +2,9 @@ use super::{CHUNK_ELEMENTS, MatchError, session_name, terms};
 use crate::app::App;
 use crate::source::{Encoded, MISSING, Rows};
 use firebreak_audit::LeafKind;
-use firebreak_domain::{Charge, ColumnName, Contract, DatasetId, Identity, MatchTerms, OrgId, Pin, ReasonCode, Refusal};
+use firebreak_domain::{
+    Charge, ColumnName, Contract, DatasetId, Identity, MatchTerms, OrgId, Pin, ReasonCode, Refusal,
+};
 use firebreak_node::{SubmittedMatch, decide_match};
 use firebreak_policy::DecisionFacts;
 use firebreak_psi::{
@@ -219,10 +221,18 @@ impl Prepared {
         let payload = [root.size.to_be_bytes().as_slice(), &root.hash].concat();
         let none = Charge::default();
         let kind = LeafKind::MatchCommitted;
-        let evidence = app.recorder.record(kind, &self.facts, None, none, &payload, &app.state).map_err(|_| MatchError::Failed)?;
-        app.state.record_leaf(evidence.leaf.as_bytes()).await?;
-        wait_until_logged(app, evidence.leaf.as_bytes()).await?;
-        for (number, evaluated) in app.state.chunks_of(&self.name).await? {
+        let evidence =
+            app.recorder.record(kind, &self.facts, None, none, &payload, &app.state).map_err(|_| MatchError::Failed)?;
+        let kept = app.state.chunks_of(&self.name).await?;
+        if !kept.iter().any(|(number, _)| *number == COMMITMENT) {
+            // What opens the commitment is kept, sealed, with the session's secret: from both, any place of the set can
+            // be opened to an overseer inside the agency.
+            let opening = [evidence.opening.nonce.as_slice(), &evidence.opening.payload].concat();
+            app.state.keep_chunk(&self.name, COMMITMENT, &opening).await?;
+            app.state.record_leaf(evidence.leaf.as_bytes()).await?;
+            wait_until_logged(app, evidence.leaf.as_bytes()).await?;
+        }
+        for (number, evaluated) in kept.into_iter().filter(|(number, _)| *number != COMMITMENT) {
             let chunk = machine.blind_chunk(number)?;
             let verified = machine.verify_chunk(&chunk, &evaluated)?;
             machine.accept(&verified)?;
@@ -230,6 +240,9 @@ impl Prepared {
         Ok(Receiver { prepared: self, machine })
     }
 }
+
+/// The number under which a session keeps what opens its commitment; no chunk has it.
+const COMMITMENT: u32 = u32::MAX;
 
 /// How long a commitment may take to reach the log.
 const LOGGED_WITHIN: Duration = Duration::from_secs(10);
@@ -294,22 +307,22 @@ impl Receiver {
         MatchStep::Comparing { done: self.machine.tag_bytes_received() as u64, of }
     }
 
-    /// Compares, records who was matched, and destroys the session's secrets. To be called when the sender has
+    /// Records that the match is done, then compares and records who was matched. To be called when the sender has
     /// nothing more to hear.
     ///
     /// # Errors
     /// [`MatchError`].
     pub async fn finish(self, app: &App) -> Result<MatchReport, MatchError> {
         let Self { prepared, machine } = self;
+        // PRIVACY: the leaf comes before the comparison, whose time tells how many matched.
+        let (none, facts) = (Charge::default(), &prepared.facts);
+        let evidence = app.recorder.record(LeafKind::MatchDone, facts, None, none, b"", &app.state);
+        app.state.record_leaf(evidence.map_err(|_| MatchError::Failed)?.leaf.as_bytes()).await?;
         let matches = tokio::task::block_in_place(|| machine.finish())?;
         let matched: Vec<&String> =
             matches.inputs().iter().filter_map(|input| prepared.persons.get(input)).flatten().collect();
         let header = &prepared.submitted.header;
         app.state.record_matched(&prepared.name, &header.purpose, &header.agreement, &matched).await?;
-        app.state.close_session(&prepared.name).await?;
-        let none = Charge::default();
-        let evidence = app.recorder.record(LeafKind::MatchDone, &prepared.facts, None, none, b"", &app.state);
-        app.state.record_leaf(evidence.map_err(|_| MatchError::Failed)?.leaf.as_bytes()).await?;
         Ok(MatchReport {
             session: prepared.name,
             offered: prepared.persons.values().map(|p| p.len() as u64).sum(),

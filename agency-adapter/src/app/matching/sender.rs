@@ -1,9 +1,11 @@
 use super::{CHUNK_ELEMENTS, MatchError, session_name, terms};
 use crate::app::query::Refused;
-use crate::app::{App, Failure};
+use crate::app::{App, Failure, Tick};
 use chrono::Datelike;
 use firebreak_audit::LeafKind;
-use firebreak_domain::{AgreementId, Charge, ColumnName, Contract, DatasetId, Identity, OrgId, PurposeId, ReasonCode, Refusal, RequestId};
+use firebreak_domain::{
+    AgreementId, Charge, ColumnName, Contract, DatasetId, Identity, OrgId, PurposeId, ReasonCode, Refusal, RequestId,
+};
 use firebreak_node::{Evidence, SubmittedMatch, decide_match};
 use firebreak_policy::Denial;
 use firebreak_psi::{
@@ -14,6 +16,7 @@ use firebreak_store::EvaluationChunk;
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 /// A match that this agency has let in as its sender: what was decided, before any session is open on it.
 ///
@@ -35,6 +38,7 @@ pub struct SenderSession {
 }
 
 struct Open {
+    since: Instant,
     sender: Arc<Sender>,
     tags: OnceCell<Arc<TagList>>,
     name: [u8; 32],
@@ -150,6 +154,7 @@ impl SenderSession {
         if u64::from(request.elements) > self.cap {
             return Err(Refusal::new(ReasonCode::MatchCapExhausted).into());
         }
+        let since = Instant::now();
         let opened = self.open.get_or_try_init(|| async {
             let set = app.match_set(&self.contract, &self.field, self.normaliser).await?;
             // Padded to the declared register, so that the receiver does not learn how many records there are.
@@ -167,9 +172,12 @@ impl SenderSession {
             let sender = Arc::new(Sender::new(key, set.to_vec(), params)?);
             let name = session_name(&self.agreement, &self.request);
             app.state.record_offered(&name, &self.agreement, &self.purpose).await?;
-            Ok::<_, MatchError>(Open { sender, tags: OnceCell::new(), name })
+            Ok::<_, MatchError>(Open { since, sender, tags: OnceCell::new(), name })
         });
         let opened = opened.await?;
+        // PRIVACY: forming the set takes longer the more records there are; the receiver hears on a tick that follows
+        // from the declared register.
+        Tick::wait(since, app.tick.of_set(self.contract.unit_space.register_size)).await;
         if opened.sender.params().receiver_padded() != request.elements {
             let refusal = Refusal::new(ReasonCode::SessionMismatch).because("the session was opened with another size");
             return Err(refusal.into());
@@ -189,7 +197,9 @@ impl SenderSession {
     pub async fn evaluate(&self, app: &App, chunk: u32, blinded: Vec<u8>) -> Result<Vec<u8>, MatchError> {
         let opened = self.opened()?;
         if chunk >= opened.sender.params().chunks() || blinded.len() != opened.sender.params().blinded_chunk_bytes() {
-            return Err(Refusal::new(ReasonCode::SessionMismatch).because("the chunk has another number or length").into());
+            return Err(Refusal::new(ReasonCode::SessionMismatch)
+                .because("the chunk has another number or length")
+                .into());
         }
         let charged = EvaluationChunk {
             agreement: self.agreement.clone(),
@@ -206,11 +216,11 @@ impl SenderSession {
         Ok(evaluated.map_err(|_| MatchError::Failed)??)
     }
 
-    /// The padded tags of the whole set, made once.
+    /// The padded tags of the whole set, made once, on a tick that follows from their padded number.
     ///
     /// # Errors
     /// [`MatchError`].
-    pub async fn tags(&self) -> Result<Arc<TagList>, MatchError> {
+    pub async fn tags(&self, app: &App) -> Result<Arc<TagList>, MatchError> {
         let opened = self.opened()?;
         let made = opened.tags.get_or_try_init(|| async {
             let sender = opened.sender.clone();
@@ -226,7 +236,10 @@ impl SenderSession {
             });
             Ok::<_, MatchError>(Arc::new(list.await.map_err(|_| MatchError::Failed)??))
         });
-        Ok(made.await?.clone())
+        let made = made.await?.clone();
+        let padded = u64::from(opened.sender.params().sender_padded());
+        Tick::wait(opened.since, app.tick.of_set(padded).saturating_mul(2)).await;
+        Ok(made)
     }
 
     /// The dataset offered.
@@ -254,7 +267,8 @@ impl App {
         }
         let rows = self.datasets.rows_to_match(contract, cut, field).await?;
         let set = tokio::task::spawn_blocking(move || {
-            let mut set: Vec<_> = rows.match_keys.iter().flatten().filter_map(|text| normaliser.normalise(text)).collect();
+            let mut set: Vec<_> =
+                rows.match_keys.iter().flatten().filter_map(|text| normaliser.normalise(text)).collect();
             set.sort_unstable();
             set.dedup();
             set

@@ -16,7 +16,10 @@ const PATIENTS: &str = "contracts/health.patients.toml";
 const AGREEMENT: &str = "agreements/visits.toml";
 const ENDPOINTS: &str = "endpoints.toml";
 
-fn edited(edits: &[(&str, &str, &str)]) -> (Fixture, Bundle) {
+/// A file, a text in it, and what takes its place.
+type Edits<'a> = &'a [(&'a str, &'a str, &'a str)];
+
+fn edited(edits: Edits<'_>) -> (Fixture, Bundle) {
     let fixture = Fixture::new();
     let bundle = fixture.bundle();
     for (file, from, to) in edits {
@@ -28,7 +31,7 @@ fn edited(edits: &[(&str, &str, &str)]) -> (Fixture, Bundle) {
 
 #[test]
 fn an_ordinary_bundle_may_tighten_facts() {
-    let tightening: [&[(&str, &str, &str)]; 9] = [
+    let tightening: [Edits<'_>; 9] = [
         &[(AGREEMENT, "rho_total = 500000000", "rho_total = 400000000")],
         &[
             (VISITS, "rho_per_year = 1000000000", "rho_per_year = 900000000"),
@@ -56,7 +59,7 @@ fn an_ordinary_bundle_may_tighten_facts() {
 #[test]
 fn loosening_takes_all_overseers_the_agency_and_the_waiting_period() {
     let a_year = |to| [(VISITS, "rho_per_year = 1000000000", to), (PATIENTS, "rho_per_year = 1000000000", to)];
-    let loosening: [(&[(&str, &str, &str)], &str, Option<&str>); 16] = [
+    let loosening: [(Edits<'_>, &str, Option<&str>); 16] = [
         (&[(AGREEMENT, "rho_total = 500000000", "rho_total = 500000001")], "budget.rho_total", Some("health")),
         (
             &[(AGREEMENT, "rho_per_query_max = 50000000", "rho_per_query_max = 60000000")],

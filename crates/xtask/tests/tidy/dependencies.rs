@@ -165,7 +165,16 @@ fn built_twice(for_programs: &str, for_tests: &str) -> Vec<String> {
 
 fn tree(edges: &str) -> String {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(root()).args(["tree", "--workspace", "--prefix", "none", "--format", "{p}|{f}", "--edges", edges]);
+    cargo.current_dir(root()).args([
+        "tree",
+        "--workspace",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}|{f}",
+        "--edges",
+        edges,
+    ]);
     let output = cargo.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

@@ -37,7 +37,8 @@ impl Member {
         let of_targets = targets.into_iter().flat_map(Table::values).filter_map(Value::as_table);
         let mut found = Vec::new();
         for table in std::iter::once(&self.manifest).chain(of_targets) {
-            for (key, for_tests) in [("dependencies", false), ("build-dependencies", false), ("dev-dependencies", true)] {
+            for (key, for_tests) in [("dependencies", false), ("build-dependencies", false), ("dev-dependencies", true)]
+            {
                 let entries = table.get(key).and_then(Value::as_table).into_iter().flatten();
                 found.extend(entries.map(|(name, declared)| Dependency { name, declared, for_tests }));
             }
@@ -101,7 +102,8 @@ fn every_dependency_is_used() {
         let sources = files(&member.folder, &|path| path.extension().is_some_and(|e| e == "rs"));
         faults.extend(unused(member, &sources.iter().map(|path| read(path)).collect::<String>()));
     }
-    let taken: BTreeSet<_> = members.iter().flat_map(Member::dependencies).map(|d| d.name.to_owned()).collect();
+    let mut taken: BTreeSet<_> = members.iter().flat_map(Member::dependencies).map(|d| d.name.to_owned()).collect();
+    taken.extend(members.iter().map(|member| member.name.clone()));
     let manifest: Table = toml::from_str(&read(&root().join("Cargo.toml"))).unwrap();
     let listed = manifest["workspace"]["dependencies"].as_table().unwrap().keys();
     let idle = listed.filter(|name| !taken.contains(*name));

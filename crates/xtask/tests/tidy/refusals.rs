@@ -13,7 +13,8 @@ fn reasons(source: &str) -> Vec<Reason> {
     let lines = source.lines().filter_map(|line| {
         let (variant, rest) = line.trim().strip_suffix("\";")?.split_once(" = \"")?;
         let (code, rule) = rest.split_once("\", \"")?;
-        let declares = variant.chars().all(char::is_alphanumeric) && code.chars().all(|c| c == '_' || c.is_ascii_uppercase());
+        let declares =
+            variant.chars().all(char::is_alphanumeric) && code.chars().all(|c| c == '_' || c.is_ascii_uppercase());
         declares.then(|| Reason { code: code.to_owned(), rule: rule.to_owned() })
     });
     lines.collect()
@@ -38,10 +39,14 @@ fn unexplained(reasons: &[Reason], page: &str) -> Vec<String> {
         if !text.lines().any(|line| line.strip_prefix("> ") == Some(reason.rule.as_str())) {
             faults.push(format!("{}: its section does not quote the rule as the program says it", reason.code));
         }
-        faults.extend(PARTS.iter().filter(|part| !text.contains(**part)).map(|part| format!("{}: no {part}", reason.code)));
+        faults.extend(
+            PARTS.iter().filter(|part| !text.contains(**part)).map(|part| format!("{}: no {part}", reason.code)),
+        );
     }
     let known = |title: &str| reasons.iter().any(|reason| title == format!("`{}`", reason.code));
-    faults.extend(sections.iter().filter(|(title, _)| !known(title)).map(|(title, _)| format!("{title}: no such reason")));
+    faults.extend(
+        sections.iter().filter(|(title, _)| !known(title)).map(|(title, _)| format!("{title}: no such reason")),
+    );
     faults
 }
 

@@ -28,10 +28,12 @@ const TOP: &[&str] = &[
 const LINES: usize = 600;
 
 /// Names that say nothing.
-const EMPTY_NAMES: &[&str] = &["common", "data", "handler", "helper", "helpers", "info", "manager", "processor", "util", "utils"];
+const EMPTY_NAMES: &[&str] =
+    &["common", "data", "handler", "helper", "helpers", "info", "manager", "processor", "util", "utils"];
 
 /// Attributes and macros with which a test would be left out, or code left for later. Spelt so that this file is clean.
-const LEFT_OUT: &[&str] = &[concat!("#[ign", "ore"), concat!("tod", "o!("), concat!("unimplem", "ented!("), concat!("FIX", "ME")];
+const LEFT_OUT: &[&str] =
+    &[concat!("#[ign", "ore"), concat!("tod", "o!("), concat!("unimplem", "ented!("), concat!("FIX", "ME")];
 
 fn faults(path: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();

@@ -1,0 +1,26 @@
+//! How long the demonstration takes, once built.
+//!
+//! `bench-demo [PERSONS]`.
+
+use anyhow::{Result, ensure};
+use firebreak_tests::bench::{argument, built, conditions, figure, remark};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+const PERSONS: u32 = 100_000;
+
+fn main() -> Result<()> {
+    conditions();
+    let persons = argument(PERSONS)?;
+    let folder = tempfile::tempdir()?;
+    let mut demo = Command::new(built("demo")?);
+    demo.arg("--persons").arg(persons.to_string()).arg("--dir").arg(folder.path().join("demo"));
+    let begun = Instant::now();
+    let output = demo.stdin(Stdio::null()).output()?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the demonstration failed: {}", said.lines().next_back().unwrap_or_default());
+    remark(&format!("{persons} persons"));
+    figure("demo", seconds, "s");
+    Ok(())
+}

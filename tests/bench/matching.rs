@@ -1,0 +1,78 @@
+//! A permitted match of two sets of about the same size, through both adapters and the gateway between them.
+//!
+//! `bench-match [PERSONS]`. The CPU time is that of both adapters, from reading their files to writing down who
+//! matched. The receiver takes part with about as many of its persons, by year of birth, as the sender has, and the
+//! figure counts the smaller of both sets.
+
+use anyhow::{Context, Result, ensure};
+use firebreak::client::{ClientError, Connection, MatchAsk, run_match};
+use firebreak_testbed::Federation;
+use firebreak_tests::Caller;
+use firebreak_tests::bench::{Bench, Spent, argument, conditions, figure, remark};
+use firebreak_wire::local::v1::MatchSummary;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+const PERSONS: u32 = 200_000;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    conditions();
+    let bench = Bench::start(argument(PERSONS)?).await?;
+    let (theirs, since) = sizes(&bench.federation);
+    let local = bench.live.adapter("health-agency")?.local;
+    let staff = Caller::connect_local(&bench.federation, "health-agency", local).await?;
+    let mut ask = MatchAsk::new("vaccination-round", "vaccination-round")?;
+    ask.selection = format!("birth_year >= {since}");
+
+    let programs = [bench.adapter("health-agency"), bench.adapter("education-agency"), bench.gateway()];
+    let spent = Spent::by(&programs)?;
+    let begun = Instant::now();
+    let summary = matched(&staff, &ask).await?;
+    let wall = begun.elapsed().as_secs_f64();
+    let spent = spent.each()?;
+    let [receiver, sender, gateway] = spent.as_slice() else { anyhow::bail!("three programs are measured") };
+
+    let offered = summary.offered;
+    let n = offered.min(theirs);
+    ensure!(n > 0 && summary.matched > 0, "nobody matched: the population is too small");
+    remark(&format!("n = {n}: {offered} persons offered, {theirs} at the sender, {} matched, {wall:.1} s", summary.matched));
+    remark(&format!("CPU: receiver {receiver:.1} s, sender {sender:.1} s; gateway, not counted, {gateway:.1} s"));
+    figure("match_rate", n as f64 / (receiver + sender), "elements/core-s");
+    bench.stop().await
+}
+
+/// How many persons with a number the sender's register holds, and the year of birth from which on the receiver's
+/// register holds about as many.
+fn sizes(federation: &Federation) -> (u64, i32) {
+    let (mut sender, mut receiver) = (HashMap::new(), HashMap::new());
+    for row in federation.population().truth() {
+        let set = match row.register.as_str() {
+            "education" => &mut sender,
+            "health" => &mut receiver,
+            _ => continue,
+        };
+        if let Some(number) = row.national_number {
+            set.insert(number.to_string(), row.birth_year);
+        }
+    }
+    let mut years: Vec<i32> = receiver.into_values().collect();
+    years.sort_unstable_by(|a, b| b.cmp(a));
+    let since = years.get(sender.len()).or(years.last()).copied().unwrap_or_default();
+    (sender.len() as u64, since)
+}
+
+/// Runs the match, and again under the same id for as long as an adapter waits to see the log, as it does at first.
+async fn matched(staff: &Connection, ask: &MatchAsk) -> Result<MatchSummary> {
+    let mut outcome = run_match(staff, ask, &mut |_| {}).await;
+    for _ in 0..100 {
+        match &outcome {
+            Err(ClientError::Refused(refused)) if refused.refusal.reason == "EVIDENCE_OUTSTANDING" => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                outcome = run_match(staff, ask, &mut |_| {}).await;
+            }
+            _ => break,
+        }
+    }
+    outcome.context("the match did not end")
+}

@@ -1,0 +1,96 @@
+//! An adapter whose leaves do not reach the log.
+
+use anyhow::{Context, Result, bail};
+use firebreak::client::Ask;
+use firebreak_domain::{Act, Clock, ReasonCode, Recipient, SystemClock};
+use firebreak_testbed::Federation;
+use firebreak_tests::{Caller, Liar, Own, ask_until_answered, run};
+use firebreak_transport::sign;
+use firebreak_wire::agency::v1::{Claim, ExecuteQueryRequest, execute_query_response::Step};
+use firebreak_wire::{Header, RequestSignature, question_from_wire, sql_question};
+use std::time::{Duration, Instant};
+
+const HEALTH: (&str, &str, &str) = ("health-agency", "health-statistics", "health-planning");
+const EDUCATION: (&str, &str, &str) = ("education-agency", "education-statistics", "school-planning");
+
+/// What an adapter said to the false gateway: answered, or refused for a reason.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    Answered,
+    Refused(String),
+}
+
+/// A question of Ada's, signed by her, brought to the adapter by the false gateway.
+async fn ask(liar: &Liar, federation: &Federation, to: (&str, &str, &str), sql: &str) -> Result<Said> {
+    let (agency, agreement, purpose) = to;
+    let Caller(org, role, id) = Caller::ADA;
+    let credential = federation.issue(org, role, id)?;
+    let ask = Ask::new(agreement, purpose, sql)?;
+    let question = sql_question(sql);
+    let canonical_query = question_from_wire(Some(&question)).map(|q| q.canonical().into()).unwrap_or_default();
+    let expires = SystemClock.now().plus_secs(300);
+    let unsigned =
+        Header { request_id: ask.request_id, agreement: ask.agreement, purpose: ask.purpose, expires, signature: None };
+    let recipient = Recipient::Organisation(credential.identity().org.clone());
+    let signature = sign(&credential, &unsigned.intent(Act::Aggregate { canonical_query }, recipient).signing_bytes())?;
+    let signature = Some(RequestSignature { certificates: credential.chain(), signature });
+    let request = ExecuteQueryRequest {
+        claim: Some(Claim { principal: credential.identity().to_string() }),
+        header: Some(Header { signature, ..unsigned }.to_wire()),
+        question: Some(question),
+        export: None,
+    };
+    let mut steps = liar.agency(agency)?.execute_query(request).await?.into_inner();
+    while let Some(message) = steps.message().await? {
+        match message.step {
+            Some(Step::Release(_)) => return Ok(Said::Answered),
+            Some(Step::Refused(refused)) => {
+                let refusal = refused.refusal.context("a refusal without its reason")?;
+                let reason = firebreak_wire::refusal_from_wire(&refusal);
+                return Ok(Said::Refused(reason.map(|r| r.reason.to_string()).unwrap_or_default()));
+            }
+            _ => {}
+        }
+    }
+    bail!("the adapter said nothing")
+}
+
+#[test]
+fn an_adapter_whose_leaves_are_not_confirmed_answers_nothing_new() -> Result<()> {
+    run(async {
+        let (federation, _folder) = Own::prepare(300)?;
+        let liar = Liar::listen(&federation).await?;
+        let programs = firebreak_testbed::Programs::built()?;
+        let mut live = federation.start(&programs, &[liar.address()]).await?;
+        liar.wait_for_agencies().await?;
+        let ada = Caller::ADA.connect(&federation, live.address).await?;
+        let sql = "SELECT COUNT(*) AS n FROM health.visits WHERE cost >= 10";
+        ask_until_answered(&ada, &Ask::new(HEALTH.1, HEALTH.2, sql)?).await?;
+        let schools = "SELECT COUNT(*) AS n FROM education.enrolments WHERE weekly_hours >= 1";
+        ask_until_answered(&ada, &Ask::new(EDUCATION.1, EDUCATION.2, schools)?).await?;
+
+        // Nobody brings leaves to the log from here on.
+        live.gateway.kill().await?;
+        let outstanding = ReasonCode::EvidenceOutstanding.to_string();
+        let sql = "SELECT COUNT(*) AS n FROM health.visits WHERE cost >= 20";
+        assert_eq!(ask(&liar, &federation, HEALTH, sql).await?, Said::Answered);
+        let since = Instant::now();
+
+        // 64 leaves are too many, however young.
+        let schools = |hours: u32| format!("SELECT COUNT(*) AS n FROM education.enrolments WHERE weekly_hours >= {hours}");
+        assert_eq!(ask(&liar, &federation, EDUCATION, &schools(2)).await?, Said::Answered);
+        for number in 1..64 {
+            let said = ask(&liar, &federation, EDUCATION, "SELECT name FROM education.enrolments").await?;
+            assert!(matches!(&said, Said::Refused(reason) if *reason != outstanding), "{number}: {said:?}");
+        }
+        assert_eq!(ask(&liar, &federation, EDUCATION, &schools(3)).await?, Said::Refused(outstanding.clone()));
+
+        // One leaf is too many once it is older than ten seconds.
+        while since.elapsed() < Duration::from_millis(11_500) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let sql = "SELECT COUNT(*) AS n FROM health.visits WHERE cost >= 30";
+        assert_eq!(ask(&liar, &federation, HEALTH, sql).await?, Said::Refused(outstanding));
+        Ok(())
+    })
+}

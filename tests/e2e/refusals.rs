@@ -1,0 +1,239 @@
+//! R3, R6, R7, R8, R9, R12: what must not leave is refused by the gateway, and by each adapter when a gateway that holds
+//! the real one's certificate passes it on or lies about it; beside each refusal stands a twin that is answered.
+
+mod cases;
+pub mod request;
+
+use anyhow::{Context, Result, bail, ensure};
+use cases::{CASES, Case};
+use firebreak_audit::SignerRole;
+use firebreak_domain::{Clock, ReasonCode, SystemClock};
+use firebreak_policy::Validity;
+use firebreak_testbed::AGENCIES;
+use firebreak_tests::{Caller, Shared, run, shared};
+use firebreak_wire::export::v1::ExportKind;
+use request::{Outcome, Request, Sent, Told, Uri, What};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A policy that permits everything to everybody.
+const EVERYTHING: &str = "@id(\"everything\")\n@rule(\"everybody may do everything\")\npermit(principal, action, resource);\n";
+
+/// A federation whose engines count for one test alone.
+struct Ground {
+    shared: Shared,
+    /// Every question has its own price, so that no answer is a stored one.
+    rho: AtomicU64,
+}
+
+impl Ground {
+    async fn start(permissive: bool) -> Result<Self> {
+        let shared = Shared::own(300, |federation| {
+            if permissive {
+                std::fs::write(federation.layout().bundle().join("policies/zz-permissive.cedar"), EVERYTHING)?;
+                let now = SystemClock.now();
+                let validity = Validity { made: now, valid_from: now.plus_secs(-60), valid_until: now.plus_secs(86_400) };
+                federation.sign_bundle(1, None, validity)?;
+            }
+            Ok(())
+        });
+        Ok(Self { shared: shared.await?, rho: AtomicU64::new(1_000_000) })
+    }
+
+    fn sign(&self, request: &Request) -> Result<Sent> {
+        let rho = self.rho.fetch_add(1_000, Ordering::Relaxed);
+        request.signed(&self.shared.federation, SystemClock.now(), rho)
+    }
+
+    async fn at_gateway(&self, sent: &Sent) -> Result<Outcome> {
+        sent.to_gateway(&self.shared.federation, self.shared.live.address).await
+    }
+
+    async fn at_adapter(&self, agency: &str, sent: &Sent) -> Result<Outcome> {
+        sent.to_adapter(self.shared.liar.agency(agency)?).await
+    }
+
+    /// How often any agency's engine was asked.
+    async fn executions(&self) -> Result<u64> {
+        let mut all = 0;
+        for (agency, _, _) in AGENCIES {
+            all += self.shared.engine_executions(agency).await?;
+        }
+        Ok(all)
+    }
+
+    /// Waits until every agency has seen the log and the gateway has every agency.
+    async fn settle(&self) -> Result<()> {
+        let count = |agreement, purpose, sql| Request { who: Caller::ADA, agreement, purpose, what: What::Query(sql) };
+        for request in [
+            count("health-statistics", "health-planning", "SELECT COUNT(*) AS n FROM health.visits"),
+            count("education-statistics", "school-planning", "SELECT COUNT(*) AS n FROM education.enrolments"),
+            count("residence-statistics", "reception-planning", "SELECT COUNT(*) AS n FROM immigration.permits"),
+        ] {
+            let mut last = None;
+            for _ in 0..100 {
+                last = Some(self.at_gateway(&self.sign(&request)?).await?.answered());
+                match &last {
+                    Some(Err(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
+                    _ => break,
+                }
+            }
+            last.context("never asked")??;
+        }
+        Ok(())
+    }
+
+    fn check(&self, told: &Told, reason: ReasonCode, article: &str, signer: SignerRole) -> Result<()> {
+        ensure!(told.reason == reason.as_str(), "refused for {} and not {reason}: {}", told.reason, told.words);
+        let decided: Vec<_> = if article.is_empty() { vec![] } else { vec![format!("constitution/{article}")] };
+        ensure!(told.policies == decided, "decided by {:?}", told.policies);
+        let leaf = told.leaf(&self.shared.log_key()?, reason)?;
+        let leaf = leaf.leaf();
+        ensure!(leaf.signer_role == signer && leaf.bundle_sequence == 1, "a leaf of another program or bundle");
+        ensure!(leaf.charge.rho.nano() == 0, "a refusal was charged");
+        Ok(())
+    }
+
+    async fn refused_by_the_gateway(&self, case: &Case) -> Result<()> {
+        let asked = self.sign(&case.asked)?;
+        let asked = if case.signs { asked } else { asked.unsigned() };
+        let told = self.at_gateway(&asked).await?.refused()?;
+        self.check(&told, case.reason, case.article, SignerRole::Gateway)
+    }
+
+    /// The gateway passes the request on as it came; tells the twin's story under the caller's signature; tells it
+    /// under none.
+    async fn refused_by_the_adapter(&self, case: &Case) -> Result<()> {
+        let (asked, twin) = (self.sign(&case.asked)?, self.sign(&case.twin)?);
+        let passed_on = if case.signs { asked.clone() } else { asked.unsigned() };
+        let told = self.at_adapter(case.agency, &passed_on).await?.refused().context("passed on")?;
+        self.check(&told, case.reason, case.article, SignerRole::Adapter).context("passed on")?;
+
+        let told = self.at_adapter(case.agency, &twin.under_signature_of(&asked)).await?.refused().context("a lie")?;
+        self.check(&told, ReasonCode::SignatureInvalid, "", SignerRole::Adapter).context("a lie")?;
+
+        if case.signs {
+            let told = self.at_adapter(case.agency, &twin.unsigned()).await?.refused().context("an unsigned lie")?;
+            self.check(&told, ReasonCode::SignatureRequired, "the-caller-signs", SignerRole::Adapter)
+                .context("an unsigned lie")?;
+        }
+        Ok(())
+    }
+
+    async fn twin_answered(&self, case: &Case) -> Result<()> {
+        let sent = || self.sign(&case.twin).map(|s| if case.signs { s } else { s.unsigned() });
+        let before = self.executions().await?;
+        let by_gateway = self.at_gateway(&sent()?).await?.answered().context("by the gateway")?;
+        let by_adapter = self.at_adapter(case.agency, &sent()?).await?.answered().context("by the adapter")?;
+        let ran = self.executions().await? - before;
+        match (&by_gateway, &by_adapter) {
+            // That the counter counts here is what its standing still at a refusal means something by.
+            (Outcome::Rows(rows), Outcome::Rows(_)) => ensure!(*rows > 0 && ran == 2, "{rows} rows, {ran} executions"),
+            (Outcome::File(file), Outcome::Rows(_)) => ensure!(!file.is_empty() && ran == 2, "{ran} executions"),
+            (Outcome::Tunnel, Outcome::Tunnel) => ensure!(ran == 0, "a match ran an engine"),
+            _ => bail!("answered in another form"),
+        }
+        Ok(())
+    }
+
+    /// Every case, both sides; all that went wrong is told together.
+    async fn stands(&self) -> Result<()> {
+        self.settle().await?;
+        let mut wrong = Vec::new();
+        for case in CASES {
+            let before = self.executions().await?;
+            let by_gateway = self.refused_by_the_gateway(case).await.context("at the gateway");
+            let by_adapter = self.refused_by_the_adapter(case).await.context("at the adapter");
+            let ran = self.executions().await? - before;
+            let quiet = if ran == 0 { Ok(()) } else { Err(anyhow::anyhow!("an engine ran {ran} times")) };
+            let twin = self.twin_answered(case).await.context("its twin");
+            wrong.extend([by_gateway, by_adapter, quiet, twin].into_iter().filter_map(|outcome| {
+                outcome.err().map(|error| format!("{}: {error:#}", case.name))
+            }));
+        }
+        ensure!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
+        Ok(())
+    }
+}
+
+#[test]
+fn what_must_not_leave_is_refused_by_gateway_and_adapter_and_its_twin_is_answered() -> Result<()> {
+    run(async { Ground::start(false).await?.stands().await })
+}
+
+#[test]
+fn a_bundle_that_permits_everything_permits_none_of_it() -> Result<()> {
+    run(async {
+        let ground = Ground::start(true).await?;
+        ground.stands().await?;
+        ground.rows_are_refused_to_a_service_and_its_table_is_delivered().await
+    })
+}
+
+impl Ground {
+    async fn rows_are_refused_to_a_service_and_its_table_is_delivered(&self) -> Result<()> {
+        let sql = "SELECT region, COUNT(*) AS visits FROM health.visits GROUP BY region";
+        let ask = |kind| Request {
+            who: Caller("ngo-clinic", "endpoint", "clinic-desk"),
+            agreement: "clinic-tables",
+            purpose: "service-planning",
+            what: What::Export(kind, Some("clinic-desk"), sql),
+        };
+        for kind in [ExportKind::Identifiable, ExportKind::Pseudonymous, ExportKind::Unspecified] {
+            let told = self.at_gateway(&self.sign(&ask(kind))?).await?.refused()?;
+            self.check(&told, ReasonCode::IdentifiableExport, "rows-do-not-leave", SignerRole::Gateway)?;
+            for said in ["identifiable rows do not pass through the gateway", "dp_aggregate", "match"] {
+                ensure!(told.words.contains(said), "{:?} says nothing of {said}", told.words);
+            }
+        }
+        let Outcome::File(file) = self.at_gateway(&self.sign(&ask(ExportKind::DpAggregate))?).await?.answered()? else {
+            bail!("no file");
+        };
+        let file = String::from_utf8(file)?;
+        let mut lines = file.lines();
+        let head = lines.next().context("an empty file")?;
+        ensure!(head == "region,visits,visits_standard_error,visits_lower,visits_upper,visits_status", "{head}");
+        let lines: Vec<_> = lines.collect();
+        ensure!(lines.len() == 17 && lines.iter().all(|l| l.split(',').count() == 6), "{} lines", lines.len());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_request_that_the_gateway_changed_in_one_place_is_refused_by_the_adapter() -> Result<()> {
+    run(async {
+        let shared = shared().await?;
+        let clinic = Caller("ngo-clinic", "endpoint", "clinic-desk");
+        let sql = "SELECT COUNT(*) AS n FROM health.visits";
+        let what = What::Export(ExportKind::DpAggregate, Some("clinic-desk"), sql);
+        let request = Request { who: clinic, agreement: "shared-tables", purpose: "service-planning", what };
+        let sent = request.signed(&shared.federation, SystemClock.now(), 100_000)?;
+        let changes: [(&str, fn(&mut Sent)); 8] = [
+            ("principal", |s| s.claim = Caller("health-agency", "endpoint", "health-portal").uri()),
+            ("principal of the same organisation", |s| s.claim = Caller("ngo-clinic", "endpoint", "other").uri()),
+            ("purpose", |s| s.header.purpose = "health-planning".to_owned()),
+            ("recipient", |s| s.export.iter_mut().for_each(|e| e.endpoint = "health-portal".to_owned())),
+            ("recipient left out", |s| s.export.iter_mut().for_each(|e| e.endpoint = String::new())),
+            ("agreement", |s| s.header.agreement = "clinic-tables".to_owned()),
+            ("price", |s| s.question.iter_mut().for_each(|q| q.rho_nano = 5_000_000)),
+            ("expiry", |s| s.header.expires += 1),
+        ];
+        for (what, change) in changes {
+            let mut changed = sent.clone();
+            change(&mut changed);
+            let told = changed.to_adapter(shared.liar.agency("health-agency")?).await?.refused().context(what)?;
+            assert_eq!(told.reason, "SIGNATURE_INVALID", "{what}");
+            told.leaf(&shared.log_key()?, ReasonCode::SignatureInvalid).context(what)?;
+        }
+        // The twin: the same request as its caller sent it.
+        for _ in 0..100 {
+            let outcome = sent.to_adapter(shared.liar.agency("health-agency")?).await?;
+            match outcome.refused() {
+                Ok(told) if told.reason == "EVIDENCE_OUTSTANDING" => tokio::time::sleep(Duration::from_millis(100)).await,
+                Ok(told) => bail!("refused for {}: {}", told.reason, told.words),
+                Err(_) => return Ok(()),
+            }
+        }
+        bail!("never answered")
+    })
+}

@@ -1,0 +1,212 @@
+//! What the benches share: figures, the CPU time of other programs, and where those programs are.
+
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+
+use crate::Caller;
+use crate::shared::http_get;
+use anyhow::{Context, Result, bail};
+use firebreak::client::{Ask, ClientError, Connection, QueryAnswer, run_query};
+use firebreak_testbed::{Federation, Live, Options, Programs};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Clock ticks in a second in `/proc/<pid>/stat` (proc_pid_stat(5)): 100 on every Linux that Rust knows.
+const TICKS: f64 = 100.0;
+
+/// Prints a figure: `name: value unit`.
+pub fn figure(name: &str, value: f64, unit: &str) {
+    let digits = match value.abs() {
+        large if large >= 100.0 => 0,
+        middle if middle >= 10.0 => 1,
+        _ => 2,
+    };
+    println!("{name}: {value:.digits$} {unit}");
+}
+
+/// Prints what a reader of the figures must know besides: a line that begins with `#`.
+pub fn remark(text: &str) {
+    println!("# {text}");
+}
+
+/// Prints under which profile and on how busy a machine the figures that follow are made.
+pub fn conditions() {
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    remark(&format!("profile: {profile}"));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: Vec<_> = load.split(' ').take(2).collect();
+    remark(&format!("{cores} processors; load in the last 1 and 5 minutes: {}", load.join(" and ")));
+}
+
+/// The first argument as a number, or `default`.
+///
+/// # Errors
+/// An argument that is no number.
+pub fn argument(default: u32) -> Result<u32> {
+    std::env::args().nth(1).map_or(Ok(default), |a| a.parse().with_context(|| format!("{a} is not a number")))
+}
+
+/// A program built beside this one, by its path in the profile's folder.
+///
+/// # Errors
+/// A program that is not built.
+pub fn built(program: &str) -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    let found = this.ancestors().map(|folder| folder.join(program)).find(|file| file.is_file());
+    found.with_context(|| format!("{program} is not built: run the benches with `cargo xtask bench`"))
+}
+
+/// A counter of a program's metrics; zero while it has none of that name.
+///
+/// # Errors
+/// A listener that does not answer.
+pub async fn counter(address: SocketAddr, name: &str) -> Result<u64> {
+    let page = http_get(address, "/metrics").await?;
+    let line = page.lines().find(|line| line.starts_with(name));
+    Ok(line.and_then(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default() as u64)
+}
+
+/// The value below which half of them lie.
+#[must_use]
+pub fn median(values: &mut [Duration]) -> Duration {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// The CPU time of one program, with all its threads.
+pub struct Cpu {
+    stat: PathBuf,
+}
+
+impl Cpu {
+    /// That of the program which was started with `--config <configuration>`.
+    ///
+    /// # Errors
+    /// No such program.
+    pub fn of(configuration: &Path) -> Result<Self> {
+        let wanted = configuration.as_os_str().as_encoded_bytes();
+        for process in fs::read_dir("/proc")? {
+            let process = process?.path();
+            // Not every entry is a process, and a process may have ended by now.
+            let Ok(line) = fs::read(process.join("cmdline")) else { continue };
+            let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+            // The shell that watches over a program has the same words after its own name.
+            if words.first() != Some(&b"sh".as_slice()) && words.contains(&wanted) {
+                return Ok(Self { stat: process.join("stat") });
+            }
+        }
+        bail!("nothing runs with {}", configuration.display())
+    }
+
+    /// Seconds spent since it was started, in steps of 10 ms.
+    ///
+    /// # Errors
+    /// A program that has ended.
+    pub fn seconds(&self) -> Result<f64> {
+        let stat = fs::read_to_string(&self.stat).context("the program has ended")?;
+        // The second field is the program's name, in parentheses; user and system time are the 14th and 15th.
+        let (_, fields) = stat.rsplit_once(')').context("not a stat file")?;
+        let times = fields.split_whitespace().skip(11).take(2);
+        let ticks = times.map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+        Ok(ticks as f64 / TICKS)
+    }
+}
+
+/// The CPU time that several programs spend from one moment on.
+pub struct Spent {
+    programs: Vec<(Cpu, f64)>,
+}
+
+impl Spent {
+    /// From now on, by the programs that were started with those configurations.
+    ///
+    /// # Errors
+    /// No such programs.
+    pub fn by(configurations: &[PathBuf]) -> Result<Self> {
+        let since_now = |file: &PathBuf| {
+            let cpu = Cpu::of(file)?;
+            let already = cpu.seconds()?;
+            Ok::<_, anyhow::Error>((cpu, already))
+        };
+        Ok(Self { programs: configurations.iter().map(since_now).collect::<Result<_>>()? })
+    }
+
+    /// Seconds so far, program by program.
+    ///
+    /// # Errors
+    /// A program that has ended.
+    pub fn each(&self) -> Result<Vec<f64>> {
+        self.programs.iter().map(|(cpu, already)| Ok(cpu.seconds()? - already)).collect()
+    }
+}
+
+/// A running federation for one bench.
+pub struct Bench {
+    /// Its folder and keys.
+    pub federation: Federation,
+    /// Its programs.
+    pub live: Live,
+    folder: TempDir,
+}
+
+impl Bench {
+    /// Makes and starts one with the tick that adapters have by default.
+    ///
+    /// # Errors
+    /// Programs that do not start.
+    pub async fn start(persons: u32) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let options = Options { persons, seed: 1, tick_milliseconds: 50 };
+        let federation = Federation::prepare(&folder.path().join("federation"), &options, |_| {})?;
+        let live = federation.start(&Programs::built()?, &[]).await?;
+        Ok(Self { federation, live, folder })
+    }
+
+    /// Ends its programs and removes its folder.
+    ///
+    /// # Errors
+    /// The system.
+    pub async fn stop(mut self) -> Result<()> {
+        self.live.stop().await?;
+        Ok(self.folder.close()?)
+    }
+
+    /// A connection of a caller to the gateway.
+    ///
+    /// # Errors
+    /// A gateway that does not answer.
+    pub async fn connect(&self, caller: Caller) -> Result<Connection> {
+        caller.connect(&self.federation, self.live.address).await
+    }
+
+    /// The gateway's configuration, by which its process is found.
+    #[must_use]
+    pub fn gateway(&self) -> PathBuf {
+        self.federation.layout().gateway().join("gateway.toml")
+    }
+
+    /// The configuration of an agency's adapter.
+    #[must_use]
+    pub fn adapter(&self, agency: &str) -> PathBuf {
+        self.federation.layout().adapter(agency).join("adapter.toml")
+    }
+}
+
+/// Asks, and asks again under the same id for as long as the adapter waits to see the log, as it does at first.
+///
+/// # Errors
+/// Any other refusal or failure, and one that lasts ten seconds.
+pub async fn answered(connection: &Connection, ask: &Ask) -> Result<QueryAnswer> {
+    for _ in 0..100 {
+        match run_query(connection, ask, &mut |_| {}).await {
+            Err(ClientError::Refused(refused)) if refused.refusal.reason == "EVIDENCE_OUTSTANDING" => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
+    bail!("the adapter never saw the log")
+}
