@@ -22,7 +22,6 @@ pub const CALLS: &[(&str, &[IdentityRole])] = &[
     ("/firebreak.export.v1.ExportService/RequestExport", &[Analyst, Endpoint]),
     ("/firebreak.matching.v1.MatchingService/OpenTunnel", &[Adapter]),
     ("/grpc.health.v1.Health/Check", ANYBODY),
-    ("/grpc.health.v1.Health/List", ANYBODY),
     ("/grpc.health.v1.Health/Watch", ANYBODY),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", ANYBODY),
     ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", ANYBODY),

@@ -3,7 +3,8 @@
 //! `bench-demo [PERSONS]`.
 
 use anyhow::{Result, ensure};
-use firebreak_tests::bench::{argument, built, conditions, figure, remark};
+use firebreak_tests::bench::{argument, conditions, figure, remark};
+use firebreak_tests::built;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 

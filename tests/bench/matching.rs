@@ -36,7 +36,10 @@ async fn main() -> Result<()> {
     let offered = summary.offered;
     let n = offered.min(theirs);
     ensure!(n > 0 && summary.matched > 0, "nobody matched: the population is too small");
-    remark(&format!("n = {n}: {offered} persons offered, {theirs} at the sender, {} matched, {wall:.1} s", summary.matched));
+    remark(&format!(
+        "n = {n}: {offered} persons offered, {theirs} at the sender, {} matched, {wall:.1} s",
+        summary.matched
+    ));
     remark(&format!("CPU: receiver {receiver:.1} s, sender {sender:.1} s; gateway, not counted, {gateway:.1} s"));
     figure("match_rate", n as f64 / (receiver + sender), "elements/core-s");
     bench.stop().await

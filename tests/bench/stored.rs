@@ -1,8 +1,9 @@
 //! How many stored answers a gateway gives in a second, against a bare echo behind the same TLS.
 //!
-//! `bench-stored [CLIENTS]`. Each client asks one question, which is answered already, again and again, each time
-//! under a request id of its own: decided, signed, recorded in the log and given a receipt every time. The echo is the
-//! gRPC health service in a process of its own, behind the same listener with the same certificates.
+//! `bench-stored [CLIENTS]`. Each client sends one request, which is answered already, again and again under its own
+//! request id: signed by the client, decided, recorded in the log and given a receipt every time. (Under a fresh id a
+//! repeat would be charged to the one who asks.) The echo is the gRPC health service in a process of its own, behind
+//! the same listener with the same certificates.
 
 #![expect(clippy::print_stdout, reason = "the echo says where it listens")]
 
@@ -66,11 +67,11 @@ async fn stored(bench: &Bench, clients: usize) -> Result<f64> {
     let spent = Spent::by(&[bench.gateway()])?;
     let (begun, mut asking) = (Instant::now(), JoinSet::new());
     for connection in connections.iter().cycle().take(clients) {
-        let (connection, release) = (connection.clone(), release.clone());
+        let (connection, release, ask) = (connection.clone(), release.clone(), question()?);
         asking.spawn(async move {
             let mut answers = 0_u32;
             while begun.elapsed() < TIME {
-                let answer = answered(&connection, &question()?).await?;
+                let answer = answered(&connection, &ask).await?;
                 anyhow::ensure!(answer.released.release_id == release, "another release than the stored one");
                 answers += 1;
             }
@@ -146,9 +147,10 @@ async fn echo(identity: PathBuf, authority: PathBuf, domain: &str) -> Result<()>
     println!("localhost:{}", server.local_addr().port());
     let (_, health) = tonic_health::server::health_reporter();
     let shutdown = Shutdown::new();
-    tokio::select! {
-        ended = server.serve(Routes::new(health), &shutdown, Duration::ZERO) => ended?,
-        _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()) => {}
-    }
-    Ok(())
+    let ending = shutdown.clone();
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        ending.request();
+    });
+    Ok(server.serve(Routes::new(health), &shutdown, Duration::ZERO).await?)
 }

@@ -24,9 +24,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 /// Services that other projects describe.
-const FOREIGN: [&str; 5] = [
+const FOREIGN: [&str; 4] = [
     "/grpc.health.v1.Health/Check",
-    "/grpc.health.v1.Health/List",
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
@@ -186,21 +185,26 @@ fn sample(path: &str) -> Result<Vec<u8>> {
             local::v1::ListMatchedRequest { session_id: vec![4; 32] }.encode_to_vec()
         }
         // An empty service name asks for the whole server.
-        "/grpc.health.v1.Health/Check" | "/grpc.health.v1.Health/List" | "/grpc.health.v1.Health/Watch" => Vec::new(),
+        "/grpc.health.v1.Health/Check" | "/grpc.health.v1.Health/Watch" => Vec::new(),
         // Field 7, `list_services`, with an empty string.
         path if path.starts_with("/grpc.reflection.") => vec![0x3a, 0],
         path => bail!("{path} has no sample request: add one, and say in the gateway's table of calls who may make it"),
     })
 }
 
-/// Calls a method; what the other side says first.
-async fn call(channel: &Channel, path: &str) -> Result<Result<(), Status>> {
-    let request = Request::new(tokio_stream::iter([sample(path)?]));
+/// Calls a method with its sample; what the other side says first.
+async fn call(channel: &Channel, path: &str) -> Result<Result<Vec<u8>, Status>> {
+    send(channel, path, sample(path)?).await
+}
+
+/// Calls a method by its path; what the other side says first, which is nothing if the call just ends.
+pub async fn send(channel: &Channel, path: &str, request: Vec<u8>) -> Result<Result<Vec<u8>, Status>> {
+    let request = Request::new(tokio_stream::iter([request]));
     let path: PathAndQuery = path.parse()?;
     let said = async {
         let mut client = tonic::client::Grpc::new(channel.clone());
         client.ready().await.map_err(|e| Status::unavailable(e.to_string()))?;
-        client.streaming(request, path, Raw).await?.into_inner().message().await.map(drop)
+        client.streaming(request, path, Raw).await?.into_inner().message().await.map(Option::unwrap_or_default)
     };
     timeout(Duration::from_secs(30), said).await.context("no answer")
 }

@@ -1,29 +1,51 @@
-//! R3, R6, R7, R8, R9, R12: what must not leave is refused by the gateway, and by each adapter when a gateway that holds
-//! the real one's certificate passes it on or lies about it; beside each refusal stands a twin that is answered.
+//! R4, R6, R7, R8, R9, R10, R13: what must not leave is refused by the gateway, and by each adapter when a gateway that
+//! holds the real one's certificate passes it on or lies about it; beside each refusal stands a twin that is answered.
 
 mod cases;
 pub mod request;
 
 use anyhow::{Context, Result, bail, ensure};
 use cases::{CASES, Case};
-use firebreak_audit::SignerRole;
-use firebreak_domain::{Clock, ReasonCode, SystemClock};
+use firebreak_audit::{Leaf, LeafVerifier};
+use firebreak_domain::{Clock, Pin, ReasonCode, SystemClock};
 use firebreak_policy::Validity;
 use firebreak_testbed::AGENCIES;
-use firebreak_tests::{Caller, Shared, run, shared};
+use firebreak_tests::{Caller, Shared, files_below, run, shared};
+use firebreak_transport::{Credential, verify};
 use firebreak_wire::export::v1::ExportKind;
 use request::{Outcome, Request, Sent, Told, Uri, What};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A policy that permits everything to everybody.
-const EVERYTHING: &str = "@id(\"everything\")\n@rule(\"everybody may do everything\")\npermit(principal, action, resource);\n";
+const EVERYTHING: &str =
+    "@id(\"everything\")\n@rule(\"everybody may do everything\")\npermit(principal, action, resource);\n";
 
 /// A federation whose engines count for one test alone.
 struct Ground {
     shared: Shared,
     /// Every question has its own price, so that no answer is a stored one.
     rho: AtomicU64,
+    /// The leaves of refusals, as text.
+    leaves: Mutex<Vec<String>>,
+}
+
+/// Takes the leaves that the key of one program signed.
+struct SignedBy(Credential);
+
+impl LeafVerifier for SignedBy {
+    fn accepts(&self, leaf: &Leaf, text: &[u8], key: &Pin, signature: &[u8]) -> bool {
+        let (identity, chain) = (self.0.identity(), self.0.chain());
+        let signed = chain.first().is_some_and(|certificate| verify(certificate, text, signature).is_ok());
+        signed && *key == self.0.pin() && leaf.signer_org == identity.org && identity.role == leaf.signer_role.into()
+    }
+}
+
+/// The gateway, or an agency's adapter.
+const GATEWAY: Caller = Caller("federation", "gateway", "main");
+const fn adapter_of(agency: &'static str) -> Caller {
+    Caller(agency, "adapter", "main")
 }
 
 impl Ground {
@@ -32,12 +54,13 @@ impl Ground {
             if permissive {
                 std::fs::write(federation.layout().bundle().join("policies/zz-permissive.cedar"), EVERYTHING)?;
                 let now = SystemClock.now();
-                let validity = Validity { made: now, valid_from: now.plus_secs(-60), valid_until: now.plus_secs(86_400) };
+                let validity =
+                    Validity { made: now, valid_from: now.plus_secs(-60), valid_until: now.plus_secs(86_400) };
                 federation.sign_bundle(1, None, validity)?;
             }
             Ok(())
         });
-        Ok(Self { shared: shared.await?, rho: AtomicU64::new(1_000_000) })
+        Ok(Self { shared: shared.await?, rho: AtomicU64::new(1_000_000), leaves: Mutex::default() })
     }
 
     fn sign(&self, request: &Request) -> Result<Sent> {
@@ -83,39 +106,60 @@ impl Ground {
         Ok(())
     }
 
-    fn check(&self, told: &Told, reason: ReasonCode, article: &str, signer: SignerRole) -> Result<()> {
+    /// That it was refused for this reason, by this article, with a leaf that this program signed.
+    fn check(&self, told: &Told, reason: ReasonCode, article: &str, signer: Caller) -> Result<()> {
         ensure!(told.reason == reason.as_str(), "refused for {} and not {reason}: {}", told.reason, told.words);
         let decided: Vec<_> = if article.is_empty() { vec![] } else { vec![format!("constitution/{article}")] };
         ensure!(told.policies == decided, "decided by {:?}", told.policies);
-        let leaf = told.leaf(&self.shared.log_key()?, reason)?;
-        let leaf = leaf.leaf();
-        ensure!(leaf.signer_role == signer && leaf.bundle_sequence == 1, "a leaf of another program or bundle");
-        ensure!(leaf.charge.rho.nano() == 0, "a refusal was charged");
+        let signed = told.leaf(&self.shared.log_key()?, reason)?;
+        let Caller(org, role, id) = signer;
+        ensure!(signed.is_signed(&SignedBy(self.shared.federation.issue(org, role, id)?)), "signed by somebody else");
+        let leaf = signed.leaf();
+        ensure!(leaf.bundle_sequence == 1 && leaf.charge.rho.nano() == 0, "a leaf of another bundle, or charged");
+        self.leaves.lock().map_err(|_| anyhow::anyhow!("poisoned"))?.push(signed.as_str().to_owned());
         Ok(())
+    }
+
+    /// Waits until every leaf of a refusal, those of the adapters included, is in the public log.
+    async fn all_in_the_log(&self) -> Result<()> {
+        let leaves = self.leaves.lock().map_err(|_| anyhow::anyhow!("poisoned"))?.clone();
+        let mut missing = leaves.len();
+        for _ in 0..100 {
+            let mut log = String::new();
+            for file in files_below(&self.shared.federation.layout().log().join("tile/entries"))? {
+                log.push_str(&String::from_utf8_lossy(&std::fs::read(file)?));
+            }
+            missing = leaves.iter().filter(|leaf| !log.contains(leaf.as_str())).count();
+            if missing == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bail!("{missing} of {} leaves are not in the log", leaves.len())
     }
 
     async fn refused_by_the_gateway(&self, case: &Case) -> Result<()> {
         let asked = self.sign(&case.asked)?;
         let asked = if case.signs { asked } else { asked.unsigned() };
         let told = self.at_gateway(&asked).await?.refused()?;
-        self.check(&told, case.reason, case.article, SignerRole::Gateway)
+        self.check(&told, case.reason, case.article, GATEWAY)
     }
 
     /// The gateway passes the request on as it came; tells the twin's story under the caller's signature; tells it
     /// under none.
     async fn refused_by_the_adapter(&self, case: &Case) -> Result<()> {
         let (asked, twin) = (self.sign(&case.asked)?, self.sign(&case.twin)?);
+        let signer = adapter_of(case.agency);
         let passed_on = if case.signs { asked.clone() } else { asked.unsigned() };
         let told = self.at_adapter(case.agency, &passed_on).await?.refused().context("passed on")?;
-        self.check(&told, case.reason, case.article, SignerRole::Adapter).context("passed on")?;
+        self.check(&told, case.reason, case.article, signer).context("passed on")?;
 
         let told = self.at_adapter(case.agency, &twin.under_signature_of(&asked)).await?.refused().context("a lie")?;
-        self.check(&told, ReasonCode::SignatureInvalid, "", SignerRole::Adapter).context("a lie")?;
+        self.check(&told, ReasonCode::SignatureInvalid, "", signer).context("a lie")?;
 
         if case.signs {
             let told = self.at_adapter(case.agency, &twin.unsigned()).await?.refused().context("an unsigned lie")?;
-            self.check(&told, ReasonCode::SignatureRequired, "the-caller-signs", SignerRole::Adapter)
-                .context("an unsigned lie")?;
+            self.check(&told, ReasonCode::SignatureRequired, "the-caller-signs", signer).context("an unsigned lie")?;
         }
         Ok(())
     }
@@ -147,12 +191,14 @@ impl Ground {
             let ran = self.executions().await? - before;
             let quiet = if ran == 0 { Ok(()) } else { Err(anyhow::anyhow!("an engine ran {ran} times")) };
             let twin = self.twin_answered(case).await.context("its twin");
-            wrong.extend([by_gateway, by_adapter, quiet, twin].into_iter().filter_map(|outcome| {
-                outcome.err().map(|error| format!("{}: {error:#}", case.name))
-            }));
+            wrong.extend(
+                [by_gateway, by_adapter, quiet, twin]
+                    .into_iter()
+                    .filter_map(|outcome| outcome.err().map(|error| format!("{}: {error:#}", case.name))),
+            );
         }
-        ensure!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
-        Ok(())
+        ensure!(wrong.is_empty(), "{} faults in {} cases:\n{}", wrong.len(), CASES.len(), wrong.join("\n"));
+        self.all_in_the_log().await
     }
 }
 
@@ -181,7 +227,7 @@ impl Ground {
         };
         for kind in [ExportKind::Identifiable, ExportKind::Pseudonymous, ExportKind::Unspecified] {
             let told = self.at_gateway(&self.sign(&ask(kind))?).await?.refused()?;
-            self.check(&told, ReasonCode::IdentifiableExport, "rows-do-not-leave", SignerRole::Gateway)?;
+            self.check(&told, ReasonCode::IdentifiableExport, "rows-do-not-leave", GATEWAY)?;
             for said in ["identifiable rows do not pass through the gateway", "dp_aggregate", "match"] {
                 ensure!(told.words.contains(said), "{:?} says nothing of {said}", told.words);
             }
@@ -229,7 +275,9 @@ fn a_request_that_the_gateway_changed_in_one_place_is_refused_by_the_adapter() -
         for _ in 0..100 {
             let outcome = sent.to_adapter(shared.liar.agency("health-agency")?).await?;
             match outcome.refused() {
-                Ok(told) if told.reason == "EVIDENCE_OUTSTANDING" => tokio::time::sleep(Duration::from_millis(100)).await,
+                Ok(told) if told.reason == "EVIDENCE_OUTSTANDING" => {
+                    tokio::time::sleep(Duration::from_millis(100)).await
+                }
                 Ok(told) => bail!("refused for {}: {}", told.reason, told.words),
                 Err(_) => return Ok(()),
             }

@@ -49,16 +49,6 @@ pub fn argument(default: u32) -> Result<u32> {
     std::env::args().nth(1).map_or(Ok(default), |a| a.parse().with_context(|| format!("{a} is not a number")))
 }
 
-/// A program built beside this one, by its path in the profile's folder.
-///
-/// # Errors
-/// A program that is not built.
-pub fn built(program: &str) -> Result<PathBuf> {
-    let this = std::env::current_exe()?;
-    let found = this.ancestors().map(|folder| folder.join(program)).find(|file| file.is_file());
-    found.with_context(|| format!("{program} is not built: run the benches with `cargo xtask bench`"))
-}
-
 /// A counter of a program's metrics; zero while it has none of that name.
 ///
 /// # Errors

@@ -31,6 +31,12 @@ impl Own {
         Ok(Self { federation, live, _folder: folder })
     }
 
+    /// A federation that runs already, in a folder to be removed with it.
+    #[must_use]
+    pub const fn of(federation: Federation, live: Live, folder: TempDir) -> Self {
+        Self { federation, live, _folder: folder }
+    }
+
     /// Makes a federation without starting anything.
     ///
     /// # Errors

@@ -190,7 +190,9 @@ mod tests {
                 panic!("{line}\n{error}");
             }
         }
-        for line in ["query SQL", "contract check c.toml --binding b.toml", "export --agreement a --purpose p --kind raw"] {
+        for line in
+            ["query SQL", "contract check c.toml --binding b.toml", "export --agreement a --purpose p --kind raw"]
+        {
             assert!(Arguments::try_parse_from(std::iter::once("firebreak").chain(line.split(' '))).is_err(), "{line}");
         }
     }

@@ -106,7 +106,8 @@ mod tests {
 
     #[test]
     fn thousands_are_grouped_and_signs_stay_in_front() {
-        for (value, expected) in [(0, "0"), (999, "999"), (1000, "1 000"), (123_456, "123 456"), (1_234_567, "1 234 567")]
+        for (value, expected) in
+            [(0, "0"), (999, "999"), (1000, "1 000"), (123_456, "123 456"), (1_234_567, "1 234 567")]
         {
             assert_eq!(plain(&count(value)), expected);
         }

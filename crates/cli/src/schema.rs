@@ -128,7 +128,10 @@ mod tests {
     #[test]
     fn a_csv_heading_is_read_with_quotes_and_marks() {
         assert_eq!(names("a,b,c\r\n1,2,3\r\n"), ["a", "b", "c"]);
-        assert_eq!(names("\u{feff}\"a, b\",\"say \"\"x\"\"\",\"two\nlines\"\n1,2,3\n"), ["a, b", "say \"x\"", "two\nlines"]);
+        assert_eq!(
+            names("\u{feff}\"a, b\",\"say \"\"x\"\"\",\"two\nlines\"\n1,2,3\n"),
+            ["a, b", "say \"x\"", "two\nlines"]
+        );
         assert_eq!(names("only"), ["only"]);
         for text in ["", "\n", "\"never closed\n1,2\n"] {
             assert!(matches!(heading(&mut text.as_bytes()), Err(SchemaError::NoHeading)), "{text:?}");

@@ -99,25 +99,37 @@ impl Table {
     /// What each column gets; `None` if even the narrowest layout is too wide.
     fn widths(&self, width: usize) -> Option<Vec<usize>> {
         let cells = |place: usize| self.rows.iter().filter_map(move |row| row.get(place));
-        let mut widths: Vec<usize> = self
+        let widths: Vec<usize> = self
             .columns
             .iter()
             .enumerate()
             .map(|(place, column)| cells(place).map(|c| c.width()).fold(column.heading.width(), usize::max))
             .collect();
+        // Words stay whole if they can: an identifier in two pieces is neither read nor copied with ease.
+        let words: Vec<usize> = (0..self.columns.len())
+            .map(|place| cells(place).flat_map(|c| c.split(' ')).map(UnicodeWidthStr::width).fold(NARROWEST, usize::max))
+            .collect();
+        self.narrowed(widths.clone(), &words, width).or_else(|| {
+            let narrowest = vec![NARROWEST; widths.len()];
+            self.narrowed(widths, &narrowest, width)
+        })
+    }
+
+    /// The widest column of text gives way first, each down to its `least`; `None` if that is not enough.
+    fn narrowed(&self, mut widths: Vec<usize>, least: &[usize], width: usize) -> Option<Vec<usize>> {
         let gaps = GAP * self.columns.len().saturating_sub(1);
-        // The widest column of text gives way first, down to the narrowest that is still read with ease.
         loop {
             let total: usize = widths.iter().sum::<usize>() + gaps;
             let excess = total.checked_sub(width).filter(|excess| *excess > 0);
             let Some(excess) = excess else { return Some(widths) };
-            let texts = || self.columns.iter().zip(&widths).enumerate().filter(|(_, (c, _))| c.align == Align::Left);
-            let (widest, most) = texts().map(|(place, (_, w))| (place, *w)).max_by_key(|(_, w)| *w)?;
-            if most <= NARROWEST {
-                return None;
-            }
-            let next = texts().filter(|(place, _)| *place != widest).map(|(_, (_, w))| *w).max().unwrap_or(0);
-            let floor = next.clamp(NARROWEST, most - 1);
+            let columns = self.columns.iter().zip(&widths).zip(least).enumerate();
+            let giving: Vec<_> = columns
+                .filter(|(_, ((column, width), least))| column.align == Align::Left && width > least)
+                .map(|(place, ((_, width), least))| (place, *width, *least))
+                .collect();
+            let (widest, most, own) = *giving.iter().max_by_key(|(_, width, _)| *width)?;
+            let next = giving.iter().filter(|(place, ..)| *place != widest).map(|(_, width, _)| *width).max().unwrap_or(0);
+            let floor = next.min(most - 1).max(own);
             if let Some(gives) = widths.get_mut(widest) {
                 *gives = most.saturating_sub(excess).max(floor);
             }

@@ -13,6 +13,9 @@ pub enum ConfigurationError {
     /// Not TOML, an unknown key, or a key missing.
     #[error("{0}: {1}")]
     Content(PathBuf, toml::de::Error),
+    /// A file that the configuration names.
+    #[error("cannot read {0}, which the configuration names")]
+    Named(PathBuf, #[source] std::io::Error),
     /// Keys or certificates.
     #[error(transparent)]
     Credential(#[from] CredentialError),
@@ -54,8 +57,12 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// [`ConfigurationError::Credential`].
+    /// [`ConfigurationError::Named`], [`ConfigurationError::Credential`].
     pub fn open(&self, base: &Path) -> Result<(Credential, TrustAnchor), ConfigurationError> {
+        for named in [&self.certificate, &self.key, &self.authority] {
+            let path = base.join(named);
+            std::fs::File::open(&path).map_err(|e| ConfigurationError::Named(path, e))?;
+        }
         let credential = Credential::load_files(&base.join(&self.certificate), &base.join(&self.key))?;
         let trust = TrustAnchor::load(&base.join(&self.authority), &self.trust_domain)?;
         Ok((credential, trust))

@@ -89,7 +89,16 @@ fn decide(
         (Err(refusal), Err(denial)) => return Err(Denial { refusal, facts: denial.facts.clone() }),
     };
     let visible = Visible::to(&bundle, &claimed.org, now);
-    let permit = decided.map_err(|denial| with_suggestion(denial, submitted, &visible))?;
+    let permit = decided.map_err(|denial| match &submitted.query {
+        // A question that cannot be read names no dataset. Where policy holds nothing else against it, what is wrong
+        // with it is the reason.
+        Err(unread) if question.datasets.is_empty() && denial.refusal.reason == ReasonCode::DatasetNotCovered => {
+            let contest = denial.refusal.contest;
+            let refusal = Refusal { contest, ..suggested(unread.clone(), submitted, &visible) };
+            Denial { refusal, facts: denial.facts }
+        }
+        _ => with_suggestion(denial, submitted, &visible),
+    })?;
     let facts = permit.facts().clone();
     let refused = |refusal: Refusal| {
         let contest = Some(permit.agreement().contest.clone());

@@ -45,7 +45,7 @@ enum Chore {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Test { names } => suite::run(&root(), &names),
-        Chore::Bench { names } => bench::run(&root(), &names),
+        Chore::Bench { names, profile } => bench::run(&root(), &names, &profile),
         Chore::Codegen { check } => codegen::run(&root(), check).map(|()| true),
     };
     match outcome {

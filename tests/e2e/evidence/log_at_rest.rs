@@ -47,14 +47,19 @@ async fn make() -> Result<AtRest> {
         receipts.push(run_query(&analyst, &again, &mut |_| {}).await?.released.receipt);
     }
     for (agreement, purpose, sql) in [
-        ("health-statistics", "law-enforcement", format!("SELECT COUNT(*) AS n FROM health.visits WHERE cost < {CONSTANT}")),
+        (
+            "health-statistics",
+            "law-enforcement",
+            format!("SELECT COUNT(*) AS n FROM health.visits WHERE cost < {CONSTANT}"),
+        ),
         ("health-statistics", "health-planning", "SELECT name FROM health.visits".to_owned()),
         ("no-such-agreement", "health-planning", "SELECT COUNT(*) AS n FROM health.visits".to_owned()),
     ] {
         let refused = refusal_of(run_query(&analyst, &Ask::new(agreement, purpose, &sql)?, &mut |_| {}).await)?;
         receipts.push(refused.receipt().context("a refusal without a receipt")?.to_owned());
     }
-    let desk = Caller::connect_local(&own.federation, "health-agency", own.live.adapter("health-agency")?.local).await?;
+    let desk =
+        Caller::connect_local(&own.federation, "health-agency", own.live.adapter("health-agency")?.local).await?;
     let summary = run_match(&desk, &MatchAsk::new("vaccination-round", "vaccination-round")?, &mut |_| {}).await?;
     receipts.push(summary.receipt);
     own.live.stop().await?;
@@ -102,7 +107,8 @@ impl AtRest {
     /// The verifier that shares no code with this project.
     fn independent(&self, log: &Path, receipts: &[PathBuf]) -> Result<Output> {
         let program = std::env::var_os("FIREBREAK_VERIFY_LOG");
-        let program = program.context("the independent verifier is not there: run the tests with `cargo xtask test`")?;
+        let program =
+            program.context("the independent verifier is not there: run the tests with `cargo xtask test`")?;
         Ok(std::process::Command::new(program).arg(&self.key).arg(log).args(receipts).output()?)
     }
 
@@ -222,9 +228,10 @@ fn the_independent_verifier_accepts_the_log_and_rejects_a_changed_one() -> Resul
         for part in changed {
             let files = files_below(&log)?;
             // The newest form of a tile: an older, narrower one is not part of the tree.
-            let file = files.iter().filter(|f| f.to_string_lossy().contains(part)).max_by_key(|f| {
-                std::fs::metadata(f).map(|m| m.len()).unwrap_or_default()
-            });
+            let file = files
+                .iter()
+                .filter(|f| f.to_string_lossy().contains(part))
+                .max_by_key(|f| std::fs::metadata(f).map(|m| m.len()).unwrap_or_default());
             let file = file.with_context(|| format!("no {part} in the log"))?;
             let _changed = Flipped::at(file, 30)?;
             let bad = at_rest.independent(&log, &receipts)?;

@@ -158,6 +158,18 @@ pub const CASES: &[Case] = &[
         export(CLINIC, DpAggregate, "clinic-desk"),
     ),
     case("an aggregate for enforcement", shared_query(MAX, TABLE), ENFORCEMENT, shared_query(Caller::ADA, TABLE)),
+    case(
+        "an aggregate for a contractor from whom it goes on in two steps",
+        shared_query(Caller("it-contractor", "analyst", "kim"), TABLE),
+        ONWARD,
+        shared_query(Caller::ADA, TABLE),
+    ),
+    case(
+        "an aggregate for an organisation that nobody registered",
+        shared_query(Caller("relief-fund", "analyst", "lee"), TABLE),
+        UNREGISTERED,
+        shared_query(Caller::ADA, TABLE),
+    ),
     at(
         "education-agency",
         case(
@@ -220,7 +232,12 @@ pub const CASES: &[Case] = &[
     ),
     at(
         "immigration-agency",
-        case("a column outside the agreement", permits(UNTIL), COLUMN, permits("SELECT COUNT(*) AS n FROM immigration.permits")),
+        case(
+            "a column outside the agreement",
+            permits(UNTIL),
+            COLUMN,
+            permits("SELECT COUNT(*) AS n FROM immigration.permits"),
+        ),
     ),
     without_signature(case(
         "a column outside the agreement, on the gateway's word",

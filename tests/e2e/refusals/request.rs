@@ -113,7 +113,8 @@ impl Request {
             What::Match => (None, None),
         };
         let question = question.map(|sql| Question { rho_nano, ..sql_question(sql) });
-        let canonical_query: String = question_from_wire(question.as_ref()).map(|q| q.canonical().into()).unwrap_or_default();
+        let canonical_query: String =
+            question_from_wire(question.as_ref()).map(|q| q.canonical().into()).unwrap_or_default();
         let (act, recipient) = match (&export, self.what) {
             (_, What::Match) => (Act::Match, own),
             (None, _) => (Act::Aggregate { canonical_query }, own),

@@ -41,7 +41,8 @@ pub async fn request_export(
     let endpoint = export.endpoint.clone().unwrap_or_default();
     let dataset = export.dataset.clone().unwrap_or_default();
     // An endpoint whose name is malformed is registered nowhere: the request goes out to be refused as such.
-    let recipient = EndpointId::new(endpoint.clone()).map_or_else(|_| connection.own_organisation(), Recipient::Endpoint);
+    let recipient =
+        EndpointId::new(endpoint.clone()).map_or_else(|_| connection.own_organisation(), Recipient::Endpoint);
     let header = connection.sign(ask, ask.export(export_kind_name(export.kind), &dataset), recipient)?;
     let request = RequestExportRequest {
         header: Some(header),

@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn paths_are_taken_from_the_files_folder_and_flags_win() {
-        let (folder, file) = written("format = 1\nidentity = \"ada\"\nauthority = \"/etc/ca.pem\"\ngateway = \"a:1\"\n");
+        let (folder, file) =
+            written("format = 1\nidentity = \"ada\"\nauthority = \"/etc/ca.pem\"\ngateway = \"a:1\"\n");
         let profile = Profile::load(&file).unwrap();
         assert_eq!(profile.identity, Some(folder.path().join("ada")));
         assert_eq!(profile.authority, Some("/etc/ca.pem".into()));

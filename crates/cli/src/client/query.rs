@@ -102,7 +102,9 @@ impl Unfinished {
     fn finish(self) -> Result<QueryAnswer, ClientError> {
         match (self.accepted, self.released) {
             (Some(accepted), Some(released)) => Ok(QueryAnswer { accepted, rows: self.rows, released }),
-            _ => Err(ClientError::Answer("it ended before the release; the same request id may be sent again at no cost")),
+            _ => Err(ClientError::Answer(
+                "it ended before the release; the same request id may be sent again at no cost",
+            )),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::number::{count, loss};
 use crate::table::Table;
 use crate::terminal::Terminal;
 use clap::{Args, Subcommand};
-use firebreak_audit::{Leaf, LeafVerifier, LogReport, VerifierKey, verify_folder};
+use firebreak_audit::{Leaf, LeafVerifier, LogReport, NoteKey, VerifierKey, verify_folder};
 use firebreak_domain::{Identity, Pin};
 use firebreak_transport::{CertificateError, identity_of_cert, pin_of_cert, verify};
 use rustls_pki_types::CertificateDer;
@@ -17,6 +17,17 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Command {
     /// Verifies every byte of a copy of the log, and receipts, with the log's public key alone
     Verify(Verify),
+    /// Makes the key that signs a log's checkpoints, for the gateway that writes it
+    Key(Key),
+}
+
+#[derive(Args)]
+pub(crate) struct Key {
+    /// The log's name: no spaces, no plus sign, for instance firebreak.example/log
+    name: String,
+    /// The file to make; only you can read it
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 #[derive(Args)]
@@ -36,7 +47,20 @@ pub(crate) struct Verify {
 }
 
 pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-    let Command::Verify(arguments) = command;
+    match command {
+        Command::Verify(arguments) => verify_log(&arguments, terminal),
+        Command::Key(arguments) => {
+            let key = NoteKey::generate(&arguments.name)
+                .map_err(|error| Failure::Content { file: arguments.out.clone(), problem: error.to_string() })?;
+            files::write_secret(&arguments.out, &key.encode())?;
+            terminal
+                .note(format!("Made {}: the gateway's log_key. For adapters and auditors:", arguments.out.display()));
+            Ok(terminal.line(key.verifier().to_string())?)
+        }
+    }
+}
+
+fn verify_log(arguments: &Verify, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let key = verifier_key(&arguments.key)?;
     let signers = Signers::read(&arguments.signer)?;
     let signers = (!arguments.signer.is_empty()).then_some(&signers as &dyn LeafVerifier);

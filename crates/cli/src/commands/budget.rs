@@ -28,8 +28,7 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
 }
 
 pub(crate) fn shown(accounts: &[Account], width: usize) -> String {
-    let mut table =
-        Table::new().text("Account").number("Limit ρ").number("Spent ρ").number("Left ρ");
+    let mut table = Table::new().text("Account").number("Limit ρ").number("Spent ρ").number("Left ρ");
     for side in ["Limit ε", "Spent ε", "Left ε"] {
         table = table.number(side);
     }

@@ -80,14 +80,13 @@ pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), F
 fn manifest(arguments: &ManifestArguments, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let previous = match &arguments.previous {
         None if arguments.sequence == 1 => None,
-        None => return Err(Failure::Usage("a sequence above 1 follows another bundle: give --previous DIR".to_owned())),
+        None => {
+            return Err(Failure::Usage("a sequence above 1 follows another bundle: give --previous DIR".to_owned()));
+        }
         Some(folder) => Some(Candidate::read(folder)?.manifest().digest()),
     };
-    let validity = Validity {
-        made: SystemClock.now(),
-        valid_from: arguments.valid_from,
-        valid_until: arguments.valid_until,
-    };
+    let validity =
+        Validity { made: SystemClock.now(), valid_from: arguments.valid_from, valid_until: arguments.valid_until };
     terminal.block(write_manifest(&arguments.folder, arguments.sequence, previous, validity)?)?;
     terminal.note("Have each overseer look at it (firebreak bundle show) and sign it (firebreak bundle sign).");
     Ok(())

@@ -63,7 +63,11 @@ fn check(arguments: &Check, terminal: &mut Terminal<'_>) -> Result<(), Failure> 
         terminal.line(misfit.to_string())?;
     }
     match found.len() {
-        0 => Ok(terminal.line(format!("{} fits: contract, binding and files of {} cuts.", contract.id, contract.cuts.len()))?),
+        0 => Ok(terminal.line(format!(
+            "{} fits: contract, binding and files of {} cuts.",
+            contract.id,
+            contract.cuts.len()
+        ))?),
         count => Err(Failure::Misfits(count)),
     }
 }
@@ -81,10 +85,12 @@ fn misfits(contract: &Contract, binding: &Binding, data: &Path) -> Vec<Misfit> {
                 problem: error.to_string(),
                 remedy: "check its path under --data, and the file".to_owned(),
             }),
-            Ok(columns) => found.extend(binding.misfits_of_file(contract, &columns).into_iter().map(|misfit| Misfit {
-                place: format!("{place}, {}", misfit.place),
-                ..misfit
-            })),
+            Ok(columns) => found.extend(
+                binding
+                    .misfits_of_file(contract, &columns)
+                    .into_iter()
+                    .map(|misfit| Misfit { place: format!("{place}, {}", misfit.place), ..misfit }),
+            ),
         }
     }
     found

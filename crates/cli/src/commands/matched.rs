@@ -16,8 +16,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-    let session = hex::decode(&arguments.session)
-        .map_err(|_| Failure::Usage("--session takes the hexadecimal digits that `firebreak match` showed".to_owned()))?;
+    let session = hex::decode(&arguments.session).map_err(|_| {
+        Failure::Usage("--session takes the hexadecimal digits that `firebreak match` showed".to_owned())
+    })?;
     let connection = arguments.local.connect().await?;
     for person in list_matched(&connection, &session).await? {
         // In a file a key stays what it is.

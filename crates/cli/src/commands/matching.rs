@@ -54,18 +54,16 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
 }
 
 fn shown(summary: &MatchSummary, width: usize) -> String {
-    let session = hex::encode(&summary.session_id);
-    let list = format!("firebreak matched --session {session}");
-    fields(
+    let counted = fields(
         &[
             ("Own records that took part", &count(summary.offered)),
             ("Held by the other agency too", &count(summary.matched)),
             ("Without a usable identifier", &count(summary.unusable)),
-            ("Session", &session),
-            ("List them", &list),
         ],
         width,
-    )
+    );
+    // In one piece however narrow the terminal is: it is there to be copied.
+    format!("{counted}\nList them: firebreak matched --session {}\n", hex::encode(&summary.session_id))
 }
 
 /// Progress: a bar that is drawn over itself on a terminal, lines elsewhere.
@@ -152,8 +150,13 @@ mod tests {
 
     #[test]
     fn a_summary_counts_and_says_how_to_list() {
-        let summary =
-            MatchSummary { session_id: vec![0xab; 16], offered: 21_000, matched: 1234, unusable: 5, receipt: "r".into() };
+        let summary = MatchSummary {
+            session_id: vec![0xab; 16],
+            offered: 21_000,
+            matched: 1234,
+            unusable: 5,
+            receipt: "r".into(),
+        };
         let text = shown(&summary, 80).replace('\u{202f}', " ");
         for part in ["21 000", "1 234", "firebreak matched --session abab"] {
             assert!(text.contains(part), "{part}\n{text}");

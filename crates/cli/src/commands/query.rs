@@ -102,9 +102,10 @@ pub(crate) fn shown(answer: &QueryAnswer, width: usize) -> String {
     }
     let mut text = table.render(width);
     if marked {
-        let meaning = "U: unreliable, the standard error is above a quarter of the value. O: not computable.";
-        text += &wrap(meaning, width).join("\n");
-        text.push('\n');
+        for meaning in ["U: unreliable, the standard error is above a quarter of the value", "O: not computable"] {
+            text += &wrap(meaning, width).join("\n");
+            text.push('\n');
+        }
     }
     text.push('\n');
     text + &account(&answer.accepted, &answer.released, width)

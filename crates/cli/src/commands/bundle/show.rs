@@ -37,7 +37,8 @@ pub(super) fn run(arguments: &Show, terminal: &mut Terminal<'_>) -> Result<(), F
         }
         Err(error) => return Err(error.into()),
     };
-    terminal.line(format!("\nManifest, whose hashes are those of the files\n{}", manifest(&candidate, terminal.width)))?;
+    terminal
+        .line(format!("\nManifest, whose hashes are those of the files\n{}", manifest(&candidate, terminal.width)))?;
     let root = match &arguments.trust_root {
         Some(file) => TrustRoot::parse(&files::read(file)?).map_err(BundleError::Overseers)?,
         None => return Ok(terminal.line("Signatures were not checked: give --trust-root FILE.")?),
@@ -105,7 +106,8 @@ impl Content {
     fn read(folder: &Path) -> Result<Self, Failure> {
         let registry: Registry = files::read_toml(&folder.join("endpoints.toml"))?;
         registry.check().map_err(BundleError::Registry)?;
-        let overseers = Overseers::parse(&files::read(&folder.join("overseers.toml"))?).map_err(BundleError::Overseers)?;
+        let overseers =
+            Overseers::parse(&files::read(&folder.join("overseers.toml"))?).map_err(BundleError::Overseers)?;
         let policies = listed(&folder.join("policies"), "cedar")?;
         Ok(Self {
             registry,
@@ -113,7 +115,10 @@ impl Content {
             agreements: read_all(&folder.join("agreements"))?,
             assessments: read_all(&folder.join("assessments"))?,
             contracts: read_all(&folder.join("contracts"))?,
-            policies: policies.iter().map(|p| p.file_name().unwrap_or_default().to_string_lossy().into_owned()).collect(),
+            policies: policies
+                .iter()
+                .map(|p| p.file_name().unwrap_or_default().to_string_lossy().into_owned())
+                .collect(),
         })
     }
 

@@ -45,7 +45,8 @@ fn an_answer_shows_value_error_interval_cost_and_what_is_left() {
     assert_eq!(lines[0], "region  visits  ± s.e.    95 % interval");
     assert_eq!(lines[2], "north   12 346      10  12 325 … 12 366");
     assert_eq!(lines[3], "south       88      10         68 … 108");
-    for part in ["ρ 0.005 (ε 0.53 at δ = 1e-6)", "ρ 0.75 of 1: agreement a", "r-1", "bounded view", "discrete gaussian"] {
+    for part in ["ρ 0.005 (ε 0.53 at δ = 1e-6)", "ρ 0.75 of 1: agreement a", "r-1", "bounded view", "discrete gaussian"]
+    {
         assert!(text.contains(part), "{part}\n{text}");
     }
     assert!(!text.contains("unreliable"));
