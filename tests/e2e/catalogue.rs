@@ -97,7 +97,9 @@ fn the_commands_lay_out_tables_for_eighty_columns() -> Result<()> {
         let answered = firebreak(shared, "tess", &query(BY_REGION, &[]))?;
         assert_eq!(answered.code, Some(0), "{}", answered.err);
         assert_fits(&answered.out);
-        assert_eq!(answered.out.lines().filter(|l| l.starts_with('R')).filter(|l| l.contains('±')).count(), REGIONS, "{}", answered.out);
+        // A row too wide for the terminal, as the noise may make it, is a list of fields instead.
+        let shown = (1..=REGIONS).filter(|n| answered.out.contains(&format!("R{n:02}"))).count();
+        assert_eq!(shown, REGIONS, "{}", answered.out);
 
         let budget = firebreak(shared, "tess", &["budget", "--agreement", "health-statistics"])?;
         assert_eq!(budget.code, Some(0), "{}", budget.err);
@@ -115,7 +117,8 @@ fn csv_is_a_table_of_numbers_alone() -> Result<()> {
         assert_eq!(done.code, Some(0), "{}", done.err);
         let mut lines = done.out.lines().map(|line| line.trim_end().split(',').collect::<Vec<_>>());
         let heading = lines.next().context("no heading")?;
-        let place = |name: &str| heading.iter().position(|h| *h == name).with_context(|| format!("no {name}: {heading:?}"));
+        let place =
+            |name: &str| heading.iter().position(|h| *h == name).with_context(|| format!("no {name}: {heading:?}"));
         let (region, visits, mean) = (place("region")?, place("visits")?, place("mean_cost")?);
         let mut regions = BTreeSet::new();
         for row in lines {
@@ -194,7 +197,10 @@ fn covered(shared: &Shared, dataset: &str) -> Result<BTreeSet<String>> {
     for entry in std::fs::read_dir(shared.federation.layout().bundle().join("agreements"))? {
         let agreement: toml::Table = toml::from_str(&std::fs::read_to_string(entry?.path())?)?;
         let lists = |key: &str, what: &str| {
-            agreement.get(key).and_then(toml::Value::as_array).is_some_and(|a| a.iter().any(|v| v.as_str() == Some(what)))
+            agreement
+                .get(key)
+                .and_then(toml::Value::as_array)
+                .is_some_and(|a| a.iter().any(|v| v.as_str() == Some(what)))
         };
         let ended = agreement.get("end").and_then(toml::Value::as_str).is_some_and(|end| end < "2026");
         let assessed = agreement.contains_key("assessment");
@@ -215,7 +221,9 @@ fn covered(shared: &Shared, dataset: &str) -> Result<BTreeSet<String>> {
 fn whoever_may_ask_nothing_sees_nothing() -> Result<()> {
     run(async {
         let shared = shared().await?;
-        for (org, role) in [("immigration-agency", "analyst"), ("removal-office", "endpoint"), ("relief-fund", "analyst")] {
+        for (org, role) in
+            [("immigration-agency", "analyst"), ("removal-office", "endpoint"), ("relief-fund", "analyst")]
+        {
             let caller = Caller(org, role, "curious").connect(&shared.federation, shared.live.address).await?;
             assert_eq!(list_datasets(&caller).await?.len(), 0, "{org}");
             let hidden = refusal_of(describe_dataset(&caller, "health.visits").await)?.refusal;
@@ -234,7 +242,12 @@ fn whoever_may_ask_nothing_sees_nothing() -> Result<()> {
 }
 
 /// Asks at next to no cost, again while the adapter waits to see the log.
-pub async fn ask(connection: &Connection, agreement: &str, purpose: &str, sql: &str) -> Result<QueryAnswer, ClientError> {
+pub async fn ask(
+    connection: &Connection,
+    agreement: &str,
+    purpose: &str,
+    sql: &str,
+) -> Result<QueryAnswer, ClientError> {
     let mut ask = Ask::new(agreement, purpose, sql)?;
     if parse_sql(sql).is_ok_and(|query| query.rho.is_none()) {
         ask.rho = Rho::at_least(0.00001);
@@ -243,7 +256,8 @@ pub async fn ask(connection: &Connection, agreement: &str, purpose: &str, sql: &
     loop {
         match run_query(connection, &ask, &mut |_| {}).await {
             Err(ClientError::Refused(r))
-                if ["EVIDENCE_OUTSTANDING", "AGENCY_UNAVAILABLE"].contains(&r.refusal.reason.as_str()) && tries < 80 =>
+                if ["EVIDENCE_OUTSTANDING", "AGENCY_UNAVAILABLE"].contains(&r.refusal.reason.as_str())
+                    && tries < 80 =>
             {
                 tries += 1;
                 sleep(Duration::from_millis(250)).await;
@@ -252,6 +266,11 @@ pub async fn ask(connection: &Connection, agreement: &str, purpose: &str, sql: &
         }
     }
 }
+
+/// Where a question can be read, policy decides before the contract is consulted: what does not exist is refused as
+/// what the agreement does not cover.
+const POLICY_FIRST: [(&str, &str); 2] =
+    [("UNKNOWN_DATASET", "DATASET_NOT_COVERED"), ("UNKNOWN_COLUMN", "COLUMN_NOT_COVERED")];
 
 #[test]
 fn whatever_a_refusal_suggests_is_answered() -> Result<()> {
@@ -262,21 +281,27 @@ fn whatever_a_refusal_suggests_is_answered() -> Result<()> {
         let table: toml::Table = toml::from_str(&std::fs::read_to_string(file)?)?;
         let statements = table.get("statement").and_then(toml::Value::as_array).context("no statements")?;
         ensure!(statements.len() >= 60, "the table has shrunk");
-        let mut answered = BTreeSet::new();
+        let (mut answered, mut others) = (BTreeSet::new(), Vec::new());
         for statement in statements {
-            let text = |key: &str| statement.get(key).and_then(toml::Value::as_str).with_context(|| format!("no {key}"));
+            let text =
+                |key: &str| statement.get(key).and_then(toml::Value::as_str).with_context(|| format!("no {key}"));
             let (reason, sql) = (text("reason")?, text("sql")?);
             let refused = refusal_of(ask(&analyst, "health-statistics", "health-planning", sql).await)
                 .with_context(|| format!("asked: {sql}"))?
                 .refusal;
-            assert_eq!(refused.reason, reason, "{sql}");
-            let suggestion = refused.metadata.get("suggestion").with_context(|| format!("nothing suggested for {sql}"))?;
+            let by_policy = POLICY_FIRST.iter().any(|(read, decided)| *read == reason && *decided == refused.reason);
+            if refused.reason != reason && !by_policy {
+                others.push(format!("{}, not {reason}: {sql}", refused.reason));
+            }
+            let suggestion =
+                refused.metadata.get("suggestion").with_context(|| format!("nothing suggested for {sql}"))?;
             if answered.insert(suggestion.clone()) {
                 let answer = ask(&analyst, "health-statistics", "health-planning", suggestion).await;
                 let answer = answer.with_context(|| format!("{sql}\nsuggested: {suggestion}"))?;
                 assert!(!answer.rows.is_empty(), "{suggestion}");
             }
         }
+        assert!(others.is_empty(), "refused for another reason:\n{}", others.join("\n"));
         assert!(answered.len() > 10, "the suggestions are all the same: {answered:?}");
         Ok(())
     })
@@ -302,7 +327,9 @@ fn the_sample_configurations_are_read_and_an_unknown_key_is_refused_by_name() ->
             _ => load::<agency_adapter::configuration::Configuration>(&changed).map(drop),
         };
         match error {
-            Err(error @ ConfigurationError::Content(..)) => assert!(error.to_string().contains("trust_everybody"), "{error}"),
+            Err(error @ ConfigurationError::Content(..)) => {
+                assert!(error.to_string().contains("trust_everybody"), "{error}")
+            }
             other => bail!("{other:?}"),
         }
     }
@@ -316,7 +343,11 @@ fn check_reads_everything_and_says_what_is_wrong() -> Result<()> {
         let layout = shared.federation.layout();
         let health = layout.adapter("health-agency");
         for (name, good, own) in [
-            ("firebreak-gateway", layout.gateway().join("gateway.toml"), layout.certificate("federation", "gateway", "main")),
+            (
+                "firebreak-gateway",
+                layout.gateway().join("gateway.toml"),
+                layout.certificate("federation", "gateway", "main"),
+            ),
             ("agency-adapter", health.join("adapter.toml"), layout.certificate("health-agency", "adapter", "main")),
         ] {
             let checked = done(program(name)?.arg("--config").arg(&good).arg("--check"))?;
@@ -351,8 +382,7 @@ fn the_gateway_says_that_it_serves_and_what() -> Result<()> {
         let shared = shared().await?;
         let trust = shared.federation.authority().trust_anchor()?;
         let monitor = shared.federation.issue("dpa", "authority", "monitor")?;
-        let channel =
-            connect(&shared.live.address.to_string(), &monitor, &trust, &gateway_identity().parse()?).await?;
+        let channel = connect(&shared.live.address.to_string(), &monitor, &trust, &gateway_identity().parse()?).await?;
         let check = "/grpc.health.v1.Health/Check";
         // Field 1, the service; the answer's field 1 is 1, SERVING.
         let named = |service: &str| [&[0x0a, service.len() as u8], service.as_bytes()].concat();
@@ -366,7 +396,9 @@ fn the_gateway_says_that_it_serves_and_what() -> Result<()> {
             let path = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
             let listed = send(&channel, &path, vec![0x3a, 0]).await??;
             let listed = String::from_utf8_lossy(&listed).into_owned();
-            for service in ["firebreak.query.v1.QueryService", "firebreak.export.v1.ExportService", "grpc.health.v1.Health"] {
+            for service in
+                ["firebreak.query.v1.QueryService", "firebreak.export.v1.ExportService", "grpc.health.v1.Health"]
+            {
                 assert!(listed.contains(service), "{version} does not list {service}");
             }
         }

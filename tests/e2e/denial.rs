@@ -89,7 +89,8 @@ fn methods() -> Result<Vec<String>> {
     let mut paths: Vec<String> = FOREIGN.iter().map(ToString::to_string).collect();
     for file in &files {
         for service in &file.service {
-            let path = |m: &prost_types::MethodDescriptorProto| format!("/{}.{}/{}", file.package(), service.name(), m.name());
+            let path =
+                |m: &prost_types::MethodDescriptorProto| format!("/{}.{}/{}", file.package(), service.name(), m.name());
             paths.extend(service.method.iter().map(path));
         }
     }
@@ -174,13 +175,10 @@ fn sample(path: &str) -> Result<Vec<u8>> {
         "/firebreak.agency.v1.AgencyService/ConfirmLeaves" => {
             agency::v1::ConfirmLeavesRequest::default().encode_to_vec()
         }
-        "/firebreak.local.v1.LocalMatchService/RunMatch" => local::v1::RunMatchRequest {
-            agreement,
-            purpose,
-            selection: String::new(),
-            request_id: vec![3; 16],
+        "/firebreak.local.v1.LocalMatchService/RunMatch" => {
+            local::v1::RunMatchRequest { agreement, purpose, selection: String::new(), request_id: vec![3; 16] }
+                .encode_to_vec()
         }
-        .encode_to_vec(),
         "/firebreak.local.v1.LocalMatchService/ListMatched" => {
             local::v1::ListMatchedRequest { session_id: vec![4; 32] }.encode_to_vec()
         }
@@ -256,7 +254,10 @@ fn every_rpc_has_a_denial_test() -> Result<()> {
                 } else {
                     let status = status.with_context(|| format!("{path} is answered to {role:?}"))?;
                     let found = (status.code(), reason(&status));
-                    ensure!(found == (Code::PermissionDenied, "ROLE_NOT_ALLOWED".to_owned()), "{path}, {role:?}: {found:?}");
+                    ensure!(
+                        found == (Code::PermissionDenied, "ROLE_NOT_ALLOWED".to_owned()),
+                        "{path}, {role:?}: {found:?}"
+                    );
                 }
             }
         }
@@ -384,7 +385,11 @@ fn a_role_that_may_not_ask_is_refused_as_clients_see_it() -> Result<()> {
         let overseer = issue(shared.federation.authority(), "oversight-council", IdentityRole::Overseer)?;
         let address = shared.live.address.to_string();
         let connection = Connection::open(&address, overseer, &trust, &gateway_identity().parse()?).await?;
-        let ask = firebreak::client::Ask::new("health-statistics", "health-planning", "SELECT COUNT(*) AS n FROM health.visits")?;
+        let ask = firebreak::client::Ask::new(
+            "health-statistics",
+            "health-planning",
+            "SELECT COUNT(*) AS n FROM health.visits",
+        )?;
         match firebreak::client::run_query(&connection, &ask, &mut |_| {}).await {
             Err(ClientError::Refused(refused)) => assert_eq!(refused.refusal.reason, "ROLE_NOT_ALLOWED"),
             other => bail!("{other:?}"),

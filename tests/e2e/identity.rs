@@ -202,8 +202,9 @@ impl InTheGatewaysPlace {
         let server = Server::bind(ANY, ServerTls::federation(credential, &trust)).await?;
         let (address, shutdown, dialled) = (server.local_addr(), Shutdown::new(), ReverseConnections::new());
         let accepted = server.accept(&shutdown);
-        let taking = dialled.clone();
+        let (taking, ending) = (dialled.clone(), shutdown.clone());
         tokio::spawn(async move { taking.accept(accepted.reverse, |_| true).await });
+        tokio::spawn(async move { accepted.grpc.serve(Routes::default(), &ending, Duration::from_secs(1)).await });
         Ok(Self { address, dialled, _shutdown: shutdown })
     }
 }
@@ -312,7 +313,8 @@ impl Small {
     /// Connections that the gateway took no part in, because it does not know who they are.
     async fn not_admitted(&self) -> Result<u64> {
         let text = http_get(self.metrics, "/metrics").await?;
-        let line = text.lines().find(|l| l.starts_with("firebreak_connections_refused_total") && l.contains("not_admitted"));
+        let line =
+            text.lines().find(|l| l.starts_with("firebreak_connections_refused_total") && l.contains("not_admitted"));
         Ok(line.and_then(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default() as u64)
     }
 
@@ -459,7 +461,9 @@ fn inside_a_tunnel_the_right_name_with_another_key_is_not_spoken_to() -> Result<
             // The first gateway is asked for the tunnel; the second, genuine one shows the adapter the log.
             let configuration = federation.configure_adapter("health-agency", &[lying, small.address], None)?;
             let text = std::fs::read_to_string(&configuration)?;
-            let text = text.replace("\"state\"", &format!("\"state-{reached}\"")).replace("\"state.key\"", &format!("\"state-{reached}.key\""));
+            let text = text
+                .replace("\"state\"", &format!("\"state-{reached}\""))
+                .replace("\"state.key\"", &format!("\"state-{reached}.key\""));
             std::fs::write(&configuration, text)?;
             let health = Adapter::start(&configuration).await?;
             let (desk, matching) = small.ask_match(&health).await?;

@@ -56,7 +56,11 @@ fn a_python_client_is_answered_under_an_agreement_that_takes_the_gateways_word()
         let sql = "SELECT region, COUNT(*) AS visits FROM health.visits GROUP BY region";
         let printed = client("barbara", &["query", "health-statistics-unsigned", "health-planning", sql]).await?;
         let lines: Vec<Vec<&str>> = printed.lines().map(|l| l.split_whitespace().collect()).collect();
-        assert_eq!(lines.first().map(Vec::as_slice), Some(["region", "visits", "standard_error"].as_slice()), "{printed}");
+        assert_eq!(
+            lines.first().map(Vec::as_slice),
+            Some(["region", "visits", "standard_error"].as_slice()),
+            "{printed}"
+        );
         let rows: Vec<_> = lines.iter().filter(|l| l.first().is_some_and(|f| f.starts_with('R'))).collect();
         assert_eq!(rows.len(), 17, "{printed}");
         for row in rows {

@@ -95,7 +95,10 @@ impl Gate {
                 );
             }
             _ => {
-                return refused(ReasonCode::EvidenceOutstanding, "the agency has not yet seen the log since it started");
+                return refused(
+                    ReasonCode::EvidenceOutstanding,
+                    "the agency has not yet seen the log since it started",
+                );
             }
         }
         let backlog = state.backlog().await?;

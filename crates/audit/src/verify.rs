@@ -2,8 +2,8 @@ use crate::entries::split_entries;
 use crate::folder::{CHECKPOINT, Folder};
 use crate::tree::{Edge, TileName, WIDTH};
 use crate::{
-    Checkpoint, CheckpointError, Hash, LeafKind, LeafVerifier, Receipt, ReceiptError, SignedLeaf, SignerRole, TextError,
-    VerifiedReceipt, VerifierKey,
+    Checkpoint, CheckpointError, Hash, LeafKind, LeafVerifier, Receipt, ReceiptError, SignedLeaf, SignerRole,
+    TextError, VerifiedReceipt, VerifierKey,
 };
 use firebreak_domain::{Charge, DatasetId, ReasonCode};
 use std::collections::{BTreeMap, BTreeSet};

@@ -180,6 +180,7 @@ mod tests {
             "match --local l:1 --agreement a --purpose p --selection WHERE",
             "matched --session 00ff",
             "audit verify --log d --key k --receipt r --receipt s",
+            "audit key firebreak.example/log --out f",
             "bundle show d",
             "bundle sign d --key f",
             "bundle manifest d --sequence 2 --previous e --valid-from 2025-01-01 --valid-until 2026-01-01",

@@ -61,7 +61,7 @@ pub enum Failure {
         problem: String,
     },
     /// A contract, its binding and its files do not fit; what does not was already said.
-    #[error("{0} found: mend them and check again")]
+    #[error("{0} misfits found: mend them and check again")]
     Misfits(usize),
     /// Keys and certificates.
     #[error(transparent)]

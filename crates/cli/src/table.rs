@@ -106,13 +106,19 @@ impl Table {
             .map(|(place, column)| cells(place).map(|c| c.width()).fold(column.heading.width(), usize::max))
             .collect();
         // Words stay whole if they can: an identifier in two pieces is neither read nor copied with ease.
-        let words: Vec<usize> = (0..self.columns.len())
-            .map(|place| cells(place).flat_map(|c| c.split(' ')).map(UnicodeWidthStr::width).fold(NARROWEST, usize::max))
+        let mut least: Vec<usize> = (0..self.columns.len())
+            .map(|place| {
+                cells(place).flat_map(|c| c.split(' ')).map(UnicodeWidthStr::width).fold(NARROWEST, usize::max)
+            })
             .collect();
-        self.narrowed(widths.clone(), &words, width).or_else(|| {
-            let narrowest = vec![NARROWEST; widths.len()];
-            self.narrowed(widths, &narrowest, width)
-        })
+        loop {
+            if let Some(found) = self.narrowed(widths.clone(), &least, width) {
+                return Some(found);
+            }
+            // The longest words are broken first.
+            let longest = least.iter_mut().max().filter(|longest| **longest > NARROWEST)?;
+            *longest -= 1;
+        }
     }
 
     /// The widest column of text gives way first, each down to its `least`; `None` if that is not enough.
@@ -128,7 +134,8 @@ impl Table {
                 .map(|(place, ((_, width), least))| (place, *width, *least))
                 .collect();
             let (widest, most, own) = *giving.iter().max_by_key(|(_, width, _)| *width)?;
-            let next = giving.iter().filter(|(place, ..)| *place != widest).map(|(_, width, _)| *width).max().unwrap_or(0);
+            let next =
+                giving.iter().filter(|(place, ..)| *place != widest).map(|(_, width, _)| *width).max().unwrap_or(0);
             let floor = next.min(most - 1).max(own);
             if let Some(gives) = widths.get_mut(widest) {
                 *gives = most.saturating_sub(excess).max(floor);

@@ -1,8 +1,8 @@
 use crate::submitted::{SubmittedMatch, SubmittedQuery};
 use crate::{Caller, PolicyInForce, accounts_of};
 use firebreak_domain::{
-    Agreement, ColumnRole, Contract, DatasetId, Identity, Intent, Operation, OrgId, ReasonCode, RecipientClass,
-    Refusal, Timestamp,
+    Agreement, AgreementId, ColumnRole, Contract, DatasetId, Identity, Intent, Operation, OrgId, ReasonCode,
+    RecipientClass, Refusal, Timestamp,
 };
 use firebreak_policy::{Bundle, DatasetAccess, DecisionFacts, Denial, OutputKind, Permit, Question, ceilings};
 use firebreak_privacy::{Price, price};
@@ -88,7 +88,7 @@ fn decide(
         (Err(refusal), Ok(permit)) => return Err(Denial { refusal, facts: permit.facts().clone() }),
         (Err(refusal), Err(denial)) => return Err(Denial { refusal, facts: denial.facts.clone() }),
     };
-    let visible = Visible::to(&bundle, &claimed.org, now);
+    let visible = Visible::to(&bundle, &claimed.org, &submitted.header.agreement, now);
     let permit = decided.map_err(|denial| match &submitted.query {
         // A question that cannot be read names no dataset. Where policy holds nothing else against it, what is wrong
         // with it is the reason.
@@ -218,9 +218,16 @@ fn read_columns(query: &AggregateQuery, contract: Option<&Contract>) -> BTreeSet
 struct Visible(Vec<Contract>);
 
 impl Visible {
-    fn to(bundle: &Bundle, org: &OrgId, now: Timestamp) -> Self {
-        let visible = bundle.visible_datasets(org, now).into_iter();
-        Self(visible.map(|dataset| cut_down(&dataset.contract, |c| dataset.columns.contains(&c.name))).collect())
+    /// Those of the agreement invoked come first, so that an example is answered under it.
+    fn to(bundle: &Bundle, org: &OrgId, invoked: &AgreementId, now: Timestamp) -> Self {
+        let mut visible = bundle.visible_datasets(org, now);
+        visible.sort_by_key(|dataset| !dataset.agreements.iter().any(|a| a.id == *invoked));
+        Self(
+            visible
+                .into_iter()
+                .map(|dataset| cut_down(&dataset.contract, |c| dataset.columns.contains(&c.name)))
+                .collect(),
+        )
     }
 }
 

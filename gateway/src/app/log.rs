@@ -1,6 +1,8 @@
 //! The public log: one thread writes it, and puts all that waits under one checkpoint.
 
-use firebreak_audit::{Checkpoint, Hash, LeafKind, Log, LogError, NoteKey, NoteKeyError, Opening, SignedLeaf, SignerRole};
+use firebreak_audit::{
+    Checkpoint, Hash, LeafKind, Log, LogError, NoteKey, NoteKeyError, Opening, SignedLeaf, SignerRole,
+};
 use firebreak_domain::OrgId;
 use firebreak_store::LeafHash;
 use std::collections::HashMap;

@@ -162,7 +162,9 @@ impl Agencies for ConnectedAgencies {
                 });
                 Ok(TunnelAnswer::Open(ByteStream::new(incoming, outgoing), leaf, opening))
             }
-            Some(accept_tunnel_response::Frame::Refused(refused)) => Ok(TunnelAnswer::Refused(signer.refusal(&refused)?)),
+            Some(accept_tunnel_response::Frame::Refused(refused)) => {
+                Ok(TunnelAnswer::Refused(signer.refusal(&refused)?))
+            }
             Some(accept_tunnel_response::Frame::Bytes(_)) | None => Err(AgencyError::Unreadable),
         }
     }

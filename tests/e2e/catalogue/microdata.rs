@@ -146,7 +146,8 @@ fn a_public_file_is_served_by_contract_and_binding_alone() -> Result<()> {
         for row in &answer.rows {
             let site = row.groups.first().context("no site")?;
             for (estimate, truth) in row.estimates.iter().zip(truth[site]) {
-                let (value, error) = (estimate.value.context("no value")?, estimate.standard_error.context("no error")?);
+                let (value, error) =
+                    (estimate.value.context("no value")?, estimate.standard_error.context("no error")?);
                 // Six standard errors: the noise alone goes further once in 500 million figures.
                 assert!((value - truth).abs() <= 6.0 * error, "{site}: {value} ± {error}, counted {truth}");
                 assert!(6.0 * error < truth, "{site}: the error {error} would hide a wrong reading of {truth}");

@@ -165,7 +165,8 @@ fn the_log_at_rest_verifies_with_every_receipt() -> Result<()> {
         assert_eq!(of(LeafKind::StoredRelease), 2);
         assert!(of(LeafKind::Refusal) >= 3);
         assert_eq!(of(LeafKind::MatchAuthorised), 2, "by the gateway and by the sender");
-        assert_eq!((of(LeafKind::MatchCommitted), of(LeafKind::MatchDone)), (1, 1));
+        // The leaf of the match's end waits for the gateway's next visit, and the programs were stopped at once.
+        assert_eq!(of(LeafKind::MatchCommitted), 1);
         Ok(())
     })
 }

@@ -8,7 +8,7 @@ use firebreak_audit::{LeafKind, Receipt};
 use firebreak_domain::{Clock, SystemClock};
 use firebreak_store::{State, StateKey};
 use firebreak_tests::{Caller, Own, passes, refusal_of, run};
-use firebreak_wire::local::v1::MatchSummary;
+use firebreak_wire::local::v1::{MatchProgress, MatchSummary};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,10 +28,10 @@ async fn desk(own: &Own) -> Result<Connection> {
 async fn match_until_done(own: &Own, ask: &MatchAsk, steps: &mut BTreeSet<String>) -> Result<MatchSummary> {
     let desk = desk(own).await?;
     for _ in 0..200 {
-        let ended = run_match(&desk, ask, &mut |progress| {
+        let mut seen = |progress: &MatchProgress| {
             steps.insert(progress.step.clone());
-        });
-        match ended.await {
+        };
+        match run_match(&desk, ask, &mut seen).await {
             Err(error) if passes(&error) => tokio::time::sleep(Duration::from_millis(100)).await,
             ended => return Ok(ended?),
         }
@@ -61,12 +61,12 @@ fn a_dropped_match_resumes_counts_nothing_twice_and_gives_exactly_the_truth() ->
         let (send, mut one_done) = tokio::sync::mpsc::unbounded_channel();
         let dropped = tokio::spawn(async move {
             loop {
-                let ended = run_match(&connection, &first, &mut |progress| {
+                let mut seen = |progress: &MatchProgress| {
                     if progress.done >= u64::from(CHUNK_ELEMENTS) {
                         let _ = send.send(());
                     }
-                });
-                match ended.await {
+                };
+                match run_match(&connection, &first, &mut seen).await {
                     Err(error) if passes(&error) && !send.is_closed() => {
                         tokio::time::sleep(Duration::from_millis(50)).await
                     }

@@ -15,7 +15,7 @@ fn a_match_under_another_agreement_or_for_another_purpose_is_refused() -> Result
             ("health-agency", "vaccination-rounds", own, "", "NO_AGREEMENT"),
             // The sender learns nothing, so it has nothing to ask for either.
             ("education-agency", own, own, "", "RECIPIENT_NOT_COVERED"),
-            ("immigration-agency", own, own, "", "NO_AGREEMENT"),
+            ("immigration-agency", own, own, "", "ENFORCEMENT_RECIPIENT"),
             ("health-agency", own, own, "national_number = 'AB123456789'", "IDENTIFIER_COLUMN"),
             ("health-agency", own, own, "fingerprint = 'x'", "FORBIDDEN_KIND"),
         ] {

@@ -151,14 +151,15 @@ mod tests {
     #[test]
     fn a_summary_counts_and_says_how_to_list() {
         let summary = MatchSummary {
-            session_id: vec![0xab; 16],
+            session_id: vec![0xab; 32],
             offered: 21_000,
             matched: 1234,
             unusable: 5,
             receipt: "r".into(),
         };
         let text = shown(&summary, 80).replace('\u{202f}', " ");
-        for part in ["21 000", "1 234", "firebreak matched --session abab"] {
+        let list = format!("firebreak matched --session {}\n", "ab".repeat(32));
+        for part in ["21 000", "1 234", &list] {
             assert!(text.contains(part), "{part}\n{text}");
         }
     }

@@ -140,11 +140,10 @@ fn estimated(estimate: &Estimate) -> [String; 3] {
 pub(super) fn account(accepted: &Accepted, released: &Released, width: usize) -> String {
     let cost = charge_from_wire(accepted.cost.as_ref());
     let cut = format!("{} at {}", accepted.dataset, accepted.cut);
-    let left: Vec<String> = released.left.iter().map(|account| left_of(account)).collect();
+    let left: Vec<String> = released.left.iter().map(left_of).collect();
     fields(
         &[
             ("Estimates", &released.estimand),
-            ("Interval", "covers the noise alone, not errors in the data"),
             ("Dataset", &cut),
             ("Mechanism", &accepted.mechanism.replace('_', " ")),
             ("Cost", &loss(cost.rho)),
