@@ -7,20 +7,21 @@ mod tick;
 
 pub use evidence::{ConfirmError, Confirmation, ConfirmedLeaf, Gate};
 pub use matching::{
-    CHUNK_ELEMENTS, MatchError, MatchReport, MatchStep, OpenRequest, Prepared, Receiver, SenderSession, Sessions,
-    accept_match, prepare_receiver,
+    CHUNK_ELEMENTS, MatchError, MatchReport, MatchStep, OpenRequest, Prepared, Receiver, SESSION_LIFETIME,
+    SenderSession, Sessions, accept_match, prepare_receiver,
 };
-pub use query::{Outcome, Parts, Refused};
+pub use query::{Answered, Outcome, Refused};
 pub use tick::Tick;
 
 use crate::configuration::Closed;
 use crate::datasets::{DatasetError, Datasets};
-use firebreak_domain::{ColumnName, DatasetId, ReasonCode, Refusal};
-use firebreak_node::{EvidenceError, PolicyInForce, Recorder};
+use firebreak_domain::{ColumnName, DatasetId, Identity, ReasonCode, Refusal};
+use firebreak_node::{EvidenceError, MisnamedRequest, PolicyError, PolicyInForce, Recorder, refuse_misnamed};
 use firebreak_policy::Permit;
 use firebreak_store::{State, StoreError};
 use firebreak_transport::TrustAnchor;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// An agency's side of the federation: its policy, its accounts, its data.
 pub struct App {
@@ -86,6 +87,26 @@ impl App {
             }
         }
         Ok(())
+    }
+
+    /// Takes up policy that is new; a leaf that tells of it waits for the log.
+    ///
+    /// # Errors
+    /// [`PolicyError`].
+    pub async fn refresh_policy(&self) -> Result<bool, PolicyError> {
+        self.policy.refresh(&self.recorder, &self.state).await
+    }
+
+    /// Refuses, with evidence and on the smallest tick, a request that names something as nothing can be named.
+    ///
+    /// # Errors
+    /// [`Failure`], on the same tick.
+    pub async fn refuse_misnamed(&self, misnamed: &MisnamedRequest, claimed: &Identity) -> Result<Refused, Failure> {
+        let start = Instant::now();
+        let denial = refuse_misnamed(misnamed, claimed, &self.policy, self.state.now());
+        let refused = self.record_refusal(denial).await;
+        Tick::wait(start, self.tick.smallest()).await;
+        refused
     }
 
     /// The policy in force.

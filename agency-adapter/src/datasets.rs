@@ -26,6 +26,11 @@ pub enum DatasetError {
     View,
 }
 
+/// Counts that rows were asked, by whatever way: an engine's execution, or identifiers for a match.
+pub(crate) fn count_execution() {
+    metrics::counter!("firebreak_engine_executions_total").increment(1);
+}
+
 type View = Arc<OnceCell<Engine>>;
 
 /// The agency's files behind their contracts.
@@ -89,7 +94,7 @@ impl Datasets {
         Ok(engine.clone())
     }
 
-    /// The rows of a cut with the match key as the register writes it.
+    /// The rows of a cut with the match key as the register writes it; counted like an engine's execution.
     ///
     /// # Errors
     /// [`DatasetError`].
@@ -101,6 +106,7 @@ impl Datasets {
     ) -> Result<Rows, DatasetError> {
         let binding = self.binding(&contract.id)?;
         let failed = |e| DatasetError::Source(contract.id.clone(), e);
+        count_execution();
         source::read(contract, binding, &self.folder, cut, Some(field)).await.map_err(failed)
     }
 }

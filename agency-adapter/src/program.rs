@@ -6,7 +6,10 @@ use crate::datasets::{DatasetError, Datasets};
 use crate::rpc::{Agency, LocalMatch};
 use firebreak_audit::VerifierKey;
 use firebreak_domain::{Binding, Clock, Identity, IdentityRole, SystemClock};
-use firebreak_node::{ConfigurationError, EvidenceError, PolicyError, PolicyInForce, Recorder, load};
+use firebreak_node::{
+    ConfigurationError, EvidenceError, PolicyError, PolicyInForce, Recorder, check_folder, check_loopback,
+    check_state_key, load,
+};
 use firebreak_store::{KeyError, OpenError, State, StateKey};
 use firebreak_transport::{Credential, Metrics, ServeError, Server, ServerTls, Shutdown, TrustAnchor, dial_reverse};
 use firebreak_wire::agency::v1::agency_service_server::AgencyServiceServer;
@@ -67,7 +70,7 @@ pub struct Checked {
     bindings: Vec<Binding>,
 }
 
-/// Reads and checks the configuration and every file that it names.
+/// Reads and checks the configuration and every file that it names. What the first start makes need not be there yet.
 ///
 /// # Errors
 /// [`ProgramError`]: what is wrong, and where.
@@ -85,6 +88,10 @@ pub fn check(file: &Path) -> Result<Checked, ProgramError> {
     if let Some(local) = &configuration.local {
         local.tls.open(&base)?;
     }
+    configuration.bundles.check(&base)?;
+    check_folder("data_folder", &base.join(&configuration.data_folder))?;
+    check_state_key(&base.join(&configuration.state_key))?;
+    check_loopback("metrics", configuration.metrics)?;
     Ok(Checked { configuration, base, credential, trust, gateway, log_key, bindings })
 }
 
@@ -110,16 +117,17 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
     let Checked { configuration, base, credential, trust, gateway, log_key, bindings } = checked;
     let state_folder = base.join(&configuration.state_folder);
     let key = StateKey::load_or_create(&base.join(&configuration.state_key))?;
-    let (ranking, match_seed) = (*key.secret("row ranking"), *key.secret("match keys"));
+    let ranking = *key.secret("row ranking");
     let state = State::open(&state_folder, key, clock).await?;
     let policy = Arc::new(PolicyInForce::open(&configuration.bundles, &base, &state_folder, &state).await?);
-    refresh(&policy, &state).await;
+    let recorder = Recorder::new(&credential)?;
+    policy.refresh(&recorder, &state).await?;
     let datasets = Datasets::new(base.join(&configuration.data_folder), bindings, ranking, configuration.threads);
     let app = Arc::new(App::new(
         state.clone(),
         Arc::clone(&policy),
         trust.clone(),
-        Recorder::new(&credential)?,
+        recorder,
         datasets,
         configuration.closed.clone(),
         Gate::new(log_key),
@@ -135,13 +143,19 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
     let (watched, watching) = (Arc::clone(&app), shutdown.clone());
     tasks.spawn(async move {
         loop {
+            if let Err(error) = watched.close_old_sessions().await {
+                tracing::error!(error_kind = %error, "match sessions past their lifetime could not be closed");
+            }
             tokio::select! {
                 () = watching.requested() => return,
-                () = tokio::time::sleep(interval) => refresh(watched.policy(), watched.state()).await,
+                () = tokio::time::sleep(interval) => {}
+            }
+            if let Err(error) = watched.refresh_policy().await {
+                tracing::error!(error_kind = %error, "policy could not be looked at");
             }
         }
     });
-    let agency = Agency::new(Arc::clone(&app), gateway.clone(), credential.clone(), match_seed, shutdown.clone());
+    let agency = Agency::new(Arc::clone(&app), gateway.clone(), credential.clone(), shutdown.clone());
     let agency = AgencyServiceServer::new(agency).max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE);
     let local = match &configuration.local {
         None => None,
@@ -166,14 +180,6 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
     let dialer = dial_reverse(&configuration.gateways, &credential, &trust, &gateway, &routes, shutdown);
     tasks.spawn(dialer.finished());
     Ok(Running { local, tasks })
-}
-
-async fn refresh(policy: &PolicyInForce, state: &State) {
-    match policy.refresh(state).await {
-        Ok(true) => tracing::info!(outcome = "accepted", "policy bundle"),
-        Ok(false) => {}
-        Err(error) => tracing::warn!(error_kind = %error, outcome = "kept", "policy bundle"),
-    }
 }
 
 /// The whole life of the program: reads the configuration, and unless it is only to be checked serves until a signal.

@@ -9,6 +9,7 @@ pub use agency::Agency;
 pub use local::LocalMatch;
 
 use crate::app::{Failure, MatchError, Refused};
+use firebreak_domain::Refusal;
 use firebreak_wire::agency::v1 as wire;
 use firebreak_wire::{refusal_to_wire, status_of_refusal};
 use tonic::Status;
@@ -17,6 +18,11 @@ use tonic::Status;
 fn failed(failure: &Failure) -> Status {
     tracing::error!(error_kind = %failure, "request failed");
     Status::internal("the agency could not answer; what was charged stays charged, and a retry costs nothing more")
+}
+
+/// The refusal of what is no request at all.
+fn no_request(refusal: &Refusal) -> Status {
+    status_of_refusal(refusal, None)
 }
 
 fn match_status(error: MatchError) -> Status {

@@ -11,14 +11,14 @@ pub use agencies::{
     Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, LeafInLog, Shown, TunnelAnswer,
 };
 pub use catalogue::{Described, Visible};
-pub use courier::Courier;
+pub use courier::{Courier, MOST_LEAVES};
 pub use log::{EvidenceLog, LogFailure};
 pub use matching::TunnelAuthorised;
 pub use query::{AcceptedQuery, Budget, Finished, Validated};
 
 use firebreak_audit::{LeafKind, SignedLeaf};
-use firebreak_domain::{Charge, ReasonCode, Refusal};
-use firebreak_node::{Evidence, EvidenceError, PolicyInForce, Recorder};
+use firebreak_domain::{Charge, Identity, ReasonCode, Refusal};
+use firebreak_node::{Evidence, EvidenceError, PolicyError, PolicyInForce, Recorder, Unread, refuse_misnamed};
 use firebreak_policy::Denial;
 use firebreak_store::{State, StoreError};
 use firebreak_transport::TrustAnchor;
@@ -44,7 +44,7 @@ pub enum Unanswered {
     Refused {
         /// What the caller is told.
         refusal: Box<Refusal>,
-        /// Evidence of the refusal, as text.
+        /// Evidence of the refusal, as text; none of what was no request.
         receipt: Option<String>,
     },
     /// This program failed. Its own log says why.
@@ -63,6 +63,9 @@ pub enum Failure {
     /// Evidence.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    /// Policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// A stored answer, or one from an agency, that cannot be read.
     #[error("an answer could not be read: {0}")]
     Answer(&'static str),
@@ -98,17 +101,34 @@ impl App {
             let known = this.state.knows_head(&newest.leaf().ledger_head).await?;
             this.behind.store(!known, Ordering::SeqCst);
         }
+        this.log_outbox().await?;
+        Ok(this)
+    }
+
+    /// Brings what waits in this gateway's own outbox into the log.
+    async fn log_outbox(&self) -> Result<(), Failure> {
         loop {
-            let waiting = this.state.outstanding(512).await?;
+            let waiting = self.state.outstanding(512).await?;
             if waiting.is_empty() {
-                return Ok(this);
+                return Ok(());
             }
             for leaf in waiting {
                 let signed = SignedLeaf::decode(&leaf.bytes).map_err(|_| Failure::Answer("a stored leaf"))?;
-                let index = this.log.append(signed).await?;
-                this.state.confirm(&[(leaf.hash, index)]).await?;
+                let index = self.log.append(signed).await?;
+                self.state.confirm(&[(leaf.hash, index)]).await?;
             }
         }
+    }
+
+    /// Takes up policy that is new, and logs what became of it.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn refresh_policy(&self) -> Result<(), Failure> {
+        if self.policy.refresh(&self.recorder, &self.state).await? {
+            self.log_outbox().await?;
+        }
+        Ok(())
     }
 
     /// The durable state.
@@ -147,6 +167,32 @@ impl App {
         }
     }
 
+    /// Refuses what could not be read: with evidence, unless it is no request at all.
+    pub async fn refuse_unread(&self, unread: Unread, caller: &Identity) -> Unanswered {
+        match unread {
+            Unread::NoRequest(refusal) => Unanswered::Refused { refusal: Box::new(refusal), receipt: None },
+            Unread::Misnamed(misnamed) => {
+                self.refuse(refuse_misnamed(&misnamed, caller, &self.policy, self.state.now())).await
+            }
+        }
+    }
+
+    /// What [`App::refuse_unread`] would say, without evidence, for a caller to whom nothing would be answered anyway.
+    #[must_use]
+    pub fn foresee_unread(&self, unread: Unread, caller: &Identity) -> Refusal {
+        match unread {
+            Unread::NoRequest(refusal) => refusal,
+            Unread::Misnamed(misnamed) => refuse_misnamed(&misnamed, caller, &self.policy, self.state.now()).refusal,
+        }
+    }
+
+    /// Whether anything can be answered: the log can be written, and a policy is in force.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        let in_force = self.policy.accepted().is_some_and(|bundle| bundle.in_force(self.state.now()));
+        in_force && self.log.is_writing()
+    }
+
     async fn record_refusal(&self, denial: &Denial) -> Result<String, Failure> {
         let Denial { refusal, facts } = denial;
         let none = Charge::default();
@@ -158,7 +204,6 @@ impl App {
 
     /// Puts a leaf of this gateway into the log, and gives its receipt.
     pub(crate) async fn log_own(&self, evidence: Evidence) -> Result<String, Failure> {
-        let index = self.log.append(evidence.leaf).await?;
-        Ok(self.log.receipt(index, Some(evidence.opening))?)
+        Ok(self.log.receipt(evidence.leaf, evidence.opening).await?)
     }
 }

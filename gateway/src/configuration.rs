@@ -23,6 +23,9 @@ pub struct Configuration {
     pub log_folder: PathBuf,
     /// The key that signs the log's checkpoints.
     pub log_key: PathBuf,
+    /// The loopback address at which the public log is served over HTTP, for the federation's web server to pass on.
+    #[serde(default)]
+    pub public_log: Option<SocketAddr>,
     /// The loopback address of the figures for operators.
     #[serde(default)]
     pub metrics: Option<SocketAddr>,

@@ -6,5 +6,6 @@
 pub mod access;
 pub mod app;
 pub mod configuration;
+mod health;
 pub mod program;
 mod rpc;

@@ -3,13 +3,17 @@
 use crate::access::AccessLayer;
 use crate::app::{App, Courier, EvidenceLog, Failure, LogFailure};
 use crate::configuration::Configuration;
+use crate::health::Health;
 use crate::rpc::{Catalogue, ConnectedAgencies, Export, Matching, Query};
 use firebreak_audit::{NoteKey, NoteKeyError};
 use firebreak_domain::{Clock, IdentityRole, Recipient, SystemClock};
-use firebreak_node::{ConfigurationError, EvidenceError, PolicyError, PolicyInForce, Recorder, load};
+use firebreak_node::{
+    ConfigurationError, EvidenceError, PolicyError, PolicyInForce, Recorder, check_loopback, check_state_key, load,
+};
 use firebreak_store::{KeyError, OpenError, State, StateKey};
 use firebreak_transport::{
-    Credential, Metrics, Peer, ReverseConnections, ServeError, Server, ServerTls, Shutdown, TrustAnchor,
+    Credential, LoopbackError, Metrics, Page, Peer, ReverseConnections, ServeError, Server, ServerTls, Shutdown,
+    TrustAnchor, serve_on_loopback,
 };
 use firebreak_wire::DESCRIPTORS;
 use firebreak_wire::catalogue::v1::catalogue_service_server::CatalogueServiceServer;
@@ -58,6 +62,9 @@ pub enum ProgramError {
     /// The listener.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// The public log's listener.
+    #[error("public_log: {0}")]
+    PublicLog(#[source] LoopbackError),
     /// The operators' figures.
     #[error(transparent)]
     Metrics(#[from] firebreak_transport::MetricsError),
@@ -78,7 +85,7 @@ pub struct Checked {
     log_key: NoteKey,
 }
 
-/// Reads and checks the configuration and every file that it names.
+/// Reads and checks the configuration and every file that it names. What the first start makes need not be there yet.
 ///
 /// # Errors
 /// [`ProgramError`]: what is wrong, and where.
@@ -93,6 +100,10 @@ pub fn check(file: &Path) -> Result<Checked, ProgramError> {
     let path = base.join(&configuration.log_key);
     let text = std::fs::read(&path).map_err(|e| ProgramError::LogKey(path.clone(), e.to_string()))?;
     let log_key = NoteKey::decode(&text).map_err(|e: NoteKeyError| ProgramError::LogKey(path, e.to_string()))?;
+    configuration.bundles.check(&base)?;
+    check_state_key(&base.join(&configuration.state_key))?;
+    check_loopback("metrics", configuration.metrics)?;
+    check_loopback("public_log", configuration.public_log)?;
     Ok(Checked { configuration, base, credential, trust, log_key })
 }
 
@@ -120,11 +131,11 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
     let key = StateKey::load_or_create(&base.join(&configuration.state_key))?;
     let state = State::open(&state_folder, key, clock).await?;
     let policy = Arc::new(PolicyInForce::open(&configuration.bundles, &base, &state_folder, &state).await?);
-    refresh(&policy, &state).await;
+    let recorder = Recorder::new(&credential)?;
+    policy.refresh(&recorder, &state).await?;
     let log = EvidenceLog::open(&base.join(&configuration.log_folder), log_key)?;
     let connections = ReverseConnections::new();
     let agencies = Arc::new(ConnectedAgencies::new(connections.clone()));
-    let recorder = Recorder::new(&credential)?;
     let app = App::open(state.clone(), Arc::clone(&policy), trust.clone(), recorder, log, agencies).await?;
     let app = Arc::new(app);
 
@@ -132,19 +143,28 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
     if let Some(address) = configuration.metrics {
         Metrics::install()?.serve(address, shutdown).await?;
     }
+    if let Some(address) = configuration.public_log {
+        serve_on_loopback(address, public_log(app.log()), shutdown).await.map_err(ProgramError::PublicLog)?;
+    }
+    let wake = Arc::new(Notify::new());
+    let (routes, health) = routes(&app, &wake, shutdown)?;
+    health.say(app.is_serving()).await;
     let interval = Duration::from_secs(configuration.bundles.interval_seconds.max(1));
     let (watched, watching, kept) = (Arc::clone(&app), shutdown.clone(), connections.clone());
     tasks.spawn(async move {
         loop {
             tokio::select! {
                 () = watching.requested() => return,
-                () = tokio::time::sleep(interval) => refresh(watched.policy(), watched.state()).await,
+                () = tokio::time::sleep(interval) => {}
+            }
+            if let Err(error) = watched.refresh_policy().await {
+                tracing::error!(error_kind = %error, "policy could not be looked at");
             }
             let policy = Arc::clone(watched.policy());
             kept.retain(|peer| admits(&policy, peer));
+            health.say(watched.is_serving()).await;
         }
     });
-    let wake = Arc::new(Notify::new());
     let courier = Courier::new(Arc::clone(&wake));
     let (carried, ending) = (Arc::clone(&app), shutdown.clone());
     tasks.spawn(async move {
@@ -160,7 +180,6 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
     let admitted = Arc::clone(&policy);
     let reverse = accepted.reverse;
     tasks.spawn(async move { connections.accept(reverse, |peer| admits(&admitted, peer)).await });
-    let routes = routes(&app, &wake, shutdown)?;
     let ending = shutdown.clone();
     let grpc = accepted.grpc;
     tasks.spawn(async move {
@@ -169,6 +188,17 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
         }
     });
     Ok(Running { address, tasks })
+}
+
+/// The log's files by their paths, of which the checkpoint alone changes.
+fn public_log(log: &EvidenceLog) -> impl Fn(&str) -> Option<Page> + Send + Sync + use<> {
+    let log = log.clone();
+    move |path| {
+        let path = path.strip_prefix('/')?;
+        let changes = path == "checkpoint";
+        let content_type = if changes { "text/plain; charset=utf-8" } else { "application/octet-stream" };
+        Some(Page { content_type, changes, body: log.file(path)?.into() })
+    }
 }
 
 /// Whether an adapter's connection is taken: the agency is registered, and it holds the key that the bundle pins.
@@ -181,12 +211,8 @@ fn admits(policy: &PolicyInForce, peer: &Peer) -> bool {
         && pinned == Some(peer.pin)
 }
 
-fn routes(app: &Arc<App>, wake: &Arc<Notify>, shutdown: &Shutdown) -> Result<Routes, ProgramError> {
-    let (health, serving) = tonic_health::server::health_reporter();
-    tokio::spawn(async move {
-        health.set_serving::<QueryServiceServer<Query>>().await;
-        health.set_serving::<CatalogueServiceServer<Catalogue>>().await;
-    });
+fn routes(app: &Arc<App>, wake: &Arc<Notify>, shutdown: &Shutdown) -> Result<(Routes, Health), ProgramError> {
+    let (reporter, serving) = tonic_health::server::health_reporter();
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -205,15 +231,7 @@ fn routes(app: &Arc<App>, wake: &Arc<Notify>, shutdown: &Shutdown) -> Result<Rou
         .add_service(ExportServiceServer::new(export).max_decoding_message_size(REQUEST))
         .add_service(MatchingServiceServer::new(matching).max_decoding_message_size(REQUEST));
     // SECURITY: the layer stands before every service, so that one added without a row in the table is refused.
-    Ok(Routes::from(routes.into_axum_router().layer(AccessLayer)))
-}
-
-async fn refresh(policy: &PolicyInForce, state: &State) {
-    match policy.refresh(state).await {
-        Ok(true) => tracing::info!(outcome = "accepted", "policy bundle"),
-        Ok(false) => {}
-        Err(error) => tracing::warn!(error_kind = %error, outcome = "kept", "policy bundle"),
-    }
+    Ok((Routes::from(routes.into_axum_router().layer(AccessLayer)), Health::new(reporter)))
 }
 
 /// The whole life of the program: reads the configuration, and unless it is only to be checked serves until a signal.

@@ -1,5 +1,5 @@
 //! A fresh question over a million rows, through gateway, TLS, accounts, log and engine, against the same SQL in the
-//! same engine over the same file.
+//! same engine: over the same file, and over the same rows held in memory, as the adapter holds its bounded view.
 //!
 //! `bench-query [PERSONS]`. The question groups by region and kind: 17 × 5 = 85 groups. `COUNT(*)` alone is the
 //! question at which plain SQL spends least. An answer leaves on a tick that follows from the most rows the declared
@@ -8,7 +8,8 @@
 use anyhow::{Context, Result, bail, ensure};
 use firebreak::client::Ask;
 use firebreak_domain::Rho;
-use firebreak_tests::bench::{Bench, Spent, answered, argument, conditions, counter, figure, median, remark};
+use firebreak_testbed::figure as counter;
+use firebreak_tests::bench::{Bench, Spent, answered, argument, conditions, figure, median, remark};
 use firebreak_tests::{Caller, built};
 use std::path::Path;
 use std::process::Command;
@@ -55,11 +56,13 @@ async fn main() -> Result<()> {
     let questions = QUESTIONS as f64;
     let whole = (gateway + adapter) / questions;
     remark(&format!(
-        "{} rows in the file, {groups} groups; CPU of a question: gateway {:.1} ms, adapter {:.1} ms; plain SQL {:.1} ms",
+        "{} rows in the file, {groups} groups; CPU of a question: gateway {:.1} ms, adapter {:.1} ms; plain SQL {:.1} ms \
+         over the file, {:.1} ms in memory",
         plain.rows,
         gateway / questions * 1e3,
         adapter / questions * 1e3,
         plain.seconds * 1e3,
+        plain.in_memory * 1e3,
     ));
     let slowest = times.iter().max().copied().unwrap_or_default();
     remark(&format!(
@@ -67,6 +70,7 @@ async fn main() -> Result<()> {
         milliseconds(slowest)
     ));
     figure("fresh_query_over_plain_sql", whole / plain.seconds, "ratio");
+    figure("fresh_query_over_plain_sql_in_memory", whole / plain.in_memory, "ratio");
     figure("fresh_query_p50", milliseconds(median(&mut times)), "ms");
     bench.stop().await
 }
@@ -78,6 +82,7 @@ fn milliseconds(time: Duration) -> f64 {
 struct Plain {
     rows: u64,
     seconds: f64,
+    in_memory: f64,
 }
 
 /// The same SQL without anything of ours, in a process of its own.
@@ -91,5 +96,6 @@ fn plain(file: &Path) -> Result<Plain> {
     Ok(Plain {
         rows: value("rows: ").with_context(missing)?.parse()?,
         seconds: value("plain_sql: ").with_context(missing)?.parse()?,
+        in_memory: value("plain_sql_in_memory: ").with_context(missing)?.parse()?,
     })
 }

@@ -2,7 +2,7 @@
 
 mod microdata;
 
-use crate::denial::send;
+use crate::health::SERVICES;
 use anyhow::{Context, Result, bail, ensure};
 use firebreak::client::{
     Ask, ClientError, Connection, Profile, QueryAnswer, describe_dataset, list_datasets, run_query,
@@ -11,7 +11,7 @@ use firebreak_domain::{Contract, Rho};
 use firebreak_node::{ConfigurationError, load};
 use firebreak_query::parse_sql;
 use firebreak_testbed::{AGENCIES, gateway_identity};
-use firebreak_tests::{Caller, Shared, refusal_of, run, shared};
+use firebreak_tests::{Caller, Shared, refusal_of, run, send, shared};
 use firebreak_transport::connect;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -352,6 +352,15 @@ fn check_reads_everything_and_says_what_is_wrong() -> Result<()> {
         ] {
             let checked = done(program(name)?.arg("--config").arg(&good).arg("--check"))?;
             assert_eq!(checked.code, Some(0), "{name}: {}", checked.err);
+            std::fs::write(good.with_file_name("readable"), "no key")?;
+            let refused = |wrong: String, told: &str| -> Result<()> {
+                let file = good.with_file_name("wrong.toml");
+                std::fs::write(&file, wrong)?;
+                let checked = done(program(name)?.arg("--config").arg(&file).arg("--check"))?;
+                assert_ne!(checked.code, Some(0), "{name}: {told}");
+                assert!(checked.err.contains(told), "{name}, {told}: {}", checked.err);
+                Ok(())
+            };
             let text = std::fs::read_to_string(&good)?;
             let own = own.display().to_string();
             let elses = layout.certificate("education-agency", "adapter", "main").display().to_string();
@@ -360,16 +369,48 @@ fn check_reads_everything_and_says_what_is_wrong() -> Result<()> {
             } else {
                 elses
             };
+            // The same with another value for one key; a key that stands before every table.
+            let with = |key: &str, line: &str| {
+                let others = text.lines().filter(|l| !l.starts_with(&format!("{key} =")));
+                std::iter::once(line).chain(others).collect::<Vec<_>>().join("\n")
+            };
+            let of_bundles = |key: &str, value: &str| {
+                let changed =
+                    |l: &str| if l.starts_with(&format!("{key} =")) { value.to_owned() } else { l.to_owned() };
+                text.lines().map(changed).collect::<Vec<_>>().join("\n")
+            };
+            for (key, value, told) in [
+                ("metrics", "metrics = \"0.0.0.0:9464\"", "metrics = 0.0.0.0:9464: this is served on loopback alone"),
+                ("state_key", "state_key = \"readable\"", "the state key file can be read by others"),
+                (
+                    "public_log",
+                    "public_log = \"[::]:8080\"",
+                    "public_log = [::]:8080: this is served on loopback alone",
+                ),
+                ("data_folder", "data_folder = \"nowhere\"", "the folder cannot be read"),
+            ] {
+                if (key == "public_log" && name == "agency-adapter")
+                    || (key == "data_folder" && name != "agency-adapter")
+                {
+                    continue;
+                }
+                refused(with(key, value), key)?;
+                refused(with(key, value), told)?;
+            }
+            for (key, value, told) in [
+                ("trust_root", "trust_root = \"nowhere.toml\"", "the file cannot be read"),
+                ("trust_root", "trust_root = \"wrong.toml\"", "not an overseers file"),
+                ("folder", "folder = \"nowhere\"", "the folder cannot be read"),
+            ] {
+                refused(of_bundles(key, value), &format!("bundles.{key}"))?;
+                refused(of_bundles(key, value), told)?;
+            }
             for (wrong, told) in [
                 (format!("believe = \"everybody\"\n{text}"), "believe"),
                 (text.replace(&own, &other), "this program needs"),
                 (text.replace(&format!("{own}/cert.pem"), "nowhere.pem"), "nowhere.pem"),
             ] {
-                let file = good.with_file_name("wrong.toml");
-                std::fs::write(&file, wrong)?;
-                let checked = done(program(name)?.arg("--config").arg(&file).arg("--check"))?;
-                assert_ne!(checked.code, Some(0), "{name}: {told}");
-                assert!(checked.err.contains(told), "{name}, {told}: {}", checked.err);
+                refused(wrong, told)?;
             }
         }
         Ok(())
@@ -386,7 +427,7 @@ fn the_gateway_says_that_it_serves_and_what() -> Result<()> {
         let check = "/grpc.health.v1.Health/Check";
         // Field 1, the service; the answer's field 1 is 1, SERVING.
         let named = |service: &str| [&[0x0a, service.len() as u8], service.as_bytes()].concat();
-        for service in ["", "firebreak.query.v1.QueryService", "firebreak.catalogue.v1.CatalogueService"] {
+        for service in SERVICES {
             assert_eq!(send(&channel, check, named(service)).await??, [0x08, 1], "{service}");
         }
         let unknown = send(&channel, check, named("firebreak.query.v1.NoService")).await?.map(drop);

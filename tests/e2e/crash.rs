@@ -8,6 +8,7 @@
 
 mod lane;
 mod moments;
+mod received;
 mod step;
 
 use anyhow::{Result, ensure};
@@ -44,6 +45,7 @@ fn no_kill_at_any_moment_of_a_request_loses_recorded_loss_or_changes_an_answer()
         for step in Step::ALL {
             println!("  {:>4}  {step}", toll.of(step));
         }
+        println!("  {:>4}  of these with a part of the answer at its caller", toll.partly);
         ensure!(toll.kills() >= u64::from(kills), "fewer kills than asked for");
         for step in Step::ALL {
             ensure!(toll.of(step) > 0, "no kill fell on: {step}");

@@ -283,7 +283,7 @@ impl Small {
         let options = Options { persons: 300, seed: 11, tick_milliseconds: 10 };
         let federation = Federation::prepare(&folder.path().join("federation"), &options, |_| {})?;
         let metrics = std::net::TcpListener::bind(ANY)?.local_addr()?;
-        let configuration = federation.configure_gateway(ANY, Some(metrics))?;
+        let configuration = federation.configure_gateway(ANY, Some(metrics), None)?;
         let mut gateway = Programs::built()?.start(Program::Gateway, &configuration)?;
         let address = gateway.address().await?;
         Ok(Self { federation, gateway, address, metrics, folder })

@@ -1,7 +1,13 @@
 //! R3, R14: permitted matches. The receiver learns exactly which of its own persons the sender holds; the sender learns
 //! nothing.
 
+mod commands;
 mod exact;
+mod heard;
 mod learned;
+mod outlived;
+mod prepared;
 mod refused;
+mod side;
 mod truth;
+mod tunnel;

@@ -3,12 +3,10 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
 use crate::Caller;
-use crate::shared::http_get;
 use anyhow::{Context, Result, bail};
 use firebreak::client::{Ask, ClientError, Connection, QueryAnswer, run_query};
 use firebreak_testbed::{Federation, Live, Options, Programs};
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -49,21 +47,30 @@ pub fn argument(default: u32) -> Result<u32> {
     std::env::args().nth(1).map_or(Ok(default), |a| a.parse().with_context(|| format!("{a} is not a number")))
 }
 
-/// A counter of a program's metrics; zero while it has none of that name.
-///
-/// # Errors
-/// A listener that does not answer.
-pub async fn counter(address: SocketAddr, name: &str) -> Result<u64> {
-    let page = http_get(address, "/metrics").await?;
-    let line = page.lines().find(|line| line.starts_with(name));
-    Ok(line.and_then(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default() as u64)
-}
-
 /// The value below which half of them lie.
 #[must_use]
 pub fn median(values: &mut [Duration]) -> Duration {
     values.sort_unstable();
     values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// The folder below `/proc` of the program which was started with `--config <configuration>`, named by its number.
+///
+/// # Errors
+/// No such program.
+pub fn process_of(configuration: &Path) -> Result<PathBuf> {
+    let wanted = configuration.as_os_str().as_encoded_bytes();
+    for process in fs::read_dir("/proc")? {
+        let process = process?.path();
+        // Not every entry is a process, and a process may have ended by now.
+        let Ok(line) = fs::read(process.join("cmdline")) else { continue };
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        // The shell that watches over a program has the same words after its own name.
+        if words.first() != Some(&b"sh".as_slice()) && words.contains(&wanted) {
+            return Ok(process);
+        }
+    }
+    bail!("nothing runs with {}", configuration.display())
 }
 
 /// The CPU time of one program, with all its threads.
@@ -77,18 +84,7 @@ impl Cpu {
     /// # Errors
     /// No such program.
     pub fn of(configuration: &Path) -> Result<Self> {
-        let wanted = configuration.as_os_str().as_encoded_bytes();
-        for process in fs::read_dir("/proc")? {
-            let process = process?.path();
-            // Not every entry is a process, and a process may have ended by now.
-            let Ok(line) = fs::read(process.join("cmdline")) else { continue };
-            let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-            // The shell that watches over a program has the same words after its own name.
-            if words.first() != Some(&b"sh".as_slice()) && words.contains(&wanted) {
-                return Ok(Self { stat: process.join("stat") });
-            }
-        }
-        bail!("nothing runs with {}", configuration.display())
+        Ok(Self { stat: process_of(configuration)?.join("stat") })
     }
 
     /// Seconds spent since it was started, in steps of 10 ms.

@@ -1,16 +1,23 @@
 //! A gateway that holds the real one's certificate and says what it likes.
 
+mod relay;
+
 use anyhow::{Context, Result};
 use firebreak_testbed::{AGENCIES, Address, Federation};
 use firebreak_transport::{ReverseConnections, Server, ServerTls, Shutdown};
 use firebreak_wire::agency::v1::agency_service_client::AgencyServiceClient;
+use firebreak_wire::matching::v1::matching_service_server::MatchingServiceServer;
+use relay::Relay;
+pub use relay::Relayed;
 use std::time::Duration;
+use tonic::service::Routes;
 use tonic::transport::Channel;
 
 /// The false gateway: adapters dial it, and the test speaks to them as it pleases.
 pub struct Liar {
     address: Address,
     connections: ReverseConnections,
+    relay: Relay,
     _shutdown: Shutdown,
 }
 
@@ -26,7 +33,10 @@ impl Liar {
         let connections = ReverseConnections::new();
         let taking = connections.clone();
         tokio::spawn(async move { taking.accept(accepted.reverse, |_| true).await });
-        Ok(Self { address, connections, _shutdown: shutdown })
+        let relay = Relay::new(connections.clone());
+        let (routes, ending) = (Routes::new(MatchingServiceServer::new(relay.clone())), shutdown.clone());
+        tokio::spawn(async move { accepted.grpc.serve(routes, &ending, Duration::ZERO).await });
+        Ok(Self { address, connections, relay, _shutdown: shutdown })
     }
 
     /// Where it listens.
@@ -46,9 +56,19 @@ impl Liar {
         anyhow::bail!("not every adapter dialled the false gateway")
     }
 
+    /// What passed the tunnels that it relayed so far.
+    #[must_use]
+    pub fn relayed(&self) -> Relayed {
+        self.relay.relayed()
+    }
+
     /// A client of an agency's adapter.
     pub fn agency(&self, agency: &str) -> Result<AgencyServiceClient<Channel>> {
-        let channel = self.connections.channel(&agency.parse()?).context("the adapter is not connected")?;
-        Ok(AgencyServiceClient::new(channel))
+        Ok(AgencyServiceClient::new(self.channel(agency)?))
+    }
+
+    /// The connection that an agency's adapter dialled.
+    pub fn channel(&self, agency: &str) -> Result<Channel> {
+        self.connections.channel(&agency.parse()?).context("the adapter is not connected")
     }
 }

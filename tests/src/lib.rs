@@ -4,11 +4,14 @@ pub mod bench;
 mod callers;
 mod liar;
 mod own;
+mod raw;
 mod rewrite;
 mod shared;
 
 pub use callers::{Caller, refusal_of};
-pub use liar::Liar;
+pub use firebreak_testbed::http_file;
+pub use liar::{Liar, Relayed};
 pub use own::{Own, ask_until_answered, built, copy_folder, files_below, passes};
+pub use raw::{hear, send};
 pub use rewrite::without_rows;
 pub use shared::{Shared, http_get, run, shared, verified_refusal};

@@ -4,7 +4,7 @@ use crate::Liar;
 use anyhow::{Context, Result, ensure};
 use firebreak_audit::{Receipt, VerifiedReceipt, VerifierKey};
 use firebreak_domain::ReasonCode;
-use firebreak_testbed::{Federation, Live, Options, Programs};
+use firebreak_testbed::{Federation, Live, Options, Programs, figure, http_answer};
 use std::sync::LazyLock;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -43,12 +43,21 @@ impl Shared {
 
     /// A federation that one test has to itself, `change`d before its programs start.
     pub async fn own(persons: u32, change: impl FnOnce(&Federation) -> Result<()>) -> Result<Self> {
+        Self::with(&Programs::built()?, persons, change).await
+    }
+
+    /// The same with other programs than the built ones.
+    pub async fn with(
+        programs: &Programs,
+        persons: u32,
+        change: impl FnOnce(&Federation) -> Result<()>,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let options = Options { persons, seed: 7, tick_milliseconds: 20 };
         let federation = Federation::prepare(&folder.path().join("federation"), &options, |_| {})?;
         change(&federation)?;
         let liar = Liar::listen(&federation).await?;
-        let live = federation.start(&Programs::built()?, &[liar.address()]).await?;
+        let live = federation.start(programs, &[liar.address()]).await?;
         let shared = Self { federation, live, liar, _folder: folder };
         shared.liar.wait_for_agencies().await?;
         Ok(shared)
@@ -56,13 +65,7 @@ impl Shared {
 
     /// How many times the engines of an agency were asked.
     pub async fn engine_executions(&self, agency: &str) -> Result<u64> {
-        self.metric(self.live.adapter(agency)?.metrics, "firebreak_engine_executions_total").await
-    }
-
-    async fn metric(&self, address: std::net::SocketAddr, name: &str) -> Result<u64> {
-        let text = http_get(address, "/metrics").await?;
-        let line = text.lines().find(|l| l.starts_with(name));
-        Ok(line.and_then(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default() as u64)
+        figure(self.live.adapter(agency)?.metrics, "firebreak_engine_executions_total").await
     }
 
     /// The log's public key.
@@ -71,15 +74,9 @@ impl Shared {
     }
 }
 
-/// A page of a loopback listener, as text.
+/// The answer of a loopback listener, headers included, as text.
 pub async fn http_get(address: std::net::SocketAddr, path: &str) -> Result<String> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
+    Ok(String::from_utf8_lossy(&http_answer(address, path).await?).into_owned())
 }
 
 /// Checks that a receipt proves a refusal for that reason in the log of that key.

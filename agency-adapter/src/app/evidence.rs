@@ -17,6 +17,9 @@ const LONGEST_OUTSTANDING: i64 = 10;
 /// How long a question waits for the gateway to show the log for the first time.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 
+/// The line of a refusal's leaf that no other leaf has: a leaf has no free text.
+const REFUSAL: &[u8] = b"\nkind refusal\n";
+
 const UNKNOWN: u8 = 0;
 const CURRENT: u8 = 1;
 const BEHIND: u8 = 2;
@@ -26,7 +29,15 @@ pub struct Gate {
     key: VerifierKey,
     ledger: AtomicU8,
     // One confirmation at a time: each extends the one before.
-    turn: Mutex<()>,
+    turn: Mutex<Seen>,
+}
+
+/// What earlier confirmations have proved.
+#[derive(Default)]
+struct Seen {
+    /// The place in the log of the newest own leaf proved to be there, refusals aside; `None` before the state was looked
+    /// through for it.
+    newest: Option<Option<u64>>,
 }
 
 /// What a gateway shows of the log.
@@ -60,6 +71,14 @@ pub enum ConfirmError {
     /// A leaf of somebody else, or a refusal.
     #[error("the newest leaf shown is not one of this agency's that tells of its ledger")]
     NotOurs,
+    /// An older leaf than one that was proved to be in the log before, or none.
+    #[error(
+        "what is shown as this agency's newest leaf is not: number {proved} of the log is newer; show the log as it is"
+    )]
+    Withheld {
+        /// The number in the log of a newer one.
+        proved: u64,
+    },
     /// The state.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -72,7 +91,7 @@ impl Gate {
     /// A gate that opens once the log of that key was seen.
     #[must_use]
     pub const fn new(key: VerifierKey) -> Self {
-        Self { key, ledger: AtomicU8::new(UNKNOWN), turn: Mutex::const_new(()) }
+        Self { key, ledger: AtomicU8::new(UNKNOWN), turn: Mutex::const_new(Seen { newest: None }) }
     }
 
     /// Whether something new may be answered now.
@@ -132,18 +151,30 @@ impl App {
     /// # Errors
     /// [`ConfirmError`]: nothing is taken up.
     pub async fn confirm(&self, confirmation: &Confirmation) -> Result<u64, ConfirmError> {
-        let _turn = self.gate.turn.lock().await;
+        let mut seen = self.gate.turn.lock().await;
         let mut follower = self.gate.follower(&self.state).await?;
-        if confirmation.checkpoint != b"" {
-            follower.advance(&confirmation.checkpoint, &confirmation.consistency)?;
-        }
+        // SECURITY: nothing is confirmed, and the gate stays as it is, without a checkpoint signed by the log's key.
+        follower.advance(&confirmation.checkpoint, &confirmation.consistency)?;
         let outstanding = self.state.outstanding(1024).await?;
         let mut confirmed = Vec::new();
+        let mut newest = match seen.newest {
+            Some(newest) => newest,
+            None => self.state.newest_confirmed_without(REFUSAL).await?,
+        };
         for leaf in &confirmation.leaves {
             let Some(own) = outstanding.iter().find(|o| *o.hash.as_bytes() == leaf.hash) else { continue };
             let signed = SignedLeaf::decode(&own.bytes).map_err(|_| ConfirmError::NotOurs)?;
             follower.check_inclusion(&signed, leaf.index, &leaf.proof)?;
+            if signed.leaf().kind != LeafKind::Refusal {
+                newest = newest.max(Some(leaf.index));
+            }
             confirmed.push((LeafHash::from_bytes(leaf.hash), leaf.index));
+        }
+        // SECURITY: the leaf that is shown as the newest is what a ledger that was set back is found by. A gateway that
+        // shows none, or an older one than was proved to be in the log before, would have it looked for in vain.
+        let shown = confirmation.newest.as_ref().map(|(_, place)| place.index);
+        if let Some(proved) = newest.filter(|_| shown < newest) {
+            return Err(ConfirmError::Withheld { proved });
         }
         let ledger = match &confirmation.newest {
             None => CURRENT,
@@ -163,6 +194,7 @@ impl App {
         let view = LogView { size: follower.size(), bytes: follower.encode().into_bytes() };
         self.state.accept_log_view(&view).await?;
         self.state.confirm(&confirmed).await?;
+        seen.newest = Some(newest);
         // Once behind, only an operator's reconciliation and a restart open the gate again.
         let _ =
             self.gate.ledger.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| (now != BEHIND).then_some(ledger));
@@ -176,5 +208,15 @@ impl From<ConfirmError> for Failure {
             ConfirmError::Store(error) => Self::Store(error),
             other => Self::Measurement(other.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_of_a_refusal_is_the_line_that_its_leaf_has() {
+        assert_eq!(REFUSAL, format!("\nkind {}\n", LeafKind::Refusal.as_str()).as_bytes());
     }
 }

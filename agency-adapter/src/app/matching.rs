@@ -6,16 +6,20 @@ mod sender;
 pub use receiver::{MatchReport, MatchStep, Prepared, Receiver, prepare_receiver};
 pub use sender::{OpenRequest, SenderSession, Sessions, accept_match};
 
-use super::Failure;
+use super::{App, Failure};
 use crate::datasets::DatasetError;
-use firebreak_domain::{AgreementId, ReasonCode, Refusal, RequestId};
-use firebreak_policy::Permit;
+use firebreak_domain::{AgreementId, ReasonCode, Refusal, RequestId, Timestamp};
+use firebreak_node::StandingMatch;
+use firebreak_policy::{Denial, Permit};
 use firebreak_psi::PsiError;
 use firebreak_store::{CapError, SessionError, StoreError};
 use sha2::{Digest, Sha256};
 
 /// Blinded elements in a chunk: 128 KiB on the wire, and the unit of padding, resuming and counting.
 pub const CHUNK_ELEMENTS: u32 = 4096;
+
+/// Seconds for which a session may be open, resumed or not. Then its secrets are destroyed, however far it came.
+pub const SESSION_LIFETIME: i64 = 24 * 3600;
 
 /// A match that did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +62,45 @@ impl From<Failure> for MatchError {
             Failure::Store(error) => Self::Store(error),
             Failure::Dataset(error) => Self::Dataset(error),
             Failure::Evidence(_) | Failure::Measurement(_) | Failure::Stored => Self::Failed,
+        }
+    }
+}
+
+impl App {
+    /// Closes every session that is past its lifetime, whose secrets are gone then. Gives how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn close_old_sessions(&self) -> Result<u64, StoreError> {
+        self.state.close_sessions_of(self.oldest_session()).await
+    }
+
+    fn oldest_session(&self) -> Timestamp {
+        self.state.now().plus_secs(-SESSION_LIFETIME)
+    }
+
+    /// That a session which was opened here may go on: it is not closed and not past its lifetime.
+    async fn check_session(&self, name: &[u8; 32]) -> Result<(), MatchError> {
+        if self.state.session_opened(name).await? <= self.oldest_session() {
+            self.state.close_session(name).await?;
+            return Err(SessionError::Closed.into());
+        }
+        Ok(())
+    }
+
+    /// Decides a match again that runs. A refusal is recorded.
+    async fn check_standing(&self, standing: &StandingMatch) -> Result<(), MatchError> {
+        match standing.check(&self.policy, self.state.now()) {
+            Ok(()) => Ok(()),
+            Err(denial) => Err(self.refuse_match(denial).await),
+        }
+    }
+
+    /// A refusal, recorded.
+    async fn refuse_match(&self, denial: Denial) -> MatchError {
+        match self.record_refusal(denial).await {
+            Ok(refused) => refused.refusal.into(),
+            Err(failure) => failure.into(),
         }
     }
 }

@@ -1,20 +1,32 @@
 use super::{App, Failure, Tick};
 use crate::datasets::DatasetError;
-use firebreak_audit::{LeafKind, SignedLeaf};
-use firebreak_domain::{Charge, Identity, ReasonCode, Refusal};
+use firebreak_audit::LeafKind;
+use firebreak_domain::{Charge, Identity, Intent, ReasonCode, Refusal};
 use firebreak_node::{DecidedQuery, Evidence, SubmittedQuery, decide_query, exhausted, release_payload};
 use firebreak_policy::{DecisionFacts, Denial};
-use firebreak_privacy::{Funded, Measured, RunError};
-use firebreak_store::{RequestKey, Reservation, ReserveError, Reserved, StoreError};
+use firebreak_privacy::{Funded, Measured, Released, RunError};
+use firebreak_query::CheckedQuery;
+use firebreak_store::{
+    OwnRelease, RequestKey, Reservation, ReserveError, Reserved, Settled, StoreError, StoredRelease,
+};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// What became of a request.
 pub enum Outcome {
-    /// A release in its stored form, new or stored before.
-    Released(Vec<u8>),
+    /// A release, new or stored before.
+    Released(Answered),
     /// A refusal, with the evidence of it.
     Refused(Refused),
+}
+
+/// A release and evidence of this very request for it.
+pub struct Answered {
+    /// [`firebreak_privacy::Released::encode`].
+    pub release: Arc<[u8]>,
+    /// The evidence, which is recorded already.
+    pub evidence: Evidence,
 }
 
 /// A refusal and its evidence, which is recorded already.
@@ -25,42 +37,23 @@ pub struct Refused {
     pub evidence: Evidence,
 }
 
-/// A release as one answer holds it: the noisy numbers, the leaf, and what opens the leaf.
-pub struct Parts<'a> {
-    /// [`firebreak_privacy::Released::encode`].
-    pub release: Vec<u8>,
-    /// The leaf.
-    pub leaf: &'a SignedLeaf,
-    /// What opens it.
-    pub opening: &'a firebreak_audit::Opening,
-}
-
 impl App {
     /// Answers a request whose caller is `claimed`, on its tick.
     ///
     /// The order: decide, reserve durably, draw noise, execute, measure, store release and leaf in one transaction,
-    /// wait for the tick, answer. `encode` gives the bytes in which an answer is stored and sent.
+    /// wait for the tick, answer. What was released before is given again with a leaf of its own, stored before it
+    /// leaves.
     ///
     /// # Errors
     /// [`Failure`], on the same tick. What was charged stays charged, and the same request may run again.
-    pub async fn answer(
-        &self,
-        submitted: &SubmittedQuery,
-        claimed: &Identity,
-        encode: impl Fn(&Parts<'_>) -> Vec<u8>,
-    ) -> Result<Outcome, Failure> {
+    pub async fn answer(&self, submitted: &SubmittedQuery, claimed: &Identity) -> Result<Outcome, Failure> {
         let start = Instant::now();
-        let (tick, outcome) = self.answer_now(submitted, claimed, encode).await;
+        let (tick, outcome) = self.answer_now(submitted, claimed).await;
         Tick::wait(start, tick).await;
         outcome
     }
 
-    async fn answer_now(
-        &self,
-        submitted: &SubmittedQuery,
-        claimed: &Identity,
-        encode: impl Fn(&Parts<'_>) -> Vec<u8>,
-    ) -> (Duration, Result<Outcome, Failure>) {
+    async fn answer_now(&self, submitted: &SubmittedQuery, claimed: &Identity) -> (Duration, Result<Outcome, Failure>) {
         let now = self.state.now();
         let decided = match decide_query(submitted, claimed, &self.policy, &self.trust, now) {
             Ok(decided) => decided,
@@ -72,14 +65,10 @@ impl App {
             .map_or(0, |c| c.unit_space.register_size.saturating_mul(u64::from(c.contribution.rows_per_person)));
         let numbers = decided.query.cells() as u64 * decided.query.primitives().len() as u64;
         let tick = self.tick.length(rows, numbers);
-        (tick, self.answer_decided(decided, encode).await)
+        (tick, self.answer_decided(decided).await)
     }
 
-    async fn answer_decided(
-        &self,
-        decided: DecidedQuery,
-        encode: impl Fn(&Parts<'_>) -> Vec<u8>,
-    ) -> Result<Outcome, Failure> {
+    async fn answer_decided(&self, decided: DecidedQuery) -> Result<Outcome, Failure> {
         let facts = decided.permit.facts().clone();
         let contest = decided.permit.agreement().contest.clone();
         let refuse = |refusal: Refusal| {
@@ -100,19 +89,27 @@ impl App {
         let reserved = self.state.reserve(&request, &price.release_key(), price.charge(), &decided.accounts).await;
         let reservation = match reserved {
             Ok(Reserved::Fresh(reservation) | Reserved::Resumed(reservation)) => reservation,
-            Ok(Reserved::Stored(stored) | Reserved::Repeat(stored)) => {
-                return Ok(Outcome::Released(stored.bytes.to_vec()));
+            Ok(Reserved::Stored(own)) => {
+                return match still_answers(&own.release, &decided.query)? {
+                    Ok(()) => Ok(Outcome::Released(again(own)?)),
+                    Err(refusal) => refuse(refusal).await,
+                };
+            }
+            Ok(Reserved::Repeat(stored)) => {
+                return match still_answers(&stored, &decided.query)? {
+                    Ok(()) => Ok(Outcome::Released(self.repeat(&stored, &facts, &decided.intent).await?)),
+                    Err(refusal) => refuse(refusal).await,
+                };
             }
             Err(ReserveError::Exhausted { account, left }) => return refuse(exhausted(account, left)).await,
             Err(error @ (ReserveError::RequestIdReused | ReserveError::RequestChanged)) => {
-                let refusal = Refusal::new(ReasonCode::RequestIdReused).because(error.to_string());
-                return refuse(refusal).await;
+                return refuse(request_changed(error)).await;
             }
             Err(ReserveError::NoAccount) => return Err(Failure::Measurement(ReserveError::NoAccount.to_string())),
             Err(ReserveError::Store(error)) => return Err(error.into()),
         };
         let measured = self.measure(decided, reservation).await?;
-        self.store(measured, &facts, encode).await.map(Outcome::Released)
+        self.store(measured, &facts).await.map(Outcome::Released)
     }
 
     async fn measure(&self, decided: DecidedQuery, reservation: Reservation) -> Result<Decided, Failure> {
@@ -133,22 +130,36 @@ impl App {
                 RunError::Noise(error) => failed(&error),
                 RunError::Measure(error) => failed(&error),
             })?;
-        Ok(Decided { measured, charge, payload: intent.signing_bytes() })
+        Ok(Decided { measured, charge, intent })
     }
 
-    async fn store(
-        &self,
-        decided: Decided,
-        facts: &DecisionFacts,
-        encode: impl Fn(&Parts<'_>) -> Vec<u8>,
-    ) -> Result<Vec<u8>, Failure> {
-        let Decided { measured: Measured { released, reservation }, charge, payload } = decided;
+    async fn store(&self, decided: Decided, facts: &DecisionFacts) -> Result<Answered, Failure> {
+        let Decided { measured: Measured { released, reservation }, charge, intent } = decided;
         let release = released.encode();
-        let payload = release_payload(&payload, &release);
+        let payload = release_payload(&intent.signing_bytes(), &release);
         let evidence = self.recorder.record(LeafKind::Release, facts, None, charge, &payload, &self.state)?;
-        let bytes = encode(&Parts { release, leaf: &evidence.leaf, opening: &evidence.opening });
-        let stored = self.state.settle(reservation, &bytes, evidence.leaf.as_bytes()).await?;
-        Ok(stored.bytes.to_vec())
+        let settled = self.state.settle(reservation, &release, &evidence.encode(), evidence.leaf.as_bytes()).await?;
+        match settled {
+            Settled::Now(stored) => Ok(Answered { release: stored.bytes, evidence }),
+            Settled::Stored(own) => again(own),
+            // What was measured here never leaves; the charge stands.
+            Settled::Repeat(stored) => self.repeat(&stored, facts, &intent).await,
+        }
+    }
+
+    /// What another request was answered, with a leaf and an opening of this one.
+    // PRIVACY: the opening of a release holds what its first caller signed.
+    async fn repeat(
+        &self,
+        stored: &StoredRelease,
+        facts: &DecisionFacts,
+        intent: &Intent,
+    ) -> Result<Answered, Failure> {
+        let payload = release_payload(&intent.signing_bytes(), &stored.bytes);
+        let none = Charge::default();
+        let evidence = self.recorder.record(LeafKind::StoredRelease, facts, None, none, &payload, &self.state)?;
+        self.state.record_leaf(evidence.leaf.as_bytes()).await?;
+        Ok(Answered { release: Arc::clone(&stored.bytes), evidence })
     }
 
     /// Records a refusal durably before anybody hears of it.
@@ -170,5 +181,21 @@ impl App {
 struct Decided {
     measured: Measured,
     charge: Charge,
-    payload: Vec<u8>,
+    intent: Intent,
+}
+
+/// A request's own release, with its first evidence.
+fn again(own: OwnRelease) -> Result<Answered, Failure> {
+    let evidence = Evidence::decode(&own.evidence).ok_or(Failure::Stored)?;
+    Ok(Answered { release: own.release.bytes, evidence })
+}
+
+/// Whether what was stored for a request answers it still, under the contract in force.
+fn still_answers(stored: &StoredRelease, query: &CheckedQuery) -> Result<Result<(), Refusal>, Failure> {
+    let released = Released::decode(&stored.bytes).map_err(|_| Failure::Stored)?;
+    Ok(released.check(query).map_err(|_| request_changed(ReserveError::RequestChanged)))
+}
+
+fn request_changed(error: ReserveError) -> Refusal {
+    Refusal::new(ReasonCode::RequestIdReused).because(error.to_string())
 }

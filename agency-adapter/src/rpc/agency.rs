@@ -1,14 +1,13 @@
 use super::session::MatchSession;
 use super::tunnel::{from_gateway, to_gateway};
-use super::{failed, refused};
-use crate::app::{App, Confirmation, ConfirmedLeaf, Outcome, Parts, accept_match};
+use super::{failed, no_request, refused};
+use crate::app::{Answered, App, Confirmation, ConfirmedLeaf, Outcome, accept_match};
 use firebreak_domain::Identity;
-use firebreak_node::{SubmittedMatch, SubmittedQuery};
+use firebreak_node::{RequestedExport, SubmittedMatch, SubmittedQuery, Unread};
 use firebreak_transport::{ByteStream, Credential, Shutdown, peer, serve_pinned};
 use firebreak_wire::agency::v1::agency_service_server::AgencyService;
 use firebreak_wire::agency::v1::{self as wire, accept_tunnel_request, accept_tunnel_response, execute_query_response};
 use firebreak_wire::matching::v1::match_session_service_server::MatchSessionServiceServer;
-use prost::Message;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,30 +19,21 @@ pub struct Agency {
     app: Arc<App>,
     gateway: Identity,
     credential: Credential,
-    match_seed: [u8; 32],
     shutdown: Shutdown,
 }
 
 impl Agency {
     /// Serves `app` to that gateway and to nobody else.
     #[must_use]
-    pub const fn new(
-        app: Arc<App>,
-        gateway: Identity,
-        credential: Credential,
-        match_seed: [u8; 32],
-        shutdown: Shutdown,
-    ) -> Self {
-        Self { app, gateway, credential, match_seed, shutdown }
+    pub const fn new(app: Arc<App>, gateway: Identity, credential: Credential, shutdown: Shutdown) -> Self {
+        Self { app, gateway, credential, shutdown }
     }
 
-    #[expect(clippy::result_large_err, reason = "a service's error type is tonic's")]
     fn check_gateway<T>(&self, request: &Request<T>) -> Result<(), Status> {
         if peer(request)?.identity == self.gateway { Ok(()) } else { Err(Status::permission_denied("not the gateway")) }
     }
 }
 
-#[expect(clippy::result_large_err, reason = "a service's error type is tonic's")]
 fn claimed(claim: Option<&wire::Claim>) -> Result<Identity, Status> {
     let principal = claim.map(|c| c.principal.as_str()).unwrap_or_default();
     principal.parse().map_err(|_| Status::invalid_argument("the claim names no identity"))
@@ -63,20 +53,27 @@ impl AgencyService for Agency {
         self.check_gateway(&request)?;
         let request = request.into_inner();
         let claimed = claimed(request.claim.as_ref())?;
-        let submitted = SubmittedQuery::read(request.header.as_ref(), request.question.as_ref())
-            .and_then(|submitted| match &request.export {
-                None => Ok(submitted),
-                Some(export) => submitted.exported(export.kind(), &export.endpoint, &export.dataset),
-            })
-            .map_err(|refusal| firebreak_wire::status_of_refusal(&refusal, None))?;
+        let export = request.export.as_ref();
+        let export = export.map(|e| RequestedExport {
+            kind: e.kind(),
+            endpoint: e.endpoint.as_str(),
+            dataset: e.dataset.as_str(),
+        });
+        let submitted = match SubmittedQuery::read(request.header.as_ref(), request.question.as_ref(), export) {
+            Err(Unread::NoRequest(refusal)) => return Err(no_request(&refusal)),
+            Err(Unread::Misnamed(misnamed)) => Err(misnamed),
+            Ok(submitted) => Ok(submitted),
+        };
         let (send, receive) = mpsc::channel(4);
         let app = Arc::clone(&self.app);
         // The work goes on when the gateway is gone: what is charged is also measured and stored.
         tokio::spawn(async move {
-            let answer = match app.answer(&submitted, &claimed, encode).await {
-                Ok(Outcome::Released(bytes)) => wire::Release::decode(bytes.as_slice())
-                    .map(execute_query_response::Step::Release)
-                    .map_err(|_| failed(&crate::app::Failure::Stored)),
+            let outcome = match submitted {
+                Ok(submitted) => app.answer(&submitted, &claimed).await,
+                Err(misnamed) => app.refuse_misnamed(&misnamed, &claimed).await.map(Outcome::Refused),
+            };
+            let answer = match outcome {
+                Ok(Outcome::Released(answered)) => Ok(execute_query_response::Step::Release(released(&answered))),
                 Ok(Outcome::Refused(refusal)) => Ok(execute_query_response::Step::Refused(refused(&refusal))),
                 Err(failure) => Err(failed(&failure)),
             };
@@ -96,11 +93,13 @@ impl AgencyService for Agency {
             return Err(Status::invalid_argument("the first frame of a tunnel is its header"));
         };
         let receiver = claimed(header.claim.as_ref())?;
-        let submitted = SubmittedMatch::read(header.tunnel.as_ref().and_then(|t| t.header.as_ref()))
-            .map_err(|refusal| firebreak_wire::status_of_refusal(&refusal, None))?;
         let (send, receive) = mpsc::channel(4);
-        let accepted =
-            accept_match(&self.app, &submitted, &receiver, &self.match_seed).await.map_err(|f| failed(&f))?;
+        let accepted = match SubmittedMatch::read(header.tunnel.as_ref().and_then(|t| t.header.as_ref())) {
+            Err(Unread::NoRequest(refusal)) => return Err(no_request(&refusal)),
+            Err(Unread::Misnamed(misnamed)) => self.app.refuse_misnamed(&misnamed, &receiver).await.map(Err),
+            Ok(submitted) => accept_match(&self.app, &submitted, &receiver).await,
+        };
+        let accepted = accepted.map_err(|f| failed(&f))?;
         let (session, evidence) = match accepted {
             Ok(accepted) => accepted,
             Err(refusal) => {
@@ -109,9 +108,7 @@ impl AgencyService for Agency {
                 return Ok(Response::new(ReceiverStream::new(receive)));
             }
         };
-        let bundle = self.app.policy().accepted().ok_or_else(|| Status::unavailable("no policy is in force"))?;
-        let pin = bundle.registry().organisation(session.receiver()).and_then(|o| o.pin);
-        let pin = pin.ok_or_else(|| Status::failed_precondition("the receiver has no pinned key"))?;
+        let pin = session.receiver_pin();
         let frame = Some(accept_tunnel_response::Frame::Accepted(wire::Accepted {
             leaf: evidence.leaf.as_bytes().to_vec(),
             opening: firebreak_wire::opening_to_wire(&evidence.opening),
@@ -154,17 +151,14 @@ impl AgencyService for Agency {
     }
 }
 
-/// The bytes in which an answer is stored and sent.
-fn encode(parts: &Parts<'_>) -> Vec<u8> {
-    let release = wire::Release {
-        release: parts.release.clone(),
-        leaf: parts.leaf.as_bytes().to_vec(),
-        opening: firebreak_wire::opening_to_wire(parts.opening),
-    };
-    release.encode_to_vec()
+fn released(answered: &Answered) -> wire::Release {
+    wire::Release {
+        release: answered.release.to_vec(),
+        leaf: answered.evidence.leaf.as_bytes().to_vec(),
+        opening: firebreak_wire::opening_to_wire(&answered.evidence.opening),
+    }
 }
 
-#[expect(clippy::result_large_err, reason = "a service's error type is tonic's")]
 fn confirmation(request: wire::ConfirmLeavesRequest) -> Result<Confirmation, Status> {
     let hash = |bytes: &Vec<u8>| {
         <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| Status::invalid_argument("a hash has 32 bytes"))

@@ -1,8 +1,8 @@
-use super::match_status;
 use super::tunnel::{from_sender, to_sender};
+use super::{match_status, no_request};
 use crate::app::{App, CHUNK_ELEMENTS, MatchError, MatchStep, Prepared, Receiver, prepare_receiver};
 use firebreak_domain::{FORMAT, Identity, IdentityRole, RequestId};
-use firebreak_node::SubmittedMatch;
+use firebreak_node::{SubmittedMatch, Unread};
 use firebreak_transport::{ByteStream, Credential, TrustAnchor, connect, connect_pinned, peer, sign};
 use firebreak_wire::local::v1 as wire;
 use firebreak_wire::local::v1::local_match_service_server::LocalMatchService;
@@ -10,8 +10,8 @@ use firebreak_wire::local::v1::run_match_response;
 use firebreak_wire::matching::v1::match_session_service_client::MatchSessionServiceClient;
 use firebreak_wire::matching::v1::matching_service_client::MatchingServiceClient;
 use firebreak_wire::matching::v1::{
-    EvaluateRequest, ListTagsRequest, OpenSessionRequest, OpenTunnelRequest, TunnelHeader, open_tunnel_request,
-    open_tunnel_response,
+    CloseSessionRequest, EvaluateRequest, ListTagsRequest, OpenSessionRequest, OpenTunnelRequest, TunnelHeader,
+    open_tunnel_request, open_tunnel_response,
 };
 use firebreak_wire::{Header, RequestSignature};
 use std::sync::Arc;
@@ -48,7 +48,7 @@ impl LocalMatch {
 
     async fn run(&self, request: wire::RunMatchRequest, report: &Report) -> Result<wire::MatchSummary, Status> {
         report.step(MatchStep::Forming).await;
-        let submitted = self.signed(&request)?;
+        let submitted = self.signed(&request).await?;
         let own = self.credential.identity();
         let prepared = prepare_receiver(&self.app, submitted, own, &request.selection).await.map_err(match_status)?;
         let (mut session, exporter, receipt) = self.open_tunnel(&prepared).await?;
@@ -72,16 +72,15 @@ impl LocalMatch {
             .into_inner();
         let mut receiver = prepared.begin(&self.app, &opened.public_key, opened.tags).await.map_err(match_status)?;
         report.step(MatchStep::Committed).await;
-        self.evaluate(&mut session, &session_id, &mut receiver, report).await?;
-        let offset = 0;
-        let mut tags = session.list_tags(ListTagsRequest { session_id, offset }).await?.into_inner();
-        while let Some(piece) = tags.message().await? {
-            receiver.push_tags(&piece.tags).map_err(|e| match_status(e))?;
-            report.step(receiver.comparing()).await;
-        }
+        let evaluated = self.evaluate(&mut session, &session_id, &mut receiver, report).await;
+        own_word(&self.app, &receiver, evaluated).await?;
+        let tags = self.tags(&mut session, &session_id, &mut receiver, report).await;
+        own_word(&self.app, &receiver, tags).await?;
+        // The sender destroys its key. If it does not hear this it does so by itself, later.
+        let _ = session.close_session(CloseSessionRequest { session_id }).await;
         // PRIVACY: the tunnel is closed before anything is compared, so that the sender can learn nothing from
         // how long that takes or how it ends.
-        drop((tags, session));
+        drop(session);
         let done = receiver.finish(&self.app).await.map_err(match_status)?;
         Ok(wire::MatchSummary {
             session_id: done.session.to_vec(),
@@ -100,7 +99,7 @@ impl LocalMatch {
         report: &Report,
     ) -> Result<(), Status> {
         report.step(receiver.evaluating()).await;
-        while let Some((number, chunk)) = receiver.next().map_err(match_status)? {
+        while let Some((number, chunk)) = receiver.next(&self.app).await.map_err(match_status)? {
             let request =
                 EvaluateRequest { session_id: session_id.to_vec(), chunk: number, blinded: chunk.as_bytes().to_vec() };
             let evaluated = session.evaluate(request).await?.into_inner().evaluated;
@@ -110,9 +109,23 @@ impl LocalMatch {
         Ok(())
     }
 
-    #[expect(clippy::result_large_err, reason = "a service's error type is tonic's")]
-    fn signed(&self, request: &wire::RunMatchRequest) -> Result<SubmittedMatch, Status> {
-        let refused = |refusal| match_status(MatchError::Refused(refusal));
+    async fn tags(
+        &self,
+        session: &mut MatchSessionServiceClient<tonic::transport::Channel>,
+        session_id: &[u8],
+        receiver: &mut Receiver,
+        report: &Report,
+    ) -> Result<(), Status> {
+        let request = ListTagsRequest { session_id: session_id.to_vec(), offset: 0 };
+        let mut tags = session.list_tags(request).await?.into_inner();
+        while let Some(piece) = tags.message().await? {
+            receiver.push_tags(&piece.tags).map_err(match_status)?;
+            report.step(receiver.comparing()).await;
+        }
+        Ok(())
+    }
+
+    async fn signed(&self, request: &wire::RunMatchRequest) -> Result<SubmittedMatch, Status> {
         let request_id = RequestId::try_from(request.request_id.as_slice())
             .map_err(|_| Status::invalid_argument("request_id must be 16 bytes, chosen at random"))?;
         let header = firebreak_wire::query::v1::RequestHeader {
@@ -124,7 +137,14 @@ impl LocalMatch {
             certificates: Vec::new(),
             signature: Vec::new(),
         };
-        let unsigned = SubmittedMatch::read(Some(&header)).map_err(refused)?;
+        let unsigned = match SubmittedMatch::read(Some(&header)) {
+            Ok(unsigned) => unsigned,
+            Err(Unread::NoRequest(refusal)) => return Err(no_request(&refusal)),
+            Err(Unread::Misnamed(misnamed)) => {
+                let refused = self.app.refuse_misnamed(&misnamed, self.credential.identity()).await;
+                return Err(match_status(refused.map_or_else(MatchError::from, |r| MatchError::Refused(r.refusal))));
+            }
+        };
         let intent = unsigned.intent(self.credential.identity());
         let signature = sign(&self.credential, &intent.signing_bytes())
             .map_err(|_| Status::internal("the adapter's key could not sign the request"))?;
@@ -170,6 +190,18 @@ impl LocalMatch {
             .max_decoding_message_size(MESSAGE)
             .max_encoding_message_size(MESSAGE);
         Ok((client, exporter, opened.receipt))
+    }
+}
+
+/// What came of a step. Where it failed because policy ended the match on the other side or on the way, this agency's
+/// own policy says so as well, and says why.
+async fn own_word(app: &App, receiver: &Receiver, done: Result<(), Status>) -> Result<(), Status> {
+    match done {
+        Err(status) if firebreak_wire::refusal_of_status(&status).is_none() => {
+            receiver.check(app).await.map_err(match_status)?;
+            Err(status)
+        }
+        done => done,
     }
 }
 
@@ -225,7 +257,6 @@ impl LocalMatchService for LocalMatch {
 }
 
 /// Matches are for caseworkers and data stewards.
-#[expect(clippy::result_large_err, reason = "a service's error type is tonic's")]
 fn allowed<T>(request: &Request<T>) -> Result<(), Status> {
     match peer(request)?.identity.role {
         IdentityRole::Caseworker | IdentityRole::Steward => Ok(()),

@@ -76,14 +76,28 @@ impl MatchSessionService for MatchSession {
         let offset = usize::try_from(request.into_inner().offset).unwrap_or(usize::MAX);
         let tags = self.session.tags(&self.app).await.map_err(match_status)?;
         let (send, receive) = tokio::sync::mpsc::channel(4);
+        let (app, session) = (Arc::clone(&self.app), Arc::clone(&self.session));
         tokio::spawn(async move {
             for piece in tags.as_bytes().get(offset..).unwrap_or_default().chunks(piece_of(&tags)) {
+                // A list of millions takes its time: it stops in the middle when the match may no longer run.
+                if let Err(error) = session.check(&app).await {
+                    let _ = send.send(Err(match_status(error))).await;
+                    return;
+                }
                 if send.send(Ok(wire::ListTagsResponse { tags: piece.to_vec() })).await.is_err() {
                     return;
                 }
             }
         });
         Ok(Response::new(ReceiverStream::new(receive)))
+    }
+
+    async fn close_session(
+        &self,
+        _: Request<wire::CloseSessionRequest>,
+    ) -> Result<Response<wire::CloseSessionResponse>, Status> {
+        self.session.close(&self.app).await.map_err(match_status)?;
+        Ok(Response::new(wire::CloseSessionResponse {}))
     }
 }
 

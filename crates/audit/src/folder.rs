@@ -12,6 +12,7 @@ pub(crate) const CHECKPOINT: &str = "checkpoint";
 pub(crate) const CHECKPOINT_NEW: &str = "checkpoint.tmp";
 
 /// A log's folder.
+#[derive(Clone)]
 pub(crate) struct Folder {
     root: PathBuf,
 }

@@ -6,6 +6,7 @@
 //! `tile/entries/<N>`, the leaves. A leaf is readable text under the signature of whoever acted ([`SignedLeaf`]).
 //!
 //! - [`Log`] writes such a folder: leaves are appended in groups and exist once a checkpoint over them is durable.
+//! - [`PublishedLog`] is the log under one checkpoint: entries, proofs and receipts, read while the log is written.
 //! - [`Receipt`] is what a caller keeps: the leaf, the proof that it is in the log, and the opening of its commitment.
 //! - [`Follower`] is what an adapter keeps: the last checkpoint it accepted, and the demand that each extends the last.
 //! - [`verify_folder`] checks every byte of a folder and of receipts, and names the file that is wrong.
@@ -25,6 +26,7 @@ mod leaf;
 mod log;
 mod note;
 mod opening;
+mod published;
 mod receipt;
 mod signed_leaf;
 mod text;
@@ -36,6 +38,7 @@ pub use leaf::{Hour, Leaf, LeafKind, OutputKind, SignerRole, SignerRoleError};
 pub use log::{Log, LogError};
 pub use note::{Checkpoint, CheckpointError, NoteKey, NoteKeyError, VerifierKey};
 pub use opening::Opening;
+pub use published::PublishedLog;
 pub use receipt::{Receipt, ReceiptError, VerifiedReceipt};
 pub use signed_leaf::{LeafSignatureError, LeafSigner, LeafVerifier, SignedLeaf};
 pub use text::TextError;

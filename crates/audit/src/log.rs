@@ -1,13 +1,13 @@
 use crate::entries::{push_entry, split_entries};
 use crate::folder::{CHECKPOINT, CHECKPOINT_NEW, Folder};
-use crate::tree::{Edge, FullTile, TileHashes, TileName, WIDTH};
-use crate::{Checkpoint, CheckpointError, Hash, NoteKey, Opening, Receipt, SignedLeaf, TextError};
-use std::cell::RefCell;
+use crate::tree::{Edge, FullTile, TileName, WIDTH};
+use crate::{Checkpoint, CheckpointError, NoteKey, PublishedLog, SignedLeaf, TextError};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use tlog_tiles::tlog::{Error as TreeError, Hash as TreeHash, HashReader, prove_record, prove_tree, record_hash};
+use std::sync::Arc;
+use tlog_tiles::tlog::record_hash;
 
 /// What a log could not do. Everything before the last checkpoint stays as it was.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +61,7 @@ pub enum LogError {
 pub struct Log {
     folder: Folder,
     key: NoteKey,
-    checkpoint: Checkpoint,
+    published: Arc<PublishedLog>,
     edge: Edge,
     /// Entries of the last, not yet full bundle.
     bundle: Vec<u8>,
@@ -131,7 +131,8 @@ impl Log {
         };
         // SECURITY: only once the checkpoint is known to be this log's and to fit its tiles.
         remove_beyond(&folder, size)?;
-        Ok(Self { folder, key, checkpoint, edge, bundle, filled: Vec::new(), _lock: lock })
+        let published = Arc::new(PublishedLog::new(folder.clone(), checkpoint, edge.clone(), bundle.clone()));
+        Ok(Self { folder, key, published, edge, bundle, filled: Vec::new(), _lock: lock })
     }
 
     /// Adds leaves in this order and gives their numbers, which count once [`Log::publish`] has returned.
@@ -155,15 +156,16 @@ impl Log {
         Ok(start..self.edge.size())
     }
 
-    /// Makes every leaf appended so far durable under a new checkpoint; with none, gives the last one. Blocks on the disk.
+    /// Makes every leaf appended so far durable under a new checkpoint; with none, gives the last. Blocks on the disk.
     ///
     /// After an error nothing is lost and it can be called again.
     ///
     /// # Errors
     /// [`LogError::Io`].
-    pub fn publish(&mut self) -> Result<&Checkpoint, LogError> {
-        if self.edge.size() == self.checkpoint.size() {
-            return Ok(&self.checkpoint);
+    pub fn publish(&mut self) -> Result<&Arc<PublishedLog>, LogError> {
+        let published = self.published.checkpoint().size();
+        if self.edge.size() == published {
+            return Ok(&self.published);
         }
         let path = self.folder.path(CHECKPOINT);
         let new = sign(&self.key, &self.edge, &path)?;
@@ -171,7 +173,6 @@ impl Log {
         let bundle = TileName::in_tree(None, number, self.edge.size()).map(|name| (name, self.bundle.as_slice()));
         let filled = self.filled.iter().map(|tile| (tile.name, tile.bytes.as_slice()));
         // A partial tile that stands as it stood under the last checkpoint is there already.
-        let published = self.checkpoint.size();
         let partial = self
             .edge
             .partial_tiles()
@@ -182,121 +183,24 @@ impl Log {
         let tile_folder = self.folder.path("tile");
         self.folder.write_tiles(filled.chain(partial)).map_err(|source| LogError::Io { path: tile_folder, source })?;
         self.folder.write_checkpoint(new.note()).map_err(|source| LogError::Io { path, source })?;
-        self.checkpoint = new;
+        self.published = Arc::new(PublishedLog::new(self.folder.clone(), new, self.edge.clone(), self.bundle.clone()));
         for tile in self.filled.drain(..) {
             // What stays behind is harmless and goes at the next open: the leaves are published, so this is no error.
             let _ = self.folder.remove_partial_forms(&tile.name);
         }
-        Ok(&self.checkpoint)
+        Ok(&self.published)
     }
 
-    /// The last checkpoint published.
+    /// The log under its last checkpoint: what others may read while this one writes on.
     #[must_use]
-    pub const fn checkpoint(&self) -> &Checkpoint {
-        &self.checkpoint
+    pub const fn published(&self) -> &Arc<PublishedLog> {
+        &self.published
     }
 
     /// Leaves appended, published or not.
     #[must_use]
     pub const fn appended(&self) -> u64 {
         self.edge.size()
-    }
-
-    /// The published leaf of that number.
-    ///
-    /// # Errors
-    /// [`LogError::OutOfRange`]; [`LogError::Io`], [`LogError::Damaged`] if its bundle cannot be read.
-    pub fn entry(&self, index: u64) -> Result<SignedLeaf, LogError> {
-        let published = self.checkpoint.size();
-        let out_of_range = LogError::OutOfRange { published };
-        if index >= published {
-            return Err(out_of_range);
-        }
-        let name = TileName::in_tree(None, index / WIDTH, self.edge.size()).ok_or(out_of_range)?;
-        let damaged = || LogError::Damaged(self.folder.path(&name.path()));
-        let bundle = self.stored(&name)?;
-        let entries = split_entries(&bundle, name.width as usize).ok_or_else(damaged)?;
-        let entry = usize::try_from(index % WIDTH).ok().and_then(|place| entries.get(place)).ok_or_else(damaged)?;
-        SignedLeaf::decode(entry).map_err(|_| damaged())
-    }
-
-    /// The proof that leaf `index` is in the tree of the first `size` leaves (RFC 6962, section 2.1.1), from the leaf up.
-    ///
-    /// # Errors
-    /// [`LogError::OutOfRange`] unless `index < size ≤` leaves published; [`LogError::Io`], [`LogError::Damaged`].
-    pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Hash>, LogError> {
-        self.in_range(index < size && size <= self.checkpoint.size())?;
-        self.prove(|reader| prove_record(size, index, reader))
-    }
-
-    /// The proof that the tree of the first `old` leaves is a prefix of that of the first `new` (RFC 6962, section
-    /// 2.1.2). Empty if `old` is 0 or equal to `new`.
-    ///
-    /// # Errors
-    /// [`LogError::OutOfRange`] unless `old ≤ new ≤` leaves published; [`LogError::Io`], [`LogError::Damaged`].
-    pub fn consistency_proof(&self, old: u64, new: u64) -> Result<Vec<Hash>, LogError> {
-        self.in_range(old <= new && new <= self.checkpoint.size())?;
-        if old == 0 { Ok(Vec::new()) } else { self.prove(|reader| prove_tree(new, old, reader)) }
-    }
-
-    /// The receipt for the published leaf of that number, under the last checkpoint.
-    ///
-    /// # Errors
-    /// As [`Log::entry`].
-    pub fn receipt(&self, index: u64, opening: Option<Opening>) -> Result<Receipt, LogError> {
-        Ok(Receipt {
-            index,
-            leaf: self.entry(index)?,
-            proof: self.inclusion_proof(index, self.checkpoint.size())?,
-            checkpoint: self.checkpoint.note().to_owned(),
-            opening,
-        })
-    }
-
-    const fn in_range(&self, holds: bool) -> Result<(), LogError> {
-        if holds { Ok(()) } else { Err(LogError::OutOfRange { published: self.checkpoint.size() }) }
-    }
-
-    fn prove(
-        &self,
-        proof: impl FnOnce(&LogHashes<'_>) -> Result<Vec<TreeHash>, TreeError>,
-    ) -> Result<Vec<Hash>, LogError> {
-        let hashes = LogHashes { log: self, failed: RefCell::new(None) };
-        match proof(&hashes) {
-            Ok(proof) => Ok(proof.into_iter().map(|hash| hash.0).collect()),
-            Err(_) => Err(hashes.failed.take().unwrap_or_else(|| LogError::Damaged(self.folder.path("tile")))),
-        }
-    }
-
-    /// A tile or bundle of the tree as appended: from memory what is not yet published or full, else from its file.
-    fn stored(&self, name: &TileName) -> Result<Vec<u8>, LogError> {
-        if !name.is_full() {
-            let edge = name.level.map_or(Some(self.bundle.as_slice()), |level| self.edge.partial(level, name.number));
-            return Ok(edge.unwrap_or_default().to_vec());
-        }
-        if let Some(tile) = self.filled.iter().find(|tile| tile.name == *name) {
-            return Ok(tile.bytes.clone());
-        }
-        let path = self.folder.path(&name.path());
-        let bytes = fs::read(&path).map_err(|source| LogError::Io { path: path.clone(), source })?;
-        let whole = name.level.is_none() || bytes.len() as u64 == WIDTH * 32;
-        if whole { Ok(bytes) } else { Err(LogError::Damaged(path)) }
-    }
-}
-
-/// The hashes of a log's tree, and why one could not be had.
-struct LogHashes<'a> {
-    log: &'a Log,
-    failed: RefCell<Option<LogError>>,
-}
-
-impl HashReader for LogHashes<'_> {
-    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<TreeHash>, TreeError> {
-        let tile = |level, number| {
-            let name = TileName::in_tree(Some(level), number, self.log.edge.size())?;
-            self.log.stored(&name).map_err(|error| *self.failed.borrow_mut() = Some(error)).ok()
-        };
-        TileHashes(tile).read_hashes(indexes)
     }
 }
 

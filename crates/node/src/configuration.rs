@@ -1,7 +1,10 @@
 use firebreak_domain::Identity;
-use firebreak_transport::{Credential, CredentialError, TrustAnchor};
+use firebreak_policy::TrustRoot;
+use firebreak_store::StateKey;
+use firebreak_transport::{Credential, CredentialError, LoopbackError, TrustAnchor};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// A configuration that a program does not start with.
@@ -16,6 +19,16 @@ pub enum ConfigurationError {
     /// A file that the configuration names.
     #[error("cannot read {0}, which the configuration names")]
     Named(PathBuf, #[source] std::io::Error),
+    /// What a key names does not do.
+    #[error("{key} = {value}: {problem}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What it is set to.
+        value: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// Keys or certificates.
     #[error(transparent)]
     Credential(#[from] CredentialError),
@@ -37,6 +50,38 @@ pub enum ConfigurationError {
 pub fn load<T: DeserializeOwned>(file: &Path) -> Result<T, ConfigurationError> {
     let text = std::fs::read_to_string(file).map_err(|e| ConfigurationError::Unreadable(file.to_owned(), e))?;
     toml::from_str(&text).map_err(|e| ConfigurationError::Content(file.to_owned(), e))
+}
+
+fn wrong(key: &'static str, value: impl ToString, problem: impl ToString) -> ConfigurationError {
+    ConfigurationError::Value { key, value: value.to_string(), problem: problem.to_string() }
+}
+
+/// Checks that a folder is there.
+///
+/// # Errors
+/// [`ConfigurationError::Value`].
+pub fn check_folder(key: &'static str, path: &Path) -> Result<(), ConfigurationError> {
+    let listed = std::fs::read_dir(path).map(drop);
+    listed.map_err(|e| wrong(key, path.display(), format!("the folder cannot be read; make it, or name another: {e}")))
+}
+
+/// Checks that the file at `path` holds a state key, if it is there: the first start makes it.
+///
+/// # Errors
+/// [`ConfigurationError::Value`].
+pub fn check_state_key(path: &Path) -> Result<(), ConfigurationError> {
+    StateKey::check(path).map_err(|e| wrong("state_key", path.display(), e))
+}
+
+/// Checks that what is served to anybody who asks is served on loopback.
+///
+/// # Errors
+/// [`ConfigurationError::Value`].
+pub fn check_loopback(key: &'static str, address: Option<SocketAddr>) -> Result<(), ConfigurationError> {
+    match address {
+        Some(address) if !address.ip().is_loopback() => Err(wrong(key, address, LoopbackError::NotLoopback)),
+        _ => Ok(()),
+    }
 }
 
 /// Who a program is, and whom it believes.
@@ -80,6 +125,21 @@ pub struct Bundles {
     /// Seconds between two looks at the folder.
     #[serde(default = "default_interval")]
     pub interval_seconds: u64,
+}
+
+impl Bundles {
+    /// Checks that the trust root can be read and that the folder is there. What is in the folder may change while the
+    /// program runs, and is not looked at.
+    ///
+    /// # Errors
+    /// [`ConfigurationError::Value`].
+    pub fn check(&self, base: &Path) -> Result<(), ConfigurationError> {
+        let root = base.join(&self.trust_root);
+        let unfit = |problem: String| wrong("bundles.trust_root", root.display(), problem);
+        let text = std::fs::read_to_string(&root).map_err(|e| unfit(format!("the file cannot be read: {e}")))?;
+        TrustRoot::parse(&text).map_err(|e| unfit(e.to_string()))?;
+        check_folder("bundles.folder", &base.join(&self.folder))
+    }
 }
 
 const fn default_interval() -> u64 {

@@ -1,10 +1,12 @@
-use crate::submitted::{SubmittedMatch, SubmittedQuery};
-use crate::{Caller, PolicyInForce, accounts_of};
+use crate::submitted::{SubmittedMatch, SubmittedQuery, check_expiry};
+use crate::{Caller, MisnamedRequest, PolicyInForce, accounts_of};
 use firebreak_domain::{
-    Agreement, AgreementId, ColumnRole, Contract, DatasetId, Identity, Intent, Operation, OrgId, ReasonCode,
+    Agreement, AgreementId, ColumnRole, Contract, DatasetId, Identity, Intent, Operation, OrgId, ReasonCode, Recipient,
     RecipientClass, Refusal, Timestamp,
 };
-use firebreak_policy::{Bundle, DatasetAccess, DecisionFacts, Denial, OutputKind, Permit, Question, ceilings};
+use firebreak_policy::{
+    Bundle, DatasetAccess, DecisionFacts, Denial, Misnamed, OutputKind, Permit, Question, ceilings,
+};
 use firebreak_privacy::{Price, price};
 use firebreak_query::{Aggregate, AggregateQuery, CheckedQuery, Contracts, MAX_CELLS, check, plan, plan_query};
 use firebreak_store::AccountLimit;
@@ -34,6 +36,7 @@ pub struct DecidedQuery {
 ///
 /// # Errors
 /// A denial: the refusal, and the facts for the log.
+#[expect(clippy::result_large_err, reason = "a denial is used up at once, and is as ordinary as a permit")]
 pub fn decide_query(
     submitted: &SubmittedQuery,
     claimed: &Identity,
@@ -49,6 +52,7 @@ pub fn decide_query(
 ///
 /// # Errors
 /// As there.
+#[expect(clippy::result_large_err, reason = "a denial is used up at once, and is as ordinary as a permit")]
 pub fn foresee_query(
     submitted: &SubmittedQuery,
     caller: &Identity,
@@ -58,6 +62,7 @@ pub fn foresee_query(
     decide(submitted, caller, Ok(Caller { identity: caller.clone(), signed: true }), policy, now)
 }
 
+#[expect(clippy::result_large_err, reason = "a denial is used up at once, and is as ordinary as a permit")]
 fn decide(
     submitted: &SubmittedQuery,
     claimed: &Identity,
@@ -77,7 +82,11 @@ fn decide(
         agreement: submitted.header.agreement.clone(),
         purpose: submitted.header.purpose.clone(),
         recipients: vec![submitted.recipient(claimed)],
-        datasets: accesses(submitted, &bundle),
+        datasets: accesses(
+            submitted.query.as_ref().ok(),
+            submitted.export.as_ref().and_then(|e| e.dataset.as_ref()),
+            &bundle,
+        ),
         output,
         signed: caller.signed,
     };
@@ -88,16 +97,17 @@ fn decide(
         (Err(refusal), Ok(permit)) => return Err(Denial { refusal, facts: permit.facts().clone() }),
         (Err(refusal), Err(denial)) => return Err(Denial { refusal, facts: denial.facts.clone() }),
     };
-    let visible = Visible::to(&bundle, &claimed.org, &submitted.header.agreement, now);
+    // Made for whoever is refused alone: most are not.
+    let visible = || Visible::to(&bundle, &claimed.org, &submitted.header.agreement, now);
     let permit = decided.map_err(|denial| match &submitted.query {
         // A question that cannot be read names no dataset. Where policy holds nothing else against it, what is wrong
         // with it is the reason.
         Err(unread) if question.datasets.is_empty() && denial.refusal.reason == ReasonCode::DatasetNotCovered => {
             let contest = denial.refusal.contest;
-            let refusal = Refusal { contest, ..suggested(unread.clone(), submitted, &visible) };
+            let refusal = Refusal { contest, ..suggested(unread.clone(), submitted, &visible()) };
             Denial { refusal, facts: denial.facts }
         }
-        _ => with_suggestion(denial, submitted, &visible),
+        _ => with_suggestion(denial, submitted, &visible()),
     })?;
     let facts = permit.facts().clone();
     let refused = |refusal: Refusal| {
@@ -106,7 +116,7 @@ fn decide(
     };
     let asked = match &submitted.query {
         Ok(query) => query,
-        Err(refusal) => return Err(refused(suggested(refusal.clone(), submitted, &visible))),
+        Err(refusal) => return Err(refused(suggested(refusal.clone(), submitted, &visible()))),
     };
     let contract =
         permit.contract(&asked.dataset).ok_or_else(|| refused(Refusal::new(ReasonCode::DatasetNotCovered)))?;
@@ -137,6 +147,7 @@ fn decide(
 ///
 /// # Errors
 /// As [`decide_query`].
+#[expect(clippy::result_large_err, reason = "a denial is used up at once, and is as ordinary as a permit")]
 pub fn decide_match(
     submitted: &SubmittedMatch,
     claimed: &Identity,
@@ -169,6 +180,39 @@ pub fn decide_match(
     Ok((permit, submitted.intent(claimed)))
 }
 
+/// Refuses a request that names something as nothing can be named: as it would be refused if it named what does not
+/// exist, so that a probe leaves the same trace either way.
+///
+/// Its signature is not looked at: it can be refused alone, and what a gateway makes up in somebody's name by it tells
+/// that gateway nothing that the policy folder does not.
+#[must_use]
+pub fn refuse_misnamed(
+    misnamed: &MisnamedRequest,
+    claimed: &Identity,
+    policy: &PolicyInForce,
+    now: Timestamp,
+) -> Denial {
+    let bundle = match policy.bundle() {
+        Ok(bundle) => bundle,
+        Err(refusal) => return unfounded(refusal, misnamed.operation, misnamed.output),
+    };
+    let own = || Recipient::Organisation(claimed.org.clone());
+    let asked = Misnamed {
+        principal: claimed.clone(),
+        operation: misnamed.operation,
+        agreement: misnamed.header.agreement.clone(),
+        purpose: misnamed.header.purpose.clone(),
+        recipient: misnamed.endpoint.clone().map(|named| named.unwrap_or_else(own)).ok(),
+        datasets: accesses(misnamed.query.as_ref(), misnamed.dataset.as_ref(), &bundle),
+        output: misnamed.output,
+    };
+    let denial = bundle.refuse(&asked, &policy.suspensions(), now);
+    match check_expiry(misnamed.header.expires, now) {
+        Ok(()) => denial,
+        Err(refusal) => Denial { refusal, facts: denial.facts },
+    }
+}
+
 /// A denial without any bundle to found it on.
 const fn unfounded(refusal: Refusal, operation: Operation, output: OutputKind) -> Denial {
     let facts = DecisionFacts {
@@ -186,20 +230,18 @@ const fn unfounded(refusal: Refusal, operation: Operation, output: OutputKind) -
 }
 
 /// The dataset and every column that the question names; a person's key that is only counted is not a column read.
-fn accesses(submitted: &SubmittedQuery, bundle: &Bundle) -> Vec<DatasetAccess> {
-    match (&submitted.query, &submitted.export) {
-        (Ok(query), _) => {
+/// Without a question that can be read, the dataset named beside it.
+fn accesses(query: Option<&AggregateQuery>, dataset: Option<&DatasetId>, bundle: &Bundle) -> Vec<DatasetAccess> {
+    match (query, dataset) {
+        (Some(query), _) => {
             let contract = bundle.contracts().get(&query.dataset);
             vec![DatasetAccess {
                 dataset: query.dataset.clone(),
                 columns: read_columns(query, contract.map(Arc::as_ref)),
             }]
         }
-        (Err(_), Some(export)) => {
-            let dataset = export.dataset.clone();
-            dataset.map(|dataset| DatasetAccess { dataset, columns: BTreeSet::new() }).into_iter().collect()
-        }
-        (Err(_), None) => Vec::new(),
+        (None, Some(dataset)) => vec![DatasetAccess { dataset: dataset.clone(), columns: BTreeSet::new() }],
+        (None, None) => Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@ use firebreak_audit::{
     Hour, Leaf, LeafKind, LeafSignatureError, LeafSigner, NoRandomness, Opening, OutputKind as LoggedOutput,
     SignedLeaf, SignerRole, SignerRoleError,
 };
-use firebreak_domain::{Charge, OrgId, Pin, ReasonCode};
+use firebreak_domain::{Charge, Intent, OrgId, Pin, ReasonCode};
 use firebreak_policy::{DecisionFacts, OutputKind};
 use firebreak_store::State;
 use firebreak_transport::{Credential, sign};
@@ -33,6 +33,20 @@ pub fn release_payload(intent: &[u8], release: &[u8]) -> Vec<u8> {
     payload
 }
 
+/// Whether `payload` is what [`release_payload`] makes of that release and of `intent` or an earlier sending of it, which
+/// may have had another expiry.
+#[must_use]
+pub fn is_release_payload(payload: &[u8], intent: &Intent, release: &[u8]) -> bool {
+    let lines = |bytes: &[u8]| bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let (found, expected) = (lines(payload), lines(&release_payload(&intent.signing_bytes(), release)));
+    // The expiry is the last line but one.
+    let expiry = expected.len().saturating_sub(2);
+    found.len() == expected.len()
+        && found.iter().zip(&expected).enumerate().all(|(number, (found, expected))| {
+            found == expected || (number == expiry && found.starts_with(b"expires "))
+        })
+}
+
 /// The name of a release: the beginning of the hash that its leaf commits to.
 #[must_use]
 pub fn release_name(release: &[u8]) -> String {
@@ -45,6 +59,34 @@ pub struct Evidence {
     pub leaf: SignedLeaf,
     /// For the caller and the overseers.
     pub opening: Opening,
+}
+
+const STORED_FORMAT: u8 = 1;
+
+impl Evidence {
+    /// As it is stored: a format number, the leaf behind its length, the opening's random bytes and its payload.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let leaf = self.leaf.as_bytes();
+        let mut bytes = vec![STORED_FORMAT];
+        bytes.extend((leaf.len() as u64).to_be_bytes());
+        bytes.extend(leaf);
+        bytes.extend(self.opening.nonce);
+        bytes.extend(&self.opening.payload);
+        bytes
+    }
+
+    /// Reads what [`Evidence::encode`] wrote; `None` for anything else, and for an opening that is not the leaf's.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (_, rest) = bytes.split_first().filter(|(format, _)| **format == STORED_FORMAT)?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (leaf, rest) = rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)?;
+        let (nonce, payload) = rest.split_first_chunk()?;
+        let leaf = SignedLeaf::decode(leaf).ok()?;
+        let opening = Opening { nonce: *nonce, payload: payload.to_vec() };
+        (leaf.leaf().commitment == opening.commitment()).then_some(Self { leaf, opening })
+    }
 }
 
 /// Makes the leaves of one program, signed with the key of its certificate.
@@ -94,15 +136,10 @@ impl Recorder {
         payload: &[u8],
         state: &State,
     ) -> Result<Evidence, EvidenceError> {
-        let opening = Opening::new(payload.to_vec())?;
-        let ledger = state.ledger_head();
-        let mut organisations: std::collections::BTreeSet<OrgId> = facts.organisation.iter().cloned().collect();
-        organisations.insert(self.organisation().clone());
+        let (own, opening) = self.leaf(kind, facts.bundle_sequence, payload, state)?;
+        let mut organisations = own.organisations.clone();
+        organisations.extend(facts.organisation.iter().cloned());
         let leaf = Leaf {
-            hour: Hour::of(state.now()),
-            kind,
-            signer_org: self.organisation().clone(),
-            signer_role: self.role,
             organisations,
             agreement: facts.agreement.clone(),
             purpose: facts.purpose.clone(),
@@ -111,13 +148,57 @@ impl Recorder {
             output_kind: Some(logged(facts.output)),
             dataset: facts.datasets.first().cloned(),
             reason,
-            bundle_sequence: facts.bundle_sequence,
             charge,
+            ..own
+        };
+        Ok(Evidence { leaf: SignedLeaf::sign(leaf, self)?, opening })
+    }
+
+    /// Signs what became of a policy bundle: `bundle_sequence` is the one in force from then on.
+    ///
+    /// # Errors
+    /// [`EvidenceError`].
+    pub fn record_policy(
+        &self,
+        kind: LeafKind,
+        bundle_sequence: u64,
+        payload: &[u8],
+        state: &State,
+    ) -> Result<Evidence, EvidenceError> {
+        let (leaf, opening) = self.leaf(kind, bundle_sequence, payload, state)?;
+        Ok(Evidence { leaf: SignedLeaf::sign(leaf, self)?, opening })
+    }
+
+    /// A leaf of this program that is about nobody else, and what opens its commitment.
+    fn leaf(
+        &self,
+        kind: LeafKind,
+        bundle_sequence: u64,
+        payload: &[u8],
+        state: &State,
+    ) -> Result<(Leaf, Opening), EvidenceError> {
+        let opening = Opening::new(payload.to_vec())?;
+        let ledger = state.ledger_head();
+        let leaf = Leaf {
+            hour: Hour::of(state.now()),
+            kind,
+            signer_org: self.organisation().clone(),
+            signer_role: self.role,
+            organisations: [self.organisation().clone()].into(),
+            agreement: None,
+            purpose: None,
+            legal_basis: None,
+            recipient_class: None,
+            output_kind: None,
+            dataset: None,
+            reason: None,
+            bundle_sequence,
+            charge: Charge::default(),
             ledger_head: ledger.head,
             ledger_total: ledger.total,
             commitment: opening.commitment(),
         };
-        Ok(Evidence { leaf: SignedLeaf::sign(leaf, self)?, opening })
+        Ok((leaf, opening))
     }
 }
 
@@ -127,5 +208,36 @@ const fn logged(output: OutputKind) -> LoggedOutput {
         OutputKind::Match => LoggedOutput::Match,
         OutputKind::Identifiable => LoggedOutput::Identifiable,
         OutputKind::Pseudonymous => LoggedOutput::Pseudonymous,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firebreak_domain::{Act, AgreementId, PurposeId, Recipient, RequestId, Timestamp};
+
+    fn intent(id: u8, expires: i64) -> Intent {
+        Intent {
+            request_id: RequestId::from_bytes([id; 16]),
+            agreement: AgreementId::new("a").unwrap(),
+            purpose: PurposeId::new("p").unwrap(),
+            act: Act::Aggregate { canonical_query: "one\nexpires 1 x\n".into() },
+            recipient: Recipient::Organisation(OrgId::new("nso").unwrap()),
+            expires: Timestamp::from_secs(expires),
+        }
+    }
+
+    #[test]
+    fn an_opening_is_of_its_own_request_whatever_the_expiry() {
+        let payload = release_payload(&intent(1, 1000).signing_bytes(), b"numbers");
+        assert!(is_release_payload(&payload, &intent(1, 1000), b"numbers"));
+        assert!(is_release_payload(&payload, &intent(1, 2000), b"numbers"), "an earlier sending");
+        assert!(!is_release_payload(&payload, &intent(2, 1000), b"numbers"), "another request");
+        assert!(!is_release_payload(&payload, &intent(1, 1000), b"others"), "another release");
+        let other = Intent { purpose: PurposeId::new("q").unwrap(), ..intent(1, 1000) };
+        assert!(!is_release_payload(&payload, &other, b"numbers"), "another purpose");
+        let more = [payload.as_slice(), b"request 1 x\n"].concat();
+        assert!(!is_release_payload(&more, &intent(1, 1000), b"numbers"), "a line more");
+        assert!(!is_release_payload(b"", &intent(1, 1000), b"numbers"));
     }
 }

@@ -1,11 +1,12 @@
-use crate::Bundles;
-use firebreak_domain::{ReasonCode, Refusal, Timestamp};
+use crate::{Bundles, EvidenceError, Recorder};
+use firebreak_audit::LeafKind;
+use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_policy::{Bundle, BundleError, Candidate, OverseersError, Suspensions, TrustRoot, Watermark};
-use firebreak_store::{State, StoreError};
+use firebreak_store::{AcceptedBundle, State, StoreError};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Policy that could not be taken up. For the program's own log and its operator.
 #[derive(Debug, thiserror::Error)]
@@ -24,12 +25,17 @@ pub enum PolicyError {
     Copy(#[source] io::Error),
     /// The copy of the bundle in force is gone or was changed.
     #[error(
-        "the copy of the accepted bundle {accepted} in the state folder is missing or was changed; put that bundle back"
+        "the copy of the accepted bundle {accepted} in the state folder is missing or was changed; put back the bundle whose manifest has SHA-256 {manifest}"
     )]
-    CopyMissing {
+    CopyChanged {
         /// The sequence that was accepted last.
         accepted: u64,
+        /// The digest of the manifest that was accepted, in hexadecimal.
+        manifest: String,
     },
+    /// There is no evidence of it.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     /// The state failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -40,21 +46,25 @@ pub enum PolicyError {
 
 /// The policy bundle in force, kept current from a folder.
 ///
-/// A bundle that is accepted is copied into the state folder, and the copy is what a restart begins with: whoever
-/// changes the offered folder changes nothing until a quorum has signed. Out of its validity, or without a bundle,
+/// A bundle that is accepted is copied into the state folder, and its digest is kept in the state. A restart begins with
+/// the copy that has that digest, and with no other: whoever changes the offered folder or the copies changes nothing
+/// until a quorum has signed. The pinned trust root founds the first bundle alone; from then on each bundle names the
+/// overseers of the next. Out of its validity, or without a bundle,
 /// everything is refused.
 pub struct PolicyInForce {
     offered: PathBuf,
     copies: PathBuf,
     root: TrustRoot,
     current: RwLock<Option<Arc<Bundle>>>,
+    /// What was last said of a bundle that was not taken up, so that it is said once.
+    rejected: Mutex<Option<String>>,
 }
 
 impl PolicyInForce {
-    /// Takes up the copy in `state_folder`, or the offered bundle if nothing was ever accepted.
+    /// Takes up again, from the copies in `state_folder`, the bundle that was accepted last, if any was.
     ///
     /// # Errors
-    /// [`PolicyError`]. A first bundle that is not acceptable is no error: nothing is in force then.
+    /// [`PolicyError`].
     pub async fn open(bundles: &Bundles, base: &Path, state_folder: &Path, state: &State) -> Result<Self, PolicyError> {
         let root_file = base.join(&bundles.trust_root);
         let text = fs::read_to_string(&root_file).map_err(|e| PolicyError::TrustRoot(root_file, e))?;
@@ -63,13 +73,16 @@ impl PolicyInForce {
             copies: state_folder.join("bundles"),
             root: TrustRoot::parse(&text)?,
             current: RwLock::new(None),
+            rejected: Mutex::default(),
         };
-        let accepted = state.highest_bundle_sequence().await?;
-        if accepted > 0 {
-            let missing = || PolicyError::CopyMissing { accepted };
-            let copy = Candidate::read(&this.copy(accepted)).map_err(|_| missing())?;
-            let watermark = Watermark { sequence: accepted, manifest: copy.manifest().digest() };
-            let bundle = Bundle::first(&copy, &this.root, state.now(), Some(watermark)).map_err(Box::new)?;
+        if let Some(AcceptedBundle { sequence, manifest }) = state.accepted_bundle() {
+            let changed = |_| PolicyError::CopyChanged { accepted: sequence, manifest: hex::encode(manifest) };
+            let copy = Candidate::read(&this.copy(sequence)).map_err(changed)?;
+            // SECURITY: what was accepted is what the state says, not what the copy says of itself.
+            let bundle = Bundle::resume(&copy, Watermark { sequence, manifest }).map_err(|error| match error {
+                BundleError::RolledBack { .. } | BundleError::Skipped { .. } | BundleError::Forked(_) => changed(error),
+                error => PolicyError::Bundle(Box::new(error)),
+            })?;
             this.put(bundle);
         }
         Ok(this)
@@ -104,15 +117,43 @@ impl PolicyInForce {
         Suspensions::none()
     }
 
-    /// Looks at the offered folder and takes up what is new there. True if something was.
+    /// Looks at the offered folder, takes up what is new there, and leaves evidence of it in the state's outbox: a leaf
+    /// for each bundle that is taken up, and one for each that is offered and is not. True if there is a new leaf.
+    ///
+    /// A bundle that is not acceptable is no error of this program: the one in force stays.
     ///
     /// # Errors
-    /// [`PolicyError`]: the offered bundle is not taken up, and the one in force stays.
-    pub async fn refresh(&self, state: &State) -> Result<bool, PolicyError> {
+    /// [`PolicyError`]: the state, or the evidence.
+    pub async fn refresh(&self, recorder: &Recorder, state: &State) -> Result<bool, PolicyError> {
+        match self.take_up(recorder, state).await {
+            Ok(new) => {
+                *self.rejected.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                if new {
+                    tracing::info!(outcome = "accepted", "policy bundle");
+                }
+                Ok(new)
+            }
+            Err(PolicyError::Bundle(why)) => {
+                tracing::warn!(error_kind = %why, outcome = "kept", "policy bundle");
+                let said = why.to_string();
+                let known = self.rejected.lock().unwrap_or_else(PoisonError::into_inner).replace(said.clone());
+                if known.as_ref() == Some(&said) {
+                    return Ok(false);
+                }
+                let in_force = self.accepted().map_or(0, |bundle| bundle.sequence());
+                let evidence = recorder.record_policy(LeafKind::BundleRejected, in_force, said.as_bytes(), state)?;
+                state.record_leaf(evidence.leaf.as_bytes()).await?;
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn take_up(&self, recorder: &Recorder, state: &State) -> Result<bool, PolicyError> {
         let candidate = Candidate::read(&self.offered).map_err(Box::new)?;
-        let now: Timestamp = state.now();
+        let now = state.now();
         let bundle = match self.accepted() {
-            None => Bundle::first(&candidate, &self.root, now, None).map_err(Box::new)?,
+            None => Bundle::first(&candidate, &self.root, now).map_err(Box::new)?,
             Some(current) => {
                 if current.watermark().manifest == candidate.manifest().digest() {
                     return Ok(false);
@@ -120,15 +161,21 @@ impl PolicyInForce {
                 current.succeed(&candidate, now).map_err(Box::new)?
             }
         };
-        // The copy is complete before the sequence is recorded: a crash in between leaves an unused folder.
+        // The copy is on the disk before its digest is recorded: a crash in between leaves an unused folder.
         let copy = self.copy(bundle.sequence());
         if copy.exists() {
             fs::remove_dir_all(&copy).map_err(PolicyError::Copy)?;
         }
         fs::create_dir_all(&copy).map_err(PolicyError::Copy)?;
         candidate.write(&copy).map_err(Box::new)?;
-        state.accept_bundle(bundle.sequence()).await?;
+        let manifest = candidate.manifest().digest();
+        let evidence = recorder.record_policy(LeafKind::BundleAccepted, bundle.sequence(), &manifest, state)?;
+        let accepted = AcceptedBundle { sequence: bundle.sequence(), manifest };
+        state.accept_bundle(accepted, evidence.leaf.as_bytes()).await?;
         self.put(bundle);
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests;

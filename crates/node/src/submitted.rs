@@ -1,10 +1,13 @@
-use firebreak_domain::{Act, DatasetId, Identity, Intent, Operation, ReasonCode, Recipient, Refusal, Timestamp};
+use crate::misnamed::{MisnamedRequest, Unread};
+use firebreak_domain::{
+    Act, DatasetId, EndpointId, Identity, Intent, InvalidId, Operation, ReasonCode, Recipient, Refusal, Timestamp,
+};
 use firebreak_policy::OutputKind;
 use firebreak_query::AggregateQuery;
 use firebreak_transport::{TrustAnchor, verify_signed_by};
 use firebreak_wire::export::v1::ExportKind;
 use firebreak_wire::query::v1::{Question, RequestHeader, question::Form};
-use firebreak_wire::{Header, export_kind_name, question_from_wire};
+use firebreak_wire::{Header, ReadHeader, export_kind_name, question_from_wire};
 
 /// The furthest ahead that a request's expiry may lie, in seconds.
 const LONGEST_VALIDITY: i64 = 3600;
@@ -17,6 +20,17 @@ pub struct Caller {
     pub identity: Identity,
     /// Whether the caller's own signature over the request was verified.
     pub signed: bool,
+}
+
+/// What a request for an export says beside its question, as it came.
+#[derive(Clone, Copy)]
+pub struct RequestedExport<'a> {
+    /// The kind.
+    pub kind: ExportKind,
+    /// The endpoint; empty for the caller's own organisation.
+    pub endpoint: &'a str,
+    /// The dataset, for kinds that have no question.
+    pub dataset: &'a str,
 }
 
 /// A request for an aggregate or an export, read but not decided.
@@ -46,50 +60,49 @@ pub struct SubmittedExport {
 }
 
 impl SubmittedQuery {
-    /// Reads a request for an answer.
+    /// Reads a request for an answer, or for an export if there is one.
     ///
     /// # Errors
-    /// A refusal of the header.
-    pub fn read(header: Option<&RequestHeader>, question: Option<&Question>) -> Result<Self, Refusal> {
+    /// [`Unread`].
+    pub fn read(
+        header: Option<&RequestHeader>,
+        question: Option<&Question>,
+        export: Option<RequestedExport<'_>>,
+    ) -> Result<Self, Unread> {
+        let read = Header::from_wire(header).map_err(Unread::NoRequest)?;
+        let query = question_from_wire(question);
+        let dataset = export.and_then(|e| DatasetId::new(e.dataset).ok());
+        let (header, endpoint) = match (read, export.map_or(Ok(None), |e| endpoint(e.endpoint))) {
+            (ReadHeader::Named(header), Ok(endpoint)) => (header, endpoint),
+            (read, endpoint) => {
+                return Err(Unread::Misnamed(Box::new(MisnamedRequest {
+                    header: read.into(),
+                    operation: operation(export.is_some()),
+                    output: output(export.map(|e| e.kind)),
+                    endpoint,
+                    query: query.ok(),
+                    dataset,
+                })));
+            }
+        };
         let sql = match question.and_then(|q| q.form.as_ref()) {
             Some(Form::Sql(sql)) => Some(sql.clone()),
             Some(Form::Query(_)) | None => None,
         };
-        Ok(Self { header: Header::from_wire(header)?, query: question_from_wire(question), sql, export: None })
-    }
-
-    /// Makes it a request for an export.
-    ///
-    /// # Errors
-    /// A refusal: an endpoint whose name is malformed is not registered.
-    pub fn exported(mut self, kind: ExportKind, endpoint: &str, dataset: &str) -> Result<Self, Refusal> {
-        let endpoint = match endpoint {
-            "" => None,
-            name => {
-                let id = firebreak_domain::EndpointId::new(name)
-                    .map_err(|_| Refusal::new(ReasonCode::UnregisteredRecipient))?;
-                Some(Recipient::Endpoint(id))
-            }
-        };
-        self.export = Some(SubmittedExport { kind, endpoint, dataset: DatasetId::new(dataset).ok() });
-        Ok(self)
+        let export = export.map(|e| SubmittedExport { kind: e.kind, endpoint, dataset });
+        Ok(Self { header, query, sql, export })
     }
 
     /// What would leave.
     #[must_use]
     pub fn output(&self) -> OutputKind {
-        match self.export.as_ref().map(|e| e.kind) {
-            None | Some(ExportKind::DpAggregate) => OutputKind::DpAggregate,
-            // Whatever is not known to be an aggregate is judged as the worst that it could be.
-            Some(ExportKind::Identifiable | ExportKind::Unspecified) => OutputKind::Identifiable,
-            Some(ExportKind::Pseudonymous) => OutputKind::Pseudonymous,
-        }
+        output(self.export.as_ref().map(|e| e.kind))
     }
 
     /// The operation asked for.
     #[must_use]
     pub const fn operation(&self) -> Operation {
-        if self.export.is_some() { Operation::Export } else { Operation::Aggregate }
+        operation(self.export.is_some())
     }
 
     /// Who receives.
@@ -125,6 +138,23 @@ impl SubmittedQuery {
     }
 }
 
+const fn operation(exported: bool) -> Operation {
+    if exported { Operation::Export } else { Operation::Aggregate }
+}
+
+const fn output(exported: Option<ExportKind>) -> OutputKind {
+    match exported {
+        None | Some(ExportKind::DpAggregate) => OutputKind::DpAggregate,
+        // Whatever is not known to be an aggregate is judged as the worst that it could be.
+        Some(ExportKind::Identifiable | ExportKind::Unspecified) => OutputKind::Identifiable,
+        Some(ExportKind::Pseudonymous) => OutputKind::Pseudonymous,
+    }
+}
+
+fn endpoint(name: &str) -> Result<Option<Recipient>, InvalidId> {
+    if name.is_empty() { Ok(None) } else { EndpointId::new(name).map(|id| Some(Recipient::Endpoint(id))) }
+}
+
 /// A request for a match, read but not decided.
 #[derive(Clone)]
 pub struct SubmittedMatch {
@@ -136,9 +166,19 @@ impl SubmittedMatch {
     /// Reads a request for a match.
     ///
     /// # Errors
-    /// A refusal of the header.
-    pub fn read(header: Option<&RequestHeader>) -> Result<Self, Refusal> {
-        Ok(Self { header: Header::from_wire(header)? })
+    /// [`Unread`].
+    pub fn read(header: Option<&RequestHeader>) -> Result<Self, Unread> {
+        match Header::from_wire(header).map_err(Unread::NoRequest)? {
+            ReadHeader::Named(header) => Ok(Self { header }),
+            ReadHeader::Misnamed(header) => Err(Unread::Misnamed(Box::new(MisnamedRequest {
+                header,
+                operation: Operation::Match,
+                output: OutputKind::Match,
+                endpoint: Ok(None),
+                query: None,
+                dataset: None,
+            }))),
+        }
     }
 
     /// The intent that the receiver's adapter signs.
@@ -156,6 +196,11 @@ impl SubmittedMatch {
     }
 }
 
+pub(crate) fn check_expiry(expires: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+    let good = now <= expires && expires <= now.plus_secs(LONGEST_VALIDITY);
+    if good { Ok(()) } else { Err(Refusal::new(ReasonCode::RequestExpired)) }
+}
+
 fn authenticate(
     header: &Header,
     intent: &Intent,
@@ -163,9 +208,7 @@ fn authenticate(
     trust: &TrustAnchor,
     now: Timestamp,
 ) -> Result<Caller, Refusal> {
-    if header.expires < now || header.expires > now.plus_secs(LONGEST_VALIDITY) {
-        return Err(Refusal::new(ReasonCode::RequestExpired));
-    }
+    check_expiry(header.expires, now)?;
     let signed = match &header.signature {
         None => false,
         Some(made) => {

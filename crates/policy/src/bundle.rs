@@ -6,10 +6,10 @@ use crate::manifest::Manifest;
 use crate::overseers::{Overseers, SignedText, TrustRoot};
 use crate::ratchet::{self, Loosening};
 use firebreak_domain::{
-    Agreement, AgreementId, Assessment, AssessmentId, ClassFinding, Contract, DatasetId, EndpointId, OrgId, PurposeId,
-    Recipient, RecipientClass, Registry, Timestamp,
+    Agreement, AgreementId, Assessment, AssessmentId, ClassFinding, Contract, DatasetId, EndpointId, OrgId, Recipient,
+    RecipientClass, Registry, Timestamp,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The policy bundle in force: verified, checked, and compiled for decisions.
@@ -23,8 +23,6 @@ pub struct Bundle {
     /// Class after onward transfer of every organisation and endpoint registered.
     pub(crate) organisations: BTreeMap<OrgId, ClassFinding>,
     pub(crate) endpoints: BTreeMap<EndpointId, ClassFinding>,
-    /// Every purpose that some agreement names.
-    pub(crate) purposes: BTreeSet<PurposeId>,
     digest: [u8; 32],
 }
 
@@ -38,41 +36,46 @@ pub struct Watermark {
 }
 
 impl Bundle {
-    /// Takes up the bundle with which a program starts: signed by a quorum of the pinned overseers.
-    ///
-    /// `accepted` is the durable watermark; `None` on a machine that never accepted one. With a watermark only that
-    /// very bundle starts: the program keeps a copy of it ([`Candidate::write`]) and offers a newer one to
-    /// [`Bundle::succeed`], so that a restart is no way round the ratchet.
+    /// Takes up the first bundle on a machine that never accepted one: signed by a quorum of the pinned overseers.
     ///
     /// # Errors
     /// [`BundleError`]: see there for every way in which a candidate can be wrong.
-    pub fn first(
-        candidate: &Candidate,
-        root: &TrustRoot,
-        now: Timestamp,
-        accepted: Option<Watermark>,
-    ) -> Result<Self, BundleError> {
-        require_quorum(&candidate.note, root.overseers())?;
+    pub fn first(candidate: &Candidate, root: &TrustRoot, now: Timestamp) -> Result<Self, BundleError> {
+        root.require(candidate)?;
         let bundle = Self::compile(candidate)?;
-        // The bundle last in force starts even when it has expired: it refuses everything, and can be succeeded.
-        if accepted != Some(bundle.watermark()) {
-            check_time(candidate, now)?;
-        }
+        check_time(candidate, now)?;
         if !bundle.content.overseers.same_quorum(root.overseers()) {
             require_new_quorum(&candidate.note, &bundle.content.overseers)?;
         }
-        let found = bundle.manifest.sequence;
-        match accepted {
-            None => Ok(bundle),
-            Some(mark) if mark == bundle.watermark() => Ok(bundle),
-            Some(Watermark { sequence, .. }) if found < sequence => {
-                Err(BundleError::RolledBack { found, accepted: sequence })
-            }
-            Some(Watermark { sequence, .. }) if found > sequence => {
-                Err(BundleError::Skipped { found, accepted: sequence })
-            }
-            Some(_) => Err(BundleError::Forked(found)),
+        Ok(bundle)
+    }
+
+    /// Takes up again, after a restart, the one bundle that was accepted here last, from the program's own copy
+    /// ([`Candidate::write`]). A newer one is offered to [`Bundle::succeed`], so that a restart is no way round the
+    /// ratchet.
+    ///
+    /// Whose quorum it took was checked when it was accepted, and is not asked again: the overseers who are pinned may
+    /// have been succeeded since. It must still be signed by a quorum of its own overseers, which every accepted bundle
+    /// is, and it starts even when it has expired: it then refuses everything, and can be succeeded.
+    ///
+    /// # Errors
+    /// [`BundleError`]: another bundle than that one, or a copy that does not hold together.
+    pub fn resume(candidate: &Candidate, accepted: Watermark) -> Result<Self, BundleError> {
+        let Watermark { sequence, manifest } = accepted;
+        let found = candidate.manifest.sequence;
+        if found < sequence {
+            return Err(BundleError::RolledBack { found, accepted: sequence });
         }
+        if found > sequence {
+            return Err(BundleError::Skipped { found, accepted: sequence });
+        }
+        // SECURITY: the digest decides, and not the number: overseers of any time may have signed another of this number.
+        if candidate.manifest.digest() != manifest {
+            return Err(BundleError::Forked(found));
+        }
+        let bundle = Self::compile(candidate)?;
+        require_quorum(&candidate.note, &bundle.content.overseers)?;
+        Ok(bundle)
     }
 
     /// Takes up the candidate that follows this bundle: signed by a quorum of *this* bundle's overseers, naming this
@@ -121,8 +124,7 @@ impl Bundle {
         let endpoints = registry.endpoints.iter().map(|e| (e.id.clone(), registry.class_of_endpoint(&e.id))).collect();
         let manifest = candidate.manifest.clone();
         let digest = manifest.digest();
-        let purposes = content.agreements.values().flat_map(|a| a.purposes.iter().cloned()).collect();
-        Ok(Self { manifest, content, constitution, organisations, endpoints, purposes, digest })
+        Ok(Self { manifest, content, constitution, organisations, endpoints, digest })
     }
 
     /// Whether its time has come and not passed. Out of force, [`Bundle::decide`] refuses everything.
@@ -218,7 +220,7 @@ fn check_time(candidate: &Candidate, now: Timestamp) -> Result<(), BundleError> 
     Ok(())
 }
 
-fn require_quorum(note: &SignedText, overseers: &Overseers) -> Result<(), BundleError> {
+pub(crate) fn require_quorum(note: &SignedText, overseers: &Overseers) -> Result<(), BundleError> {
     if !note.is_signed() {
         return Err(BundleError::Unsigned);
     }

@@ -4,6 +4,7 @@ use crate::overseers::SignedText;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 const MAX_BYTES: u64 = 16 << 20;
@@ -12,7 +13,7 @@ const FOLDERS: [(&str, &[&str]); 4] =
     [("agreements", &["toml"]), ("assessments", &["toml"]), ("contracts", &["toml", "note"]), ("policies", &["cedar"])];
 
 /// A bundle folder as read: its files are those that its manifest lists, byte for byte. Nothing else is known of it
-/// yet; only [`crate::Bundle::first`] and [`crate::Bundle::succeed`] take it up.
+/// yet; only [`crate::Bundle::first`], [`crate::Bundle::succeed`] and [`crate::Bundle::resume`] take it up.
 #[derive(Debug)]
 pub struct Candidate {
     pub(crate) manifest: Manifest,
@@ -50,7 +51,8 @@ impl Candidate {
         }
     }
 
-    /// Writes the bundle into an empty folder, for instance the copy that a program keeps of the one in force.
+    /// Writes the bundle into an empty folder, for instance the copy that a program keeps of the one in force. It is on
+    /// the disk when this returns.
     ///
     /// # Errors
     /// [`BundleError::Unreadable`] with what the system said.
@@ -59,9 +61,16 @@ impl Candidate {
         for (file, bytes) in self.files.iter().map(|(f, b)| (f.as_str(), b)).chain([manifest]) {
             let path = folder.join(file);
             let parent = path.parent().unwrap_or(folder);
-            fs::create_dir_all(parent).and_then(|()| fs::write(&path, bytes)).map_err(|e| unreadable(file, &e))?;
+            let written = || {
+                fs::create_dir_all(parent)?;
+                let mut to = fs::File::create(&path)?;
+                to.write_all(bytes)?;
+                to.sync_all()?;
+                fs::File::open(parent)?.sync_all()
+            };
+            written().map_err(|e| unreadable(file, &e))?;
         }
-        Ok(())
+        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| unreadable("", &e))
     }
 
     /// Its manifest, not yet believed.

@@ -33,6 +33,75 @@ pub struct Question {
     pub signed: bool,
 }
 
+/// A question that names an agreement, a purpose or a recipient as nothing can be named. It has no permit, ever.
+///
+/// `None` stands for such a name: what was typed in its place is not kept.
+#[derive(Clone)]
+pub struct Misnamed {
+    /// As in [`Question`].
+    pub principal: Identity,
+    /// As in [`Question`].
+    pub operation: Operation,
+    /// The agreement invoked.
+    pub agreement: Option<AgreementId>,
+    /// The purpose stated.
+    pub purpose: Option<PurposeId>,
+    /// Who receives, beside the caller's own organisation.
+    pub recipient: Option<Recipient>,
+    /// As in [`Question`].
+    pub datasets: Vec<DatasetAccess>,
+    /// As in [`Question`].
+    pub output: OutputKind,
+}
+
+/// What is decided, whether or not all of it has a name.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) principal: &'a Identity,
+    pub(crate) operation: Operation,
+    pub(crate) agreement: Option<&'a AgreementId>,
+    pub(crate) purpose: Option<&'a PurposeId>,
+    pub(crate) recipients: &'a [Recipient],
+    /// Whether there is a recipient that cannot be registered, because nothing is named like that.
+    pub(crate) nameless_recipient: bool,
+    pub(crate) datasets: &'a [DatasetAccess],
+    pub(crate) output: OutputKind,
+    pub(crate) signed: bool,
+}
+
+impl<'a> From<&'a Question> for Asked<'a> {
+    fn from(question: &'a Question) -> Self {
+        Self {
+            principal: &question.principal,
+            operation: question.operation,
+            agreement: Some(&question.agreement),
+            purpose: Some(&question.purpose),
+            recipients: &question.recipients,
+            nameless_recipient: false,
+            datasets: &question.datasets,
+            output: question.output,
+            signed: question.signed,
+        }
+    }
+}
+
+impl<'a> From<&'a Misnamed> for Asked<'a> {
+    fn from(misnamed: &'a Misnamed) -> Self {
+        Self {
+            principal: &misnamed.principal,
+            operation: misnamed.operation,
+            agreement: misnamed.agreement.as_ref(),
+            purpose: misnamed.purpose.as_ref(),
+            recipients: misnamed.recipient.as_slice(),
+            nameless_recipient: misnamed.recipient.is_none(),
+            datasets: &misnamed.datasets,
+            output: misnamed.output,
+            // It is refused for its name: that a signature is missing as well would only hide why.
+            signed: true,
+        }
+    }
+}
+
 /// A dataset and the columns of it that a question touches.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatasetAccess {
@@ -84,17 +153,23 @@ impl Bundle {
     /// A [`Denial`], whose refusal names the reason, the policies that decided and how to contest.
     #[expect(clippy::result_large_err, reason = "a denial is used up at once, and is as ordinary as a permit")]
     pub fn decide(&self, question: &Question, suspensions: &Suspensions, now: Timestamp) -> Result<Permit, Denial> {
-        let view = View::of(self, question);
+        let view = View::of(self, question.into());
         match self.judge(&view, suspensions, now) {
             Ok((agreement, policies)) => {
                 let contracts = view.contracts().cloned().collect();
                 Ok(Permit::grant(question.clone(), agreement, contracts, policies, view.facts()))
             }
-            Err(mut refusal) => {
-                refusal.contest = view.agreement.map(|a| a.contest.clone());
-                Err(Denial { refusal, facts: view.facts() })
-            }
+            Err(refusal) => Err(denial(&view, refusal)),
         }
+    }
+
+    /// Why a question is refused that names something as nothing can be named: as if it named what does not exist.
+    #[must_use]
+    pub fn refuse(&self, misnamed: &Misnamed, suspensions: &Suspensions, now: Timestamp) -> Denial {
+        let view = View::of(self, misnamed.into());
+        // SECURITY: there is no way from here to a permit, whatever the policies say.
+        let refusal = self.judge(&view, suspensions, now).err().unwrap_or(Refusal::new(ReasonCode::NotPermitted));
+        denial(&view, refusal)
     }
 
     fn judge(&self, view: &View<'_>, suspensions: &Suspensions, now: Timestamp) -> Result<Granted, Refusal> {
@@ -114,7 +189,7 @@ impl Bundle {
             return Err(Refusal::new(ReasonCode::NotPermitted));
         }
         // SECURITY: this stands a second time, in plain Rust, whatever any policy or the evaluator says.
-        if view.worst_class() == RecipientClass::Enforcement && view.question.output != OutputKind::PublishedRelease {
+        if view.worst_class() == RecipientClass::Enforcement && view.asked.output != OutputKind::PublishedRelease {
             return Err(because_of_class(view));
         }
         // No permit is given outside an agreement and contracts, even if every policy were silent.
@@ -130,12 +205,17 @@ impl Bundle {
         let uid = |kind: &cedar_policy::EntityTypeName, name: &str| {
             EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(name))
         };
-        let principal = uid(&kinds.organisation, view.question.principal.org.as_str());
-        let action = uid(&kinds.action, operation_name(view.question.operation));
-        let resource = uid(&kinds.agreement, view.question.agreement.as_str());
+        let principal = uid(&kinds.organisation, view.asked.principal.org.as_str());
+        let action = uid(&kinds.action, operation_name(view.asked.operation));
+        let resource = uid(&kinds.agreement, view.asked.agreement.map_or("", AgreementId::as_str));
         let context = view.to_facts(suspensions, now).into_context()?;
         Request::new(principal, action, resource, context, Some(self.constitution.schema())).ok()
     }
+}
+
+fn denial(view: &View<'_>, refusal: Refusal) -> Denial {
+    let contest = view.agreement.map(|a| a.contest.clone());
+    Denial { refusal: Refusal { contest, ..refusal }, facts: view.facts() }
 }
 
 type Granted = (std::sync::Arc<firebreak_domain::Agreement>, Vec<String>);

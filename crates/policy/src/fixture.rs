@@ -112,8 +112,13 @@ impl Fixture {
         TrustRoot::parse(&self.overseers_toml(&self.overseers)).unwrap()
     }
 
-    pub(crate) fn taken_up(&self, accepted: Option<Watermark>) -> Result<Bundle, BundleError> {
-        Bundle::first(&self.offered()?, &self.root(), NOW, accepted)
+    pub(crate) fn taken_up(&self) -> Result<Bundle, BundleError> {
+        Bundle::first(&self.offered()?, &self.root(), NOW)
+    }
+
+    /// What a program that accepted that bundle last makes of the folder at its start.
+    pub(crate) fn resumed(&self, accepted: Watermark) -> Result<Bundle, BundleError> {
+        Bundle::resume(&self.offered()?, accepted)
     }
 
     /// Seals what stands in the folder as the successor of `bundle` and offers it.
@@ -123,7 +128,7 @@ impl Fixture {
     }
 
     pub(crate) fn bundle(&self) -> Bundle {
-        self.taken_up(None).unwrap()
+        self.taken_up().unwrap()
     }
 }
 

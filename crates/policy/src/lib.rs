@@ -1,7 +1,7 @@
 //! What is allowed: the constitution, the policy bundle, and decisions.
 //!
 //! - [`constitution`] is compiled in: `forbid` policies that read the context alone and that no bundle can lift.
-//! - [`Candidate`] is a bundle folder as read; [`Bundle::first`] and [`Bundle::succeed`] are the only ways for it to
+//! - [`Candidate`] is a bundle folder as read; [`Bundle::first`], [`Bundle::succeed`] and [`Bundle::resume`] are the only ways for it to
 //!   come into force. [`signing`] is what overseers and agencies do to get it there.
 //! - [`Bundle::decide`] answers a [`Question`] with a [`Permit`], which nothing else can make, or a [`Denial`].
 //! - [`ceilings`] bound the privacy loss that any bundle can allow.
@@ -33,7 +33,7 @@ mod fixture;
 pub use bundle::{Bundle, Watermark};
 pub use candidate::Candidate;
 pub use catalogue::VisibleDataset;
-pub use decision::{DatasetAccess, OutputKind, Question};
+pub use decision::{DatasetAccess, Misnamed, OutputKind, Question};
 pub use error::BundleError;
 pub use manifest::{Manifest, Validity};
 pub use overseers::{AgencyKey, Overseer, Overseers, OverseersError, TrustRoot};

@@ -1,3 +1,6 @@
+use crate::bundle::require_quorum;
+use crate::candidate::Candidate;
+use crate::error::BundleError;
 use base64::Engine as _;
 use firebreak_domain::{OrgId, UnknownFormat, check_format};
 use serde::{Deserialize, Serialize};
@@ -81,6 +84,14 @@ impl TrustRoot {
     #[must_use]
     pub const fn overseers(&self) -> &Overseers {
         &self.0
+    }
+
+    /// Demands that a quorum of the overseers pinned has signed the candidate; nothing else of it is looked at.
+    ///
+    /// # Errors
+    /// [`BundleError::Unsigned`], [`BundleError::TooFewSignatures`].
+    pub fn require(&self, candidate: &Candidate) -> Result<(), BundleError> {
+        require_quorum(&candidate.note, &self.0)
     }
 }
 

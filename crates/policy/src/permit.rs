@@ -32,7 +32,8 @@ pub struct Denial {
     pub facts: DecisionFacts,
 }
 
-/// What a log leaf may say about a decision. Every name in it stands in the bundle; none is merely what a caller typed.
+/// What a log leaf may say about a decision. Every name in it stands in the bundle and is one that the caller may know
+/// of, because the caller gets the leaf; none is merely what a caller typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecisionFacts {
     /// Sequence of the bundle that decided.
@@ -43,15 +44,15 @@ pub struct DecisionFacts {
     pub operation: Operation,
     /// What would have left or leaves.
     pub output: OutputKind,
-    /// The agreement, if it exists.
+    /// The agreement, if the caller takes part in it.
     pub agreement: Option<AgreementId>,
-    /// The purpose, if some agreement of the bundle names it.
+    /// The purpose, if some agreement that the caller takes part in names it.
     pub purpose: Option<PurposeId>,
-    /// The agreement's ground in law, if it exists.
+    /// The agreement's ground in law, if the caller takes part in it.
     pub legal_basis: Option<LegalBasis>,
     /// The worst class among the recipients, after onward transfer.
     pub recipient_class: RecipientClass,
-    /// The datasets touched, as far as the bundle has a contract for them.
+    /// The datasets touched, as far as an agreement that the caller takes part in has them, or they are its own.
     pub datasets: Vec<DatasetId>,
 }
 

@@ -1,7 +1,7 @@
 use crate::bundle::Bundle;
 use crate::catalogue::membership_kinds;
 use crate::context::{Facts, Terms};
-use crate::decision::{OutputKind, Question, operation_name};
+use crate::decision::{Asked, OutputKind, operation_name};
 use crate::permit::DecisionFacts;
 use crate::suspension::Suspensions;
 use firebreak_domain::{
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// A question beside what the bundle says of everything that it names.
 pub(crate) struct View<'a> {
     pub(crate) bundle: &'a Bundle,
-    pub(crate) question: &'a Question,
+    pub(crate) asked: Asked<'a>,
     /// The agreement, if it exists *and* the caller takes part in it.
     // PRIVACY: an agreement of others and none at all are the same from here on, so no answer tells them apart.
     pub(crate) agreement: Option<&'a Arc<Agreement>>,
@@ -30,14 +30,14 @@ pub(crate) struct Access<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn of(bundle: &'a Bundle, question: &'a Question) -> Self {
-        let caller = &question.principal.org;
-        let takes_part = |a: &&Arc<Agreement>| a.parties.contains(caller) || a.recipients.contains(caller);
-        let agreement = bundle.agreements().get(&question.agreement).filter(takes_part);
-        let mut view = Self { bundle, question, agreement, recipients: BTreeSet::new(), accesses: Vec::new() };
-        view.recipients.extend(question.recipients.iter().cloned());
+    pub(crate) fn of(bundle: &'a Bundle, asked: Asked<'a>) -> Self {
+        let caller = &asked.principal.org;
+        let named = asked.agreement.and_then(|id| bundle.agreements().get(id));
+        let agreement = named.filter(|a| takes_part(caller, a));
+        let mut view = Self { bundle, asked, agreement, recipients: BTreeSet::new(), accesses: Vec::new() };
+        view.recipients.extend(asked.recipients.iter().cloned());
         view.recipients.insert(Recipient::Organisation(caller.clone()));
-        for access in &question.datasets {
+        for access in asked.datasets {
             view.touch(&access.dataset, &access.columns);
         }
         // Whoever learns in a match receives it, and what both sides match on is touched, whatever the caller says.
@@ -65,7 +65,8 @@ impl<'a> View<'a> {
 
     /// The findings about the recipients; `None` for whoever is not registered.
     pub(crate) fn findings(&self) -> impl Iterator<Item = Option<&ClassFinding>> {
-        self.recipients.iter().map(|r| self.bundle.finding(r))
+        let nameless = self.asked.nameless_recipient.then_some(None);
+        self.recipients.iter().map(|r| self.bundle.finding(r)).chain(nameless)
     }
 
     pub(crate) fn worst_class(&self) -> RecipientClass {
@@ -74,43 +75,50 @@ impl<'a> View<'a> {
     }
 
     fn match_terms(&self) -> Option<&'a MatchTerms> {
-        let is_match = self.question.operation == Operation::Match || self.question.output == OutputKind::Match;
+        let is_match = self.asked.operation == Operation::Match || self.asked.output == OutputKind::Match;
         self.agreement.filter(|_| is_match).and_then(|a| a.matching.as_ref())
     }
 
-    /// What the log may say: names that the bundle holds, never what a caller merely typed.
+    /// What the log may say: names that the bundle holds and the caller may know of, never what it merely typed.
+    // PRIVACY: the caller gets the leaf of its own refusal, which therefore tells no more than the refusal: what others
+    // agreed upon is left out like what does not exist.
     pub(crate) fn facts(&self) -> DecisionFacts {
-        let (bundle, question) = (self.bundle, self.question);
-        let agreement = bundle.agreements().get(&question.agreement);
+        let (bundle, asked) = (self.bundle, self.asked);
+        let caller = &asked.principal.org;
+        let own = || bundle.agreements().values().filter(|a| takes_part(caller, a));
+        let known = |c: &&Arc<Contract>| c.agency == *caller || own().any(|a| a.columns_of(&c.id).is_some());
         DecisionFacts {
             bundle_sequence: bundle.sequence(),
-            organisation: Some(&question.principal.org).filter(|o| bundle.organisations.contains_key(o)).cloned(),
-            operation: question.operation,
-            output: question.output,
-            agreement: agreement.map(|a| a.id.clone()),
-            purpose: bundle.purposes.get(&question.purpose).cloned(),
-            legal_basis: agreement.map(|a| a.legal_basis),
+            organisation: Some(caller).filter(|o| bundle.organisations.contains_key(o)).cloned(),
+            operation: asked.operation,
+            output: asked.output,
+            agreement: self.agreement.map(|a| a.id.clone()),
+            purpose: asked.purpose.filter(|p| own().any(|a| a.purposes.contains(p))).cloned(),
+            legal_basis: self.agreement.map(|a| a.legal_basis),
             recipient_class: self.worst_class(),
-            datasets: self.contracts().map(|c| c.id.clone()).collect(),
+            datasets: self.contracts().filter(known).map(|c| c.id.clone()).collect(),
         }
     }
 
     /// The facts on which policies decide.
     pub(crate) fn to_facts(&self, suspensions: &Suspensions, now: Timestamp) -> Facts {
-        let question = self.question;
+        let asked = self.asked;
+        // Whoever is not registered has no organisation to name.
+        let nameless = asked.nameless_recipient.then(String::new);
         Facts {
             bundle_in_force: self.bundle.in_force(now),
             suspended: self.is_suspended(suspensions),
-            signed: question.signed,
-            caller: question.principal.org.to_string(),
-            caller_role: question.principal.role.as_str(),
-            operation: operation_name(question.operation),
-            output: question.output.as_str(),
-            purpose: question.purpose.to_string(),
+            signed: asked.signed,
+            caller: asked.principal.org.to_string(),
+            caller_role: asked.principal.role.as_str(),
+            operation: operation_name(asked.operation),
+            output: asked.output.as_str(),
+            purpose: asked.purpose.map(ToString::to_string).unwrap_or_default(),
             recipients: self
                 .recipients
                 .iter()
                 .map(|r| self.organisation_of(r).map_or("", OrgId::as_str).into())
+                .chain(nameless)
                 .collect(),
             recipient_classes: self
                 .findings()
@@ -195,6 +203,10 @@ impl Access<'_> {
         let unit = self.contract.and_then(|c| c.privacy_unit()).map(|c| &c.name);
         self.columns.iter().filter(|c| Some(**c) != unit).map(|c| qualified(self.dataset, c)).collect()
     }
+}
+
+fn takes_part(org: &OrgId, agreement: &Agreement) -> bool {
+    agreement.parties.contains(org) || agreement.recipients.contains(org)
 }
 
 /// `dataset/column`: neither name holds a slash.

@@ -57,9 +57,9 @@ pub enum ObservationStatus {
     NotComputable,
 }
 
-/// The release answers another query.
+/// The release answers another query, or was measured under another contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the release answers another query: look it up by this query's canonical form")]
+#[error("the release answers another query, or this one under another contract: look it up by the price's release key")]
 pub struct OtherQuery;
 
 impl ObservationStatus {
@@ -75,20 +75,28 @@ impl ObservationStatus {
 }
 
 impl Released {
+    /// Whether the release was measured for `query`, under a contract that gives its numbers the meaning that they have
+    /// under the query's own.
+    ///
+    /// # Errors
+    /// [`OtherQuery`].
+    pub fn check(&self, query: &CheckedQuery) -> Result<(), OtherQuery> {
+        let fits = *self.query_digest() == query.canonical().digest()
+            && self.basis() == query.basis()
+            && self.cells() == query.cells()
+            && self.primitives() == query.primitives().len();
+        if fits { Ok(()) } else { Err(OtherQuery) }
+    }
+
     /// Works out the outputs of `query` from the release, which costs nothing: it is post-processing.
     ///
     /// The noise's deviation is taken for σ, which is an upper bound of it (Canonne, Kamath and Steinke 2020,
     /// corollary 9).
     ///
     /// # Errors
-    /// [`OtherQuery`], if the release was measured for a query of another canonical form or shape.
+    /// As [`Released::check`].
     pub fn answer(&self, query: &CheckedQuery) -> Result<Answer, OtherQuery> {
-        let fits = *self.query_digest() == query.canonical().digest()
-            && self.cells() == query.cells()
-            && self.primitives() == query.primitives().len();
-        if !fits {
-            return Err(OtherQuery);
-        }
+        self.check(query)?;
         let deviations: Vec<f64> = self.sigmas().collect();
         let rows = query
             .rows()

@@ -161,7 +161,7 @@ fn release(price: &Price, noise: Noise, exact: Exact<ExactCells>) -> Result<Rele
     let exact = exact.into_inner();
     let noisy = noise.add_to(exact.values()).ok_or(MeasureError::Shape)?;
     let primitives = price.sigmas().zip(noisy).map(|(sigma, values)| NoisyPrimitive { sigma, values }).collect();
-    Ok(Released::measured(price.mechanism, price.query, price.charge, price.plan.cells(), primitives))
+    Ok(Released::measured(price.mechanism, price.query, price.basis, price.charge, price.plan.cells(), primitives))
 }
 
 fn check_permit(permit: &Permit, price: &Price) -> Result<(), FundingError> {

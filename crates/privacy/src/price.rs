@@ -1,6 +1,6 @@
 use crate::noise::{NoiseError, NoisePlan};
 use firebreak_domain::{Charge, ColumnName, DatasetId, Mechanism, Rho};
-use firebreak_query::CheckedQuery;
+use firebreak_query::{Basis, CheckedQuery};
 use firebreak_store::ReleaseKey;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -16,6 +16,7 @@ pub struct Price {
     pub(crate) plan: NoisePlan,
     /// SHA-256 of the query's canonical form.
     pub(crate) query: [u8; 32],
+    pub(crate) basis: Basis,
     pub(crate) dataset: DatasetId,
     pub(crate) columns: BTreeSet<ColumnName>,
     pub(crate) rows_per_person: u32,
@@ -39,6 +40,7 @@ pub fn price(query: &CheckedQuery, mechanism: Mechanism, rho: Rho) -> Result<Pri
         charge,
         plan,
         query: query.canonical().digest(),
+        basis: *query.basis(),
         dataset: query.dataset().clone(),
         columns: query.columns().clone(),
         rows_per_person: query.rows_per_person(),
@@ -58,20 +60,32 @@ impl Price {
         self.mechanism
     }
 
-    /// What is released at this price, for [`firebreak_store::State::reserve`]: the same canonical query (which names
-    /// its cut), mechanism and loss give the same release. The loss counts because the canonical form of a query that
-    /// names none says only that the agreement's is meant, and agreements differ.
+    /// What is released at this price, for [`firebreak_store::State::reserve`]: one release answers all that share the
+    /// canonical query (which names its cut), the basis that the contract gives its numbers, the loss, the mechanism
+    /// and the noise. The loss counts because the canonical form of a query that names none says only that the
+    /// agreement's is meant, and agreements differ.
+    ///
+    /// A contract that changes nothing of what the query rests on leaves the key as it is. One that does gives another
+    /// key and refills nothing: accounts belong to the unit space, and the key takes no part in what is charged.
     #[must_use]
     pub fn release_key(&self) -> ReleaseKey {
-        let hash = Sha256::new()
-            .chain_update(b"firebreak release key 1\n")
+        let mut hash = Sha256::new()
+            .chain_update(b"firebreak release key format 2\n")
             .chain_update(self.query)
+            .chain_update(self.basis.as_bytes())
             .chain_update(self.charge.rho.nano().to_be_bytes())
             .chain_update(self.charge.delta.atto().to_be_bytes())
-            .chain_update(self.charge.epsilon.nano().to_be_bytes())
-            .chain_update(self.mechanism.as_str())
-            .finalize();
-        ReleaseKey::from_bytes(hash.into())
+            .chain_update(self.charge.epsilon.nano().to_be_bytes());
+        // What has no fixed length stands behind its length.
+        let mechanism = self.mechanism.as_str();
+        hash.update((mechanism.len() as u64).to_be_bytes());
+        hash.update(mechanism);
+        hash.update((self.plan.cells() as u64).to_be_bytes());
+        hash.update((self.plan.scales().len() as u64).to_be_bytes());
+        for sigma in self.sigmas() {
+            hash.update(sigma.to_bits().to_be_bytes());
+        }
+        ReleaseKey::from_bytes(hash.finalize().into())
     }
 
     /// The noise, primitive by primitive.

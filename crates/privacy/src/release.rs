@@ -1,5 +1,5 @@
 use firebreak_domain::{Charge, Delta, Epsilon, FORMAT, Mechanism, Rho, UnknownFormat, check_format};
-use firebreak_query::{MAX_CELLS, MAX_MEASURES};
+use firebreak_query::{Basis, MAX_CELLS, MAX_MEASURES};
 
 /// The most primitives of one query: an average has two.
 const MAX_PRIMITIVES: usize = 2 * MAX_MEASURES;
@@ -14,6 +14,7 @@ const MAGIC: &[u8; 4] = b"FBRL";
 pub struct Released {
     mechanism: Mechanism,
     query: [u8; 32],
+    basis: Basis,
     charge: Charge,
     cells: usize,
     primitives: Vec<NoisyPrimitive>,
@@ -42,11 +43,12 @@ impl Released {
     pub(crate) const fn measured(
         mechanism: Mechanism,
         query: [u8; 32],
+        basis: Basis,
         charge: Charge,
         cells: usize,
         primitives: Vec<NoisyPrimitive>,
     ) -> Self {
-        Self { mechanism, query, charge, cells, primitives }
+        Self { mechanism, query, basis, charge, cells, primitives }
     }
 
     /// How the noise was drawn.
@@ -59,6 +61,12 @@ impl Released {
     #[must_use]
     pub const fn query_digest(&self) -> &[u8; 32] {
         &self.query
+    }
+
+    /// What of the contract gave the numbers their meaning when they were measured.
+    #[must_use]
+    pub const fn basis(&self) -> &Basis {
+        &self.basis
     }
 
     /// What it cost every person of the unit space.
@@ -92,16 +100,17 @@ impl Released {
 
     /// The one form in which it is stored, committed to and sent. Integers are big-endian:
     ///
-    /// `"FBRL"`, format `u32`, mechanism `u8` (1: discrete Gaussian), query digest 32 bytes, nano-ρ `u64`, atto-δ
-    /// `u64`, nano-ε `u64`, number of primitives `u32`, number of cells `u32`; then for each primitive σ as an IEEE 754
-    /// double and its cells as `i64`.
+    /// `"FBRL"`, format `u32`, mechanism `u8` (1: discrete Gaussian), query digest 32 bytes, basis 32 bytes, nano-ρ
+    /// `u64`, atto-δ `u64`, nano-ε `u64`, number of primitives `u32`, number of cells `u32`; then for each primitive σ as
+    /// an IEEE 754 double and its cells as `i64`.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(73 + self.primitives.len() * 8 * (1 + self.cells));
+        let mut bytes = Vec::with_capacity(105 + self.primitives.len() * 8 * (1 + self.cells));
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&FORMAT.to_be_bytes());
         bytes.push(mechanism_code(self.mechanism));
         bytes.extend_from_slice(&self.query);
+        bytes.extend_from_slice(self.basis.as_bytes());
         for loss in [self.charge.rho.nano(), self.charge.delta.atto(), self.charge.epsilon.nano()] {
             bytes.extend_from_slice(&loss.to_be_bytes());
         }
@@ -130,6 +139,7 @@ impl Released {
         let [code] = take(&mut rest)?;
         let mechanism = mechanism_of(code).ok_or(ReleaseFormatError::Malformed)?;
         let query = take(&mut rest)?;
+        let basis = Basis::from_bytes(take(&mut rest)?);
         let charge = Charge {
             rho: Rho::from_nano(u64::from_be_bytes(take(&mut rest)?)),
             delta: Delta::from_atto(u64::from_be_bytes(take(&mut rest)?)),
@@ -151,7 +161,7 @@ impl Released {
                 Ok(NoisyPrimitive { sigma, values })
             })
             .collect::<Result<_, ReleaseFormatError>>()?;
-        Ok(Self { mechanism, query, charge, cells, primitives })
+        Ok(Self { mechanism, query, basis, charge, cells, primitives })
     }
 }
 
@@ -188,13 +198,15 @@ mod tests {
     fn release(sigmas: &[f64], cells: usize, value: i64) -> Released {
         let charge = Charge { rho: Rho::from_nano(5), delta: Delta::from_atto(6), epsilon: Epsilon::from_nano(7) };
         let primitives = sigmas.iter().map(|&sigma| NoisyPrimitive { sigma, values: vec![value; cells] }).collect();
-        Released::measured(Mechanism::DiscreteGaussian, [9; 32], charge, cells, primitives)
+        let basis = Basis::from_bytes([8; 32]);
+        Released::measured(Mechanism::DiscreteGaussian, [9; 32], basis, charge, cells, primitives)
     }
 
     #[test]
     fn the_first_format_is_what_it_was() {
         let mut expected = b"FBRL\0\0\0\x01\x01".to_vec();
         expected.extend([9; 32]);
+        expected.extend([8; 32]);
         expected.extend(b"\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0\x07\0\0\0\x01\0\0\0\x02");
         expected.extend(b"\x3f\xf8\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff\xff\xff\xff\xff\xfe");
         assert_eq!(release(&[1.5], 2, -2).encode(), expected);
@@ -235,7 +247,7 @@ mod tests {
     #[test]
     fn a_forged_count_allocates_nothing() {
         let mut bytes = release(&[1.5], 1, 0).encode();
-        bytes[65..73].copy_from_slice(&[0xff; 8]);
+        bytes[97..105].copy_from_slice(&[0xff; 8]);
         assert_eq!(Released::decode(&bytes), Err(ReleaseFormatError::Malformed));
     }
 
@@ -244,14 +256,14 @@ mod tests {
 
         #[test]
         fn a_release_is_read_as_it_was_written(
-            query in any::<[u8; 32]>(),
+            (query, basis) in any::<([u8; 32], [u8; 32])>(),
             losses in any::<[u64; 3]>(),
             table in (1_usize..5).prop_flat_map(|cells| prop::collection::vec((1e-3..1e15_f64, prop::collection::vec(any::<i64>(), cells)), 1..5)),
         ) {
             let charge = Charge { rho: Rho::from_nano(losses[0]), delta: Delta::from_atto(losses[1]), epsilon: Epsilon::from_nano(losses[2]) };
             let cells = table[0].1.len();
             let primitives = table.into_iter().map(|(sigma, values)| NoisyPrimitive { sigma, values }).collect();
-            let release = Released::measured(Mechanism::DiscreteGaussian, query, charge, cells, primitives);
+            let release = Released::measured(Mechanism::DiscreteGaussian, query, Basis::from_bytes(basis), charge, cells, primitives);
             let bytes = release.encode();
             let read = Released::decode(&bytes).unwrap();
             prop_assert_eq!(&read, &release);
@@ -259,7 +271,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_read_has_one_encoding(at in 0_usize..105, byte in any::<u8>()) {
+        fn whatever_is_read_has_one_encoding(at in 0_usize..137, byte in any::<u8>()) {
             let mut bytes = release(&[1.5], 4, -3).encode();
             bytes[at] = byte;
             if let Ok(read) = Released::decode(&bytes) {

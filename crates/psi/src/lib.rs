@@ -35,6 +35,7 @@ mod params;
 mod receiver;
 mod secret;
 mod sender;
+mod set;
 mod tag;
 mod wire;
 
@@ -51,6 +52,7 @@ pub use params::{MAX_CHUNK, MatchParams, padded_size};
 pub use receiver::{BlindedChunk, Matches, Receiver, SlotOpening, VerifiedChunk};
 pub use secret::SecretSeed;
 pub use sender::{Sender, Tags};
+pub use set::CommittedSet;
 pub use tag::TagList;
 
 /// The number of the formats that this crate defines: chunks, tag lists, key contexts, commitments. It stands in

@@ -1,56 +1,13 @@
 use crate::normalise::LONGEST;
 use crate::oprf::{Blind, BlindedBatch};
 use crate::secret::Prf;
+use crate::set::{CommittedSet, Slot};
 use crate::tag::{Tag, decode_piece};
 use crate::{
-    ChunkId, Commitment, MatchParams, NormalisedInput, Opening, PsiError, PublicKey, Root, SecretSeed, SessionId,
-    verify_opening,
+    ChunkId, MatchParams, NormalisedInput, Opening, PsiError, PublicKey, Root, SecretSeed, SessionId, verify_opening,
 };
 use std::ops::Range;
-use zeroize::{Zeroize, Zeroizing};
-
-/// A place in the receiver's list: an input of its own, or padding. Both are blinded, evaluated and unblinded
-/// alike, so that neither bytes nor time tell them apart.
-///
-/// INVARIANT: padding starts with a byte of 0x80 or above, which no normalised input does.
-struct Slot {
-    bytes: [u8; LONGEST],
-    length: u8,
-}
-
-impl Slot {
-    fn own(input: &NormalisedInput) -> Self {
-        let mut slot = Self { bytes: [0; LONGEST], length: 0 };
-        for (to, from) in slot.bytes.iter_mut().zip(input.as_bytes()) {
-            *to = *from;
-            slot.length += 1;
-        }
-        slot
-    }
-
-    fn padding(random: &[u8; 64]) -> Self {
-        let mut slot = Self { bytes: [0; LONGEST], length: LONGEST as u8 };
-        for (to, from) in slot.bytes.iter_mut().zip(random) {
-            *to = *from;
-        }
-        if let Some(first) = slot.bytes.first_mut() {
-            *first |= 0x80;
-        }
-        slot
-    }
-}
-
-impl AsRef<[u8]> for Slot {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.bytes.zeroize();
-    }
-}
+use zeroize::Zeroizing;
 
 /// A chunk of blinded elements, to be sent, and what is needed to unblind the answer. Wiped when dropped.
 pub struct BlindedChunk {
@@ -144,8 +101,8 @@ pub struct Receiver {
     public_key: PublicKey,
     params: MatchParams,
     secrets: Prf,
-    slots: Vec<Slot>,
-    commitment: Commitment,
+    set: CommittedSet,
+    opening_seed: SecretSeed,
     own_tags: Zeroizing<Vec<Tag>>,
     accepted: Vec<bool>,
     received: Vec<Tag>,
@@ -162,23 +119,16 @@ impl Receiver {
     pub fn new(
         session: SessionId,
         seed: &SecretSeed,
-        mut inputs: Vec<NormalisedInput>,
+        inputs: Vec<NormalisedInput>,
         public_key: PublicKey,
         params: MatchParams,
     ) -> Result<Self, PsiError> {
-        inputs.sort_unstable();
-        inputs.dedup();
         let secrets = Prf::new(seed.expose(), "firebreak match receiver");
-        let size = params.receiver_padded() as usize;
-        let missing = size.checked_sub(inputs.len()).ok_or(PsiError::SetTooLarge)? as u64;
-        let own = inputs.iter().map(Slot::own);
-        let padding = (0..missing).map(|number| Slot::padding(&secrets.block(b'P', &[&number.to_be_bytes()])));
-        let mut slots: Vec<_> = own.chain(padding).collect();
-        slots.sort_by_cached_key(|slot| *secrets.block(b'O', &[slot.as_ref()]));
-        let commitment = Commitment::new(&slots, &secrets.block_seed(b"commitment"))?;
-        let own_tags = Zeroizing::new(vec![Tag::default(); size]);
+        let opening_seed = secrets.block_seed(b"opening");
+        let set = CommittedSet::new(&opening_seed, inputs, params.receiver_padded())?;
+        let own_tags = Zeroizing::new(vec![Tag::default(); params.receiver_padded() as usize]);
         let accepted = vec![false; params.chunks() as usize];
-        Ok(Self { session, public_key, params, secrets, slots, commitment, own_tags, accepted, received: Vec::new() })
+        Ok(Self { session, public_key, params, secrets, set, opening_seed, own_tags, accepted, received: Vec::new() })
     }
 
     /// What the session declares.
@@ -190,7 +140,7 @@ impl Receiver {
     /// The commitment to the set, padding included. It goes to the log before the first chunk goes to the sender.
     #[must_use]
     pub fn root(&self) -> Root {
-        self.commitment.root()
+        self.set.root()
     }
 
     /// Opens a place of the list for an overseer, who checks it with [`SlotOpening::verify`] against the element at
@@ -199,9 +149,15 @@ impl Receiver {
     /// # Errors
     /// [`PsiError::NoSuchSlot`].
     pub fn open(&self, index: u32) -> Result<SlotOpening, PsiError> {
-        let slot = self.slots.get(index as usize).ok_or(PsiError::NoSuchSlot)?;
-        let opening = self.commitment.open(index, slot.as_ref())?;
-        Ok(SlotOpening { opening, blind: self.blind_of(index, slot)?.expose() })
+        let slot = self.set.slots().get(index as usize).ok_or(PsiError::NoSuchSlot)?;
+        Ok(SlotOpening { opening: self.set.open(index)?, blind: self.blind_of(index, slot)?.expose() })
+    }
+
+    /// From this and the inputs [`CommittedSet::new`] makes the committed set again, when the session's own seed is
+    /// destroyed: each place can be opened, and none be blinded or unblinded.
+    #[must_use]
+    pub const fn opening_seed(&self) -> &SecretSeed {
+        &self.opening_seed
     }
 
     /// The first chunk that has not been accepted; `None` once all have.
@@ -222,7 +178,7 @@ impl Receiver {
     /// [`PsiError::NoSuchChunk`].
     pub fn blind_chunk(&self, number: u32) -> Result<BlindedChunk, PsiError> {
         let range = self.range(number);
-        let slots = self.slots.get(range.clone()).ok_or(PsiError::NoSuchChunk)?;
+        let slots = self.set.slots().get(range.clone()).ok_or(PsiError::NoSuchChunk)?;
         let mut blinds = Vec::with_capacity(slots.len());
         for (index, slot) in (range.start as u32..).zip(slots) {
             blinds.push(self.blind_of(index, slot)?);
@@ -241,7 +197,7 @@ impl Receiver {
         if chunk.id.session != self.session {
             return Err(PsiError::ForeignChunk);
         }
-        let slots = self.slots.get(self.range(chunk.id.number)).ok_or(PsiError::NoSuchChunk)?;
+        let slots = self.set.slots().get(self.range(chunk.id.number)).ok_or(PsiError::NoSuchChunk)?;
         let outputs = chunk.batch.finalize(slots, &self.public_key, evaluated)?;
         let length = self.params.tag_bytes();
         let tags = Zeroizing::new(outputs.iter().map(|output| Tag::cut(output, length)).collect());
@@ -303,7 +259,7 @@ impl Receiver {
         if !self.is_complete() {
             return Err(PsiError::Incomplete);
         }
-        let found = self.slots.iter().zip(self.own_tags.iter()).filter(|(_, tag)| {
+        let found = self.set.slots().iter().zip(self.own_tags.iter()).filter(|(_, tag)| {
             // Strictly ascending, which `push_tags` has seen to.
             self.received.binary_search(tag).is_ok()
         });

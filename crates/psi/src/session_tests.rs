@@ -193,6 +193,30 @@ fn an_overseer_can_check_each_place_against_what_was_sent() {
 }
 
 #[test]
+fn from_the_opening_seed_each_place_is_opened_and_none_is_blinded() {
+    let mine = numbers(0..20);
+    let us = receiver(mine.clone());
+    let kept = us.opening_seed().clone();
+    let set = CommittedSet::new(&kept, mine.clone(), 64).unwrap();
+    assert_eq!(set.root(), us.root());
+    let mut found = Vec::new();
+    for index in 0..64 {
+        let opening = set.open(index).unwrap();
+        verify_opening(&us.root(), &opening).unwrap();
+        found.extend(NormalisedInput::from_normal_form(&opening.item));
+        // Used in the place of the session's seed, it gives other blinds.
+        let public = key().public_key().clone();
+        let other = Receiver::new(SESSION, &kept, mine.clone(), public, params()).unwrap();
+        assert_ne!(*other.open(index).unwrap().blind, *us.open(index).unwrap().blind);
+    }
+    found.sort_unstable();
+    assert!(found == mine);
+    assert_eq!(set.open(64).err(), Some(PsiError::NoSuchSlot));
+    let other = CommittedSet::new(&kept, numbers(0..21), 64).unwrap();
+    assert_ne!(other.root(), us.root(), "another set has another root");
+}
+
+#[test]
 fn an_opening_with_another_element_another_blind_or_content_of_no_rule_is_refused() {
     let us = receiver(numbers(0..64));
     let sent = us.blind_chunk(0).unwrap();

@@ -1,7 +1,7 @@
 //! A question that fits its contract: what engines execute, mechanisms measure and policies decide.
 
 use crate::evaluate::Formula;
-use crate::{BoundPredicate, Canonical};
+use crate::{Basis, BoundPredicate, Canonical};
 use firebreak_domain::{ColumnName, CutId, DatasetId, OrgId, Rho, SpecialKind};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,13 +10,14 @@ use std::fmt;
 ///
 /// // INVARIANT: only [`check`](crate::check) makes one. Every column in it is declared, readable and of the right
 /// // type, every bound is the contract's, and groups and primitives stand in an order that depends on the canonical
-/// // form alone, so that a stored release of the same canonical form fits cell by cell and number by number.
+/// // form and the basis alone, so that a stored release of the same two fits cell by cell and number by number.
 #[derive(Clone, PartialEq)]
 pub struct CheckedQuery {
     pub(crate) dataset: DatasetId,
     pub(crate) agency: OrgId,
     pub(crate) cut: CutId,
     pub(crate) canonical: Canonical,
+    pub(crate) basis: Basis,
     pub(crate) groups: Vec<GroupColumn>,
     pub(crate) shown: Vec<usize>,
     pub(crate) filter: Option<BoundPredicate>,
@@ -99,10 +100,17 @@ impl CheckedQuery {
 
     /// The canonical form of the resolved question: cut named, literals in their columns' types.
     ///
-    /// Two questions of one canonical form measure the same thing, so a stored release of the one answers the other.
+    /// Two questions of one canonical form and one [`CheckedQuery::basis`] measure the same thing, so a stored release of
+    /// the one answers the other.
     #[must_use]
     pub const fn canonical(&self) -> &Canonical {
         &self.canonical
+    }
+
+    /// What of the contract gives the numbers their meaning.
+    #[must_use]
+    pub const fn basis(&self) -> &Basis {
+        &self.basis
     }
 
     /// The group columns in canonical order. Cells are numbered from 0 with the last column running fastest.

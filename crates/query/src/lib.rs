@@ -27,6 +27,7 @@
 //! // PRIVACY: a refusal never repeats what a caller typed: a literal or a name typed by mistake can be somebody's
 //! // national number. Positions are line and column; names are the contract's.
 
+mod basis;
 mod canonical;
 mod check;
 mod checked;
@@ -39,6 +40,7 @@ mod predicate;
 mod suggest;
 mod to_sql;
 
+pub use basis::Basis;
 pub use canonical::Canonical;
 pub use check::check;
 pub use checked::{CheckedOutput, CheckedQuery, GroupColumn, Primitive, PrimitiveKind};

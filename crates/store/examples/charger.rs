@@ -66,8 +66,9 @@ async fn charge(state: State, first: u32) -> Result<(), Failure> {
         } else {
             reservation.mark_executing();
             let text = format!("release {number}");
-            let stored = state.settle(reservation, text.as_bytes(), format!("leaf {number}").as_bytes()).await?;
-            println!("settled {number} {}", stored.id);
+            let leaf = format!("leaf {number}");
+            let settled = state.settle(reservation, text.as_bytes(), b"evidence", leaf.as_bytes()).await?;
+            println!("settled {number} {}", settled.release().id);
         }
         if number % 11 == 0 {
             let chunk = EvaluationChunk {

@@ -5,7 +5,7 @@ mod reserve;
 
 pub(crate) use canonical::{AccountKey, RequestRef};
 
-use crate::{ReleaseKey, StoreError, StoredRelease, ledger::Spend, state::Refundable};
+use crate::{OwnRelease, ReleaseKey, StoreError, StoredRelease, ledger::Spend, releases::Known, state::Refundable};
 use firebreak_domain::{AgreementId, Charge, OrgId, RequestId, UnitSpaceId};
 use std::{fmt, sync::Arc};
 
@@ -122,11 +122,22 @@ pub enum Reserved {
     Fresh(Reservation),
     /// Charged before under the same id and digest, and nothing stored yet: it may run again under that charge.
     Resumed(Reservation),
-    /// This request's own release.
-    Stored(StoredRelease),
-    /// What is asked was released before, for whomever. It is recorded as this request's release, and charged to all
-    /// accounts but those of a unit space, as if fresh.
+    /// The release that this very request settled, with its evidence.
+    Stored(OwnRelease),
+    /// What is asked was released before, for another request of whomever. At first sight it is recorded as a request
+    /// for that release, and charged to all accounts but those of a unit space, as if fresh. Sent again, and also where
+    /// the other was merely faster, it is charged nothing more.
+    // PRIVACY: without the evidence, which tells of the other request.
     Repeat(StoredRelease),
+}
+
+impl From<Known> for Reserved {
+    fn from(known: Known) -> Self {
+        match known {
+            Known::Own(own) => Self::Stored(own),
+            Known::Others(release) => Self::Repeat(release),
+        }
+    }
 }
 
 /// Why nothing was reserved. Nothing was charged.
@@ -148,8 +159,8 @@ pub enum ReserveError {
     /// The caller used the number for another request.
     #[error("the request id was used for another request: send this one under a new id")]
     RequestIdReused,
-    /// The same request means another cut or costs something else by now.
-    #[error("the cut or the price changed since the request was first sent: send it under a new id")]
+    /// The same request means another cut, rests on another contract or costs something else by now.
+    #[error("the cut, the contract or the price changed since the request was first sent: send it under a new id")]
     RequestChanged,
     /// The state failed.
     #[error(transparent)]

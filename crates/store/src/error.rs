@@ -70,6 +70,11 @@ pub enum OpenError {
     /// Its ledger does not hold together.
     #[error("the ledger in the state folder does not verify: {0}")]
     Ledger(#[from] ChainError),
+    /// What is kept beside the ledger, so that neither the clock nor policy goes back, is not as it was written.
+    #[error(
+        "the latest time and policy bundle kept in the state folder were edited, removed or set back: put back the newest whole copy of the folder"
+    )]
+    Watermark,
     /// Its database failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -60,6 +60,18 @@ impl StateKey {
         }
     }
 
+    /// Checks that the file at `path` holds a key, if there is one, and makes none.
+    ///
+    /// # Errors
+    /// [`KeyError`], as [`StateKey::load_or_create`].
+    pub fn check(path: &Path) -> Result<(), KeyError> {
+        match File::open(path) {
+            Ok(file) => Self::read(file).map(drop),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Seals values kept outside the state folder; `purpose` keeps one use apart from another.
     #[must_use]
     pub fn sealer(&self, purpose: &'static str) -> Sealer {
@@ -160,10 +172,14 @@ mod tests {
     fn a_key_file_that_others_can_read_or_of_another_form_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.key");
+        StateKey::check(&path).unwrap();
+        assert!(!path.exists());
         StateKey::load_or_create(&path).unwrap();
+        StateKey::check(&path).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(StateKey::load_or_create(&path), Err(KeyError::Exposed)));
+        assert!(matches!(StateKey::check(&path), Err(KeyError::Exposed)));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, text.replace("-v1:", "-v2:")).unwrap();
         assert!(matches!(StateKey::load_or_create(&path), Err(KeyError::Format)));

@@ -6,6 +6,7 @@
 //! - Privacy loss is recorded before anything is executed, and is never forgotten: the ledger is a hash
 //!   chain, from which every balance is computed anew when the state is opened.
 //! - A release and the leaf that tells of it are stored together, or neither is.
+//! - What tells of the request that a release was measured for is given back to that very request alone.
 //! - Principals are kept under a keyed hash, values about a person sealed and found by a keyed index.
 //!
 //! There is no SQL outside this crate and nothing of it in a log: the methods of [`State`] are named for the
@@ -14,7 +15,7 @@
 //! | subject | file | methods of [`State`] |
 //! | --- | --- | --- |
 //! | folder, lock, key | `state`, `key` | [`State::open`], [`State::close`] |
-//! | time, bundles | `watermark` | [`State::now`], [`State::accept_bundle`] |
+//! | time, bundles | `watermark` | [`State::now`], [`State::accept_bundle`], [`State::accepted_bundle`] |
 //! | privacy loss | `accounts`, `ledger` | [`State::reserve`], [`State::abandon`], [`State::balance`], [`State::verify_chain`] |
 //! | releases | `releases` | [`State::settle`], [`State::release`], [`State::release_of`] |
 //! | leaves for the log | `outbox` | [`State::record_leaf`], [`State::outstanding`], [`State::confirm`] |
@@ -51,9 +52,9 @@ pub use ledger::LedgerHead;
 pub use outbox::{Backlog, FollowerError, LeafHash, LogView, OutstandingLeaf};
 pub use reconcile::ReconcileError;
 pub use registers::{MatchedEntry, OfferedEntry};
-pub use releases::{ReleaseId, ReleaseKey, StoredRelease};
+pub use releases::{OwnRelease, ReleaseId, ReleaseKey, Settled, StoredRelease};
 pub use seal::{SealError, Sealer};
 pub use sessions::{OpenSession, SessionError};
 pub use state::State;
 pub use verify::ChainError;
-pub use watermark::BundleError;
+pub use watermark::{AcceptedBundle, BundleError};

@@ -145,6 +145,21 @@ impl State {
         .await
     }
 
+    /// The highest log index of a confirmed leaf whose bytes do not contain `mark`.
+    ///
+    /// Reads every leaf.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the state failed.
+    pub async fn newest_confirmed_without(&self, mark: &[u8]) -> Result<Option<u64>, StoreError> {
+        let index: Option<i64> =
+            sqlx::query_scalar("SELECT max(log_index) FROM leaves WHERE log_index IS NOT NULL AND instr(bytes, ?) = 0")
+                .bind(mark)
+                .fetch_one(&self.shared.readers)
+                .await?;
+        index.map(|index| codec::count("log index", index)).transpose()
+    }
+
     /// What was last accepted of the log.
     ///
     /// # Errors

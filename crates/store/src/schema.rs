@@ -1,6 +1,9 @@
 //! The tables, and whether the folder is one that this program and this key can use.
 
-use crate::{OpenError, StateKey, StoreError};
+use crate::{
+    LedgerHead, OpenError, StateKey, StoreError,
+    watermark::{Marks, Seal},
+};
 use firebreak_domain::{FORMAT, check_format};
 use sqlx::{Connection, Row, SqliteConnection};
 use subtle::ConstantTimeEq;
@@ -11,7 +14,8 @@ CREATE TABLE meta (
     one INTEGER PRIMARY KEY CHECK (one = 1), format INTEGER NOT NULL, key_check BLOB NOT NULL
 ) STRICT;
 CREATE TABLE watermark (
-    one INTEGER PRIMARY KEY CHECK (one = 1), seen INTEGER NOT NULL, bundle_sequence INTEGER NOT NULL
+    one INTEGER PRIMARY KEY CHECK (one = 1), seen INTEGER NOT NULL, bundle_sequence INTEGER NOT NULL,
+    bundle_manifest BLOB NOT NULL, code BLOB NOT NULL
 ) STRICT;
 CREATE TABLE ledger (
     seq INTEGER PRIMARY KEY, entry BLOB NOT NULL, head BLOB NOT NULL
@@ -21,8 +25,9 @@ CREATE TABLE requests (
     PRIMARY KEY (principal, id)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE releases (
-    release_key BLOB PRIMARY KEY, id BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL,
-    leaf BLOB NOT NULL REFERENCES leaves (hash), stored_at INTEGER NOT NULL
+    release_key BLOB PRIMARY KEY, id BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL, principal BLOB NOT NULL,
+    request BLOB NOT NULL, evidence BLOB NOT NULL, leaf BLOB NOT NULL REFERENCES leaves (hash),
+    stored_at INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE leaves (
     seq INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL, recorded_at INTEGER NOT NULL,
@@ -57,7 +62,7 @@ CREATE TABLE offered (
 ";
 
 /// Makes the tables in an empty database, or checks that they are of this format and this key.
-pub(crate) async fn prepare(writing: &mut SqliteConnection, key: &StateKey) -> Result<(), OpenError> {
+pub(crate) async fn prepare(writing: &mut SqliteConnection, key: &StateKey, seal: &Seal) -> Result<(), OpenError> {
     let check = key.derive("key check");
     let mut tx = writing.begin_with("BEGIN IMMEDIATE").await.map_err(StoreError::from)?;
     let made: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'")
@@ -72,11 +77,7 @@ pub(crate) async fn prepare(writing: &mut SqliteConnection, key: &StateKey) -> R
             .execute(&mut *tx)
             .await
             .map_err(StoreError::from)?;
-        sqlx::query("INSERT INTO watermark (one, seen, bundle_sequence) VALUES (1, ?, 0)")
-            .bind(i64::MIN)
-            .execute(&mut *tx)
-            .await
-            .map_err(StoreError::from)?;
+        seal.write(&mut tx, &Marks::FIRST, &LedgerHead::default()).await?;
     } else {
         // The format is looked at before anything else is read: a later one may have other columns.
         let format: i64 =

@@ -1,6 +1,7 @@
-//! Match sessions: the secrets they run on and the chunks received, sealed, and gone when the session is closed.
+//! Match sessions: the secrets they run on and the chunks received, sealed, and gone when the session is closed. What
+//! opens a session's commitment stays, sealed.
 
-use crate::{State, StoreError, codec};
+use crate::{State, StoreError, codec, outbox::insert_leaf, writer::Work};
 use firebreak_domain::Timestamp;
 use sqlx::Row;
 use zeroize::Zeroizing;
@@ -33,6 +34,9 @@ pub enum SessionError {
 
 const SESSIONS: &str = "sessions";
 const CHUNKS: &str = "session_chunks";
+
+/// The number under which what opens the commitment is kept; no chunk has it.
+const OPENING: u32 = u32::MAX;
 
 impl State {
     /// Opens a session on `secret`, or takes up again the one of this name: returns the secret that it runs on, which is
@@ -81,11 +85,60 @@ impl State {
         self.unseal_secret(session, row.try_get(0).map_err(StoreError::from)?)
     }
 
+    /// When a session that is still open was opened.
+    ///
+    /// # Errors
+    /// [`SessionError::Unknown`] or [`SessionError::Closed`].
+    pub async fn session_opened(&self, session: &[u8; 32]) -> Result<Timestamp, SessionError> {
+        let row = sqlx::query("SELECT opened_at, secret IS NULL FROM sessions WHERE session = ?")
+            .bind(session.as_slice())
+            .fetch_optional(&self.shared.readers)
+            .await
+            .map_err(StoreError::from)?
+            .ok_or(SessionError::Unknown)?;
+        if row.try_get(1).map_err(StoreError::from)? {
+            return Err(SessionError::Closed);
+        }
+        Ok(Timestamp::from_secs(row.try_get(0).map_err(StoreError::from)?))
+    }
+
     /// Keeps a chunk that was received and verified, so that the session resumes behind it. The same chunk is kept once.
     ///
     /// # Errors
     /// [`SessionError`]: not an open session, or another content under the same number.
     pub async fn keep_chunk(&self, session: &[u8; 32], number: u32, bytes: &[u8]) -> Result<(), SessionError> {
+        self.keep(session, number, bytes, None).await
+    }
+
+    /// Keeps what opens the commitment of `session`, and with it records the leaf that commits. It outlives the session.
+    ///
+    /// # Errors
+    /// [`SessionError`]: not an open session, or it has committed before.
+    pub async fn keep_opening(&self, session: &[u8; 32], opening: &[u8], leaf: &[u8]) -> Result<(), SessionError> {
+        self.keep(session, OPENING, opening, Some(leaf.to_vec())).await
+    }
+
+    /// What opens the commitment of a session, open or closed, if it has committed.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the state failed or it does not unseal.
+    pub async fn session_opening(&self, session: &[u8; 32]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let row = sqlx::query("SELECT sealed FROM session_chunks WHERE session = ? AND chunk = ?")
+            .bind(session.as_slice())
+            .bind(OPENING)
+            .fetch_optional(&self.shared.readers)
+            .await?;
+        let place = chunk_place(session, OPENING);
+        row.map(|row| Ok(self.shared.keys.sessions.open(CHUNKS, &place, row.try_get(0)?)?)).transpose()
+    }
+
+    async fn keep(
+        &self,
+        session: &[u8; 32],
+        number: u32,
+        bytes: &[u8],
+        leaf: Option<Vec<u8>>,
+    ) -> Result<(), SessionError> {
         let sealer = &self.shared.keys.sessions;
         let place = chunk_place(session, number);
         let sealed = sealer.seal(CHUNKS, &place, bytes).map_err(StoreError::from)?;
@@ -116,6 +169,9 @@ impl State {
                         .bind(sealed)
                         .execute(work.sql())
                         .await?;
+                    if let Some(leaf) = leaf {
+                        insert_leaf(work, &leaf).await?;
+                    }
                     Ok(Ok(None))
                 })
             })
@@ -130,10 +186,12 @@ impl State {
     /// # Errors
     /// [`StoreError`] if the state failed or a chunk does not open.
     pub async fn chunks_of(&self, session: &[u8; 32]) -> Result<Vec<(u32, Zeroizing<Vec<u8>>)>, StoreError> {
-        let rows = sqlx::query("SELECT chunk, sealed FROM session_chunks WHERE session = ? ORDER BY chunk")
-            .bind(session.as_slice())
-            .fetch_all(&self.shared.readers)
-            .await?;
+        let rows =
+            sqlx::query("SELECT chunk, sealed FROM session_chunks WHERE session = ? AND chunk < ? ORDER BY chunk")
+                .bind(session.as_slice())
+                .bind(OPENING)
+                .fetch_all(&self.shared.readers)
+                .await?;
         rows.iter()
             .map(|row| {
                 let number = row.try_get(0)?;
@@ -162,24 +220,31 @@ impl State {
             .collect()
     }
 
-    /// Destroys a session's secret and chunks. Its name stays, so that no other session takes it.
+    /// Destroys a session's secret and chunks: no file of the state holds them any longer, sealed or not. Its name stays,
+    /// so that no other session takes it, and so does what opens its commitment.
     ///
     /// # Errors
     /// [`StoreError`]: it is still open.
     pub async fn close_session(&self, session: &[u8; 32]) -> Result<(), StoreError> {
         let session = *session;
+        self.write(move |work| Box::pin(async move { close(work, &session).await })).await
+    }
+
+    /// Closes every session that was opened at `before` or earlier. Returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError`]: none is closed.
+    pub async fn close_sessions_of(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.write(move |work| {
             Box::pin(async move {
-                // Deleted bytes are overwritten: `secure_delete` is on.
-                sqlx::query("DELETE FROM session_chunks WHERE session = ?")
-                    .bind(session.as_slice())
-                    .execute(work.sql())
+                let rows = sqlx::query("SELECT session FROM sessions WHERE secret IS NOT NULL AND opened_at <= ?")
+                    .bind(before.secs())
+                    .fetch_all(work.sql())
                     .await?;
-                sqlx::query("UPDATE sessions SET secret = NULL WHERE session = ?")
-                    .bind(session.as_slice())
-                    .execute(work.sql())
-                    .await?;
-                Ok(())
+                for row in &rows {
+                    close(work, &codec::fixed("session", row.try_get(0)?)?).await?;
+                }
+                Ok(rows.len() as u64)
             })
         })
         .await
@@ -189,6 +254,21 @@ impl State {
         let sealed = sealed.ok_or(SessionError::Closed)?;
         Ok(self.shared.keys.sessions.open(SESSIONS, session, &sealed).map_err(StoreError::from)?)
     }
+}
+
+async fn close(work: &mut Work, session: &[u8; 32]) -> Result<(), StoreError> {
+    // Deleted bytes are overwritten, since `secure_delete` is on; the log of writes is emptied after the commit.
+    sqlx::query("DELETE FROM session_chunks WHERE session = ? AND chunk < ?")
+        .bind(session.as_slice())
+        .bind(OPENING)
+        .execute(work.sql())
+        .await?;
+    sqlx::query("UPDATE sessions SET secret = NULL WHERE session = ?")
+        .bind(session.as_slice())
+        .execute(work.sql())
+        .await?;
+    work.scrub();
+    Ok(())
 }
 
 fn chunk_place(session: &[u8; 32], number: u32) -> [u8; 36] {

@@ -6,7 +6,7 @@ use crate::{
     ledger::Ledger,
     releases::Recent,
     schema, verify,
-    watermark::Watermark,
+    watermark::{Seal, Watermark},
     writer::{Jobs, Writer},
 };
 use firebreak_domain::{Charge, Clock, Timestamp};
@@ -84,7 +84,7 @@ impl State {
     ///
     /// # Errors
     /// [`OpenError`]: another program has it open, it was written under another key or by a later version, its ledger
-    /// does not verify, or the disk failed. The folder is left as it was.
+    /// does not verify, what is kept beside it was edited, or the disk failed. The folder is left as it was.
     pub async fn open(folder: &Path, key: StateKey, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let lock = lock_folder(folder)?;
         let options = SqliteConnectOptions::new()
@@ -102,9 +102,10 @@ impl State {
             .connect()
             .await
             .map_err(StoreError::from)?;
-        schema::prepare(&mut writing, &key).await?;
+        let seal = Seal::of(&key);
+        schema::prepare(&mut writing, &key, &seal).await?;
         let ledger = verify::ledger(&mut writing).await?;
-        let watermark = Watermark::load(&mut writing, clock).await?;
+        let watermark = Watermark::load(&mut writing, seal, &ledger.head, clock).await?;
         // Readers must not write even by mistake; they open the file only now that it exists.
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -135,15 +136,16 @@ impl State {
 
     /// Reads the whole ledger again from the disk, with all that rests on it, and compares it with what this program
     /// knows: each entry's hash and place, that no balance ever left its range, each request, each evaluated chunk and
-    /// each release with the entry that paid for it.
+    /// each release with the entry that paid for it, and the latest time and bundle with the code that goes with them.
     ///
     /// # Errors
     /// [`ChainError`], which says what was found.
     pub async fn verify_chain(&self) -> Result<LedgerHead, ChainError> {
         // Taken before reading: what is on the disk must begin with it.
-        let known = self.ledger_head();
+        let watermark = &self.shared.core.watermark;
+        let (known, marks) = (self.ledger_head(), watermark.durable());
         let mut reading = self.shared.readers.acquire().await.map_err(StoreError::from)?;
-        verify::everything(&mut reading, known).await
+        verify::everything(&mut reading, known, &watermark.seal, &marks).await
     }
 
     /// The ledger's head: what the leaf of the next release carries.

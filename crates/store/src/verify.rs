@@ -6,11 +6,12 @@ use crate::{
     codec::{self, Reader, charge_bytes},
     ledger::{Draft, Entry, Evaluation, Ledger, LedgerHead, Spend, chain},
     outbox::LeafHash,
+    watermark::{Marks, Seal},
 };
 use firebreak_domain::{UnknownFormat, check_format};
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, Row, SqliteConnection};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A ledger that is not as it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,12 +43,15 @@ pub enum ChainError {
     /// An evaluated chunk was added, changed or removed beside the ledger.
     #[error("the recorded evaluations are not those in the ledger")]
     Evaluations,
-    /// A release was changed, or nothing in the ledger paid for it.
+    /// A release was changed, or the request that settled it never paid for it.
     #[error("a stored release was changed, or no entry of the ledger paid for it")]
     Releases,
     /// A leaf was changed, or one that a release names is not there.
     #[error("a stored leaf was changed or removed")]
     Leaves,
+    /// The latest time and bundle were changed, removed or set back.
+    #[error("the latest time and policy bundle that the state keeps were edited, removed or set back")]
+    Watermark,
     /// What is on the disk is not what this program wrote there.
     #[error("the ledger on the disk is not the one that this program has written")]
     NotAsWritten,
@@ -72,13 +76,24 @@ pub(crate) async fn ledger(connection: &mut SqliteConnection) -> Result<Ledger, 
     Ok(audit.ledger)
 }
 
-/// Checks everything, and that the ledger holds the entries up to `known`. Returns its head.
-pub(crate) async fn everything(connection: &mut SqliteConnection, known: LedgerHead) -> Result<LedgerHead, ChainError> {
+/// Checks everything, that the ledger holds the entries up to `known`, and that time and bundle are not behind `marks`.
+/// Returns the ledger's head.
+pub(crate) async fn everything(
+    connection: &mut SqliteConnection,
+    known: LedgerHead,
+    seal: &Seal,
+    marks: &Marks,
+) -> Result<LedgerHead, ChainError> {
     // One transaction: what is read of the tables is of one moment.
     let mut tx = connection.begin().await?;
     let audit = Audit::of(&mut tx, known).await?;
     audit.releases(&mut tx).await?;
     leaves(&mut tx).await?;
+    let found = seal.read(&mut tx, &audit.ledger.head).await?.ok_or(ChainError::Watermark)?;
+    let sequence = |marks: &Marks| marks.bundle.map(|bundle| bundle.sequence);
+    if found.seen < marks.seen || sequence(&found) < sequence(marks) {
+        return Err(ChainError::Watermark);
+    }
     Ok(audit.ledger.head)
 }
 
@@ -88,8 +103,8 @@ struct Audit {
     ledger: Ledger,
     /// Requests charged and not given back, with a hash of what was charged.
     requests: HashMap<RequestRef, [u8; 32]>,
-    /// How many fresh requests paid for a release.
-    paid: HashMap<ReleaseKey, u64>,
+    /// Fresh requests charged and not given back, each with the release that it paid for.
+    paid: HashSet<(ReleaseKey, RequestRef)>,
     chunks: HashMap<([u8; 32], u32), [u8; 32]>,
 }
 
@@ -138,13 +153,12 @@ impl Audit {
         self.ledger.commit(draft);
         let consistent = match &entry {
             Entry::Reserve(spend) => {
-                *self.paid.entry(spend.release_key).or_default() += 1;
+                self.paid.insert((spend.release_key, spend.request));
                 self.requests.insert(spend.request, mark(spend)).is_none()
             }
             Entry::Repeat(spend) => self.requests.insert(spend.request, mark(spend)).is_none(),
             Entry::Refund(spend) => {
-                let paid = self.paid.get_mut(&spend.release_key);
-                paid.is_some_and(|paid| paid.checked_sub(1).map(|left| *paid = left).is_some())
+                self.paid.remove(&(spend.release_key, spend.request))
                     && self.requests.remove(&spend.request) == Some(mark(spend))
             }
             Entry::Evaluate(evaluation) => {
@@ -223,7 +237,8 @@ impl Audit {
         let mut after = i64::MIN;
         loop {
             let rows = sqlx::query(
-                "SELECT releases.rowid, release_key, releases.id, releases.bytes, leaves.hash FROM releases
+                "SELECT releases.rowid, release_key, releases.id, releases.bytes, leaves.hash, principal, request, evidence
+                 FROM releases
                  LEFT JOIN leaves ON leaves.hash = releases.leaf
                  WHERE releases.rowid > ? ORDER BY releases.rowid LIMIT 64",
             )
@@ -233,9 +248,13 @@ impl Audit {
             for row in &rows {
                 after = row.try_get(0)?;
                 let key = ReleaseKey::from_bytes(codec::fixed("release", row.try_get(1)?)?);
-                let (id, bytes): (&[u8], &[u8]) = (row.try_get(2)?, row.try_get(3)?);
-                let paid = self.paid.get(&key).is_some_and(|paid| *paid > 0);
-                if !paid || id != ReleaseId::of(&key, bytes).as_bytes() {
+                let (id, bytes, evidence): (&[u8], &[u8], &[u8]) = (row.try_get(2)?, row.try_get(3)?, row.try_get(7)?);
+                let settler = RequestRef {
+                    principal: codec::fixed("release", row.try_get(5)?)?,
+                    id: codec::fixed("release", row.try_get(6)?)?,
+                };
+                let paid = self.paid.contains(&(key, settler));
+                if !paid || id != ReleaseId::of(&key, bytes, &settler, evidence).as_bytes() {
                     return Err(ChainError::Releases);
                 }
                 row.try_get::<Option<&[u8]>, _>(4)?.ok_or(ChainError::Leaves)?;

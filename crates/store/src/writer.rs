@@ -6,6 +6,7 @@ use crate::{
     codec,
     ledger::{Draft, Entry, LedgerHead, Row},
     state::Core,
+    watermark::{AcceptedBundle, Marks},
 };
 use firebreak_domain::{Charge, Timestamp};
 use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection};
@@ -114,6 +115,9 @@ pub(crate) struct Work {
     core: Arc<Core>,
     draft: Draft,
     now: Timestamp,
+    /// Whether the write-ahead log still holds what was destroyed.
+    to_scrub: bool,
+    bundle: Option<AcceptedBundle>,
 }
 
 impl Work {
@@ -122,9 +126,24 @@ impl Work {
         &mut self.connection
     }
 
+    /// After this transaction, nothing that it deletes is left in any file.
+    pub(crate) const fn scrub(&mut self) {
+        self.to_scrub = true;
+    }
+
     /// The time of this transaction.
     pub(crate) fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// The bundle accepted last, with all that this transaction has done so far.
+    pub(crate) fn bundle(&self) -> Option<AcceptedBundle> {
+        self.bundle
+    }
+
+    /// Takes note of an accepted bundle.
+    pub(crate) fn accept(&mut self, bundle: AcceptedBundle) {
+        self.bundle = Some(bundle);
     }
 
     pub(crate) fn core(&self) -> &Core {
@@ -157,12 +176,20 @@ impl Work {
         Ok(())
     }
 
+    /// The time and the bundle that the transaction leaves behind.
+    fn marks(&self) -> Marks {
+        Marks { seen: self.now.secs(), bundle: self.bundle }
+    }
+
     async fn commit(&mut self, moved: bool) -> Result<(), StoreError> {
         for rows in self.draft.rows.chunks(ROWS) {
             insert_rows(&mut self.connection, rows).await?;
         }
-        if moved {
-            sqlx::query("UPDATE watermark SET seen = ?").bind(self.now.secs()).execute(&mut self.connection).await?;
+        // Its code names the ledger's head, so it changes with every entry.
+        let watermark = &self.core.watermark;
+        if moved || !self.draft.rows.is_empty() || self.bundle != watermark.bundle() {
+            let (marks, head) = (self.marks(), self.draft.head());
+            watermark.seal.write(&mut self.connection, &marks, &head).await?;
         }
         sqlx::query("COMMIT").execute(&mut self.connection).await?;
         Ok(())
@@ -194,7 +221,8 @@ impl Writer {
         let stop = Arc::new(Notify::new());
         let draft = core.ledger.read().unwrap_or_else(PoisonError::into_inner).draft();
         let (now, _) = core.watermark.to_write();
-        let writer = Self { work: Work { connection, core, draft, now }, lock };
+        let bundle = core.watermark.bundle();
+        let writer = Self { work: Work { connection, core, draft, now, to_scrub: false, bundle }, lock };
         let task = tokio::spawn(writer.run(waiting, Arc::clone(&stop)));
         Jobs { queue, stop, task: Mutex::new(Some(task)) }
     }
@@ -225,6 +253,7 @@ impl Writer {
             return;
         }
         self.work.now = now;
+        self.work.bundle = self.work.core.watermark.bundle();
         self.work.draft = self.work.core.ledger.read().unwrap_or_else(PoisonError::into_inner).draft();
         let mut replies = Vec::with_capacity(batch.len());
         let outcome = self.attempt(batch, moved, &mut replies).await;
@@ -232,15 +261,25 @@ impl Writer {
             Ok(()) => {
                 let draft = std::mem::take(&mut self.work.draft);
                 self.work.core.ledger.write().unwrap_or_else(PoisonError::into_inner).commit(draft);
-                if moved {
-                    self.work.core.watermark.written(now);
-                }
+                self.work.core.watermark.written(&self.work.marks());
+                self.scrub().await;
             }
             // If this fails too, so does the next BEGIN, and nothing is taken for done.
             Err(_) => drop(sqlx::query("ROLLBACK").execute(&mut self.work.connection).await),
         }
         for reply in replies {
             reply(outcome);
+        }
+    }
+
+    /// Empties the write-ahead log, whose frames hold pages as they were before something in them was destroyed. While
+    /// somebody reads it stays, and it is tried again after the next transaction.
+    async fn scrub(&mut self) {
+        if self.work.to_scrub {
+            let emptied = sqlx::query_scalar::<_, i64>("PRAGMA wal_checkpoint(TRUNCATE)")
+                .fetch_one(&mut self.work.connection)
+                .await;
+            self.work.to_scrub = !matches!(emptied, Ok(0));
         }
     }
 

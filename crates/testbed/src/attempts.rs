@@ -6,74 +6,82 @@ use firebreak::client::{Ask, ClientError, Export, MatchAsk, Refused, request_exp
 use firebreak_testbed::{Federation, Live};
 use firebreak_wire::export::v1::ExportKind;
 
-enum Attempt {
+/// What somebody tries.
+struct Attempt {
+    words: &'static str,
+    who: (&'static str, &'static str, &'static str),
+    agreement: &'static str,
+    asks: For,
+}
+
+enum For {
     Export { kind: ExportKind, endpoint: Option<&'static str> },
     Query(&'static str),
     Match,
 }
 
-const ATTEMPTS: [(&str, (&str, &str, &str), &str, Attempt); 7] = [
-    (
-        "It asks for patients' records, outright.",
-        ("immigration-agency", "endpoint", "residence-casework"),
-        "shared-tables",
-        Attempt::Export { kind: ExportKind::Identifiable, endpoint: Some("residence-casework") },
-    ),
-    (
-        "It asks a contractor of a school portal to fetch them: data would reach it two steps on.",
-        ("it-contractor", "endpoint", "contractor-inbox"),
-        "shared-tables",
-        Attempt::Export { kind: ExportKind::Identifiable, endpoint: Some("contractor-inbox") },
-    ),
-    (
-        "It sets up an endpoint under a new name, which nobody registered.",
-        ("relief-fund", "endpoint", "inbox"),
-        "shared-tables",
-        Attempt::Export { kind: ExportKind::Identifiable, endpoint: Some("relief-fund-inbox") },
-    ),
-    (
-        "It asks for rows without names, which it would match itself.",
-        ("removal-office", "endpoint", "removal-desk"),
-        "shared-tables",
-        Attempt::Export { kind: ExportKind::Pseudonymous, endpoint: Some("removal-desk") },
-    ),
-    (
-        "It asks for statistics only: how many patients were seen in a region.",
-        ("removal-office", "analyst", "max"),
-        "shared-tables",
-        Attempt::Query("SELECT COUNT(*) AS n FROM health.visits WHERE region = 'R01'"),
-    ),
-    (
-        "It asks for patients by national number.",
-        ("removal-office", "analyst", "max"),
-        "shared-tables",
-        Attempt::Query("SELECT national_number, COUNT(*) AS n FROM health.visits GROUP BY national_number"),
-    ),
-    (
-        "It asks for a match: which permit holders have a child at school?",
-        ("immigration-agency", "caseworker", "desk"),
-        "residence-check",
-        Attempt::Match,
-    ),
+const ATTEMPTS: [Attempt; 7] = [
+    Attempt {
+        words: "It asks for patients' records, outright.",
+        who: ("immigration-agency", "endpoint", "residence-casework"),
+        agreement: "shared-tables",
+        asks: For::Export { kind: ExportKind::Identifiable, endpoint: Some("residence-casework") },
+    },
+    Attempt {
+        words: "It asks a contractor of a school portal to fetch them: data would reach it two steps on.",
+        who: ("it-contractor", "endpoint", "contractor-inbox"),
+        agreement: "shared-tables",
+        asks: For::Export { kind: ExportKind::Identifiable, endpoint: Some("contractor-inbox") },
+    },
+    Attempt {
+        words: "It sets up an endpoint under a new name, which nobody registered.",
+        who: ("relief-fund", "endpoint", "inbox"),
+        agreement: "shared-tables",
+        asks: For::Export { kind: ExportKind::Identifiable, endpoint: Some("relief-fund-inbox") },
+    },
+    Attempt {
+        words: "It asks for rows without names, which it would match itself.",
+        who: ("removal-office", "endpoint", "removal-desk"),
+        agreement: "shared-tables",
+        asks: For::Export { kind: ExportKind::Pseudonymous, endpoint: Some("removal-desk") },
+    },
+    Attempt {
+        words: "It asks for statistics only: how many patients were seen in a region.",
+        who: ("removal-office", "analyst", "max"),
+        agreement: "shared-tables",
+        asks: For::Query("SELECT COUNT(*) AS n FROM health.visits WHERE region = 'R01'"),
+    },
+    Attempt {
+        words: "It asks for patients by national number.",
+        who: ("removal-office", "analyst", "max"),
+        agreement: "shared-tables",
+        asks: For::Query("SELECT national_number, COUNT(*) AS n FROM health.visits GROUP BY national_number"),
+    },
+    Attempt {
+        words: "It asks for a match: which permit holders have a child at school?",
+        who: ("immigration-agency", "caseworker", "desk"),
+        agreement: "residence-check",
+        asks: For::Match,
+    },
 ];
 
 /// Makes all seven attempts, and shows each refusal.
 pub async fn refused(federation: &Federation, live: &Live) -> Result<()> {
     title("3. An enforcement body wants identities");
-    for (number, (words, who, agreement, attempt)) in ATTEMPTS.iter().enumerate() {
+    for (number, Attempt { words, who, agreement, asks }) in ATTEMPTS.iter().enumerate() {
         println!("\n  {}. {words}", number + 1);
-        let refused = match attempt {
-            Attempt::Match => {
+        let refused = match asks {
+            For::Match => {
                 let local = live.adapter(who.0)?.local;
                 let connection = local_profile(federation, who.0, local).connect_local().await?;
                 let ask = MatchAsk::new(agreement, "vaccination-round")?;
                 refusal(run_match(&connection, &ask, &mut |_| {}).await)?
             }
-            Attempt::Query(sql) => {
+            For::Query(sql) => {
                 let connection = profile(federation, live.address, *who)?.connect().await?;
                 refusal(run_query(&connection, &Ask::new(agreement, "service-planning", sql)?, &mut |_| {}).await)?
             }
-            Attempt::Export { kind, endpoint } => {
+            For::Export { kind, endpoint } => {
                 let connection = profile(federation, live.address, *who)?.connect().await?;
                 let ask = Ask::without_question(agreement, "service-planning")?;
                 let export = Export {

@@ -315,12 +315,18 @@ impl Federation {
     ///
     /// # Errors
     /// A folder that cannot be written.
-    pub fn configure_gateway(&self, listen: SocketAddr, metrics: Option<SocketAddr>) -> Result<PathBuf> {
+    pub fn configure_gateway(
+        &self,
+        listen: SocketAddr,
+        metrics: Option<SocketAddr>,
+        public_log: Option<SocketAddr>,
+    ) -> Result<PathBuf> {
         let certificates = self.layout.certificate("federation", "gateway", "main");
         let text = format!(
             "listen = \"{listen}\"\nstate_folder = \"state\"\nstate_key = \"state.key\"\nlog_folder = \"log\"\n\
-             log_key = \"log.key\"\n{}{}{}",
+             log_key = \"log.key\"\n{}{}{}{}",
             metrics.map(|m| format!("metrics = \"{m}\"\n")).unwrap_or_default(),
+            public_log.map(|l| format!("public_log = \"{l}\"\n")).unwrap_or_default(),
             tls("federation", &certificates, &self.layout.authority()),
             self.bundles(),
         );

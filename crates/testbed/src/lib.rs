@@ -5,7 +5,9 @@
 //! federation would do.
 
 mod federation;
+mod http;
 mod programs;
 
 pub use federation::{AGENCIES, CUT, Federation, Layout, Options, TRUST_DOMAIN, gateway_identity};
+pub use http::{figure, http_answer, http_file};
 pub use programs::{Address, Live, LiveAdapter, Program, Programs, Started};

@@ -39,11 +39,17 @@ enum Inner {
     RunGateway {
         #[arg(long)]
         config: PathBuf,
+        /// The level of its log.
+        #[arg(long, default_value = "info")]
+        log: String,
     },
     #[command(hide = true)]
     RunAdapter {
         #[arg(long)]
         config: PathBuf,
+        /// The level of its log.
+        #[arg(long, default_value = "info")]
+        log: String,
     },
 }
 
@@ -51,12 +57,12 @@ enum Inner {
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     match arguments.program {
-        Some(Inner::RunGateway { config }) => {
-            init(true, "info")?;
+        Some(Inner::RunGateway { config, log }) => {
+            init(true, &log)?;
             Ok(firebreak_gateway::program::run(&config, false).await?)
         }
-        Some(Inner::RunAdapter { config }) => {
-            init(true, "info")?;
+        Some(Inner::RunAdapter { config, log }) => {
+            init(true, &log)?;
             Ok(agency_adapter::program::run(&config, false).await?)
         }
         None => demonstrate(&arguments).await,

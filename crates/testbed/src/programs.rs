@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
@@ -73,6 +74,18 @@ impl Programs {
             gateway: (folder.join("firebreak-gateway"), Vec::new()),
             adapter: (folder.join("agency-adapter"), Vec::new()),
         })
+    }
+
+    /// The same programs, run by the built demonstration with their logs at a level of `error` to `trace`.
+    ///
+    /// # Errors
+    /// A demonstration that is not built.
+    pub fn at_level(level: &str) -> Result<Self> {
+        let this = std::env::current_exe()?;
+        let found = this.ancestors().map(|folder| folder.join("demo")).find(|file| file.is_file());
+        let demo = found.context("the demonstration is not built: run the tests with `cargo xtask test`")?;
+        let run = |program: &str| vec![program.to_owned(), "--log".to_owned(), level.to_owned()];
+        Ok(Self { gateway: (demo.clone(), run("run-gateway")), adapter: (demo, run("run-adapter")) })
     }
 
     /// Starts a program with a configuration; its log goes to `<configuration>.log` too.
@@ -184,6 +197,8 @@ pub struct Live {
     pub address: Address,
     /// Where it shows its figures.
     pub gateway_metrics: Address,
+    /// Where it shows the public log.
+    pub public_log: Address,
     /// The adapters.
     pub adapters: Vec<LiveAdapter>,
 }
@@ -221,9 +236,23 @@ impl Live {
     }
 }
 
-/// A port of loopback that nobody listens on.
+/// A port of loopback that nobody listens on, another at each call.
+///
+/// It lies below those that the system gives to whoever connects: until a program listens on it, nobody has it by chance.
 fn free_address() -> Result<Address> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+    const FIRST: u32 = 10_000;
+    const PORTS: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Other processes of the same tests begin elsewhere.
+    let begin = std::process::id().wrapping_mul(97);
+    for _ in 0..PORTS {
+        let turn = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + turn % PORTS)?;
+        if let Ok(listener) = std::net::TcpListener::bind(("127.0.0.1", port)) {
+            return Ok(listener.local_addr()?);
+        }
+    }
+    bail!("no port of loopback is free")
 }
 
 impl Federation {
@@ -232,9 +261,9 @@ impl Federation {
     /// # Errors
     /// A program that does not start.
     pub async fn start(&self, programs: &Programs, others: &[Address]) -> Result<Live> {
-        let gateway_metrics = free_address()?;
+        let (gateway_metrics, public_log) = (free_address()?, free_address()?);
         // The address is fixed before anything starts, so that a gateway started again is found again.
-        let configuration = self.configure_gateway(free_address()?, Some(gateway_metrics))?;
+        let configuration = self.configure_gateway(free_address()?, Some(gateway_metrics), Some(public_log))?;
         let mut gateway = programs.start(Program::Gateway, &configuration)?;
         let address = gateway.address().await?;
         let gateways: Vec<Address> = std::iter::once(address).chain(others.iter().copied()).collect();
@@ -249,6 +278,6 @@ impl Federation {
             let local = started.address().await?;
             adapters.push(LiveAdapter { agency, started, local, metrics });
         }
-        Ok(Live { gateway, address, gateway_metrics, adapters })
+        Ok(Live { gateway, address, gateway_metrics, public_log, adapters })
     }
 }

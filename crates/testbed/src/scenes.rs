@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use firebreak::client::{Ask, Connection, MatchAsk, Profile, get_budget, run_match, run_query};
 use firebreak::number::{count, decimal};
 use firebreak_audit::verify_folder;
-use firebreak_testbed::{Address, Federation, Live, gateway_identity};
+use firebreak_testbed::{Address, Federation, Live, figure, gateway_identity};
 use std::path::Path;
 
 const STATISTICIAN: (&str, &str, &str) = ("nso", "analyst", "ada");
@@ -172,9 +172,12 @@ pub async fn a_match(federation: &Federation, live: &Live) -> Result<()> {
         count(summary.matched),
         count(summary.unusable)
     );
+    let carried = figure(live.gateway_metrics, "firebreak_tunnel_bytes_total").await?;
     println!(
         "\n  The education agency saw a padded number of blinded points, and never learns who was enrolled.\n\
-         \x20 The gateway saw that the match was authorised, and sealed bytes. The list stays in the health agency."
+         \x20 The gateway saw that the match was authorised, and carried {} bytes that it cannot read.\n\
+         \x20 The list stays in the health agency.",
+        count(carried)
     );
     Ok(())
 }
@@ -239,7 +242,9 @@ pub fn keep(federation: &Federation, live: &Live) -> Result<()> {
          \x20 cargo run --bin firebreak -- budget --profile {analyst} --agreement health-statistics\n\
          \x20 cargo run --bin firebreak -- match --profile {staff} --agreement vaccination-round --purpose vaccination-round\n\
          \x20 cargo run --bin firebreak -- audit verify --log {root}/gateway/log --key {root}/log.pub\n\
-         Ctrl-C ends it; the folder {root} stays."
+         \x20 curl http://{}/checkpoint\n\
+         Ctrl-C ends it; the folder {root} stays.",
+        live.public_log
     );
     Ok(())
 }

@@ -2,6 +2,8 @@ use crate::x509::{CertificateError, identity_of_cert, is_authority, p256_key_of_
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use firebreak_domain::{Identity, OrgId, Pin, Timestamp};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use rustls::RootCertStore;
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject;
@@ -79,6 +81,7 @@ struct Inner {
     expires: Timestamp,
     pkcs8: Zeroizing<Vec<u8>>,
     certified: Arc<CertifiedKey>,
+    signing: EcdsaKeyPair,
 }
 
 impl Credential {
@@ -98,7 +101,10 @@ impl Credential {
         let key = rustls::crypto::ring::sign::any_ecdsa_type(&borrowed).map_err(|_| CredentialError::KeyKind)?;
         let certified = CertifiedKey::new(chain.into_iter().map(CertificateDer::from).collect(), key);
         certified.keys_match().map_err(|_| CredentialError::KeyMismatch)?;
-        Ok(Self(Arc::new(Inner { identity, pin, expires, pkcs8, certified: Arc::new(certified) })))
+        // Read once: to read a key is to check it against its public half, which takes as long as a signature.
+        let signing = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8, &SystemRandom::new())
+            .map_err(|_| CredentialError::KeyKind)?;
+        Ok(Self(Arc::new(Inner { identity, pin, expires, pkcs8, certified: Arc::new(certified), signing })))
     }
 
     /// Reads `cert.pem` and `key.pem` from a folder.
@@ -151,6 +157,12 @@ impl Credential {
         self.0.certified.cert.iter().map(|der| der.to_vec()).collect()
     }
 
+    /// The key for signatures over requests and leaves.
+    pub(crate) fn signing(&self) -> &EcdsaKeyPair {
+        &self.0.signing
+    }
+
+    #[cfg(test)]
     pub(crate) fn pkcs8(&self) -> &[u8] {
         &self.0.pkcs8
     }

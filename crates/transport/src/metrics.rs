@@ -1,39 +1,22 @@
 use crate::Shutdown;
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use crate::loopback::{LoopbackError, Page, serve_on_loopback};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::{interval, timeout};
+use tokio::time::interval;
 
 /// The exporter's own housekeeping.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// Who reads figures, reads them at once and few at a time.
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-const CONNECTIONS: usize = 16;
 
 static INSTALLED: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
 
 /// Figures that cannot be kept or served.
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsError {
-    /// An address that others can reach.
-    #[error("metrics are served on loopback alone: give an address such as 127.0.0.1:9464")]
-    NotLoopback,
-    /// An address that cannot be had.
-    #[error("the metrics address cannot be listened on: check that it is free")]
-    Bind(#[source] io::Error),
+    /// The listener.
+    #[error("metrics: {0}")]
+    Loopback(#[from] LoopbackError),
     /// Another recorder.
     #[error("another recorder of metrics is installed in this process")]
     Recorder,
@@ -69,16 +52,15 @@ impl Metrics {
     /// # Errors
     /// An address that is not loopback or not free.
     pub async fn serve(&self, address: SocketAddr, shutdown: &Shutdown) -> Result<SocketAddr, MetricsError> {
-        // SECURITY: this listener asks nobody who they are, so it must be out of others' reach.
-        if !address.ip().is_loopback() {
-            return Err(MetricsError::NotLoopback);
-        }
-        let tcp = TcpListener::bind(address).await.map_err(MetricsError::Bind)?;
-        let bound = tcp.local_addr().map_err(MetricsError::Bind)?;
+        let handle = self.0.clone();
+        let page = move |path: &str| {
+            let text = "text/plain; version=0.0.4";
+            (path == "/metrics").then(|| Page { content_type: text, changes: true, body: handle.render().into() })
+        };
+        let bound = serve_on_loopback(address, page, shutdown).await?;
         let (handle, shutdown) = (self.0.clone(), shutdown.clone());
         tokio::spawn(async move {
             tokio::select! {
-                () = answer_all(tcp, handle.clone()) => {}
                 () = keep_up(handle) => {}
                 () = shutdown.requested() => {}
             }
@@ -95,53 +77,11 @@ async fn keep_up(handle: PrometheusHandle) {
     }
 }
 
-async fn answer_all(tcp: TcpListener, handle: PrometheusHandle) {
-    let turns = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
-        let Ok((socket, _)) = tcp.accept().await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let handle = handle.clone();
-        tokio::spawn(async move {
-            let _ = timeout(REQUEST_LIMIT, answer(socket, handle)).await;
-            drop(turn);
-        });
-    }
-}
-
-async fn answer(socket: TcpStream, handle: PrometheusHandle) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let handle = handle.clone();
-        async move { Ok::<_, Infallible>(response(&request, &handle)) }
-    });
-    let served = http1::Builder::new()
-        .keep_alive(false)
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(socket), service)
-        .await;
-    if served.is_err() {
-        tracing::debug!(reason = "protocol", "metrics request ended with an error");
-    }
-}
-
-fn response(request: &Request<Incoming>, handle: &PrometheusHandle) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET || request.uri().path() != "/metrics" {
-        let mut missing = Response::new(Full::default());
-        *missing.status_mut() = StatusCode::NOT_FOUND;
-        return missing;
-    }
-    let mut found = Response::new(Full::from(handle.render()));
-    let text = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4");
-    found.headers_mut().insert(CONTENT_TYPE, text);
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     async fn get(address: SocketAddr, path: &str) -> String {
         let mut socket = TcpStream::connect(address).await.unwrap();
@@ -157,7 +97,7 @@ mod tests {
         let metrics = Metrics::install().unwrap();
         let shutdown = Shutdown::new();
         let everywhere = metrics.serve("0.0.0.0:0".parse().unwrap(), &shutdown).await;
-        assert!(matches!(everywhere, Err(MetricsError::NotLoopback)));
+        assert!(matches!(everywhere, Err(MetricsError::Loopback(LoopbackError::NotLoopback))));
         let address = metrics.serve("127.0.0.1:0".parse().unwrap(), &shutdown).await.unwrap();
         metrics::counter!("firebreak_test_total").increment(3);
         let found = get(address, "/metrics").await;

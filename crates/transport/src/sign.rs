@@ -2,7 +2,7 @@ use crate::x509::{CertificateError, p256_key_of_cert};
 use crate::{Credential, TrustAnchor};
 use firebreak_domain::{Identity, Timestamp};
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, UnparsedPublicKey};
+use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
 /// What stands before the bytes that are signed, so that no signature made here is one of another protocol that
 /// uses the same key (TLS) and the other way round. The number is the format.
@@ -38,10 +38,8 @@ pub enum SignatureError {
 /// # Errors
 /// [`SignatureError::Unsigned`] when the system gives no randomness.
 pub fn sign(credential: &Credential, bytes: &[u8]) -> Result<Vec<u8>, SignatureError> {
-    let random = SystemRandom::new();
-    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, credential.pkcs8(), &random)
-        .map_err(|_| SignatureError::KeyKind)?;
-    let signature = key.sign(&random, &in_context(bytes)).map_err(|_| SignatureError::Unsigned)?;
+    let made = credential.signing().sign(&SystemRandom::new(), &in_context(bytes));
+    let signature = made.map_err(|_| SignatureError::Unsigned)?;
     Ok(signature.as_ref().to_vec())
 }
 
@@ -88,6 +86,7 @@ mod tests {
     use super::*;
     use crate::{Ca, CertificateRequest, Validity};
     use firebreak_domain::{Clock, SystemClock};
+    use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 
     const DOMAIN: &str = "firebreak.test";
 

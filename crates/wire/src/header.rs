@@ -19,6 +19,39 @@ pub struct Header {
     pub signature: Option<RequestSignature>,
 }
 
+/// A header whose agreement or purpose, or both, is no name: nothing can be called like that.
+///
+/// `None` stands for what is no name. What was given in its place is not kept.
+#[derive(Clone)]
+pub struct MisnamedHeader {
+    /// The agreement invoked.
+    pub agreement: Option<AgreementId>,
+    /// The purpose stated.
+    pub purpose: Option<PurposeId>,
+    /// When the request stops being good.
+    pub expires: Timestamp,
+}
+
+/// A header as it was read.
+#[derive(Clone)]
+pub enum ReadHeader {
+    /// All that it names has the form of a name.
+    Named(Header),
+    /// Something has not. No intent can be made of it, and so nobody's signature can be checked.
+    Misnamed(MisnamedHeader),
+}
+
+impl From<ReadHeader> for MisnamedHeader {
+    fn from(read: ReadHeader) -> Self {
+        match read {
+            ReadHeader::Named(Header { agreement, purpose, expires, .. }) => {
+                Self { agreement: Some(agreement), purpose: Some(purpose), expires }
+            }
+            ReadHeader::Misnamed(misnamed) => misnamed,
+        }
+    }
+}
+
 /// A signature and the certificates of its key.
 #[derive(Clone)]
 pub struct RequestSignature {
@@ -32,24 +65,24 @@ impl Header {
     /// Reads a header.
     ///
     /// # Errors
-    /// A refusal, `MALFORMED_REQUEST`, that names the field; for an agreement or a purpose that is not well formed,
-    /// `NO_AGREEMENT` or `PURPOSE_NOT_COVERED`, as for one that does not exist.
-    pub fn from_wire(header: Option<&RequestHeader>) -> Result<Self, Refusal> {
+    /// A refusal, `MALFORMED_REQUEST`, that names the field, of what is no request at all.
+    pub fn from_wire(header: Option<&RequestHeader>) -> Result<ReadHeader, Refusal> {
         let malformed = |what: &str| Refusal::new(ReasonCode::MalformedRequest).because(what);
         let header = header.ok_or_else(|| malformed("the header is missing"))?;
         check_format("the request", header.format).map_err(|e| malformed(&e.to_string()))?;
+        let request_id = RequestId::try_from(header.request_id.as_slice())
+            .map_err(|_| malformed("request_id must be 16 bytes, chosen at random"))?;
+        let expires = Timestamp::from_secs(header.expires);
+        let names = (AgreementId::new(header.agreement.clone()), PurposeId::new(header.purpose.clone()));
+        let (Ok(agreement), Ok(purpose)) = names else {
+            let (agreement, purpose) = (names.0.ok(), names.1.ok());
+            return Ok(ReadHeader::Misnamed(MisnamedHeader { agreement, purpose, expires }));
+        };
         let signature = (!header.signature.is_empty()).then(|| RequestSignature {
             certificates: header.certificates.clone(),
             signature: header.signature.clone(),
         });
-        Ok(Self {
-            request_id: RequestId::try_from(header.request_id.as_slice())
-                .map_err(|_| malformed("request_id must be 16 bytes, chosen at random"))?,
-            agreement: AgreementId::new(header.agreement.clone()).map_err(|_| Refusal::new(ReasonCode::NoAgreement))?,
-            purpose: PurposeId::new(header.purpose.clone()).map_err(|_| Refusal::new(ReasonCode::PurposeNotCovered))?,
-            expires: Timestamp::from_secs(header.expires),
-            signature,
-        })
+        Ok(ReadHeader::Named(Self { request_id, agreement, purpose, expires, signature }))
     }
 
     /// The header as sent.

@@ -12,7 +12,7 @@ mod refusal;
 
 pub use answer::{accepted, answer_rows, estimate_status};
 pub use charge::{from_wire as charge_from_wire, to_wire as charge_to_wire};
-pub use header::{Header, RequestSignature, export_kind_name};
+pub use header::{Header, MisnamedHeader, ReadHeader, RequestSignature, export_kind_name};
 pub use opening::{opening_from_wire, opening_to_wire};
 pub use question::{question_from_wire, question_to_wire, sql_question};
 pub use refusal::{

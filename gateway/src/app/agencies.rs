@@ -95,7 +95,8 @@ pub trait Agencies: Send + Sync {
         submitted: &SubmittedMatch,
     ) -> Result<TunnelAnswer, AgencyError>;
 
-    /// The leaves that an agency has not yet seen in the log, and the size of the log that it has accepted.
+    /// The leaves that an agency has not yet seen in the log, each signed by its own key, and the size of the log that
+    /// it has accepted.
     async fn outstanding(&self, agency: &OrgId) -> Result<(Vec<SignedLeaf>, u64), AgencyError>;
 
     /// Shows an agency its leaves in the log.

@@ -1,13 +1,11 @@
 //! The public log: one thread writes it, and puts all that waits under one checkpoint.
 
-use firebreak_audit::{
-    Checkpoint, Hash, LeafKind, Log, LogError, NoteKey, NoteKeyError, Opening, SignedLeaf, SignerRole,
-};
+use firebreak_audit::{LeafKind, Log, LogError, NoteKey, NoteKeyError, Opening, PublishedLog, SignedLeaf, SignerRole};
 use firebreak_domain::OrgId;
 use firebreak_store::LeafHash;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::{mpsc, oneshot};
 
 /// Leaves that may wait for the writer.
@@ -36,8 +34,9 @@ pub struct EvidenceLog {
     shared: Arc<Shared>,
 }
 
+/// What the writer shows to everybody else. It never holds a lock while it waits for the disk.
 struct Shared {
-    log: Mutex<Log>,
+    published: RwLock<Arc<PublishedLog>>,
     known: Mutex<Known>,
 }
 
@@ -79,13 +78,12 @@ impl EvidenceLog {
     pub fn open(folder: &Path, key: NoteKey) -> Result<Self, LogFailure> {
         let log = Log::open(folder, key)?;
         let mut known = Known::default();
-        for index in 0..log.checkpoint().size() {
-            known.add(&log.entry(index)?, index);
-        }
-        let shared = Arc::new(Shared { log: Mutex::new(log), known: Mutex::new(known) });
+        log.published().for_each_entry(|index, leaf| known.add(&leaf, index))?;
+        let published = RwLock::new(Arc::clone(log.published()));
+        let shared = Arc::new(Shared { published, known: Mutex::new(known) });
         let (queue, waiting) = mpsc::channel(WAITING);
-        let writer = Arc::clone(&shared);
-        tokio::task::spawn_blocking(move || write(&writer, waiting));
+        let writer = Writer { log, shared: Arc::clone(&shared) };
+        tokio::task::spawn_blocking(move || writer.run(waiting));
         Ok(Self { queue, shared })
     }
 
@@ -95,23 +93,61 @@ impl EvidenceLog {
     /// # Errors
     /// [`LogFailure::Stopped`].
     pub async fn append(&self, leaf: SignedLeaf) -> Result<u64, LogFailure> {
+        match self.index_of(&leaf) {
+            Some(index) => Ok(index),
+            None => self.queued(leaf).await?.await.map_err(|_| LogFailure::Stopped),
+        }
+    }
+
+    /// [`EvidenceLog::append`] for several, which wait for their checkpoint together.
+    ///
+    /// # Errors
+    /// [`LogFailure::Stopped`].
+    pub async fn append_all(&self, leaves: &[SignedLeaf]) -> Result<(), LogFailure> {
+        let mut waiting = Vec::with_capacity(leaves.len());
+        for leaf in leaves {
+            waiting.push(self.queued(leaf.clone()).await?);
+        }
+        for one in waiting {
+            one.await.map_err(|_| LogFailure::Stopped)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the writer takes leaves. Once it has stopped it never does again.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
+    async fn queued(&self, leaf: SignedLeaf) -> Result<oneshot::Receiver<u64>, LogFailure> {
         let (done, wait) = oneshot::channel();
         self.queue.send(Waiting { leaf, done }).await.map_err(|_| LogFailure::Stopped)?;
-        wait.await.map_err(|_| LogFailure::Stopped)
+        Ok(wait)
     }
 
-    /// The latest checkpoint.
+    /// The log under its latest checkpoint.
     #[must_use]
-    pub fn checkpoint(&self) -> Checkpoint {
-        lock(&self.shared.log).checkpoint().clone()
+    pub fn published(&self) -> Arc<PublishedLog> {
+        Arc::clone(&self.shared.published.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The receipt of the leaf at `index`, as text.
+    /// Puts a leaf into the log, and gives its receipt as text.
     ///
     /// # Errors
     /// [`LogFailure`].
-    pub fn receipt(&self, index: u64, opening: Option<Opening>) -> Result<String, LogFailure> {
-        Ok(lock(&self.shared.log).receipt(index, opening)?.encode())
+    pub async fn receipt(&self, leaf: SignedLeaf, opening: Opening) -> Result<String, LogFailure> {
+        let index = self.append(leaf.clone()).await?;
+        Ok(self.published().receipt(index, leaf, Some(opening))?.encode())
+    }
+
+    /// The file of the log at a path of its folder. A log that cannot be read has none.
+    #[must_use]
+    pub fn file(&self, path: &str) -> Option<Vec<u8>> {
+        self.published().file(path).unwrap_or_else(|error| {
+            tracing::error!(error_kind = %error, "a file of the log could not be read");
+            None
+        })
     }
 
     /// The number of a leaf, if it is in the log.
@@ -126,67 +162,59 @@ impl EvidenceLog {
     /// [`LogFailure`].
     pub fn newest_of(&self, org: &OrgId, role: SignerRole) -> Result<Option<(u64, SignedLeaf)>, LogFailure> {
         let index = lock(&self.shared.known).newest.get(&(org.clone(), role.as_str())).copied();
-        index.map(|index| Ok((index, lock(&self.shared.log).entry(index)?))).transpose()
-    }
-
-    /// The inclusion proof of the leaf at `index` in the tree of `size` leaves.
-    ///
-    /// # Errors
-    /// [`LogFailure`].
-    pub fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Hash>, LogFailure> {
-        Ok(lock(&self.shared.log).inclusion_proof(index, size)?)
-    }
-
-    /// The proof that the tree of `new` leaves extends that of `old`.
-    ///
-    /// # Errors
-    /// [`LogFailure`].
-    pub fn consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, LogFailure> {
-        Ok(lock(&self.shared.log).consistency_proof(old, new)?)
+        index.map(|index| Ok((index, self.published().entry(index)?))).transpose()
     }
 }
 
-/// Writes until the queue closes or the disk fails; then every waiter learns that the writer has stopped.
-fn write(shared: &Shared, mut queue: mpsc::Receiver<Waiting>) {
-    let mut batch = Vec::new();
-    while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-        if let Err(error) = write_batch(shared, &mut batch) {
-            tracing::error!(error_kind = %error, "the log could not be written; nothing more is answered");
-            return;
-        }
-    }
+/// Writes the log, alone.
+struct Writer {
+    log: Log,
+    shared: Arc<Shared>,
 }
 
-fn write_batch(shared: &Shared, batch: &mut Vec<Waiting>) -> Result<(), LogError> {
-    let mut log = lock(&shared.log);
-    let mut fresh: Vec<SignedLeaf> = Vec::new();
-    let mut places = Vec::with_capacity(batch.len());
-    {
-        let known = lock(&shared.known);
-        let mut added: HashMap<LeafHash, u64> = HashMap::new();
-        for waiting in batch.iter() {
-            let hash = LeafHash::of(waiting.leaf.as_bytes());
-            let index = known.index.get(&hash).or_else(|| added.get(&hash)).copied();
-            places.push(index.unwrap_or_else(|| {
-                let index = log.appended() + fresh.len() as u64;
-                added.insert(hash, index);
-                fresh.push(waiting.leaf.clone());
-                index
-            }));
+impl Writer {
+    /// Writes until the queue closes or the disk fails; then every waiter learns that the writer has stopped.
+    fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
+        let mut batch = Vec::new();
+        while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
+            if let Err(error) = self.write(&mut batch) {
+                tracing::error!(error_kind = %error, "the log could not be written; nothing more is answered");
+                return;
+            }
         }
     }
-    if !fresh.is_empty() {
-        let first = log.append(&fresh)?.start;
-        log.publish()?;
-        let mut known = lock(&shared.known);
-        for (offset, leaf) in fresh.iter().enumerate() {
-            known.add(leaf, first + offset as u64);
+
+    fn write(&mut self, batch: &mut Vec<Waiting>) -> Result<(), LogError> {
+        let mut fresh: Vec<SignedLeaf> = Vec::new();
+        let mut places = Vec::with_capacity(batch.len());
+        {
+            let known = lock(&self.shared.known);
+            let mut added: HashMap<LeafHash, u64> = HashMap::new();
+            for waiting in batch.iter() {
+                let hash = LeafHash::of(waiting.leaf.as_bytes());
+                let index = known.index.get(&hash).or_else(|| added.get(&hash)).copied();
+                places.push(index.unwrap_or_else(|| {
+                    let index = self.log.appended() + fresh.len() as u64;
+                    added.insert(hash, index);
+                    fresh.push(waiting.leaf.clone());
+                    index
+                }));
+            }
         }
+        let first = self.log.append(&fresh)?.start;
+        let published = Arc::clone(self.log.publish()?);
+        // INVARIANT: what is known is published: whoever finds a leaf's number here also gets its proof.
+        *self.shared.published.write().unwrap_or_else(PoisonError::into_inner) = published;
+        {
+            let mut known = lock(&self.shared.known);
+            for (index, leaf) in (first..).zip(&fresh) {
+                known.add(leaf, index);
+            }
+        }
+        for (waiting, index) in batch.drain(..).zip(places) {
+            // A caller that has gone needs no answer.
+            let _ = waiting.done.send(index);
+        }
+        Ok(())
     }
-    drop(log);
-    for (waiting, index) in batch.drain(..).zip(places) {
-        // A caller that has gone needs no answer.
-        let _ = waiting.done.send(index);
-    }
-    Ok(())
 }

@@ -2,14 +2,20 @@ use super::agencies::TunnelAnswer;
 use super::{AgencyError, App, Unanswered};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{Charge, Identity, ReasonCode, Refusal};
-use firebreak_node::{SubmittedMatch, decide_match};
+use firebreak_node::{StandingMatch, SubmittedMatch, decide_match};
 use firebreak_policy::Denial;
 use firebreak_transport::ByteStream;
+use std::time::Duration;
+
+/// The longest between two decisions on a tunnel that is open.
+const DECIDED_EVERY: Duration = Duration::from_millis(500);
 
 /// A tunnel that both the gateway and the sender have let in.
 pub struct TunnelAuthorised {
     /// The sender's end. What goes through it is TLS between the two agencies' own keys.
     pub sender: ByteStream,
+    /// The match, to be decided again while the tunnel is open.
+    pub standing: StandingMatch,
     /// Evidence of the authorisation, as text.
     pub receipt: String,
 }
@@ -38,16 +44,18 @@ impl App {
         if let Err(refusal) = self.check_ledger() {
             return Err(self.refuse(denied(refusal)).await);
         }
-        let Some(terms) = permit.agreement().matching.clone() else {
-            return Err(self.refuse(denied(Refusal::new(ReasonCode::OperationNotCovered))).await);
+        let standing = match StandingMatch::of(&permit, &self.policy) {
+            Ok(standing) => standing,
+            Err(refusal) => return Err(self.refuse(denied(refusal)).await),
         };
+        let terms = standing.terms();
         let none = Charge::default();
         let evidence = self.recorder.record(LeafKind::MatchAuthorised, &facts, None, none, b"", &self.state)?;
         match self.agencies.open_tunnel(&terms.sender, caller, submitted).await {
             Ok(TunnelAnswer::Open(sender, leaf, _)) => {
                 let receipt = self.log_own(evidence).await?;
                 self.log.append(leaf).await?;
-                Ok(TunnelAuthorised { sender, receipt })
+                Ok(TunnelAuthorised { sender, standing, receipt })
             }
             Ok(TunnelAnswer::Refused(refused)) => Err(self.refused_by_agency(refused, contest.clone()).await),
             Err(AgencyError::NotConnected | AgencyError::Lost | AgencyError::Unreadable) => {
@@ -55,6 +63,16 @@ impl App {
                 let detail = format!("{} cannot be reached; resume the match later", terms.sender);
                 Err(self.refuse(denied(refusal.because(detail))).await)
             }
+        }
+    }
+
+    /// Decides again and again on a match whose tunnel is open, and returns when it may no longer run.
+    pub async fn until_refused(&self, standing: &StandingMatch) -> Denial {
+        loop {
+            if let Err(denial) = standing.check(&self.policy, self.state.now()) {
+                return denial;
+            }
+            tokio::time::sleep(DECIDED_EVERY).await;
         }
     }
 }

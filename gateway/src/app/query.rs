@@ -1,14 +1,19 @@
 use super::agencies::{AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked};
 use super::{App, Failure, Unanswered};
-use firebreak_audit::{LeafKind, Opening, SignedLeaf};
-use firebreak_domain::{AgreementId, Charge, Identity, OrgId, ReasonCode, Refusal};
+use firebreak_audit::LeafKind;
+use firebreak_domain::{AgreementId, Charge, Identity, Intent, OrgId, ReasonCode, Refusal};
 use firebreak_node::{
-    DecidedQuery, SubmittedQuery, account_name, decide_query, exhausted, foresee_query, release_name, release_payload,
+    DecidedQuery, Evidence, SubmittedQuery, account_name, decide_query, exhausted, foresee_query, is_release_payload,
+    release_name, release_payload,
 };
 use firebreak_policy::{DecisionFacts, Denial};
 use firebreak_privacy::{Answer, Price, Released};
 use firebreak_query::CheckedQuery;
-use firebreak_store::{Abandoned, AccountLimit, LeafHash, RequestKey, Reservation, ReserveError, Reserved};
+use firebreak_store::{
+    Abandoned, AccountLimit, LeafHash, OwnRelease, RequestKey, Reservation, ReserveError, Reserved, Settled,
+    StoredRelease,
+};
+use std::sync::Arc;
 
 /// A request that is permitted and paid for, here.
 pub struct AcceptedQuery {
@@ -21,17 +26,31 @@ pub struct AcceptedQuery {
     contest: String,
     accounts: Vec<AccountLimit>,
     caller: Identity,
-    payload: Vec<u8>,
+    intent: Intent,
     held: Held,
 }
 
 enum Held {
     /// To be measured.
     Reservation(Reservation),
-    /// The caller's own answer, given again.
-    Own(Vec<u8>),
-    /// What another caller was answered.
-    Repeat(Vec<u8>),
+    /// The release that this very request was answered with, given again.
+    Own(OwnRelease),
+    /// What another request was answered.
+    Repeat(StoredRelease),
+}
+
+/// Numbers that a request is given, and its own evidence of them, as text.
+struct Given {
+    release: Arc<[u8]>,
+    receipt: String,
+}
+
+/// What evidence of an answer tells of.
+struct About<'a> {
+    facts: &'a DecisionFacts,
+    intent: &'a Intent,
+    exported: bool,
+    charge: Charge,
 }
 
 /// An answer, ready to leave.
@@ -94,22 +113,27 @@ impl App {
         let DecidedQuery { query, price, intent, accounts, .. } = decided;
         let held = match self.state.reserve(&request, &price.release_key(), price.charge(), &accounts).await {
             Ok(Reserved::Fresh(reservation) | Reserved::Resumed(reservation)) => Held::Reservation(reservation),
-            Ok(Reserved::Stored(stored)) => Held::Own(stored.bytes.to_vec()),
-            Ok(Reserved::Repeat(stored)) => Held::Repeat(stored.bytes.to_vec()),
+            Ok(Reserved::Stored(own)) => Held::Own(own),
+            Ok(Reserved::Repeat(stored)) => Held::Repeat(stored),
             Err(ReserveError::Exhausted { account, left }) => {
                 return Err(self.refuse(denial(exhausted(account, left))).await);
             }
             Err(error @ (ReserveError::RequestIdReused | ReserveError::RequestChanged)) => {
-                let refusal = Refusal::new(ReasonCode::RequestIdReused).because(error.to_string());
-                return Err(self.refuse(denial(refusal)).await);
+                return Err(self.refuse(denial(request_changed(error))).await);
             }
             Err(ReserveError::NoAccount) => return Err(Failure::Answer("no account bears the loss").into()),
             Err(ReserveError::Store(error)) => return Err(error.into()),
         };
+        if let Held::Own(OwnRelease { release, .. }) | Held::Repeat(release) = &held {
+            // A request sent again after its contract changed has numbers that mean something else by now.
+            let released = Released::decode(&release.bytes).map_err(|_| Failure::Answer("a stored answer"))?;
+            if released.check(&query).is_err() {
+                return Err(self.refuse(denial(request_changed(ReserveError::RequestChanged))).await);
+            }
+        }
         let agency = query.agency().clone();
-        let payload = intent.signing_bytes();
         let caller = caller.clone();
-        Ok(AcceptedQuery { query, price, agency, facts, contest, accounts, caller, payload, held })
+        Ok(AcceptedQuery { query, price, agency, facts, contest, accounts, caller, intent, held })
     }
 
     /// Has the agency answer, or takes the stored release; then puts the evidence into the log.
@@ -117,20 +141,16 @@ impl App {
     /// # Errors
     /// [`Unanswered`]. What was charged stays charged unless the agency was never asked or refused.
     pub async fn finish(&self, accepted: AcceptedQuery, asked: &Asked) -> Result<Finished, Unanswered> {
-        let AcceptedQuery { query, agency, facts, contest, accounts, caller, payload, price, held } = accepted;
-        let (stored, own) = match held {
-            Held::Own(stored) => {
-                self.log_stored(&stored, &facts, &payload).await?;
-                (stored, None)
-            }
-            Held::Repeat(stored) => {
-                // PRIVACY: the first caller's opening tells of that caller's request; this one gets an opening of its own.
-                let receipt = self.log_stored(&stored, &facts, &payload).await?;
-                (stored, Some(receipt))
-            }
+        let AcceptedQuery { query, agency, facts, contest, accounts, caller, intent, price, held } = accepted;
+        let exported = asked.submitted.export.is_some();
+        let about = About { facts: &facts, intent: &intent, exported, charge: price.charge() };
+        let given = match held {
+            Held::Own(own) => self.give_own(own, &about).await?,
+            Held::Repeat(stored) => self.give_repeat(&stored, &about).await?,
             Held::Reservation(reservation) => match self.agencies.execute(&agency, &caller, asked).await {
                 Ok(AgencyAnswer::Released(release)) => {
-                    (self.store(reservation, release, &query, &price, &facts, &payload).await?, None)
+                    check_release(&release, &query, &about)?;
+                    self.store(reservation, release, &about).await?
                 }
                 Ok(AgencyAnswer::Refused(refused)) => {
                     // Nothing was measured: the agency says so under its own signature.
@@ -155,64 +175,72 @@ impl App {
                 }
             },
         };
-        let (release, leaf, opening) = decode_stored(&stored)?;
-        let released = Released::decode(release).map_err(|_| Failure::Answer("a stored answer"))?;
+        let Given { release, receipt } = given;
+        let released = Released::decode(&release).map_err(|_| Failure::Answer("a stored answer"))?;
         let answer = released.answer(&query).map_err(|_| Failure::Answer("the release is of another question"))?;
-        let receipt = match own {
-            Some(receipt) => receipt,
-            None => {
-                let index = self.log.append(leaf).await?;
-                self.log.receipt(index, Some(opening))?
-            }
-        };
         let left = self.budgets(&accounts);
-        Ok(Finished { answer, release_id: release_name(release), receipt, left })
+        Ok(Finished { answer, release_id: release_name(&release), receipt, left })
     }
 
-    /// Logs that a stored release was given again, and gives the receipt of that.
-    async fn log_stored(&self, stored: &[u8], facts: &DecisionFacts, intent: &[u8]) -> Result<String, Failure> {
-        let (release, _, _) = decode_stored(stored)?;
-        let payload = release_payload(intent, release);
-        let none = Charge::default();
-        let evidence = self.recorder.record(LeafKind::StoredRelease, facts, None, none, &payload, &self.state)?;
-        self.log_own(evidence).await
+    /// This very request's release again, with its first receipt.
+    async fn give_own(&self, own: OwnRelease, about: &About<'_>) -> Result<Given, Failure> {
+        let Evidence { leaf, opening } = Evidence::decode(&own.evidence).ok_or(Failure::Answer("stored evidence"))?;
+        let again = self.given_again(&own.release, about)?;
+        self.log.append(again.leaf).await?;
+        Ok(Given { release: own.release.bytes, receipt: self.log.receipt(leaf, opening).await? })
+    }
+
+    /// What another request was answered, with a receipt of this one.
+    // PRIVACY: the opening of a release holds what its first caller signed.
+    async fn give_repeat(&self, stored: &StoredRelease, about: &About<'_>) -> Result<Given, Failure> {
+        let receipt = self.log_own(self.given_again(stored, about)?).await?;
+        Ok(Given { release: Arc::clone(&stored.bytes), receipt })
+    }
+
+    /// Evidence that a stored release was given again.
+    fn given_again(&self, stored: &StoredRelease, about: &About<'_>) -> Result<Evidence, Failure> {
+        let payload = release_payload(&about.intent.signing_bytes(), &stored.bytes);
+        let kind = if about.exported { LeafKind::Export } else { LeafKind::StoredRelease };
+        Ok(self.recorder.record(kind, about.facts, None, Charge::default(), &payload, &self.state)?)
     }
 
     async fn store(
         &self,
         reservation: Reservation,
         release: AgencyRelease,
-        query: &CheckedQuery,
-        price: &Price,
-        facts: &DecisionFacts,
-        payload: &[u8],
-    ) -> Result<Vec<u8>, Unanswered> {
-        let released = Released::decode(&release.release).map_err(|_| Failure::Answer("the agency's release"))?;
-        let fits = released.answer(query).is_ok() && released.charge() == price.charge();
-        let signed_by_agency = release.leaf.leaf().signer_org == *query.agency();
-        if !fits || !signed_by_agency {
-            return Err(Failure::Answer("the agency answered another question").into());
-        }
-        let charge = price.charge();
-        let payload = release_payload(payload, &release.release);
-        let evidence = self.recorder.record(LeafKind::Release, facts, None, charge, &payload, &self.state)?;
-        let bytes = encode_stored(&release);
-        let leaf_bytes = evidence.leaf.as_bytes().to_vec();
+        about: &About<'_>,
+    ) -> Result<Given, Unanswered> {
+        let AgencyRelease { release, leaf, opening } = release;
+        let payload = release_payload(&about.intent.signing_bytes(), &release);
+        let kind = if about.exported { LeafKind::Export } else { LeafKind::Release };
+        let own = self.recorder.record(kind, about.facts, None, about.charge, &payload, &self.state)?.leaf;
+        let theirs = Evidence { leaf, opening };
         // The agency's leaf goes through the gateway's own outbox: a crash before the log has it loses nothing.
-        self.state.record_leaf(release.leaf.as_bytes()).await?;
-        let stored = self.state.settle(reservation, &bytes, &leaf_bytes).await?;
-        let (own, theirs) = tokio::join!(self.log.append(evidence.leaf), self.log.append(release.leaf.clone()));
-        let confirmed = [(LeafHash::of(&leaf_bytes), own?), (LeafHash::of(release.leaf.as_bytes()), theirs?)];
-        self.state.confirm(&confirmed).await?;
-        Ok(stored.bytes.to_vec())
+        self.state.record_leaf(theirs.leaf.as_bytes()).await?;
+        let settled = self.state.settle(reservation, &release, &theirs.encode(), own.as_bytes()).await?;
+        let their_hash = LeafHash::of(theirs.leaf.as_bytes());
+        if !matches!(settled, Settled::Now(_)) {
+            // The leaf made above tells of a release that was not stored, and goes nowhere. The agency's tells of what
+            // the agency did.
+            let index = self.log.append(theirs.leaf.clone()).await?;
+            self.state.confirm(&[(their_hash, index)]).await?;
+        }
+        match settled {
+            Settled::Now(stored) => {
+                let own_hash = LeafHash::of(own.as_bytes());
+                let (own, index) = tokio::join!(self.log.append(own), self.log.append(theirs.leaf.clone()));
+                self.state.confirm(&[(own_hash, own?), (their_hash, index?)]).await?;
+                let receipt = self.log.receipt(theirs.leaf, theirs.opening).await?;
+                Ok(Given { release: stored.bytes, receipt })
+            }
+            Settled::Stored(own) => Ok(self.give_own(own, about).await?),
+            // Another request was first. What this one was charged stays charged.
+            Settled::Repeat(stored) => Ok(self.give_repeat(&stored, about).await?),
+        }
     }
 
     pub(crate) async fn refused_by_agency(&self, refused: AgencyRefusal, contest: String) -> Unanswered {
-        let logged = async {
-            let index = self.log.append(refused.leaf).await?;
-            self.log.receipt(index, Some(refused.opening))
-        };
-        match logged.await {
+        match self.log.receipt(refused.leaf, refused.opening).await {
             Ok(receipt) => {
                 let mut refusal = refused.refusal;
                 refusal.contest.get_or_insert(contest);
@@ -266,34 +294,23 @@ impl App {
     }
 }
 
-const STORED_FORMAT: u8 = 1;
-
-/// Release, leaf and opening as the gateway stores them: a format number, then each with its length.
-fn encode_stored(release: &AgencyRelease) -> Vec<u8> {
-    let opening = [release.opening.nonce.as_slice(), &release.opening.payload].concat();
-    let mut bytes = vec![STORED_FORMAT];
-    for part in [release.release.as_slice(), release.leaf.as_bytes(), &opening] {
-        bytes.extend((part.len() as u64).to_be_bytes());
-        bytes.extend(part);
+/// Whether the agency answered this request of this question, at this price, under its own signature.
+fn check_release(release: &AgencyRelease, query: &CheckedQuery, about: &About<'_>) -> Result<(), Failure> {
+    let released = Released::decode(&release.release).map_err(|_| Failure::Answer("the agency's release"))?;
+    if released.check(query).is_err() || released.charge() != about.charge {
+        return Err(Failure::Answer("the agency answered another question, or under another contract"));
     }
-    bytes
+    let leaf = release.leaf.leaf();
+    let of_release = matches!(leaf.kind, LeafKind::Release | LeafKind::StoredRelease);
+    // PRIVACY: the opening goes to the caller. An agency's slip hands out nobody else's request.
+    let of_request = is_release_payload(&release.opening.payload, about.intent, &release.release);
+    if leaf.signer_org == *query.agency() && of_release && of_request {
+        Ok(())
+    } else {
+        Err(Failure::Answer("the agency's evidence is of something else"))
+    }
 }
 
-fn decode_stored(bytes: &[u8]) -> Result<(&[u8], SignedLeaf, Opening), Failure> {
-    let broken = || Failure::Answer("a stored answer");
-    let (format, mut rest) = bytes.split_first().ok_or_else(broken)?;
-    if *format != STORED_FORMAT {
-        return Err(broken());
-    }
-    let mut part = || {
-        let (length, after) = rest.split_first_chunk::<8>().ok_or_else(broken)?;
-        let length = usize::try_from(u64::from_be_bytes(*length)).map_err(|_| broken())?;
-        let part = after.get(..length).ok_or_else(broken)?;
-        rest = after.get(length..).unwrap_or_default();
-        Ok::<_, Failure>(part)
-    };
-    let release = part()?;
-    let leaf = SignedLeaf::decode(part()?).map_err(|_| broken())?;
-    let (nonce, payload) = part()?.split_first_chunk::<32>().ok_or_else(broken)?;
-    Ok((release, leaf, Opening { nonce: *nonce, payload: payload.to_vec() }))
+fn request_changed(error: ReserveError) -> Refusal {
+    Refusal::new(ReasonCode::RequestIdReused).because(error.to_string())
 }

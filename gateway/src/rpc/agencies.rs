@@ -1,5 +1,6 @@
 use crate::app::{
-    Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, LeafInLog, Shown, TunnelAnswer,
+    Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, LeafInLog, MOST_LEAVES, Shown,
+    TunnelAnswer,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -171,9 +172,14 @@ impl Agencies for ConnectedAgencies {
 
     async fn outstanding(&self, agency: &OrgId) -> Result<(Vec<SignedLeaf>, u64), AgencyError> {
         let request = wire::ListOutstandingLeavesRequest {};
+        let signer = self.signer(agency)?;
         let answer = self.client(agency)?.list_outstanding_leaves(request).await.map_err(|s| lost(&s))?.into_inner();
-        let leaf = |bytes: &Vec<u8>| SignedLeaf::decode(bytes).map_err(|_| AgencyError::Unreadable);
-        Ok((answer.leaves.iter().map(leaf).collect::<Result<_, _>>()?, answer.log_size))
+        let leaf = |bytes: &Vec<u8>| {
+            let leaf = SignedLeaf::decode(bytes).map_err(|_| AgencyError::Unreadable)?;
+            if leaf.is_signed(&signer) { Ok(leaf) } else { Err(AgencyError::Unreadable) }
+        };
+        // Signatures of no more leaves than are taken up are looked at.
+        Ok((answer.leaves.iter().take(MOST_LEAVES).map(leaf).collect::<Result<_, _>>()?, answer.log_size))
     }
 
     async fn confirm(&self, agency: &OrgId, shown: Shown) -> Result<(), AgencyError> {

@@ -1,8 +1,8 @@
 use super::query::{RunStep, released, run};
-use super::{refused, status};
-use crate::app::{App, Asked};
+use super::status;
+use crate::app::App;
 use bytes::Bytes;
-use firebreak_node::SubmittedQuery;
+use firebreak_node::{RequestedExport, SubmittedQuery};
 use firebreak_privacy::{Answer, Estimate};
 use firebreak_transport::peer;
 use firebreak_wire::export::v1::export_service_server::ExportService;
@@ -40,14 +40,14 @@ impl ExportService for Export {
     ) -> Result<Response<Self::RequestExportStream>, Status> {
         let caller = peer(&request)?.identity.clone();
         let request = request.into_inner();
-        let submitted = SubmittedQuery::read(request.header.as_ref(), request.question.as_ref())
-            .and_then(|submitted| submitted.exported(request.kind(), &request.endpoint, &request.dataset))
-            .map_err(refused)?;
-        let asked = Asked { submitted, message: Arc::new(Bytes::from(request.encode_to_vec())) };
+        let (kind, endpoint, dataset) = (request.kind(), request.endpoint.as_str(), request.dataset.as_str());
+        let export = RequestedExport { kind, endpoint, dataset };
+        let submitted = SubmittedQuery::read(request.header.as_ref(), request.question.as_ref(), Some(export));
+        let message = Arc::new(Bytes::from(request.encode_to_vec()));
         let (send, receive) = mpsc::channel(8);
         let (app, wake) = (Arc::clone(&self.app), Arc::clone(&self.wake));
         tokio::spawn(async move {
-            let end = run(&app, &asked, &caller, |step| say(send.clone(), step)).await;
+            let end = run(&app, submitted, message, &caller, |step| say(send.clone(), step)).await;
             wake.notify_one();
             if let Err(unanswered) = end {
                 let _ = send.send(Err(status(unanswered))).await;

@@ -1,4 +1,4 @@
-use super::{refused, status};
+use super::status;
 use crate::app::App;
 use bytes::Bytes;
 use firebreak_node::SubmittedMatch;
@@ -43,14 +43,23 @@ impl MatchingService for Matching {
         let Some(open_tunnel_request::Frame::Header(header)) = frames.message().await?.and_then(|m| m.frame) else {
             return Err(Status::invalid_argument("the first frame of a tunnel is its header"));
         };
-        let submitted = SubmittedMatch::read(header.header.as_ref()).map_err(refused)?;
-        let opened = self.app.open_tunnel(&submitted, &caller).await;
+        let submitted = SubmittedMatch::read(header.header.as_ref());
+        let app = Arc::clone(&self.app);
+        // A refusal leaves evidence also when its caller is gone.
+        let opening = tokio::spawn(async move {
+            match submitted {
+                Ok(submitted) => app.open_tunnel(&submitted, &caller).await,
+                Err(unread) => Err(app.refuse_unread(unread, &caller).await),
+            }
+        });
+        let opened = opening.await.map_err(|_| Status::internal("the tunnel could not be opened"))?;
         self.wake.notify_one();
         let opened = opened.map_err(status)?;
         let (send, receive) = mpsc::channel(8);
         let frame = open_tunnel_response::Frame::Opened(wire::TunnelOpened { receipt: opened.receipt });
         let _ = send.send(Ok(wire::OpenTunnelResponse { frame: Some(frame) })).await;
-        let receiver = ByteStream::new(from_receiver(frames), to_receiver(send));
+        let receiver = ByteStream::new(from_receiver(frames), to_receiver(send.clone()));
+        let app = Arc::clone(&self.app);
         let cut = self.shutdown.token().child_token();
         tokio::spawn(async move {
             let passed = AtomicU64::new(0);
@@ -64,11 +73,19 @@ impl MatchingService for Matching {
                     cut.cancel();
                 }
             };
-            let end = relay(receiver, opened.sender, meter, &cut).await;
-            let outcome = match end {
-                RelayEnd::Finished => "finished",
-                RelayEnd::Broken => "broken",
-                RelayEnd::Cut => "cut",
+            // A relay that is dropped is cut: both its streams go with it.
+            let outcome = tokio::select! {
+                denial = app.until_refused(&opened.standing) => {
+                    let refused = status(app.refuse(denial).await);
+                    // The receiver hears why, unless what it has not read yet fills the way.
+                    let _ = send.try_send(Err(refused));
+                    "refused"
+                }
+                end = relay(receiver, opened.sender, meter, &cut) => match end {
+                    RelayEnd::Finished => "finished",
+                    RelayEnd::Broken => "broken",
+                    RelayEnd::Cut => "cut",
+                },
             };
             tracing::info!(outcome, "tunnel");
         });

@@ -2,7 +2,7 @@ use super::{ROWS, refused, status};
 use crate::app::{App, Asked, Budget, Finished, Unanswered};
 use bytes::Bytes;
 use firebreak_domain::Identity;
-use firebreak_node::SubmittedQuery;
+use firebreak_node::{SubmittedQuery, Unread};
 use firebreak_transport::peer;
 use firebreak_wire::query::v1::query_service_server::QueryService;
 use firebreak_wire::query::v1::{self as wire, run_query_response::Step};
@@ -31,20 +31,26 @@ impl Query {
     }
 }
 
-/// Runs a question from acceptance to its end; `say` passes on each step, and gives up when the caller is gone.
+/// Runs a question, which came in `message`, from acceptance to its end; `say` passes on each step, and gives up when
+/// the caller is gone.
 pub(super) async fn run<F>(
     app: &App,
-    asked: &Asked,
+    submitted: Result<SubmittedQuery, Unread>,
+    message: Arc<Bytes>,
     caller: &Identity,
     mut say: impl FnMut(RunStep) -> F,
 ) -> Result<(), Unanswered>
 where
     F: Future<Output = ()>,
 {
-    let query = app.accept(asked, caller).await?;
+    let asked = match submitted {
+        Ok(submitted) => Asked { submitted, message },
+        Err(unread) => return Err(app.refuse_unread(unread, caller).await),
+    };
+    let query = app.accept(&asked, caller).await?;
     say(RunStep::Accepted(accepted(&query.query, query.price.charge(), query.price.mechanism()))).await;
     say(RunStep::Progress(wire::Progress { step: "asking the agency".to_owned() })).await;
-    let finished = app.finish(query, asked).await?;
+    let finished = app.finish(query, &asked).await?;
     say(RunStep::Finished(Box::new(finished))).await;
     Ok(())
 }
@@ -84,13 +90,14 @@ impl QueryService for Query {
     ) -> Result<Response<Self::RunQueryStream>, Status> {
         let caller = peer(&request)?.identity.clone();
         let request = request.into_inner();
-        let submitted = SubmittedQuery::read(request.header.as_ref(), request.question.as_ref()).map_err(refused)?;
-        let asked = Asked { submitted, message: Arc::new(Bytes::from(request.encode_to_vec())) };
+        let submitted = SubmittedQuery::read(request.header.as_ref(), request.question.as_ref(), None);
+        let message = Arc::new(Bytes::from(request.encode_to_vec()));
         let (send, receive) = mpsc::channel(8);
         let (app, wake) = (Arc::clone(&self.app), Arc::clone(&self.wake));
-        // The work goes on when the caller is gone: what is charged is also stored, for a retry to find.
+        // The work goes on when the caller is gone: what is charged is also stored, for a retry to find, and what is
+        // refused leaves evidence.
         tokio::spawn(async move {
-            let end = run(&app, &asked, &caller, |step| say(send.clone(), step)).await;
+            let end = run(&app, submitted, message, &caller, |step| say(send.clone(), step)).await;
             wake.notify_one();
             if let Err(unanswered) = end {
                 let _ = send.send(Err(status(unanswered))).await;
@@ -114,7 +121,8 @@ impl QueryService for Query {
             certificates: Vec::new(),
             signature: Vec::new(),
         };
-        let submitted = SubmittedQuery::read(Some(&header), request.question.as_ref()).map_err(refused)?;
+        let submitted = SubmittedQuery::read(Some(&header), request.question.as_ref(), None)
+            .map_err(|unread| refused(self.app.foresee_unread(unread, &caller)))?;
         let canonical_query = submitted.query.as_ref().map(|q| q.canonical().as_str().to_owned()).unwrap_or_default();
         let validated = self.app.validate(&submitted, &caller).map_err(refused)?;
         let cost = validated.price.charge();

@@ -1,16 +1,18 @@
 //! Gateway and adapter in this process, under a clock that a test moves.
 
 use super::{MISPLACED, PLANNED, patiently};
+use crate::refusals::ground::{GATEWAY, SignedBy, adapter_of};
 use crate::refusals::request::{Outcome, Request, Sent, Told, What};
 use anyhow::{Context, Result, bail, ensure};
-use firebreak_audit::{SignerRole, VerifierKey};
+use firebreak_audit::VerifierKey;
 use firebreak_domain::{ManualClock, ReasonCode, Timestamp};
 use firebreak_testbed::{Address, Federation, Options};
 use firebreak_tests::{Caller, Liar};
-use firebreak_transport::Shutdown;
+use firebreak_transport::{Metrics, Shutdown};
 use firebreak_wire::export::v1::ExportKind;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
 /// Gateway and the health agency's adapter in this process, under a clock that the test moves.
@@ -23,12 +25,18 @@ pub struct Clocked {
     running: Option<(firebreak_gateway::program::Running, agency_adapter::program::Running, Shutdown)>,
     /// Where the gateway listens.
     pub gateway: Address,
+    _alone: MutexGuard<'static, ()>,
     _folder: tempfile::TempDir,
 }
+
+/// The figures of engines are those of the whole process: one federation at a time has engines in it.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 impl Clocked {
     /// A federation whose folder is changed before its programs start at that time.
     pub async fn prepare(at: Timestamp, change: impl FnOnce(&Federation) -> Result<()>) -> Result<Self> {
+        let alone = ALONE.lock().await;
+        Metrics::install()?;
         let folder = tempfile::tempdir()?;
         let options = Options { persons: 200, seed: 7, tick_milliseconds: 20 };
         let federation = Federation::prepare(&folder.path().join("federation"), &options, |_| {})?;
@@ -36,14 +44,14 @@ impl Clocked {
         let liar = Liar::listen(&federation).await?;
         let gateway = ([127, 0, 0, 1], 0).into();
         let clock = Arc::new(ManualClock::at(at));
-        let mut this = Self { federation, clock, liar, running: None, gateway, _folder: folder };
+        let mut this = Self { federation, clock, liar, running: None, gateway, _alone: alone, _folder: folder };
         this.start().await?;
         Ok(this)
     }
 
     async fn start(&mut self) -> Result<()> {
         let shutdown = Shutdown::new();
-        let file = self.federation.configure_gateway(([127, 0, 0, 1], 0).into(), None)?;
+        let file = self.federation.configure_gateway(([127, 0, 0, 1], 0).into(), None, None)?;
         let checked = firebreak_gateway::program::check(&file)?;
         let gateway = firebreak_gateway::program::serve(checked, self.clock.clone(), &shutdown).await?;
         self.gateway = gateway.address;
@@ -112,20 +120,31 @@ impl Clocked {
             .collect()
     }
 
-    /// Everything is refused by both, because no policy is in force, with evidence.
+    /// Everything is refused by both, because the time of the bundle has passed.
     pub async fn nothing_is_answered(&self, at: Timestamp, rho: u64) -> Result<()> {
+        self.refuses_everything(at, rho, &["constitution/a-bundle-is-in-force"]).await
+    }
+
+    /// Everything is refused by both, because no policy is in force: by those policies, with evidence that each signed,
+    /// and without any engine.
+    pub async fn refuses_everything(&self, at: Timestamp, rho: u64, policies: &[&str]) -> Result<()> {
         let key = self.federation.log_key().parse()?;
+        let before = executions()?;
         for sent in self.everything(at, rho)? {
             let by_gateway =
                 sent.to_gateway(&self.federation, self.gateway).await?.refused().context("by the gateway")?;
             let by_adapter = self.to_adapter(&sent).await?.refused().context("by the adapter alone")?;
-            for (told, signer) in [(by_gateway, SignerRole::Gateway), (by_adapter, SignerRole::Adapter)] {
+            for (told, signer) in [(by_gateway, GATEWAY), (by_adapter, adapter_of("health-agency"))] {
                 ensure!(told.reason == "NO_POLICY_IN_FORCE", "{signer:?} refused for {}", told.reason);
-                ensure!(told.policies == ["constitution/a-bundle-is-in-force"], "{:?}", told.policies);
+                ensure!(told.policies == policies, "{signer:?}: {:?}", told.policies);
                 let leaf = told.leaf(&key, ReasonCode::NoPolicyInForce)?;
-                ensure!(leaf.leaf().signer_role == signer, "a leaf of another program");
+                let Caller(org, role, id) = signer;
+                let signed = leaf.is_signed(&SignedBy(self.federation.issue(org, role, id)?));
+                ensure!(signed, "not signed by {signer:?}");
             }
         }
+        let ran = executions()? - before;
+        ensure!(ran == 0, "an engine ran {ran} times");
         Ok(())
     }
 
@@ -149,6 +168,7 @@ impl Clocked {
 
     /// The query and the table are answered by both.
     pub async fn tables_are_answered(&self, at: Timestamp, rho: u64) -> Result<()> {
+        let before = executions()?;
         for sent in self.everything(at, rho)?.iter().take(2) {
             patiently(async || sent.to_gateway(&self.federation, self.gateway).await)
                 .await?
@@ -156,6 +176,15 @@ impl Clocked {
                 .context("by the gateway")?;
             patiently(async || self.to_adapter(sent).await).await?.answered().context("by the adapter")?;
         }
+        // That the counter counts here is what its standing still at a refusal means something by.
+        ensure!(executions()? > before, "answered without an engine");
         Ok(())
     }
+}
+
+/// How often the engines of this process were asked.
+fn executions() -> Result<u64> {
+    let figures = Metrics::install()?.render();
+    let line = figures.lines().find(|line| line.starts_with("firebreak_engine_executions_total"));
+    Ok(line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default() as u64)
 }

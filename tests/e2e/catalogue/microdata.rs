@@ -92,12 +92,13 @@ fn plain(file: &Path) -> Result<BTreeMap<String, [f64; 3]>> {
     let mut counts: BTreeMap<String, [f64; 3]> = BTreeMap::new();
     for line in lines {
         let row: Vec<_> = line.split(',').collect();
-        let site = format!("site_{}", row.get(site).context("a short row")?);
+        let value = |place: usize| row.get(place).copied().context("a short row");
+        let site = format!("site_{}", value(site)?);
         let count = counts.entry(site.clone()).or_default();
         count[0] += 1.0;
-        count[2] += row[visits].parse::<f64>()?.min(50.0);
+        count[2] += value(visits)?.parse::<f64>()?.min(50.0);
         let persons = persons.entry(site).or_default();
-        persons.insert(row[person]);
+        persons.insert(value(person)?);
         count[1] = persons.len() as f64;
     }
     Ok(counts)
@@ -111,7 +112,7 @@ fn a_public_file_is_served_by_contract_and_binding_alone() -> Result<()> {
         let (federation, _) = with_public_file(&folder.path().join("federation"))?;
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let shutdown = Shutdown::new();
-        let gateway = firebreak_gateway::program::check(&federation.configure_gateway(any, None)?)?;
+        let gateway = firebreak_gateway::program::check(&federation.configure_gateway(any, None, None)?)?;
         let gateway = firebreak_gateway::program::serve(gateway, Arc::new(SystemClock), &shutdown).await?;
 
         let configuration = federation.configure_adapter("health-agency", &[gateway.address], None)?;

@@ -1,7 +1,8 @@
-use super::moments::Moments;
+use super::moments::{Moment, Moments};
+use super::received::{Ready, Received};
 use super::step::{Killed, Left, Step};
 use anyhow::{Context, Result, ensure};
-use firebreak::client::{Ask, QueryAnswer, run_query};
+use firebreak::client::{Ask, QueryAnswer};
 use firebreak_audit::{LeafKind, verify_folder};
 use firebreak_domain::{Rho, SystemClock};
 use firebreak_store::{State, StateKey};
@@ -10,7 +11,7 @@ use sqlx::{ConnectOptions, Connection as _, SqliteConnection};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
 const AGENCY: &str = "health-agency";
@@ -19,21 +20,26 @@ const PRICE: u64 = 100_000;
 
 /// How many kills fell on each step.
 #[derive(Default)]
-pub struct Toll(BTreeMap<Step, u64>);
+pub struct Toll {
+    steps: BTreeMap<Step, u64>,
+    /// Kills after which the caller held a part of its answer.
+    pub partly: u64,
+}
 
 impl Toll {
     pub fn add(&mut self, other: Self) {
-        for (step, kills) in other.0 {
-            *self.0.entry(step).or_default() += kills;
+        self.partly += other.partly;
+        for (step, kills) in other.steps {
+            *self.steps.entry(step).or_default() += kills;
         }
     }
 
     pub fn of(&self, step: Step) -> u64 {
-        self.0.get(&step).copied().unwrap_or_default()
+        self.steps.get(&step).copied().unwrap_or_default()
     }
 
     pub fn kills(&self) -> u64 {
-        self.0.values().sum()
+        self.steps.values().sum()
     }
 }
 
@@ -43,17 +49,17 @@ pub struct Lane {
     number: u32,
     gateway: Moments,
     adapter: Moments,
+    toll: Toll,
 }
 
 impl Lane {
     pub async fn start(number: u32) -> Result<Self> {
         let seed = u64::from(number);
         let (gateway, adapter) = (Moments::new(Killed::Gateway, seed), Moments::new(Killed::Adapter, seed + 1000));
-        Ok(Self { own: Own::start(300, &[]).await?, number, gateway, adapter })
+        Ok(Self { own: Own::start(300, &[]).await?, number, gateway, adapter, toll: Toll::default() })
     }
 
     pub async fn run(mut self, kills: u32) -> Result<Toll> {
-        let mut toll = Toll::default();
         // One request that nobody disturbs, so that all programs have found each other.
         let ada = Caller::ADA.connect(&self.own.federation, self.own.live.address).await?;
         let mut answers = vec![ask_until_answered(&ada, &ask(0)?).await?];
@@ -63,35 +69,45 @@ impl Lane {
                 .kill(killed, &ask(number)?, answers.len() as u64)
                 .await
                 .with_context(|| format!("kill {number} of lane {}, the {killed:?}", self.number))?;
-            *toll.0.entry(step).or_default() += 1;
+            *self.toll.steps.entry(step).or_default() += 1;
             answers.push(answer);
         }
         self.audit(&answers).await?;
-        Ok(toll)
+        Ok(self.toll)
     }
 
     /// Asks, kills at some moment, looks at what is left, starts again and asks again.
     async fn kill(&mut self, killed: Killed, ask: &Ask, done: u64) -> Result<(Step, QueryAnswer)> {
         let moments = if killed == Killed::Gateway { &mut self.gateway } else { &mut self.adapter };
         let moment = moments.next();
-        let ada = Caller::ADA.connect(&self.own.federation, self.own.live.address).await?;
-        let received = async {
-            sleep(Duration::from_secs_f64((-moment).max(0.0) / 1000.0)).await;
-            timeout(Duration::from_secs(20), run_query(&ada, ask, &mut |_| {})).await.ok().and_then(Result::ok)
-        };
+        let mut received = Received::default();
+        let ready = Ready::to_ask(&self.own.federation, self.own.live.address, ask).await?;
+        let checkpoint = self.own.federation.layout().log().join("checkpoint");
         let own = &mut self.own;
+        let receiving = async {
+            if let Moment::Sent(milliseconds) = moment {
+                sleep(Duration::from_secs_f64((-milliseconds).max(0.0) / 1000.0)).await;
+            }
+            // However it ends: what counts is what has come by then.
+            let _ = timeout(Duration::from_secs(20), received.take_in(ready)).await;
+        };
         let kill = async {
-            sleep(Duration::from_secs_f64(moment.max(0.0) / 1000.0)).await;
+            match moment {
+                Moment::Sent(milliseconds) => sleep(Duration::from_secs_f64(milliseconds.max(0.0) / 1000.0)).await,
+                Moment::Logged(milliseconds) => logged(&checkpoint, milliseconds).await?,
+            }
             match killed {
                 Killed::Gateway => own.kill_gateway().await,
                 Killed::Adapter => own.kill_adapter(AGENCY).await,
             }
         };
-        let (received, ended) = tokio::join!(received, kill);
+        let ((), ended) = tokio::join!(receiving, kill);
         ended?;
         let left = self.left(killed).await?;
-        let step = Step::at(killed, &left, done, received.is_some());
-        let released = (done + u64::from(received.is_some())) * PRICE;
+        let step = Step::at(killed, &left, done, received.whole());
+        self.toll.partly += u64::from(received.anything() && !received.whole());
+        // A single figure is as much a release as all of them.
+        let released = (done + u64::from(received.anything())) * PRICE;
         ensure!(left.recorded >= released, "{} recorded, {released} released: {left:?}", left.recorded);
         ensure!(
             left.recorded >= left.releases * PRICE,
@@ -107,10 +123,7 @@ impl Lane {
         let ada = Caller::ADA.connect(&self.own.federation, self.own.live.address).await?;
         let answer =
             timeout(Duration::from_secs(60), ask_until_answered(&ada, ask)).await.context("no answer came")??;
-        if let Some(received) = received {
-            ensure!(received.rows == answer.rows, "the retry gives other figures than those received before");
-            ensure!(received.released.release_id == answer.released.release_id, "the retry gives another release");
-        }
+        received.agrees_with(&answer)?;
         Ok((step, answer))
     }
 
@@ -162,6 +175,21 @@ impl Lane {
         ensure!(releases == 2 * done, "{releases} leaves of releases, of gateway and agency, for {done} answers");
         Ok(())
     }
+}
+
+/// Waits for another checkpoint and so many milliseconds more, to a fraction of one.
+async fn logged(checkpoint: &Path, milliseconds: f64) -> Result<()> {
+    let before = std::fs::read(checkpoint)?;
+    let begun = Instant::now();
+    // A checkpoint is replaced at once: there is always one to read.
+    while std::fs::read(checkpoint)? == before && begun.elapsed() < Duration::from_secs(5) {
+        tokio::task::yield_now().await;
+    }
+    let logged = Instant::now();
+    while logged.elapsed().as_secs_f64() * 1000.0 < milliseconds {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
 }
 
 async fn open(folder: &Path) -> Result<SqliteConnection> {

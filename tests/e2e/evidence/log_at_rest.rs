@@ -4,7 +4,8 @@ use anyhow::{Context, Result, ensure};
 use firebreak::client::{Ask, MatchAsk, run_match, run_query};
 use firebreak_audit::{LeafKind, LogReport, VerifierKey, VerifyError, verify_folder};
 use firebreak_testbed::AGENCIES;
-use firebreak_tests::{Caller, Own, ask_until_answered, built, copy_folder, files_below, refusal_of, run};
+use firebreak_tests::{Caller, Own, ask_until_answered, built, copy_folder, files_below, http_file, refusal_of, run};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use tempfile::TempDir;
@@ -18,6 +19,8 @@ const CONSTANT: &str = "1234.56";
 /// A log at rest, with the receipts of all that was asked.
 struct AtRest {
     log: PathBuf,
+    /// The same log as the gateway served it over HTTP.
+    served: PathBuf,
     key: PathBuf,
     receipts: Vec<PathBuf>,
     signers: Vec<PathBuf>,
@@ -62,9 +65,11 @@ async fn make() -> Result<AtRest> {
         Caller::connect_local(&own.federation, "health-agency", own.live.adapter("health-agency")?.local).await?;
     let summary = run_match(&desk, &MatchAsk::new("vaccination-round", "vaccination-round")?, &mut |_| {}).await?;
     receipts.push(summary.receipt);
+    let folder = tempfile::tempdir()?;
+    let served = folder.path().join("served");
+    fetch(own.live.public_log, &served).await?;
     own.live.stop().await?;
     let layout = own.federation.layout();
-    let folder = tempfile::tempdir()?;
     let log = folder.path().join("log");
     copy_folder(&layout.log(), &log)?;
     let key = folder.path().join("log.pub");
@@ -82,7 +87,21 @@ async fn make() -> Result<AtRest> {
         std::fs::copy(layout.certificate(org, role, "main").join("cert.pem"), &signer)?;
         signers.push(signer);
     }
-    Ok(AtRest { log, key, receipts: files, signers, _folder: folder })
+    Ok(AtRest { log, served, key, receipts: files, signers, _folder: folder })
+}
+
+/// Fetches a log of less than 256 leaves over HTTP, as anybody may.
+async fn fetch(address: SocketAddr, folder: &Path) -> Result<()> {
+    let checkpoint = http_file(address, "/checkpoint").await?;
+    let size: u64 = String::from_utf8_lossy(&checkpoint).lines().nth(1).context("no size")?.parse()?;
+    ensure!((1..256).contains(&size), "{size} leaves are more than one tile");
+    for tile in ["tile/0/000.p", "tile/entries/000.p"] {
+        let path = format!("{tile}/{size}");
+        let bytes = http_file(address, &format!("/{path}")).await?;
+        std::fs::create_dir_all(folder.join(tile))?;
+        std::fs::write(folder.join(path), bytes)?;
+    }
+    Ok(std::fs::write(folder.join("checkpoint"), checkpoint)?)
 }
 
 impl AtRest {
@@ -163,10 +182,24 @@ fn the_log_at_rest_verifies_with_every_receipt() -> Result<()> {
         // Each release by the gateway and by the agency.
         assert_eq!(of(LeafKind::Release), 4);
         assert_eq!(of(LeafKind::StoredRelease), 2);
+        assert_eq!(of(LeafKind::BundleAccepted), 4, "by the gateway and by each agency");
         assert!(of(LeafKind::Refusal) >= 3);
         assert_eq!(of(LeafKind::MatchAuthorised), 2, "by the gateway and by the sender");
         // The leaf of the match's end waits for the gateway's next visit, and the programs were stopped at once.
         assert_eq!(of(LeafKind::MatchCommitted), 1);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_log_that_is_served_to_everybody_verifies_by_itself() -> Result<()> {
+    run(async {
+        let at_rest = at_rest().await?;
+        // All but leaves that agencies had not yet handed over.
+        let report = at_rest.verify(&at_rest.served, &[])??;
+        assert_eq!(report.leaves_by_kind.get(&LeafKind::Release), Some(&4));
+        let output = at_rest.independent(&at_rest.served, &[])?;
+        ensure!(output.status.success(), "{}", said(&output));
         Ok(())
     })
 }

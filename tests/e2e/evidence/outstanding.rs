@@ -1,45 +1,32 @@
 //! An adapter whose leaves do not reach the log.
 
+use super::signed;
 use anyhow::{Context, Result, bail};
 use firebreak::client::Ask;
-use firebreak_domain::{Act, Clock, ReasonCode, Recipient, SystemClock};
+use firebreak_domain::ReasonCode;
 use firebreak_testbed::Federation;
 use firebreak_tests::{Caller, Liar, Own, ask_until_answered, run};
-use firebreak_transport::sign;
-use firebreak_wire::agency::v1::{Claim, ExecuteQueryRequest, execute_query_response::Step};
-use firebreak_wire::{Header, RequestSignature, question_from_wire, refusal_from_wire, sql_question};
+use firebreak_wire::agency::v1::execute_query_response::Step;
+use firebreak_wire::refusal_from_wire;
 use std::time::{Duration, Instant};
 
-const HEALTH: (&str, &str, &str) = ("health-agency", "health-statistics", "health-planning");
+/// The health agency, and what Ada may ask it for.
+pub const HEALTH: (&str, &str, &str) = ("health-agency", "health-statistics", "health-planning");
 const EDUCATION: (&str, &str, &str) = ("education-agency", "education-statistics", "school-planning");
 
 /// What an adapter said to the false gateway: answered, or refused for a reason.
 #[derive(Debug, PartialEq, Eq)]
-enum Said {
+pub enum Said {
+    /// Answered.
     Answered,
+    /// Refused.
     Refused(ReasonCode),
 }
 
 /// A question of Ada's, signed by her, brought to the adapter by the false gateway.
-async fn ask(liar: &Liar, federation: &Federation, to: (&str, &str, &str), sql: &str) -> Result<Said> {
+pub async fn ask(liar: &Liar, federation: &Federation, to: (&str, &str, &str), sql: &str) -> Result<Said> {
     let (agency, agreement, purpose) = to;
-    let Caller(org, role, id) = Caller::ADA;
-    let credential = federation.issue(org, role, id)?;
-    let ask = Ask::new(agreement, purpose, sql)?;
-    let question = sql_question(sql);
-    let canonical_query = question_from_wire(Some(&question)).map(|q| q.canonical().into()).unwrap_or_default();
-    let expires = SystemClock.now().plus_secs(300);
-    let unsigned =
-        Header { request_id: ask.request_id, agreement: ask.agreement, purpose: ask.purpose, expires, signature: None };
-    let recipient = Recipient::Organisation(credential.identity().org.clone());
-    let signature = sign(&credential, &unsigned.intent(Act::Aggregate { canonical_query }, recipient).signing_bytes())?;
-    let signature = Some(RequestSignature { certificates: credential.chain(), signature });
-    let request = ExecuteQueryRequest {
-        claim: Some(Claim { principal: credential.identity().to_string() }),
-        header: Some(Header { signature, ..unsigned }.to_wire()),
-        question: Some(question),
-        export: None,
-    };
+    let request = signed(federation, Caller::ADA, &Ask::new(agreement, purpose, sql)?)?;
     let mut steps = liar.agency(agency)?.execute_query(request).await?.into_inner();
     while let Some(message) = steps.message().await? {
         match message.step {

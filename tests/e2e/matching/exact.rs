@@ -116,6 +116,8 @@ async fn counted(own: &Own, sessions: usize) -> Result<u64> {
     state.verify_chain().await?;
     let counted = state.evaluations(&"vaccination-round".parse()?, &RECEIVER.parse()?, this_year());
     assert_eq!(state.offered().await?.len(), sessions, "the sender's register names each session once");
+    // The one that was refused half-way may still be resumed; the others have ended, and their keys with them.
+    assert_eq!(state.open_sessions().await?.len(), 1, "the sender keeps the key of a session that ended");
     state.close().await;
     Ok(counted)
 }

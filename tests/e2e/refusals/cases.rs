@@ -1,5 +1,6 @@
 //! What must not leave, each beside its twin.
 
+use super::facts::Fact::{self, HostKeeps, ImmigrationServes, NewcomerRegistered, RemovalServes};
 use super::request::{Request, What};
 use firebreak_domain::ReasonCode;
 use firebreak_tests::Caller;
@@ -21,7 +22,19 @@ pub struct Case {
     pub agency: &'static str,
     /// Whether the agreement demands the caller's signature.
     pub signs: bool,
+    /// The one fact of the bundle for which it is refused, and what becomes of the very same request without it.
+    pub without: Option<(Fact, Then)>,
 }
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy)]
+pub enum Then {
+    /// It is answered.
+    Answered,
+    /// It is refused for another reason.
+    Refused(Ground),
+}
+use Then::{Answered, Refused};
 
 const CASEWORK: Caller = Caller("immigration-agency", "endpoint", "residence-casework");
 const REMOVALS: Caller = Caller("removal-office", "endpoint", "removal-desk");
@@ -64,7 +77,12 @@ const fn case(
     (reason, article): (ReasonCode, &'static str),
     twin: Request,
 ) -> Case {
-    Case { name, asked, reason, article, twin, agency: "health-agency", signs: true }
+    Case { name, asked, reason, article, twin, agency: "health-agency", signs: true, without: None }
+}
+
+/// The case where the bundle differs in one fact.
+const fn without(fact: Fact, then: Then, case: Case) -> Case {
+    Case { without: Some((fact, then)), ..case }
 }
 
 const fn at(agency: &'static str, case: Case) -> Case {
@@ -75,11 +93,14 @@ const fn without_signature(case: Case) -> Case {
     Case { signs: false, ..case }
 }
 
-type Ground = (ReasonCode, &'static str);
+/// A reason, and the article of the constitution that gives it.
+pub type Ground = (ReasonCode, &'static str);
 const ENFORCEMENT: Ground = (ReasonCode::EnforcementRecipient, "enforcement-receives-only-published");
 const ONWARD: Ground = (ReasonCode::OnwardTransfer, "enforcement-receives-only-published");
 const UNREGISTERED: Ground = (ReasonCode::UnregisteredRecipient, "enforcement-receives-only-published");
 const ROWS: Ground = (ReasonCode::IdentifiableExport, "rows-do-not-leave");
+const STRANGER: Ground = (ReasonCode::NoAgreement, "the-caller-takes-part");
+const NOT_RECEIVER: Ground = (ReasonCode::RecipientNotCovered, "a-match-is-its-receivers-to-ask");
 const IDENTIFIER: Ground = (ReasonCode::IdentifierColumn, "identifiers-are-not-read");
 const BIOMETRIC: Ground = (ReasonCode::ForbiddenKind, "biometric-and-genetic-never");
 const NO_GROUND: Ground = (ReasonCode::NoSpecialGround, "special-kinds-on-a-named-ground");
@@ -97,53 +118,85 @@ const VISITED: &str = "SELECT COUNT(*) AS n FROM health.visits WHERE visit_year 
 
 /// Every case. Rows have no twin with rows: to whomever they would go, they are refused, so their twin is the table.
 pub const CASES: &[Case] = &[
-    case(
-        "rows for enforcement",
-        export(CASEWORK, Identifiable, "residence-casework"),
-        ENFORCEMENT,
-        export(CLINIC, DpAggregate, "clinic-desk"),
+    without(
+        ImmigrationServes,
+        Refused(ROWS),
+        case(
+            "rows for enforcement",
+            export(CASEWORK, Identifiable, "residence-casework"),
+            ENFORCEMENT,
+            export(CLINIC, DpAggregate, "clinic-desk"),
+        ),
     ),
-    case(
-        "rows for a contractor from whom they go to enforcement in two steps",
-        export(CONTRACTOR, Identifiable, "contractor-inbox"),
-        ONWARD,
-        export(CLINIC, DpAggregate, "clinic-desk"),
+    without(
+        HostKeeps,
+        Refused(ROWS),
+        case(
+            "rows for a contractor from whom they go to enforcement in two steps",
+            export(CONTRACTOR, Identifiable, "contractor-inbox"),
+            ONWARD,
+            export(CLINIC, DpAggregate, "clinic-desk"),
+        ),
     ),
-    case(
-        "rows for an endpoint of an organisation that nobody registered",
-        export(NEWCOMER, Identifiable, "relief-fund-inbox"),
-        UNREGISTERED,
-        export(CLINIC, DpAggregate, "clinic-desk"),
+    without(
+        NewcomerRegistered,
+        Refused(ROWS),
+        case(
+            "rows for an endpoint of an organisation that nobody registered",
+            export(NEWCOMER, Identifiable, "relief-fund-inbox"),
+            UNREGISTERED,
+            export(CLINIC, DpAggregate, "clinic-desk"),
+        ),
     ),
-    case(
-        "rows without names for enforcement",
-        export(REMOVALS, Pseudonymous, "removal-desk"),
-        ENFORCEMENT,
-        export(CLINIC, DpAggregate, "clinic-desk"),
+    without(
+        RemovalServes,
+        Refused(ROWS),
+        case(
+            "rows without names for enforcement",
+            export(REMOVALS, Pseudonymous, "removal-desk"),
+            ENFORCEMENT,
+            export(CLINIC, DpAggregate, "clinic-desk"),
+        ),
     ),
-    case(
-        "a clinic has rows sent to enforcement",
-        export(CLINIC, Identifiable, "removal-desk"),
-        ENFORCEMENT,
-        export(CLINIC, DpAggregate, "clinic-desk"),
+    without(
+        RemovalServes,
+        Refused(ROWS),
+        case(
+            "a clinic has rows sent to enforcement",
+            export(CLINIC, Identifiable, "removal-desk"),
+            ENFORCEMENT,
+            export(CLINIC, DpAggregate, "clinic-desk"),
+        ),
     ),
-    case(
-        "a clinic has a table sent to enforcement",
-        export(CLINIC, DpAggregate, "removal-desk"),
-        ENFORCEMENT,
-        export(CLINIC, DpAggregate, "clinic-desk"),
+    without(
+        RemovalServes,
+        Answered,
+        case(
+            "a clinic has a table sent to enforcement",
+            export(CLINIC, DpAggregate, "removal-desk"),
+            ENFORCEMENT,
+            export(CLINIC, DpAggregate, "clinic-desk"),
+        ),
     ),
-    case(
-        "a clinic has a table sent to a contractor from whom it goes on in two steps",
-        export(CLINIC, DpAggregate, "contractor-inbox"),
-        ONWARD,
-        export(CLINIC, DpAggregate, "clinic-desk"),
+    without(
+        HostKeeps,
+        Answered,
+        case(
+            "a clinic has a table sent to a contractor from whom it goes on in two steps",
+            export(CLINIC, DpAggregate, "contractor-inbox"),
+            ONWARD,
+            export(CLINIC, DpAggregate, "clinic-desk"),
+        ),
     ),
-    case(
-        "a clinic has a table sent to an endpoint that nobody registered",
-        export(CLINIC, DpAggregate, "relief-fund-inbox"),
-        UNREGISTERED,
-        export(CLINIC, DpAggregate, "clinic-desk"),
+    without(
+        NewcomerRegistered,
+        Answered,
+        case(
+            "a clinic has a table sent to an endpoint that nobody registered",
+            export(CLINIC, DpAggregate, "relief-fund-inbox"),
+            UNREGISTERED,
+            export(CLINIC, DpAggregate, "clinic-desk"),
+        ),
     ),
     case(
         "rows for a service",
@@ -157,35 +210,55 @@ pub const CASES: &[Case] = &[
         ROWS,
         export(CLINIC, DpAggregate, "clinic-desk"),
     ),
-    case("an aggregate for enforcement", shared_query(MAX, TABLE), ENFORCEMENT, shared_query(Caller::ADA, TABLE)),
-    case(
-        "an aggregate for a contractor from whom it goes on in two steps",
-        shared_query(Caller("it-contractor", "analyst", "kim"), TABLE),
-        ONWARD,
-        shared_query(Caller::ADA, TABLE),
+    without(
+        RemovalServes,
+        Answered,
+        case("an aggregate for enforcement", shared_query(MAX, TABLE), ENFORCEMENT, shared_query(Caller::ADA, TABLE)),
     ),
-    case(
-        "an aggregate for an organisation that nobody registered",
-        shared_query(Caller("relief-fund", "analyst", "lee"), TABLE),
-        UNREGISTERED,
-        shared_query(Caller::ADA, TABLE),
+    without(
+        HostKeeps,
+        Answered,
+        case(
+            "an aggregate for a contractor from whom it goes on in two steps",
+            shared_query(Caller("it-contractor", "analyst", "kim"), TABLE),
+            ONWARD,
+            shared_query(Caller::ADA, TABLE),
+        ),
+    ),
+    without(
+        NewcomerRegistered,
+        Answered,
+        case(
+            "an aggregate for an organisation that nobody registered",
+            shared_query(Caller("relief-fund", "analyst", "lee"), TABLE),
+            UNREGISTERED,
+            shared_query(Caller::ADA, TABLE),
+        ),
     ),
     at(
         "education-agency",
-        case(
-            "a match whose receiver is the immigration agency",
-            matching(IMMIGRATION, "residence-check", "vaccination-round"),
-            ENFORCEMENT,
-            matching(HEALTH, "vaccination-round", "vaccination-round"),
+        without(
+            ImmigrationServes,
+            Answered,
+            case(
+                "a match whose receiver is the immigration agency",
+                matching(IMMIGRATION, "residence-check", "vaccination-round"),
+                ENFORCEMENT,
+                matching(HEALTH, "vaccination-round", "vaccination-round"),
+            ),
         ),
     ),
     at(
         "immigration-agency",
-        case(
-            "a match asked by a school portal, from which it goes on to the immigration agency",
-            matching(PORTAL, "language-support", "language-support"),
-            ONWARD,
-            matching(EDUCATION, "language-support", "language-support"),
+        without(
+            HostKeeps,
+            Refused(NOT_RECEIVER),
+            case(
+                "a match asked by a school portal, from which it goes on to the immigration agency",
+                matching(PORTAL, "language-support", "language-support"),
+                ONWARD,
+                matching(EDUCATION, "language-support", "language-support"),
+            ),
         ),
     ),
     case(
@@ -245,11 +318,15 @@ pub const CASES: &[Case] = &[
         COLUMN,
         statistics("health-statistics-unsigned", VISITED),
     )),
-    without_signature(case(
-        "an aggregate for enforcement, on the gateway's word",
-        Request { who: MAX, ..statistics("health-statistics-unsigned", VISITED) },
-        ENFORCEMENT,
-        statistics("health-statistics-unsigned", VISITED),
+    without_signature(without(
+        RemovalServes,
+        Refused(STRANGER),
+        case(
+            "an aggregate for enforcement, on the gateway's word",
+            Request { who: MAX, ..statistics("health-statistics-unsigned", VISITED) },
+            ENFORCEMENT,
+            statistics("health-statistics-unsigned", VISITED),
+        ),
     )),
     without_signature(case(
         "another purpose, on the gateway's word",
@@ -270,3 +347,14 @@ pub const CASES: &[Case] = &[
         statistics("health-statistics-unsigned", COSTS),
     )),
 ];
+
+/// Refused where a desk of the receiver's own passes on what it gets; without that it is the twin of the portal's case.
+pub const PASSED_ON: Case = at(
+    "immigration-agency",
+    case(
+        "a match whose receiver has a desk from which it goes on to enforcement in three steps",
+        matching(EDUCATION, "language-support", "language-support"),
+        ONWARD,
+        matching(HEALTH, "vaccination-round", "vaccination-round"),
+    ),
+);

@@ -2,18 +2,18 @@ use super::{CHUNK_ELEMENTS, MatchError, session_name, terms};
 use crate::app::App;
 use crate::source::{Encoded, MISSING, Rows};
 use firebreak_audit::LeafKind;
-use firebreak_domain::{
-    Charge, ColumnName, Contract, DatasetId, Identity, MatchTerms, OrgId, Pin, ReasonCode, Refusal,
-};
-use firebreak_node::{SubmittedMatch, decide_match};
-use firebreak_policy::DecisionFacts;
+use firebreak_domain::{Charge, ColumnName, Contract, DatasetId, Identity, OrgId, Pin, ReasonCode, Refusal};
+use firebreak_node::{StandingMatch, SubmittedMatch, decide_match};
+use firebreak_policy::{Denial, Permit};
 use firebreak_psi::{
     BlindedChunk, FORMAT, MatchParams, NormalisedInput, Normaliser, PublicKey, SecretSeed, padded_size,
 };
-use firebreak_query::{BoundValue, check, parse_sql};
+use firebreak_query::{BoundValue, CheckedQuery, check, parse_sql};
+use firebreak_store::LeafHash;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
 
 /// Where a match stands, for whoever waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,15 +53,13 @@ pub struct MatchReport {
 
 /// A match prepared by its receiver: decided by its own adapter, its set formed.
 pub struct Prepared {
-    facts: DecisionFacts,
+    standing: StandingMatch,
     submitted: SubmittedMatch,
-    terms: MatchTerms,
     /// The rule by which the identifiers are written.
     normaliser: Normaliser,
     persons: BTreeMap<NormalisedInput, Vec<String>>,
     unusable: u64,
     bundle_sequence: u64,
-    sender_pin: Pin,
     name: [u8; 32],
 }
 
@@ -75,7 +73,7 @@ pub struct Receiver {
 /// dataset's latest cut for whom `selection`, a condition as it stands behind WHERE, is true in at least one row.
 ///
 /// # Errors
-/// [`MatchError`].
+/// [`MatchError`]. A refusal is recorded.
 pub async fn prepare_receiver(
     app: &App,
     submitted: SubmittedMatch,
@@ -84,42 +82,62 @@ pub async fn prepare_receiver(
 ) -> Result<Prepared, MatchError> {
     let (permit, _) = match decide_match(&submitted, own, &app.policy, &app.trust, app.state.now()) {
         Ok(decided) => decided,
-        Err(denial) => return Err(app.record_refusal(denial).await?.refusal.into()),
+        Err(denial) => return Err(app.refuse_match(denial).await),
     };
-    let terms = terms(&permit)?.clone();
-    let contract = permit.contract(&terms.receiver_dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?.clone();
+    let (facts, contest) = (permit.facts().clone(), permit.agreement().contest.clone());
+    match prepare(app, submitted, permit, selection).await {
+        Err(MatchError::Refused(refusal)) => {
+            let refusal = Refusal { contest: Some(contest), ..refusal };
+            Err(app.refuse_match(Denial { refusal, facts }).await)
+        }
+        prepared => prepared,
+    }
+}
+
+async fn prepare(
+    app: &App,
+    submitted: SubmittedMatch,
+    permit: Permit,
+    selection: &str,
+) -> Result<Prepared, MatchError> {
+    let terms = terms(&permit)?;
+    let contract = permit.contract(&terms.receiver_dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?;
     app.check_not_closed(&contract.id, std::iter::once(&terms.field))?;
     if let Err(refusal) = app.gate.check(&app.state).await? {
         return Err(refusal.into());
     }
     let normaliser = Normaliser::from_number(terms.normaliser)
         .ok_or(Refusal::new(ReasonCode::SessionMismatch).because("the agreement's normaliser is not known here"))?;
-    let bundle = app.policy.bundle()?;
-    let sender_pin = bundle.registry().organisation(&terms.sender).and_then(|o| o.pin);
-    let sender_pin =
-        sender_pin.ok_or(Refusal::new(ReasonCode::SessionMismatch).because("the sender has no pinned key"))?;
+    let standing = StandingMatch::of(&permit, &app.policy)?;
+    // Whatever there is to refuse is refused before a row is read.
+    let condition = condition(contract, selection)?;
     let cut = contract.latest_cut().ok_or(MatchError::Failed)?;
-    let rows = app.datasets.rows_to_match(&contract, cut, &terms.field).await?;
-    let selected = select(&contract, &rows, selection)?;
+    let rows = app.datasets.rows_to_match(contract, cut, &terms.field).await?;
+    let selected = select(condition.as_ref(), &rows);
     let (persons, unusable) = tokio::task::spawn_blocking(move || form(&rows, &selected, normaliser))
         .await
         .map_err(|_| MatchError::Failed)?;
     let name = session_name(&permit.agreement().id, &submitted.header.request_id);
-    let (facts, bundle_sequence) = (permit.facts().clone(), permit.bundle_sequence());
-    Ok(Prepared { facts, submitted, terms, normaliser, persons, unusable, bundle_sequence, sender_pin, name })
+    let bundle_sequence = permit.bundle_sequence();
+    Ok(Prepared { standing, submitted, normaliser, persons, unusable, bundle_sequence, name })
 }
 
-/// The rows for which the selection is true.
-fn select(contract: &Contract, rows: &Rows, selection: &str) -> Result<Vec<bool>, Refusal> {
+/// The selection as a question that counts the rows for which it is true; `None` where all are selected.
+fn condition(contract: &Contract, selection: &str) -> Result<Option<CheckedQuery>, Refusal> {
     if selection.trim().is_empty() {
-        return Ok(vec![true; rows.persons.len()]);
+        return Ok(None);
     }
     let sql = format!("SELECT COUNT(*) AS n FROM {} WHERE {selection}", contract.id);
     let query = check(&parse_sql(&sql)?, contract)?;
     if query.cells() != 1 || query.primitives().len() != 1 {
         return Err(Refusal::new(ReasonCode::UnsupportedClause).because("a selection is a condition alone"));
     }
-    let Some(filter) = query.filter() else { return Ok(vec![true; rows.persons.len()]) };
+    Ok(Some(query))
+}
+
+/// The rows for which the selection is true.
+fn select(condition: Option<&CheckedQuery>, rows: &Rows) -> Vec<bool> {
+    let Some(filter) = condition.and_then(CheckedQuery::filter) else { return vec![true; rows.persons.len()] };
     let columns: BTreeMap<&ColumnName, _> = rows.columns.iter().map(|c| (c.name(), c)).collect();
     let holds = |row: usize| {
         let value = |name: &ColumnName| {
@@ -133,7 +151,7 @@ fn select(contract: &Contract, rows: &Rows, selection: &str) -> Result<Vec<bool>
         };
         filter.holds(&value) == Some(true)
     };
-    Ok((0..rows.persons.len()).map(holds).collect())
+    (0..rows.persons.len()).map(holds).collect()
 }
 
 /// The selected persons by identifier, and how many have none that can be used.
@@ -165,7 +183,7 @@ impl Prepared {
     /// The sender's organisation, and the one key by which it is known inside the tunnel.
     #[must_use]
     pub const fn sender(&self) -> (&OrgId, Pin) {
-        (&self.terms.sender, self.sender_pin)
+        (&self.standing.terms().sender, self.standing.sender_pin())
     }
 
     /// The request that the tunnel is opened with.
@@ -183,13 +201,13 @@ impl Prepared {
     /// The field on which both sides match, and the rule by which it is written.
     #[must_use]
     pub const fn field(&self) -> (&ColumnName, Normaliser) {
-        (&self.terms.field, self.normaliser)
+        (&self.standing.terms().field, self.normaliser)
     }
 
     /// The dataset from which the set is formed.
     #[must_use]
     pub const fn dataset(&self) -> &DatasetId {
-        &self.terms.receiver_dataset
+        &self.standing.terms().receiver_dataset
     }
 
     /// The padded number of elements: all that the sender learns of the set's size.
@@ -206,68 +224,100 @@ impl Prepared {
     /// # Errors
     /// [`MatchError`].
     pub async fn begin(self, app: &App, public_key: &[u8], tags: u32) -> Result<Receiver, MatchError> {
-        let seed = SecretSeed::generate()?;
-        let seed = app.state.open_session(&self.name, seed.expose()).await?;
-        let seed: [u8; 32] = seed.as_slice().try_into().map_err(|_| MatchError::Failed)?;
         let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, self.elements()?, tags)?;
         let key = PublicKey::from_bytes(public_key)?;
+        let seed = app.state.open_session(&self.name, SecretSeed::generate()?.expose()).await?;
+        app.check_session(&self.name).await?;
+        let seed = SecretSeed::from_bytes(seed.as_slice().try_into().map_err(|_| MatchError::Failed)?);
         let inputs: Vec<_> = self.persons.keys().cloned().collect();
         let session = firebreak_psi::SessionId::from_bytes(*self.submitted.header.request_id.as_bytes());
-        let made = tokio::task::spawn_blocking(move || {
-            firebreak_psi::Receiver::new(session, &SecretSeed::from_bytes(seed), inputs, key, params)
-        });
+        let made =
+            tokio::task::spawn_blocking(move || firebreak_psi::Receiver::new(session, &seed, inputs, key, params));
         let mut machine = made.await.map_err(|_| MatchError::Failed)??;
-        let root = machine.root();
-        let payload = [root.size.to_be_bytes().as_slice(), &root.hash].concat();
-        let none = Charge::default();
-        let kind = LeafKind::MatchCommitted;
-        let evidence =
-            app.recorder.record(kind, &self.facts, None, none, &payload, &app.state).map_err(|_| MatchError::Failed)?;
-        let kept = app.state.chunks_of(&self.name).await?;
-        if !kept.iter().any(|(number, _)| *number == COMMITMENT) {
-            // What opens the commitment is kept, sealed, with the session's secret: from both, any place of the set can
-            // be opened to an overseer inside the agency.
-            let opening = [evidence.opening.nonce.as_slice(), &evidence.opening.payload].concat();
-            app.state.keep_chunk(&self.name, COMMITMENT, &opening).await?;
-            app.state.record_leaf(evidence.leaf.as_bytes()).await?;
-            wait_until_logged(app, evidence.leaf.as_bytes()).await?;
-        }
-        for (number, evaluated) in kept.into_iter().filter(|(number, _)| *number != COMMITMENT) {
+        self.commit(app, &machine).await?;
+        for (number, evaluated) in app.state.chunks_of(&self.name).await? {
             let chunk = machine.blind_chunk(number)?;
             let verified = machine.verify_chunk(&chunk, &evaluated)?;
             machine.accept(&verified)?;
         }
         Ok(Receiver { prepared: self, machine })
     }
+
+    /// Commits to the set, unless it was before, and waits until that is in the log.
+    async fn commit(&self, app: &App, machine: &firebreak_psi::Receiver) -> Result<(), MatchError> {
+        let leaf = match app.state.session_opening(&self.name).await? {
+            Some(kept) => kept_leaf(&kept).ok_or(MatchError::Failed)?,
+            None => {
+                let root = machine.root();
+                let payload = [root.size.to_be_bytes().as_slice(), &root.hash].concat();
+                let (kind, none) = (LeafKind::MatchCommitted, Charge::default());
+                let evidence = app.recorder.record(kind, self.standing.facts(), None, none, &payload, &app.state);
+                let evidence = evidence.map_err(|_| MatchError::Failed)?;
+                let leaf = LeafHash::of(evidence.leaf.as_bytes());
+                // PRIVACY: what is kept opens the leaf and, beside the same set, any place of it. It gives no blind: from
+                // it nobody tells what was sent, nor what matched.
+                let opening = Zeroizing::new(
+                    [
+                        leaf.as_bytes().as_slice(),
+                        machine.opening_seed().expose(),
+                        &evidence.opening.nonce,
+                        &evidence.opening.payload,
+                    ]
+                    .concat(),
+                );
+                app.state.keep_opening(&self.name, &opening, evidence.leaf.as_bytes()).await?;
+                leaf
+            }
+        };
+        match wait_until_logged(app, &leaf).await? {
+            Ok(()) => Ok(()),
+            Err(refusal) => {
+                let denial = Denial { refusal, facts: self.standing.facts().clone() };
+                Err(app.refuse_match(denial).await)
+            }
+        }
+    }
 }
 
-/// The number under which a session keeps what opens its commitment; no chunk has it.
-const COMMITMENT: u32 = u32::MAX;
+/// The leaf that a kept opening begins with.
+fn kept_leaf(opening: &[u8]) -> Option<LeafHash> {
+    opening.first_chunk().copied().map(LeafHash::from_bytes)
+}
 
 /// How long a commitment may take to reach the log.
 const LOGGED_WITHIN: Duration = Duration::from_secs(10);
 
-async fn wait_until_logged(app: &App, leaf: &[u8]) -> Result<(), MatchError> {
+async fn wait_until_logged(app: &App, leaf: &LeafHash) -> Result<Result<(), Refusal>, MatchError> {
     let started = Instant::now();
     loop {
         let outstanding = app.state.outstanding(1024).await?;
-        if !outstanding.iter().any(|o| o.bytes == leaf) {
-            return Ok(());
+        if !outstanding.iter().any(|o| o.hash == *leaf) {
+            return Ok(Ok(()));
         }
         if started.elapsed() > LOGGED_WITHIN {
             let refusal = Refusal::new(ReasonCode::EvidenceOutstanding);
-            return Err(refusal.because("the commitment to the set did not reach the log").into());
+            return Ok(Err(refusal.because("the commitment to the set did not reach the log")));
         }
         sleep(Duration::from_millis(20)).await;
     }
 }
 
 impl Receiver {
-    /// The next chunk to be evaluated; `None` once all are.
+    /// Decides again, by the agency's own policy in force, whether the match may go on. A refusal is recorded.
+    ///
+    /// # Errors
+    /// [`MatchError`]: the match ends.
+    pub async fn check(&self, app: &App) -> Result<(), MatchError> {
+        app.check_standing(&self.prepared.standing).await?;
+        app.check_session(&self.prepared.name).await
+    }
+
+    /// The next chunk to be evaluated, after a [`Receiver::check`]; `None` once all are.
     ///
     /// # Errors
     /// [`MatchError`].
-    pub fn next(&self) -> Result<Option<(u32, BlindedChunk)>, MatchError> {
+    pub async fn next(&self, app: &App) -> Result<Option<(u32, BlindedChunk)>, MatchError> {
+        self.check(app).await?;
         let Some(number) = self.machine.next_chunk() else { return Ok(None) };
         // About 0.1 s of arithmetic: the runtime may move other work away meanwhile.
         Ok(Some((number, tokio::task::block_in_place(|| self.machine.blind_chunk(number))?)))
@@ -307,15 +357,16 @@ impl Receiver {
         MatchStep::Comparing { done: self.machine.tag_bytes_received() as u64, of }
     }
 
-    /// Records that the match is done, then compares and records who was matched. To be called when the sender has
-    /// nothing more to hear.
+    /// Records that the match is done, then compares, records who was matched, and destroys the session's secrets. To
+    /// be called when the sender has nothing more to hear. Before any of it the match is decided once more.
     ///
     /// # Errors
     /// [`MatchError`].
     pub async fn finish(self, app: &App) -> Result<MatchReport, MatchError> {
+        self.check(app).await?;
         let Self { prepared, machine } = self;
         // PRIVACY: the leaf comes before the comparison, whose time tells how many matched.
-        let (none, facts) = (Charge::default(), &prepared.facts);
+        let (none, facts) = (Charge::default(), prepared.standing.facts());
         let evidence = app.recorder.record(LeafKind::MatchDone, facts, None, none, b"", &app.state);
         app.state.record_leaf(evidence.map_err(|_| MatchError::Failed)?.leaf.as_bytes()).await?;
         let matches = tokio::task::block_in_place(|| machine.finish())?;
@@ -323,6 +374,9 @@ impl Receiver {
             matches.inputs().iter().filter_map(|input| prepared.persons.get(input)).flatten().collect();
         let header = &prepared.submitted.header;
         app.state.record_matched(&prepared.name, &header.purpose, &header.agreement, &matched).await?;
+        // SECURITY: from here on, nothing that was stored blinds or unblinds: whoever recorded what was sent learns
+        // nothing from this state and its key.
+        app.state.close_session(&prepared.name).await?;
         Ok(MatchReport {
             session: prepared.name,
             offered: prepared.persons.values().map(|p| p.len() as u64).sum(),

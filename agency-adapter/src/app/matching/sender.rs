@@ -1,12 +1,14 @@
 use super::{CHUNK_ELEMENTS, MatchError, session_name, terms};
 use crate::app::query::Refused;
 use crate::app::{App, Failure, Tick};
+use crate::datasets::count_execution;
 use chrono::Datelike;
 use firebreak_audit::LeafKind;
 use firebreak_domain::{
-    AgreementId, Charge, ColumnName, Contract, DatasetId, Identity, OrgId, PurposeId, ReasonCode, Refusal, RequestId,
+    AgreementId, Charge, ColumnName, Contract, DatasetId, Identity, OrgId, Pin, PurposeId, ReasonCode, Refusal,
+    RequestId,
 };
-use firebreak_node::{Evidence, SubmittedMatch, decide_match};
+use firebreak_node::{Evidence, StandingMatch, SubmittedMatch, decide_match};
 use firebreak_policy::Denial;
 use firebreak_psi::{
     FORMAT, KeyContext, MatchParams, NormalisedInput, Normaliser, SecretSeed, Sender, TagList, derive_session_key,
@@ -14,6 +16,7 @@ use firebreak_psi::{
 };
 use firebreak_store::EvaluationChunk;
 use sha2::{Digest, Sha256};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -23,7 +26,9 @@ use tokio::time::Instant;
 /// PRIVACY: the sender's side holds its whole set, padded sizes and blinded elements. Nothing in it depends on which
 /// records match, so there is nothing that could be stored, logged or timed.
 pub struct SenderSession {
-    receiver: OrgId,
+    standing: StandingMatch,
+    /// Whether a refusal of this session is recorded already: a receiver that goes on asking makes no more leaves.
+    refused: AtomicBool,
     agreement: AgreementId,
     purpose: PurposeId,
     bundle_sequence: u64,
@@ -33,7 +38,6 @@ pub struct SenderSession {
     contract: Arc<Contract>,
     request: RequestId,
     cap: u64,
-    seed: [u8; 32],
     open: OnceCell<Open>,
 }
 
@@ -78,7 +82,6 @@ pub async fn accept_match(
     app: &App,
     submitted: &SubmittedMatch,
     claimed: &Identity,
-    seed: &[u8; 32],
 ) -> Result<Result<(SenderSession, Evidence), Refused>, Failure> {
     let now = app.state.now();
     let (permit, _) = match decide_match(submitted, claimed, &app.policy, &app.trust, now) {
@@ -99,7 +102,8 @@ pub async fn accept_match(
         // The cap is counted in whole chunks, because padding is evaluated like everything else.
         let register = theirs.unit_space.register_size.saturating_mul(u64::from(terms.cap_permille)) / 1000;
         Ok(SenderSession {
-            receiver: terms.receiver.clone(),
+            standing: StandingMatch::of(&permit, &app.policy)?,
+            refused: AtomicBool::new(false),
             agreement: permit.agreement().id.clone(),
             purpose: permit.question().purpose.clone(),
             bundle_sequence: permit.bundle_sequence(),
@@ -109,7 +113,6 @@ pub async fn accept_match(
             contract: contract.clone(),
             request: submitted.header.request_id,
             cap: register.next_multiple_of(u64::from(CHUNK_ELEMENTS)),
-            seed: *seed,
             open: OnceCell::new(),
         })
     });
@@ -130,7 +133,46 @@ impl SenderSession {
     /// The organisation at the other end.
     #[must_use]
     pub const fn receiver(&self) -> &OrgId {
-        &self.receiver
+        &self.standing.terms().receiver
+    }
+
+    /// The one key by which it is known inside the tunnel.
+    #[must_use]
+    pub const fn receiver_pin(&self) -> Pin {
+        self.standing.receiver_pin()
+    }
+
+    /// Decides again, by the agency's own policy in force, whether the match may go on; the session must not be closed
+    /// or past its lifetime either. A refusal is recorded.
+    ///
+    /// # Errors
+    /// [`MatchError`]: the match ends.
+    pub async fn check(&self, app: &App) -> Result<(), MatchError> {
+        if let Err(denial) = self.standing.check(&app.policy, app.state.now()) {
+            return Err(self.refuse(app, denial).await);
+        }
+        match self.open.get() {
+            Some(open) => app.check_session(&open.name).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn refuse(&self, app: &App, denial: Denial) -> MatchError {
+        if self.refused.swap(true, Ordering::SeqCst) {
+            return denial.refusal.into();
+        }
+        app.refuse_match(denial).await
+    }
+
+    /// What was done, its refusal recorded.
+    async fn recorded<T>(&self, app: &App, done: Result<T, MatchError>) -> Result<T, MatchError> {
+        match done {
+            Err(MatchError::Refused(refusal)) => {
+                let facts = self.standing.facts().clone();
+                Err(self.refuse(app, Denial { refusal, facts }).await)
+            }
+            done => done,
+        }
     }
 
     /// Opens the session: checks that both sides hold the same agreement, purpose, bundle and rule, and forms the set.
@@ -139,6 +181,12 @@ impl SenderSession {
     /// # Errors
     /// [`MatchError`].
     pub async fn open(&self, app: &App, request: &OpenRequest) -> Result<([u8; 32], u32), MatchError> {
+        self.check(app).await?;
+        let opened = self.open_checked(app, request).await;
+        self.recorded(app, opened).await
+    }
+
+    async fn open_checked(&self, app: &App, request: &OpenRequest) -> Result<([u8; 32], u32), MatchError> {
         let same = request.session == self.request
             && request.agreement == self.agreement.as_str()
             && request.purpose == self.purpose.as_str()
@@ -161,16 +209,19 @@ impl SenderSession {
             let declared = usize::try_from(self.contract.unit_space.register_size).unwrap_or(usize::MAX);
             let padded = padded_size(set.len().max(declared), CHUNK_ELEMENTS)?;
             let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, request.elements, padded)?;
+            let name = session_name(&self.agreement, &self.request);
+            let seed = app.state.open_session(&name, SecretSeed::generate()?.expose()).await?;
+            app.check_session(&name).await?;
+            let seed = SecretSeed::from_bytes(seed.as_slice().try_into().map_err(|_| MatchError::Failed)?);
             let context = KeyContext {
                 agreement: self.agreement.as_str(),
-                receiver: self.receiver.as_str(),
+                receiver: self.receiver().as_str(),
                 field: self.field.as_str(),
                 normaliser: self.normaliser,
                 session: self.request.as_bytes(),
             };
-            let key = derive_session_key(&SecretSeed::from_bytes(self.seed), &context)?;
+            let key = derive_session_key(&seed, &context)?;
             let sender = Arc::new(Sender::new(key, set.to_vec(), params)?);
-            let name = session_name(&self.agreement, &self.request);
             app.state.record_offered(&name, &self.agreement, &self.purpose).await?;
             Ok::<_, MatchError>(Open { since, sender, tags: OnceCell::new(), name })
         });
@@ -190,11 +241,17 @@ impl SenderSession {
         Ok(self.open.get().ok_or_else(refusal)?)
     }
 
-    /// Evaluates a chunk, after charging it durably to the receiver's cap.
+    /// Evaluates a chunk, after a [`SenderSession::check`] and after charging it durably to the receiver's cap.
     ///
     /// # Errors
     /// [`MatchError`].
     pub async fn evaluate(&self, app: &App, chunk: u32, blinded: Vec<u8>) -> Result<Vec<u8>, MatchError> {
+        self.check(app).await?;
+        let evaluated = self.evaluate_checked(app, chunk, blinded).await;
+        self.recorded(app, evaluated).await
+    }
+
+    async fn evaluate_checked(&self, app: &App, chunk: u32, blinded: Vec<u8>) -> Result<Vec<u8>, MatchError> {
         let opened = self.opened()?;
         if chunk >= opened.sender.params().chunks() || blinded.len() != opened.sender.params().blinded_chunk_bytes() {
             return Err(Refusal::new(ReasonCode::SessionMismatch)
@@ -203,7 +260,7 @@ impl SenderSession {
         }
         let charged = EvaluationChunk {
             agreement: self.agreement.clone(),
-            receiver: self.receiver.clone(),
+            receiver: self.receiver().clone(),
             period: app.state.now().date().year(),
             session: opened.name,
             number: chunk,
@@ -216,11 +273,30 @@ impl SenderSession {
         Ok(evaluated.map_err(|_| MatchError::Failed)??)
     }
 
-    /// The padded tags of the whole set, made once, on a tick that follows from their padded number.
+    /// Ends the session when the receiver has the whole list: the key under which everything was evaluated is destroyed,
+    /// and nobody evaluates under it again. A receiver that does not say so has it ended by
+    /// [`SESSION_LIFETIME`](super::SESSION_LIFETIME).
+    ///
+    /// # Errors
+    /// [`MatchError`].
+    pub async fn close(&self, app: &App) -> Result<(), MatchError> {
+        Ok(app.state.close_session(&self.opened()?.name).await?)
+    }
+
+    /// The padded tags of the whole set, made once, on a tick that follows from their padded number, after a
+    /// [`SenderSession::check`] as they are asked for and another as they are ready.
     ///
     /// # Errors
     /// [`MatchError`].
     pub async fn tags(&self, app: &App) -> Result<Arc<TagList>, MatchError> {
+        self.check(app).await?;
+        let tags = self.tags_checked(app).await;
+        let tags = self.recorded(app, tags).await?;
+        self.check(app).await?;
+        Ok(tags)
+    }
+
+    async fn tags_checked(&self, app: &App) -> Result<Arc<TagList>, MatchError> {
         let opened = self.opened()?;
         let made = opened.tags.get_or_try_init(|| async {
             let sender = opened.sender.clone();
@@ -263,6 +339,8 @@ impl App {
             sets.iter().find(|(k, _)| *k == key).map(|(_, set)| set.clone())
         };
         if let Some(set) = kept(&self.sessions.sets.lock().unwrap_or_else(PoisonError::into_inner)) {
+            // Kept or read, the rows are asked.
+            count_execution();
             return Ok(set);
         }
         let rows = self.datasets.rows_to_match(contract, cut, field).await?;

@@ -7,7 +7,7 @@ fn grown(key: NoteKey) -> (tempfile::TempDir, Log, [String; 2]) {
     let mut log = Log::open(dir.path(), key).unwrap();
     let notes = [3, 300].map(|size| {
         log.append(&sample::leaves(log.appended()..size)).unwrap();
-        log.publish().unwrap().note().to_owned()
+        log.publish().unwrap().checkpoint().note().to_owned()
     });
     (dir, log, notes)
 }
@@ -23,10 +23,11 @@ fn a_follower_accepts_what_extends_the_last_and_finds_its_leaves() {
     let (_dir, log, [first, second]) = grown(key);
     assert_eq!(follower.advance(first.as_bytes(), &[]).unwrap().size(), 3);
     assert_eq!(follower.advance(first.as_bytes(), &[]).unwrap().size(), 3);
-    let proof = log.consistency_proof(3, 300).unwrap();
+    let proof = log.published().consistency_proof(3, 300).unwrap();
     assert_eq!(follower.advance(second.as_bytes(), &proof).unwrap().size(), 300);
     for index in [0, 2, 3, 255, 256, 299] {
-        let (leaf, proof) = (log.entry(index).unwrap(), log.inclusion_proof(index, 300).unwrap());
+        let (leaf, proof) =
+            (log.published().entry(index).unwrap(), log.published().inclusion_proof(index, 300).unwrap());
         assert_eq!(follower.check_inclusion(&leaf, index, &proof), Ok(()));
         assert_eq!(follower.check_inclusion(&leaf, index ^ 1, &proof), Err(FollowError::NotIncluded));
         assert_eq!(follower.check_inclusion(&leaf, index + 300, &proof), Err(FollowError::NotIncluded));
@@ -55,14 +56,14 @@ fn a_forked_log_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let mut fork = Log::open(dir.path(), NoteKey::decode(encoded.as_bytes()).unwrap()).unwrap();
     fork.append(&sample::leaves(100..103)).unwrap();
-    let same_size = fork.publish().unwrap().note().to_owned();
+    let same_size = fork.publish().unwrap().checkpoint().note().to_owned();
     fork.append(&sample::leaves(103..400)).unwrap();
-    let larger = fork.publish().unwrap().note().to_owned();
+    let larger = fork.publish().unwrap().checkpoint().note().to_owned();
     assert_eq!(follower.advance(same_size.as_bytes(), &[]), Err(FollowError::Fork));
-    let proof = fork.consistency_proof(3, 300).unwrap();
+    let proof = fork.published().consistency_proof(3, 300).unwrap();
     assert_eq!(follower.advance(larger.as_bytes(), &proof), Err(FollowError::Fork));
 
-    let mut proof = log.consistency_proof(3, 300).unwrap();
+    let mut proof = log.published().consistency_proof(3, 300).unwrap();
     proof[0][0] ^= 1;
     assert_eq!(follower.advance(second.as_bytes(), &proof), Err(FollowError::Fork));
     assert_eq!(follower.advance(second.as_bytes(), &[]), Err(FollowError::Fork));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{VerifierKey, sample, verify_folder};
+use crate::{Hash, VerifierKey, sample, verify_folder};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 
@@ -39,9 +39,9 @@ fn a_log_resumes_where_it_was_published_across_every_boundary() {
     let mut sizes = vec![0];
     for size in [1, 2, 255, 256, 257, 512, 600] {
         let mut log = Log::open(dir.path(), again(&secret)).unwrap();
-        assert_eq!(log.checkpoint().size(), *sizes.last().unwrap());
+        assert_eq!(log.published().checkpoint().size(), *sizes.last().unwrap());
         assert_eq!(log.append(&sample::leaves(log.appended()..size)).unwrap(), *sizes.last().unwrap()..size);
-        let at = log.publish().unwrap().size();
+        let at = log.publish().unwrap().checkpoint().size();
         assert_eq!((at, verify(dir.path(), &verifier)), (size, size));
         for &old in &sizes {
             let mut follower = crate::Follower::new(verifier.clone());
@@ -56,13 +56,13 @@ fn a_log_resumes_where_it_was_published_across_every_boundary() {
                 )
                 .unwrap();
             }
-            let proof = log.consistency_proof(old, size).unwrap();
-            follower.advance(log.checkpoint().note().as_bytes(), &proof).unwrap();
+            let proof = log.published().consistency_proof(old, size).unwrap();
+            follower.advance(log.published().checkpoint().note().as_bytes(), &proof).unwrap();
         }
         sizes.push(size);
     }
     let log = Log::open(dir.path(), again(&secret)).unwrap();
-    assert_eq!(log.entry(599).unwrap(), sample::leaves(599..600)[0]);
+    assert_eq!(log.published().entry(599).unwrap(), sample::leaves(599..600)[0]);
 }
 
 fn root_of(size: u64) -> Hash {
@@ -77,21 +77,31 @@ fn root_of(size: u64) -> Hash {
 fn a_leaf_counts_only_once_it_is_published() {
     let dir = tempfile::tempdir().unwrap();
     let key = sample::note_key();
-    let secret = key.encode();
+    let (secret, verifier) = (key.encode(), key.verifier().clone());
     let mut log = Log::open(dir.path(), key).unwrap();
     grow(&mut log, dir.path(), 2);
     let before = read_all(dir.path());
     log.append(&sample::leaves(2..300)).unwrap();
     assert_eq!(log.appended(), 300);
-    assert!(matches!(log.entry(2), Err(LogError::OutOfRange { published: 2 })));
-    assert!(matches!(log.inclusion_proof(0, 3), Err(LogError::OutOfRange { published: 2 })));
-    assert!(matches!(log.consistency_proof(2, 3), Err(LogError::OutOfRange { published: 2 })));
-    // Proofs under the last checkpoint are still to be had while leaves wait.
-    assert!(log.receipt(1, None).unwrap().verify(log.key.verifier()).is_ok());
-    assert_eq!(log.entry(1).unwrap(), sample::leaves(1..2)[0]);
+    assert!(matches!(log.published().entry(2), Err(LogError::OutOfRange { published: 2 })));
+    assert!(matches!(log.published().inclusion_proof(0, 3), Err(LogError::OutOfRange { published: 2 })));
+    assert!(matches!(log.published().consistency_proof(2, 3), Err(LogError::OutOfRange { published: 2 })));
+    // Proofs under the last checkpoint are still to be had while leaves wait, and afterwards.
+    let published = Arc::clone(log.published());
+    assert!(
+        log.published().receipt(1, sample::leaves(1..2)[0].clone(), None).unwrap().verify(log.key.verifier()).is_ok()
+    );
+    assert_eq!(log.published().entry(1).unwrap(), sample::leaves(1..2)[0]);
     assert_eq!(read_all(dir.path()), before);
     drop(log);
-    assert_eq!(Log::open(dir.path(), again(&secret)).unwrap().appended(), 2);
+    let mut log = Log::open(dir.path(), again(&secret)).unwrap();
+    assert_eq!(log.appended(), 2);
+    grow(&mut log, dir.path(), 300);
+    let receipt = published.receipt(0, sample::leaves(0..1)[0].clone(), None).unwrap();
+    assert_eq!(receipt.verify(&verifier).unwrap().checkpoint.size(), 2);
+    let mut entries = Vec::new();
+    log.published().for_each_entry(|index, leaf| entries.push((index, leaf))).unwrap();
+    assert_eq!(entries, (0..300).zip(sample::leaves(0..300)).collect::<Vec<_>>());
 }
 
 #[test]
@@ -118,7 +128,7 @@ fn a_crash_at_any_moment_leaves_the_last_checkpoint_and_a_log_that_goes_on() {
             }
             write_all(crashed.path(), &files);
             let mut log = Log::open(crashed.path(), again(&secret)).unwrap();
-            assert_eq!(log.checkpoint().note().as_bytes(), before[CHECKPOINT]);
+            assert_eq!(log.published().checkpoint().note().as_bytes(), before[CHECKPOINT]);
             assert_eq!(read_all(crashed.path()), before);
             assert_eq!(grow(&mut log, crashed.path(), 520), after);
         }
@@ -145,9 +155,9 @@ fn a_failed_publication_can_be_repeated() {
     fs::write(&obstacle, "in the way").unwrap();
     log.append(&sample::leaves(3..260)).unwrap();
     assert!(matches!(log.publish(), Err(LogError::Io { .. })));
-    assert_eq!(log.checkpoint().size(), 3);
+    assert_eq!(log.published().checkpoint().size(), 3);
     fs::remove_file(obstacle).unwrap();
-    assert_eq!(log.publish().unwrap().size(), 260);
+    assert_eq!(log.publish().unwrap().checkpoint().size(), 260);
     drop(log);
     assert_eq!(verify(dir.path(), &verifier), 260);
 }
@@ -171,6 +181,25 @@ fn partial_forms_stay_until_the_full_one_is_published_and_full_ones_are_written_
     let unchanged = ["tile/0/000", "tile/entries/000", "tile/1/000.p/1"].map(|name| (name, written(name)));
     grow(&mut log, dir.path(), 300);
     assert!(unchanged.iter().all(|(name, before)| written(name) == *before));
+}
+
+#[test]
+fn what_is_served_is_what_the_folder_holds_and_what_it_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = Log::open(dir.path(), sample::note_key()).unwrap();
+    let before = grow(&mut log, dir.path(), 200);
+    let after = grow(&mut log, dir.path(), 300);
+    let served = |path: &str| log.published().file(path).unwrap();
+    for (path, bytes) in &after {
+        assert_eq!(served(path).as_ref(), Some(bytes), "{path}");
+    }
+    for path in ["tile/0/000.p/200", "tile/entries/000.p/200"] {
+        assert!(!dir.path().join(path).exists());
+        assert_eq!(served(path).as_ref(), before.get(path), "{path}");
+    }
+    for path in ["tile/0/002", "tile/0/001.p/45", "tile/0/001", "", "../log.key", "tile/0/x000/001"] {
+        assert_eq!(served(path), None, "{path}");
+    }
 }
 
 #[test]

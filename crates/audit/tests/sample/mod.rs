@@ -102,9 +102,11 @@ pub fn make_log(
     let mut log = Log::open(dir, key).expect("opens");
     let mut receipts = Vec::new();
     for &size in sizes {
-        let numbers = log.append(&leaves(log.appended()..size)).expect("fits");
-        log.publish().expect("publishes");
-        receipts.push(log.receipt(numbers.start, Some(opening(numbers.start))).expect("published"));
+        let new = leaves(log.appended()..size);
+        let first = log.append(&new).expect("fits").start;
+        let published = log.publish().expect("publishes");
+        let leaf = new.first().expect("sizes grow").clone();
+        receipts.push(published.receipt(first, leaf, Some(opening(first))).expect("published"));
     }
     (verifier, receipts)
 }

@@ -80,7 +80,7 @@ fn signed_header(
 mod tests {
     use super::*;
     use firebreak_transport::{Ca, Validity, verify_signed_by};
-    use firebreak_wire::question_from_wire;
+    use firebreak_wire::{ReadHeader, question_from_wire};
 
     /// What an adapter does with a request, in the adapter's own steps.
     #[test]
@@ -94,7 +94,7 @@ mod tests {
         let recipient = Recipient::Organisation(who.org.clone());
         let wire = signed_header(&credential, &ask, ask.aggregate(), recipient.clone()).unwrap();
 
-        let header = Header::from_wire(Some(&wire)).unwrap();
+        let Ok(ReadHeader::Named(header)) = Header::from_wire(Some(&wire)) else { panic!("no header") };
         let received = question_from_wire(Some(&ask.question())).unwrap();
         let act = Act::Aggregate { canonical_query: received.canonical().as_str().to_owned() };
         let bytes = header.intent(act, recipient.clone()).signing_bytes();

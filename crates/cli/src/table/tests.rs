@@ -63,6 +63,8 @@ fn long_words_are_broken_and_nothing_is_lost() {
         let (joined, spaced) = (lines.concat().replace(' ', ""), text.replace(' ', ""));
         assert_eq!(joined, spaced);
     }
+    assert_eq!(wrap("one two six", 6), ["one", "two", "six"]);
+    assert_eq!(wrap("one two six", 7), ["one two", "six"]);
 }
 
 #[test]

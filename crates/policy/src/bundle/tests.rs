@@ -15,7 +15,7 @@ fn resign(fixture: &Fixture, change: impl FnOnce(Vec<String>) -> Vec<String>) {
 
 #[test]
 fn a_bundle_signed_by_two_of_three_is_taken_up() {
-    let bundle = Fixture::new().taken_up(None).unwrap();
+    let bundle = Fixture::new().taken_up().unwrap();
     assert_eq!(bundle.sequence(), 1);
     assert!(bundle.in_force(NOW));
 }
@@ -24,10 +24,10 @@ fn a_bundle_signed_by_two_of_three_is_taken_up() {
 fn an_unsigned_bundle_is_refused() {
     let fixture = Fixture::unsealed();
     fixture.seal(1, None, VALIDITY, &[]);
-    assert!(matches!(fixture.taken_up(None), Err(BundleError::Unsigned)));
+    assert!(matches!(fixture.taken_up(), Err(BundleError::Unsigned)));
     fixture.cosign(&fixture.overseers[0]);
     fixture.cosign(&fixture.overseers[2]);
-    assert!(fixture.taken_up(None).is_ok());
+    assert!(fixture.taken_up().is_ok());
 }
 
 #[test]
@@ -35,32 +35,32 @@ fn a_bundle_stripped_of_its_signatures_is_refused() {
     let fixture = Fixture::new();
     let whole = fs::read_to_string(fixture.path("manifest.note")).unwrap();
     resign(&fixture, |_| vec![]);
-    assert!(matches!(fixture.taken_up(None), Err(BundleError::Unsigned)));
+    assert!(matches!(fixture.taken_up(), Err(BundleError::Unsigned)));
     fixture.write("manifest.note", &whole);
     resign(&fixture, |lines| lines[..1].to_vec());
-    assert!(matches!(fixture.taken_up(None), Err(BundleError::TooFewSignatures { have: 1, need: 2 })));
+    assert!(matches!(fixture.taken_up(), Err(BundleError::TooFewSignatures { have: 1, need: 2 })));
     fixture.write("manifest.note", &whole);
-    assert!(fixture.taken_up(None).is_ok());
+    assert!(fixture.taken_up().is_ok());
 }
 
 #[test]
 fn a_bundle_signed_by_one_is_refused_and_by_two_accepted() {
     let fixture = Fixture::unsealed();
     fixture.seal(1, None, VALIDITY, &[1]);
-    assert!(matches!(fixture.taken_up(None), Err(BundleError::TooFewSignatures { have: 1, need: 2 })));
+    assert!(matches!(fixture.taken_up(), Err(BundleError::TooFewSignatures { have: 1, need: 2 })));
     fixture.cosign(&fixture.overseers[2]);
-    assert!(fixture.taken_up(None).is_ok());
+    assert!(fixture.taken_up().is_ok());
 }
 
 #[test]
 fn one_overseer_who_signs_twice_counts_once() {
     let fixture = Fixture::unsealed();
     fixture.seal(1, None, VALIDITY, &[0, 0]);
-    assert!(matches!(fixture.taken_up(None), Err(BundleError::TooFewSignatures { have: 1, .. })));
+    assert!(matches!(fixture.taken_up(), Err(BundleError::TooFewSignatures { have: 1, .. })));
     resign(&fixture, |lines| [lines.clone(), lines].concat());
-    assert!(matches!(fixture.taken_up(None), Err(BundleError::TooFewSignatures { have: 1, .. })));
+    assert!(matches!(fixture.taken_up(), Err(BundleError::TooFewSignatures { have: 1, .. })));
     fixture.cosign(&fixture.overseers[1]);
-    assert!(fixture.taken_up(None).is_ok());
+    assert!(fixture.taken_up().is_ok());
 }
 
 #[test]
@@ -70,9 +70,9 @@ fn strangers_count_for_nothing_and_hinder_nothing() {
     fixture.cosign(&SigningKey::generate("stranger").unwrap());
     // Somebody who took an overseer's name, not the key.
     fixture.cosign(&SigningKey::generate("bela").unwrap());
-    assert!(matches!(fixture.taken_up(None), Err(BundleError::TooFewSignatures { have: 1, need: 2 })));
+    assert!(matches!(fixture.taken_up(), Err(BundleError::TooFewSignatures { have: 1, need: 2 })));
     fixture.cosign(&fixture.overseers[1]);
-    assert!(fixture.taken_up(None).is_ok());
+    assert!(fixture.taken_up().is_ok());
 }
 
 #[test]
@@ -86,9 +86,9 @@ fn a_signature_of_another_text_counts_for_nothing() {
         lines.push(signature);
         lines
     });
-    assert!(matches!(fixture.taken_up(None), Err(BundleError::TooFewSignatures { have: 1, need: 2 })));
+    assert!(matches!(fixture.taken_up(), Err(BundleError::TooFewSignatures { have: 1, need: 2 })));
     fixture.cosign(&fixture.overseers[1]);
-    assert!(fixture.taken_up(None).is_ok());
+    assert!(fixture.taken_up().is_ok());
 }
 
 #[test]
@@ -109,13 +109,13 @@ fn a_bundle_that_names_its_own_signers_is_refused() {
     assert!(matches!(bundle.succeed(&by_old, NOW), Err(BundleError::TooFewNewSignatures { have: 1, need: 2 })));
     assert!(bundle.succeed(&sealed_by(&[0, 1], &[0, 2], 2, previous), NOW).is_ok());
     let first = sealed_by(&[], &[0, 1, 2], 1, None);
-    let refused = Bundle::first(&first, &fixture.root(), NOW, None);
+    let refused = Bundle::first(&first, &fixture.root(), NOW);
     assert!(matches!(refused, Err(BundleError::TooFewSignatures { have: 0, need: 2 })));
     let first = sealed_by(&[0, 1], &[1], 1, None);
-    let refused = Bundle::first(&first, &fixture.root(), NOW, None);
+    let refused = Bundle::first(&first, &fixture.root(), NOW);
     assert!(matches!(refused, Err(BundleError::TooFewNewSignatures { have: 1, need: 2 })));
     let first = sealed_by(&[0, 1], &[1, 2], 1, None);
-    assert!(Bundle::first(&first, &fixture.root(), NOW, None).is_ok());
+    assert!(Bundle::first(&first, &fixture.root(), NOW).is_ok());
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_bundle_rolled_back_is_refused() {
     let second = fixture.succeeds(&first, VALIDITY, &[0, 1]).unwrap();
     assert!(matches!(second.succeed(&old, NOW), Err(BundleError::RolledBack { found: 1, accepted: 2 })));
     let mark = second.watermark();
-    let restart = |candidate| Bundle::first(candidate, &fixture.root(), NOW, Some(mark));
+    let restart = |candidate| Bundle::resume(candidate, mark);
     assert!(matches!(restart(&old), Err(BundleError::RolledBack { found: 1, accepted: 2 })));
     assert!(restart(&fixture.offered().unwrap()).is_ok());
 }
@@ -135,17 +135,35 @@ fn a_bundle_rolled_back_is_refused() {
 fn a_restart_is_no_way_round_the_ratchet() {
     let fixture = Fixture::new();
     let first = fixture.bundle();
-    let mark = Some(first.watermark());
+    let mark = first.watermark();
     let kept = tempfile::tempdir().unwrap();
     fixture.offered().unwrap().write(kept.path()).unwrap();
     fixture.seal(2, Some(first.manifest().digest()), VALIDITY, &[0, 1]);
-    assert!(matches!(fixture.taken_up(mark), Err(BundleError::Skipped { found: 2, accepted: 1 })));
+    assert!(matches!(fixture.resumed(mark), Err(BundleError::Skipped { found: 2, accepted: 1 })));
     let copy = Candidate::read(kept.path()).unwrap();
-    let resumed = Bundle::first(&copy, &fixture.root(), NOW, mark).unwrap();
+    let resumed = Bundle::resume(&copy, mark).unwrap();
     assert!(resumed.succeed(&fixture.offered().unwrap(), NOW).is_ok());
     // The same sequence signed a second time with other content.
     fixture.seal(1, None, Validity { valid_until: NOW.plus_secs(9 * DAY), ..VALIDITY }, &[0, 1]);
-    assert!(matches!(fixture.taken_up(mark), Err(BundleError::Forked(1))));
+    assert!(matches!(fixture.resumed(mark), Err(BundleError::Forked(1))));
+}
+
+#[test]
+fn overseers_who_were_succeeded_are_not_asked_again_at_a_restart() {
+    let mut fixture = Fixture::new();
+    let first = fixture.bundle();
+    let new: Vec<_> = ["dora", "emil", "fay"].map(|n| SigningKey::generate(n).unwrap()).into();
+    fixture.write("overseers.toml", &fixture.overseers_toml(&new));
+    fixture.seal(2, Some(first.manifest().digest()), VALIDITY, &[0, 1]);
+    new[..2].iter().for_each(|key| fixture.cosign(key));
+    let second = first.succeed(&fixture.offered().unwrap(), NOW).unwrap();
+    fixture.overseers = new;
+    let third = fixture.succeeds(&second, VALIDITY, &[0, 2]).unwrap();
+    assert_eq!(fixture.resumed(third.watermark()).unwrap().sequence(), 3);
+    // Its text is the same, and nobody has signed it any more.
+    resign(&fixture, |lines| lines[..1].to_vec());
+    let stripped = fixture.resumed(third.watermark());
+    assert!(matches!(stripped, Err(BundleError::TooFewSignatures { have: 1, need: 2 })));
 }
 
 #[test]
@@ -173,23 +191,21 @@ fn a_bundle_edited_after_signing_is_refused_by_the_files_name() {
         let mut edited = bytes.clone();
         edited.push(b' ');
         fs::write(fixture.path(file), &edited).unwrap();
-        let error = fixture.taken_up(None).unwrap_err();
+        let error = fixture.taken_up().unwrap_err();
         assert!(matches!(&error, BundleError::FileChanged { file: named } if named == file), "{error}");
         fs::remove_file(fixture.path(file)).unwrap();
-        let error = fixture.taken_up(None).unwrap_err();
+        let error = fixture.taken_up().unwrap_err();
         assert!(matches!(&error, BundleError::FileMissing { file: named } if named == file), "{error}");
         fs::write(fixture.path(file), bytes).unwrap();
     }
     fixture.write("policies/more.cedar", "@id(\"more\") permit (principal, action, resource);");
-    assert!(
-        matches!(fixture.taken_up(None), Err(BundleError::FileNotListed { file }) if file == "policies/more.cedar")
-    );
+    assert!(matches!(fixture.taken_up(), Err(BundleError::FileNotListed { file }) if file == "policies/more.cedar"));
     fs::remove_file(fixture.path("policies/more.cedar")).unwrap();
     fixture.write("readme.txt", "x");
-    assert!(matches!(fixture.taken_up(None), Err(BundleError::Stray(file)) if file == "readme.txt"));
+    assert!(matches!(fixture.taken_up(), Err(BundleError::Stray(file)) if file == "readme.txt"));
     fs::remove_file(fixture.path("readme.txt")).unwrap();
     fixture.write(".hidden", "x");
-    assert!(fixture.taken_up(None).is_ok());
+    assert!(fixture.taken_up().is_ok());
 }
 
 #[test]
@@ -201,17 +217,17 @@ fn every_byte_of_the_manifest_counts() {
         let mut edited = whole.clone();
         edited[at] ^= 1;
         fs::write(fixture.path("manifest.note"), edited).unwrap();
-        assert!(fixture.taken_up(None).is_err(), "byte {at}");
+        assert!(fixture.taken_up().is_err(), "byte {at}");
     }
     fs::write(fixture.path("manifest.note"), &whole).unwrap();
-    assert!(fixture.taken_up(None).is_ok());
+    assert!(fixture.taken_up().is_ok());
 }
 
 #[test]
 fn a_bundle_counts_from_its_first_second_to_before_its_last() {
     let fixture = Fixture::new();
     let candidate = fixture.offered().unwrap();
-    let at = |now| Bundle::first(&candidate, &fixture.root(), now, None);
+    let at = |now| Bundle::first(&candidate, &fixture.root(), now);
     let Validity { valid_from, valid_until, .. } = VALIDITY;
     assert!(matches!(at(valid_from.plus_secs(-1)), Err(BundleError::NotYetValid(_))));
     assert!(at(valid_from).is_ok());
@@ -219,7 +235,7 @@ fn a_bundle_counts_from_its_first_second_to_before_its_last() {
     let bundle = at(valid_until.plus_secs(-1)).unwrap();
     assert!(!bundle.in_force(valid_until));
     // Overseers end a standstill by a successor, and a program that restarts meanwhile still starts.
-    let resumed = Bundle::first(&candidate, &fixture.root(), valid_until, Some(bundle.watermark())).unwrap();
+    let resumed = Bundle::resume(&candidate, bundle.watermark()).unwrap();
     let later = Validity { valid_until: valid_until.plus_secs(9 * DAY), ..VALIDITY };
     fixture.seal(2, Some(bundle.manifest().digest()), later, &[0, 1]);
     assert!(resumed.succeed(&fixture.offered().unwrap(), valid_until).is_ok());
@@ -231,7 +247,7 @@ fn a_contract_takes_the_signature_of_its_own_agency() {
     let contract = fixture.path("contracts/health.visits.toml");
     let offer = || {
         fixture.seal(1, None, VALIDITY, &[0, 1]);
-        fixture.taken_up(None)
+        fixture.taken_up()
     };
     assert!(offer().is_ok());
     sign_contract(&contract, fixture.agency("education")).unwrap();
@@ -287,7 +303,7 @@ fn what_is_wrong_in_a_file_is_said_with_the_files_name() {
         fixture.edit(file, from, to);
         fixture.sign_contracts();
         fixture.seal(1, None, VALIDITY, &[0, 1]);
-        let error = fixture.taken_up(None).err().map(|e| e.to_string()).unwrap_or_default();
+        let error = fixture.taken_up().err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.contains(expected), "{file}: {to}: {error}");
     }
 }
@@ -309,7 +325,7 @@ fn a_policy_at_odds_with_the_constitution_is_refused() {
         let fixture = Fixture::unsealed();
         fixture.write("policies/all.cedar", policy);
         fixture.seal(1, None, VALIDITY, &[0, 1]);
-        let error = fixture.taken_up(None).unwrap_err();
+        let error = fixture.taken_up().unwrap_err();
         assert!(matches!(&error, BundleError::AtOddsWithConstitution { file, .. } if file == "policies/all.cedar"));
         assert!(error.to_string().contains(expected), "{policy}: {error}");
     }

@@ -236,12 +236,57 @@ fn an_agreement_of_others_looks_like_one_that_does_not_exist() {
     let bundle = Fixture::new().bundle();
     let ask = |agreement: &str| with(|q| q.agreement = agreement.parse().unwrap());
     let (others, none) = (denied(&bundle, &ask("school-match")), denied(&bundle, &ask("no-such-thing")));
-    assert_eq!(others.refusal, none.refusal);
+    // The whole of it, because the caller gets the leaf too.
+    assert_eq!(others, none);
     assert_eq!(others.refusal.reason, ReasonCode::NoAgreement);
-    assert_eq!(none.facts.agreement, None);
+    assert_eq!((&none.facts.agreement, none.facts.legal_basis), (&None, None));
     let mut biometric = ask("no-such-thing");
     biometric.datasets = vec![access("immigration.permits", &["fingerprint"])];
     assert_eq!(denied(&bundle, &biometric).refusal, none.refusal);
+    // One's own is still named, and so is one's own agreement that does not do.
+    assert_eq!(denied(&bundle, &ask("ended")).facts.agreement.unwrap().as_str(), "ended");
+}
+
+#[test]
+fn a_purpose_of_others_looks_like_one_that_does_not_exist() {
+    let fixture = Fixture::unsealed();
+    fixture.edit("agreements/school-match.toml", "\"planning\", \"research\"", "\"vaccination\"");
+    fixture.seal(1, None, crate::fixture::VALIDITY, &[0, 1]);
+    let bundle = fixture.bundle();
+    let ask = |purpose: &str| with(|q| q.purpose = purpose.parse().unwrap());
+    let others = denied(&bundle, &ask("vaccination"));
+    assert_eq!(others, denied(&bundle, &ask("no-such-thing")));
+    assert_eq!(others.facts.purpose, None);
+}
+
+#[test]
+fn a_name_that_nothing_can_have_is_refused_like_one_that_nothing_has() {
+    let bundle = Fixture::new().bundle();
+    let misnamed = |question: &Question| Misnamed {
+        principal: question.principal.clone(),
+        operation: question.operation,
+        agreement: Some(question.agreement.clone()),
+        purpose: Some(question.purpose.clone()),
+        recipient: question.recipients.first().cloned(),
+        datasets: question.datasets.clone(),
+        output: question.output,
+    };
+    let refuse = |misnamed: &Misnamed| bundle.refuse(misnamed, &Suspensions::none(), NOW);
+    let table = export(OutputKind::DpAggregate, endpoint("nso-desk"));
+    let by_immigration = with(|q| q.principal = caller("immigration/analyst/ivo"));
+    for question in [question(), table, by_immigration] {
+        let (base, unknown) = (misnamed(&question), "no-such-thing");
+        let agreement = Question { agreement: unknown.parse().unwrap(), ..question.clone() };
+        assert_eq!(refuse(&Misnamed { agreement: None, ..base.clone() }), denied(&bundle, &agreement));
+        let purpose = Question { purpose: unknown.parse().unwrap(), ..question.clone() };
+        assert_eq!(refuse(&Misnamed { purpose: None, ..base.clone() }), denied(&bundle, &purpose));
+        let recipient = Question { recipients: vec![endpoint(unknown)], ..question.clone() };
+        assert_eq!(refuse(&Misnamed { recipient: None, ..base }), denied(&bundle, &recipient));
+    }
+    // A bundle that permits everything to everybody gives no permit for it, and nothing that is wrongly called misnamed
+    // gets one either.
+    let denial = refuse(&misnamed(&question()));
+    assert_eq!(denial.refusal.reason, ReasonCode::NotPermitted);
 }
 
 #[test]
@@ -249,7 +294,12 @@ fn a_dataset_outside_the_agreement_looks_like_one_that_does_not_exist() {
     let bundle = Fixture::new().bundle();
     let ask = |dataset: &str, column: &str| with(|q| q.datasets = vec![access(dataset, &[column])]);
     let none = denied(&bundle, &ask("no.such", "thing"));
-    assert_eq!(denied(&bundle, &ask("immigration.permits", "fingerprint")).refusal, none.refusal);
+    // Another of the caller's own agreements has this one, and this one none has: only the former is named to it.
+    let elsewhere = denied(&bundle, &ask("immigration.permits", "fingerprint"));
+    assert_eq!(elsewhere.refusal, none.refusal);
+    assert_eq!(elsewhere.facts.datasets, [DatasetId::new("immigration.permits").unwrap()]);
+    assert_eq!(denied(&bundle, &ask("education.enrolments", "level")), none);
+    assert_eq!(none.facts.datasets, []);
     assert_eq!(denied(&bundle, &ask("health.visits", "no-such")).refusal.reason, ReasonCode::ColumnNotCovered);
     let text = format!("{:?}{}", none, none.refusal);
     assert!(!text.contains("no.such"), "{text}");
@@ -365,7 +415,8 @@ fn the_catalogue_shows_what_can_be_asked_and_nothing_else() {
 fn every_article_of_the_constitution_decides_somewhere_by_itself() {
     // One fact is changed at a time, at the level of the context: what no program would ever compute is covered too.
     let bundle = Fixture::new().bundle();
-    let base = |question: &Question| crate::view::View::of(&bundle, question).to_facts(&Suspensions::none(), NOW);
+    let base =
+        |question: &Question| crate::view::View::of(&bundle, question.into()).to_facts(&Suspensions::none(), NOW);
     let (asked, matched) = (base(&question()), base(&match_question()));
     let fired = |facts: crate::context::Facts| -> Vec<String> {
         let constitution = Constitution::compiled().unwrap();

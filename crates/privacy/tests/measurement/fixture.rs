@@ -169,7 +169,7 @@ impl Agency {
             cosign(&bundle, key).unwrap();
         }
         let root = TrustRoot::parse(&keys).unwrap();
-        let bundle = Bundle::first(&Candidate::read(&bundle).unwrap(), &root, NOW, None).unwrap();
+        let bundle = Bundle::first(&Candidate::read(&bundle).unwrap(), &root, NOW).unwrap();
         let clock = Arc::new(ManualClock::at(NOW));
         let state = State::open(&folder.path().join("state"), StateKey::from_bytes([7; 32]), clock).await.unwrap();
         Self { _folder: folder, bundle, state }

@@ -8,6 +8,7 @@
 
 mod answers;
 mod fixture;
+mod keys;
 mod neighbours;
 
 use firebreak_domain::{Charge, Rho};
@@ -41,7 +42,8 @@ async fn a_question_permitted_and_paid_for_is_measured_stored_and_repeated() {
     let engine = || async { Ok::<_, Infallible>(cells(vec![vec![1_000, 2_000, 3_000]])) };
     let measured = funded.release(engine).await.unwrap();
     let bytes = measured.released.encode();
-    let stored: StoredRelease = agency.state.settle(measured.reservation, &bytes, b"leaf").await.unwrap();
+    let settled = agency.state.settle(measured.reservation, &bytes, b"evidence", b"leaf").await.unwrap();
+    let stored: &StoredRelease = settled.release();
 
     let released = Released::decode(&stored.bytes).unwrap();
     assert_eq!(released, measured.released);
@@ -51,7 +53,7 @@ async fn a_question_permitted_and_paid_for_is_measured_stored_and_repeated() {
         let noisy = released.value(0, cell).unwrap();
         assert!((noisy - exact).abs() as f64 <= 12.0 * sigma);
     }
-    assert!(matches!(agency.ask_for(1, key, charge).await, Reserved::Stored(again) if *again.bytes == *bytes));
+    assert!(matches!(agency.ask_for(1, key, charge).await, Reserved::Stored(again) if *again.release.bytes == *bytes));
     assert!(matches!(agency.ask_for(2, key, charge).await, Reserved::Repeat(again) if *again.bytes == *bytes));
     assert_eq!(agency.spent(), Charge::of_rho(RHO));
 }

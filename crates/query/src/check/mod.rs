@@ -6,7 +6,7 @@ mod lower;
 mod shape;
 
 use crate::suggest::{Mentioned, complete};
-use crate::{AggregateQuery, CheckedQuery, GroupColumn, MAX_CELLS, Measure, Predicate};
+use crate::{AggregateQuery, Basis, CheckedQuery, GroupColumn, MAX_CELLS, Measure, Predicate};
 use columns::Columns;
 pub(crate) use columns::{is_groupable, is_readable};
 use firebreak_domain::{ColumnName, Contract, CutId, ReasonCode, Refusal};
@@ -68,6 +68,7 @@ pub(crate) fn fits(query: &AggregateQuery, contract: &Contract) -> Result<Checke
         dataset: contract.id.clone(),
         agency: contract.agency.clone(),
         canonical: resolved.canonical(),
+        basis: Basis::of(contract, &columns, &groups, &lowered.primitives),
         cut,
         groups,
         shown,

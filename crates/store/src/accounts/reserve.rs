@@ -4,10 +4,10 @@ use super::{
     Abandoned, AccountClass, AccountKey, AccountLimit, RequestKey, RequestRef, Reservation, ReserveError, Reserved,
 };
 use crate::{
-    ReleaseKey, State, StoreError, StoredRelease,
+    ReleaseKey, State, StoreError,
     codec::{self, Reader, charge_bytes},
     ledger::{Entry, Spend},
-    releases,
+    releases::{self, Kept, Known},
     writer::Work,
 };
 use firebreak_domain::{Charge, Delta, Epsilon, Rho};
@@ -26,7 +26,9 @@ impl State {
     /// for was answered before.
     ///
     /// An account that is named twice is charged once and must keep within every limit given for it. A request belongs
-    /// to its principal: another's request of the same id looks unused.
+    /// to its principal: another's request of the same id looks unused. What was stored for it before
+    /// may have another release key than `release_key`, where cut, contract or price changed meanwhile: whether it still
+    /// answers the question is for the caller to see.
     ///
     /// # Errors
     /// [`ReserveError`]; nothing was charged then.
@@ -42,12 +44,8 @@ impl State {
         }
         let principals = &self.shared.keys.principals;
         let request = RequestRef::of(key, principals);
-        if let Some((digest, release)) = self.recent(&request) {
-            return if digest == key.digest {
-                Ok(Reserved::Stored(release))
-            } else {
-                Err(ReserveError::RequestIdReused)
-            };
+        if let Some(Kept { digest, known }) = self.recent(&request) {
+            return if digest == key.digest { Ok(known.into()) } else { Err(ReserveError::RequestIdReused) };
         }
         let limits: Vec<_> = accounts
             .iter()
@@ -59,8 +57,10 @@ impl State {
             .collect();
         let spend = Spend { request, digest: key.digest, release_key: *release_key, charge, accounts: Vec::new() };
         let reserved = self.write(move |work| Box::pin(reserve(work, spend, limits))).await??;
-        if let Reserved::Stored(release) | Reserved::Repeat(release) = &reserved {
-            self.keep_recent(request, key.digest, release);
+        match &reserved {
+            Reserved::Stored(own) => self.keep_recent(request, key.digest, Known::Own(own.clone())),
+            Reserved::Repeat(release) => self.keep_recent(request, key.digest, Known::Others(release.clone())),
+            Reserved::Fresh(_) | Reserved::Resumed(_) => {}
         }
         Ok(reserved)
     }
@@ -84,15 +84,15 @@ impl State {
         }
     }
 
-    fn recent(&self, request: &RequestRef) -> Option<([u8; 32], StoredRelease)> {
+    fn recent(&self, request: &RequestRef) -> Option<Kept> {
         self.shared.core.recent.lock().unwrap_or_else(PoisonError::into_inner).get(request)
     }
 
-    fn keep_recent(&self, request: RequestRef, digest: [u8; 32], release: &StoredRelease) {
+    fn keep_recent(&self, request: RequestRef, digest: [u8; 32], known: Known) {
         // A release whose leaf is not in the log yet still changes.
-        if release.log_index.is_some() {
+        if known.release().log_index.is_some() {
             let mut recent = self.shared.core.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            recent.put(request, (digest, release.clone()));
+            recent.put(request, Kept { digest, known });
         }
     }
 }
@@ -117,7 +117,7 @@ async fn reserve(
         reader.end()?;
         return resume(work, spend, release_key, charge).await;
     }
-    let release = releases::by_key(work.sql(), &spend.release_key).await?;
+    let release = releases::by_key(work.sql(), &spend.release_key).await?.map(|settlement| settlement.release);
     // Whoever repeats pays as if it were fresh, so that the price does not tell; the persons have nothing more to lose.
     let charged = |limit: &&Limit| release.is_none() || !limit.class.is_unit_space();
     // A total beyond its integers would be refused by the ledger; here it counts as an account that is spent.
@@ -159,8 +159,8 @@ async fn resume(
     release_key: ReleaseKey,
     charge: Charge,
 ) -> Result<Result<Reserved, ReserveError>, StoreError> {
-    if let Some(release) = releases::by_key(work.sql(), &release_key).await? {
-        return Ok(Ok(Reserved::Stored(release)));
+    if let Some(settlement) = releases::by_key(work.sql(), &release_key).await? {
+        return Ok(Ok(settlement.known_to(&now.request).into()));
     }
     if release_key != now.release_key || charge != now.charge {
         return Ok(Err(ReserveError::RequestChanged));

@@ -1,4 +1,5 @@
-use crate::{StoredRelease, accounts::RequestRef};
+use super::Known;
+use crate::accounts::RequestRef;
 use std::collections::HashMap;
 
 /// The releases last given out, so that a repeated request waits for no disk.
@@ -13,12 +14,18 @@ pub(crate) struct Recent {
     bytes: usize,
 }
 
-/// The digest of the request, and its release.
-type Kept = ([u8; 32], StoredRelease);
+/// What is remembered of a request.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    /// Its digest.
+    pub(crate) digest: [u8; 32],
+    /// Its release.
+    pub(crate) known: Known,
+}
 
 /// For each generation.
 const MOST_BYTES: usize = 32 << 20;
-/// What an entry takes beside its release's bytes, about.
+/// What an entry takes beside its release and evidence, about.
 const OVERHEAD: usize = 512;
 
 impl Recent {
@@ -32,7 +39,7 @@ impl Recent {
     }
 
     pub(crate) fn put(&mut self, request: RequestRef, kept: Kept) {
-        let size = OVERHEAD + kept.1.bytes.len();
+        let size = OVERHEAD + kept.known.size();
         if self.bytes + size > MOST_BYTES {
             self.older = std::mem::take(&mut self.younger);
             self.bytes = 0;
@@ -46,19 +53,20 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LeafHash, ReleaseId, ReleaseKey};
+    use crate::{LeafHash, OwnRelease, ReleaseId, ReleaseKey, StoredRelease};
     use firebreak_domain::Timestamp;
 
     fn kept(size: usize) -> Kept {
         let release = StoredRelease {
             id: ReleaseId::from_bytes([0; 32]),
             release_key: ReleaseKey::from_bytes([0; 32]),
-            bytes: vec![0; size].into(),
+            bytes: vec![0; size / 2].into(),
             leaf: LeafHash::of(b""),
             log_index: Some(0),
             stored_at: Timestamp::from_secs(0),
         };
-        ([0; 32], release)
+        let evidence = vec![0; size / 2].into();
+        Kept { digest: [0; 32], known: Known::Own(OwnRelease { release, evidence }) }
     }
 
     fn request(number: u8) -> RequestRef {

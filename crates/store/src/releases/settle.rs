@@ -1,12 +1,14 @@
-use super::{ReleaseId, ReleaseKey, StoredRelease};
-use crate::{LeafHash, Reservation, State, StoreError, codec, outbox, writer::Work};
+use super::{ReleaseId, ReleaseKey, Settled, Settlement, StoredRelease};
+use crate::{LeafHash, Reservation, State, StoreError, accounts::RequestRef, codec, outbox, writer::Work};
 use firebreak_domain::Timestamp;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 impl State {
-    /// Stores a release and its leaf for a reservation, in one transaction and on the disk before it returns.
+    /// Stores a release for a reservation, with the leaf that tells of it, in one transaction and on the disk before it
+    /// returns. `release` is for everybody who may ask the same; `evidence` is about this very request, and given back
+    /// to it alone.
     ///
-    /// If one was stored under the same key meanwhile, that one is returned and nothing is stored: neither the bytes nor
+    /// If one was stored under the same key meanwhile, that one stands and nothing is stored: neither the release nor
     /// the leaf given here may leave the program then.
     ///
     /// # Errors
@@ -15,11 +17,12 @@ impl State {
         &self,
         reservation: Reservation,
         release: &[u8],
+        evidence: &[u8],
         leaf: &[u8],
-    ) -> Result<StoredRelease, StoreError> {
+    ) -> Result<Settled, StoreError> {
         self.own(&reservation)?;
-        let (release, leaf) = (release.to_vec(), leaf.to_vec());
-        self.write(move |work| Box::pin(settle(work, reservation, release, leaf))).await
+        let (release, evidence, leaf) = (release.to_vec(), evidence.to_vec(), leaf.to_vec());
+        self.write(move |work| Box::pin(settle(work, reservation, release, evidence, leaf))).await
     }
 
     /// A release by its name.
@@ -28,13 +31,13 @@ impl State {
     /// [`StoreError`] if the state failed.
     pub async fn release(&self, id: &ReleaseId) -> Result<Option<StoredRelease>, StoreError> {
         let row = sqlx::query(concat!(
-            "SELECT release_key, id, releases.bytes, leaf, stored_at, log_index ",
+            "SELECT release_key, id, releases.bytes, leaf, stored_at, log_index, principal, request, evidence ",
             "FROM releases JOIN leaves ON leaves.hash = releases.leaf WHERE id = ?"
         ))
         .bind(id.as_bytes().as_slice())
         .fetch_optional(&self.shared.readers)
         .await?;
-        row.as_ref().map(read_release).transpose()
+        Ok(row.as_ref().map(read_settlement).transpose()?.map(|settlement| settlement.release))
     }
 
     /// The release for a key, if what it stands for was ever released.
@@ -43,7 +46,7 @@ impl State {
     /// [`StoreError`] if the state failed.
     pub async fn release_of(&self, key: &ReleaseKey) -> Result<Option<StoredRelease>, StoreError> {
         let mut reading = self.shared.readers.acquire().await?;
-        by_key(&mut reading, key).await
+        Ok(by_key(&mut reading, key).await?.map(|settlement| settlement.release))
     }
 }
 
@@ -51,48 +54,62 @@ async fn settle(
     work: &mut Work,
     reservation: Reservation,
     release: Vec<u8>,
+    evidence: Vec<u8>,
     leaf: Vec<u8>,
-) -> Result<StoredRelease, StoreError> {
-    let release_key = reservation.release_key();
+) -> Result<Settled, StoreError> {
+    let (release_key, request) = (reservation.release_key(), reservation.request);
     // INVARIANT: the first release stored wins, also against the request's own second run.
-    if let Some(stored) = by_key(work.sql(), &release_key).await? {
-        return Ok(stored);
+    if let Some(settlement) = by_key(work.sql(), &release_key).await? {
+        return Ok(settlement.known_to(&request).into());
     }
     let leaf = outbox::insert_leaf(work, &leaf).await?;
-    let (id, stored_at) = (ReleaseId::of(&release_key, &release), work.now());
-    sqlx::query("INSERT INTO releases (release_key, id, bytes, leaf, stored_at) VALUES (?, ?, ?, ?, ?)")
-        .bind(release_key.as_bytes().as_slice())
-        .bind(id.as_bytes().as_slice())
-        .bind(release.as_slice())
-        .bind(leaf.as_bytes().as_slice())
-        .bind(stored_at.secs())
-        .execute(work.sql())
-        .await?;
-    Ok(StoredRelease { id, release_key, bytes: release.into(), leaf, log_index: None, stored_at })
+    let (id, stored_at) = (ReleaseId::of(&release_key, &release, &request, &evidence), work.now());
+    sqlx::query(concat!(
+        "INSERT INTO releases (release_key, id, bytes, principal, request, evidence, leaf, stored_at) ",
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    ))
+    .bind(release_key.as_bytes().as_slice())
+    .bind(id.as_bytes().as_slice())
+    .bind(release.as_slice())
+    .bind(request.principal.as_slice())
+    .bind(request.id.as_slice())
+    .bind(evidence.as_slice())
+    .bind(leaf.as_bytes().as_slice())
+    .bind(stored_at.secs())
+    .execute(work.sql())
+    .await?;
+    Ok(Settled::Now(StoredRelease { id, release_key, bytes: release.into(), leaf, log_index: None, stored_at }))
 }
 
 pub(crate) async fn by_key(
     connection: &mut SqliteConnection,
     key: &ReleaseKey,
-) -> Result<Option<StoredRelease>, StoreError> {
+) -> Result<Option<Settlement>, StoreError> {
     let row = sqlx::query(concat!(
-        "SELECT release_key, id, releases.bytes, leaf, stored_at, log_index ",
+        "SELECT release_key, id, releases.bytes, leaf, stored_at, log_index, principal, request, evidence ",
         "FROM releases JOIN leaves ON leaves.hash = releases.leaf WHERE release_key = ?"
     ))
     .bind(key.as_bytes().as_slice())
     .fetch_optional(connection)
     .await?;
-    row.as_ref().map(read_release).transpose()
+    row.as_ref().map(read_settlement).transpose()
 }
 
-fn read_release(row: &SqliteRow) -> Result<StoredRelease, StoreError> {
+fn read_settlement(row: &SqliteRow) -> Result<Settlement, StoreError> {
     let log_index: Option<i64> = row.try_get(5)?;
-    Ok(StoredRelease {
-        release_key: ReleaseKey::from_bytes(codec::fixed("release", row.try_get(0)?)?),
-        id: ReleaseId::from_bytes(codec::fixed("release", row.try_get(1)?)?),
-        bytes: row.try_get::<&[u8], _>(2)?.into(),
-        leaf: LeafHash::from_bytes(codec::fixed("release", row.try_get(3)?)?),
-        stored_at: Timestamp::from_secs(row.try_get(4)?),
-        log_index: log_index.map(|index| codec::count("release", index)).transpose()?,
+    Ok(Settlement {
+        release: StoredRelease {
+            release_key: ReleaseKey::from_bytes(codec::fixed("release", row.try_get(0)?)?),
+            id: ReleaseId::from_bytes(codec::fixed("release", row.try_get(1)?)?),
+            bytes: row.try_get::<&[u8], _>(2)?.into(),
+            leaf: LeafHash::from_bytes(codec::fixed("release", row.try_get(3)?)?),
+            stored_at: Timestamp::from_secs(row.try_get(4)?),
+            log_index: log_index.map(|index| codec::count("release", index)).transpose()?,
+        },
+        settler: RequestRef {
+            principal: codec::fixed("release", row.try_get(6)?)?,
+            id: codec::fixed("release", row.try_get(7)?)?,
+        },
+        evidence: row.try_get::<&[u8], _>(8)?.into(),
     })
 }

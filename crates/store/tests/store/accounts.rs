@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use firebreak_domain::{Charge, Epsilon, Timestamp};
-use firebreak_store::{Abandoned, AccountClass, AccountLimit, LeafHash, ReserveError, State, StoreError};
+use firebreak_store::{Abandoned, AccountClass, AccountLimit, LeafHash, ReserveError, Settled, State, StoreError};
 
 async fn reserve(
     state: &State,
@@ -25,14 +25,15 @@ async fn a_retry_resumes_under_one_charge_until_a_release_is_stored_and_then_get
     let reservation = resumed(reserve(&state, "ada", 1, 1, 1).await);
     assert_eq!(reservation.charge(), rho(10));
     assert_eq!(state.balance(&[life(), analyst("ada"), analyst("bob")]), [rho(10), rho(10), rho(0)]);
-    let first = state.settle(reservation, b"release", b"leaf").await.unwrap();
-    assert_eq!(stored(reserve(&state, "ada", 1, 1, 1).await), first);
-    assert_eq!(&*first.bytes, b"release");
-    assert_eq!(first.leaf, LeafHash::of(b"leaf"));
+    let first = settle(&state, reservation, "one").await;
+    let again = stored(reserve(&state, "ada", 1, 1, 1).await);
+    assert_eq!((&again.release, &*again.evidence), (&first, b"evidence one".as_slice()));
+    assert_eq!(&*first.bytes, b"release one");
+    assert_eq!(first.leaf, LeafHash::of(b"leaf one"));
     assert_eq!(state.ledger_head().total, rho(10));
     state.close().await;
     let state = folder.open().await;
-    assert_eq!(stored(reserve(&state, "ada", 1, 1, 1).await), first);
+    assert_eq!(stored(reserve(&state, "ada", 1, 1, 1).await), again);
     assert_eq!(state.balance(&[life()]), [rho(10)]);
     state.verify_chain().await.unwrap();
 }
@@ -42,12 +43,14 @@ async fn a_stored_answer_stays_the_same_from_memory_and_from_disk() {
     let folder = Folder::new();
     let state = folder.open().await;
     let reservation = fresh(reserve(&state, "ada", 1, 1, 1).await);
-    let first = state.settle(reservation, b"release", b"leaf").await.unwrap();
+    let first = settle(&state, reservation, "one").await;
     assert_eq!(first.log_index, None);
-    assert_eq!(stored(reserve(&state, "ada", 1, 1, 1).await).log_index, None);
+    assert_eq!(stored(reserve(&state, "ada", 1, 1, 1).await).release.log_index, None);
     assert_eq!(state.confirm(&[(first.leaf, 7), (LeafHash::of(b"another's"), 8)]).await, Ok(1));
     for _ in 0..3 {
         let again = stored(reserve(&state, "ada", 1, 1, 1).await);
+        assert_eq!(&*again.evidence, b"evidence one");
+        let again = again.release;
         assert_eq!((again.log_index, &again.bytes, again.id), (Some(7), &first.bytes, first.id));
         // Nor does memory forget what a request id stands for.
         assert_eq!(reserve(&state, "ada", 1, 2, 1).await.unwrap_err(), ReserveError::RequestIdReused);
@@ -74,9 +77,9 @@ async fn a_request_id_belongs_to_its_principal_and_digest() {
 async fn a_repeat_costs_whoever_asks_but_not_the_persons_again() {
     let state = Folder::new().open().await;
     let reservation = fresh(reserve(&state, "ada", 1, 1, 1).await);
-    let first = state.settle(reservation, b"release", b"leaf").await.unwrap();
+    let first = settle(&state, reservation, "one").await;
     assert_eq!(repeat(reserve(&state, "bob", 9, 3, 1).await), first);
-    assert_eq!(stored(reserve(&state, "bob", 9, 3, 1).await), first);
+    assert_eq!(repeat(reserve(&state, "bob", 9, 3, 1).await), first, "sent again it is a repeat still, and free");
     assert_eq!(reserve(&state, "bob", 9, 4, 1).await.unwrap_err(), ReserveError::RequestIdReused);
     assert_eq!(state.balance(&[life(), analyst("ada"), analyst("bob")]), [rho(10), rho(10), rho(10)]);
     assert_eq!(state.ledger_head().total, rho(10));
@@ -94,15 +97,43 @@ async fn the_first_release_stored_wins() {
     let one = fresh(reserve(&state, "ada", 1, 1, 1).await);
     let two = resumed(reserve(&state, "ada", 1, 1, 1).await);
     let three = fresh(reserve(&state, "bob", 1, 1, 1).await);
-    let (one, two, three) = tokio::join!(
-        state.settle(one, b"one", b"leaf one"),
-        state.settle(two, b"two", b"leaf two"),
-        state.settle(three, b"three", b"leaf three")
-    );
-    let one = one.unwrap();
-    assert_eq!((&two.unwrap(), &three.unwrap()), (&one, &one));
+    let (one, two, three) =
+        tokio::join!(settle(&state, one, "one"), settled(&state, two, "two"), settled(&state, three, "three"));
+    let own = stored(reserve(&state, "ada", 1, 1, 1).await);
+    assert_eq!((&own.release, &*own.evidence), (&one, b"evidence one".as_slice()));
+    assert_eq!((two, three), (Settled::Stored(own), Settled::Repeat(one.clone())));
     assert_eq!(state.backlog().await.unwrap().count, 1, "a release that was not stored has no leaf");
-    assert_eq!(stored(reserve(&state, "bob", 1, 1, 1).await), one);
+    assert_eq!(repeat(reserve(&state, "bob", 1, 1, 1).await), one);
+    // Both were charged in full when the engine was asked, and what was charged stays charged.
+    assert_eq!(state.balance(&[life(), analyst("ada"), analyst("bob")]), [rho(20), rho(10), rho(10)]);
+}
+
+#[tokio::test]
+async fn evidence_goes_back_to_the_request_that_settled_and_to_no_other() {
+    let folder = Folder::new();
+    let mut state = folder.open().await;
+    let reservation = fresh(reserve(&state, "ada", 1, 1, 1).await);
+    // Bob asks while Ada is answered; Eve afterwards, and Ada herself under another id.
+    let overtaken = fresh(reserve(&state, "bob", 1, 1, 1).await);
+    let first = settle(&state, reservation, "ada").await;
+    assert_eq!(settled(&state, overtaken, "bob").await, Settled::Repeat(first.clone()));
+    for logged in [false, true] {
+        for _ in 0..3 {
+            for (name, id) in [("bob", 1), ("eve", 1), ("ada", 2)] {
+                let again = repeat(reserve(&state, name, id, 1, 1).await);
+                assert_eq!((&again.bytes, again.log_index.is_some()), (&first.bytes, logged), "{name}");
+            }
+            assert_eq!(&*stored(reserve(&state, "ada", 1, 1, 1).await).evidence, b"evidence ada");
+        }
+        state.confirm(&[(first.leaf, 7)]).await.unwrap();
+    }
+    // Nor does a restart make anybody the first.
+    state.close().await;
+    state = folder.open().await;
+    repeat(reserve(&state, "bob", 1, 1, 1).await);
+    repeat(reserve(&state, "eve", 1, 1, 1).await);
+    assert_eq!(&*stored(reserve(&state, "ada", 1, 1, 1).await).evidence, b"evidence ada");
+    state.verify_chain().await.unwrap();
 }
 
 #[tokio::test]
@@ -163,7 +194,7 @@ async fn only_what_never_ran_is_given_back() {
     let second = resumed(reserve(&state, "ada", 2, 1, 2).await);
     assert_eq!(state.abandon(first).await, Ok(Abandoned::Kept));
     second.mark_executing();
-    state.settle(second, b"release", b"leaf").await.unwrap();
+    settle(&state, second, "two").await;
     assert_eq!(state.balance(&[life()]), [rho(20)]);
     state.verify_chain().await.unwrap();
     state.close().await;
@@ -174,7 +205,7 @@ async fn only_what_never_ran_is_given_back() {
 async fn a_reservation_pays_in_no_other_state() {
     let (one, two) = (Folder::new().open().await, Folder::new().open().await);
     let reservation = fresh(reserve(&one, "ada", 1, 1, 1).await);
-    assert_eq!(two.settle(reservation, b"release", b"leaf").await, Err(StoreError::OtherState));
+    assert_eq!(two.settle(reservation, b"release", b"evidence", b"leaf").await, Err(StoreError::OtherState));
     assert_eq!(two.release_of(&key(1)).await, Ok(None));
     let reservation = resumed(reserve(&one, "ada", 1, 1, 1).await);
     assert_eq!(two.abandon(reservation).await, Err(StoreError::OtherState));
@@ -210,7 +241,7 @@ async fn a_principal_is_nowhere_in_the_files() {
     let folder = Folder::new();
     let state = folder.open().await;
     let reservation = fresh(reserve(&state, "canary-7f3a", 1, 1, 1).await);
-    state.settle(reservation, b"release", b"leaf-that-is-found").await.unwrap();
+    state.settle(reservation, b"release", b"evidence", b"leaf-that-is-found").await.unwrap();
     let mut found = 0;
     for file in std::fs::read_dir(folder.path.path()).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();

@@ -4,7 +4,7 @@
 use crate::support::{open, rho};
 use firebreak_domain::{AgreementId, Charge, Clock, OrgId, RequestId, Rho, SystemClock, UnitSpaceId};
 use firebreak_store::{
-    AccountKind, AccountLimit, CapOutcome, EvaluationChunk, ReleaseKey, RequestKey, Reserved, State,
+    AccountKind, AccountLimit, CapOutcome, EvaluationChunk, OwnRelease, ReleaseKey, RequestKey, Reserved, State,
 };
 use rand::{Rng, SeedableRng};
 use std::{
@@ -126,7 +126,7 @@ async fn a_killed_program_keeps_every_promise() {
         }
         for (number, id) in &promises.settled {
             match ask_again(&state, *number).await {
-                Some(Reserved::Stored(release)) => {
+                Some(Reserved::Stored(OwnRelease { release, .. })) => {
                     assert_eq!(&release.id.to_string(), id);
                     assert_eq!(&*release.bytes, format!("release {number}").as_bytes());
                 }

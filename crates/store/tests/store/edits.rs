@@ -13,7 +13,7 @@ async fn planted() -> (Folder, State, SqliteConnection) {
     let accounts = [within(life(), 100), within(analyst("ada"), 100)];
     let reserve = async |id| state.reserve(&request("ada", id, id), &key(id), rho(10), &accounts).await;
     let reservation = fresh(reserve(1).await);
-    state.settle(reservation, b"release", b"leaf").await.unwrap();
+    settle(&state, reservation, "one").await;
     repeat(state.reserve(&request("bob", 1, 1), &key(1), rho(10), &accounts).await);
     state.abandon(fresh(reserve(2).await)).await.unwrap();
     drop(fresh(reserve(3).await));
@@ -27,6 +27,7 @@ async fn planted() -> (Folder, State, SqliteConnection) {
         elements: 60,
     };
     state.charge_evaluations(&chunk, 100).await.unwrap();
+    state.accept_bundle(bundle(7), b"leaf of 7").await.unwrap();
     assert_eq!(state.verify_chain().await, Ok(state.ledger_head()));
     let file = SqliteConnectOptions::new()
         .filename(folder.path.path().join("state.sqlite"))
@@ -94,6 +95,12 @@ const EDITS: &[(&str, &str)] = &[
     ("releases", "UPDATE releases SET id = randomblob(32)"),
     ("releases", "UPDATE releases SET release_key = randomblob(32)"),
     ("releases", "UPDATE releases SET leaf = randomblob(32)"),
+    (
+        "releases",
+        "UPDATE releases SET principal = (SELECT principal FROM requests WHERE principal <> releases.principal LIMIT 1)",
+    ),
+    ("releases", "UPDATE releases SET request = randomblob(16)"),
+    ("releases", "UPDATE releases SET evidence = x'00'"),
     ("leaves", "UPDATE leaves SET bytes = x'00'"),
     ("leaves", "UPDATE leaves SET hash = randomblob(32)"),
     ("leaves", "DELETE FROM leaves"),
@@ -107,6 +114,16 @@ const EDITS: &[(&str, &str)] = &[
         "evaluated_chunks",
         "INSERT INTO evaluated_chunks SELECT session, 2, blinded_hash, account, elements FROM evaluated_chunks",
     ),
+    ("watermark", "UPDATE watermark SET seen = seen - 31536000"),
+    ("watermark", "UPDATE watermark SET seen = seen + 1"),
+    ("watermark", "UPDATE watermark SET bundle_sequence = 6"),
+    ("watermark", "UPDATE watermark SET bundle_sequence = 0"),
+    ("watermark", "UPDATE watermark SET bundle_sequence = -7"),
+    ("watermark", "UPDATE watermark SET bundle_manifest = zeroblob(32)"),
+    ("watermark", "UPDATE watermark SET bundle_manifest = x'07'"),
+    ("watermark", "UPDATE watermark SET code = zeroblob(32)"),
+    ("watermark", "UPDATE watermark SET code = x''"),
+    ("watermark", "DELETE FROM watermark"),
 ];
 
 #[tokio::test]
@@ -141,12 +158,64 @@ async fn a_state_whose_ledger_was_edited_does_not_open() {
     );
 }
 
+async fn keep_watermark(raw: &mut SqliteConnection) {
+    sqlx::query("CREATE TABLE earlier AS SELECT * FROM watermark").execute(raw).await.unwrap();
+}
+
+const SET_BACK: &str = "the latest time and policy bundle kept in the state folder were edited, removed or set back: \
+                        put back the newest whole copy of the folder";
+
+#[tokio::test]
+async fn a_time_or_a_bundle_that_was_edited_or_removed_opens_no_state() {
+    for sql in EDITS.iter().filter(|(table, _)| *table == "watermark").map(|(_, sql)| sql) {
+        let (folder, state, mut raw) = planted().await;
+        state.close().await;
+        edit(&mut raw, sql).await;
+        raw.close().await.unwrap();
+        assert_eq!(folder.try_open().await.err().unwrap().to_string(), SET_BACK, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn an_earlier_time_and_bundle_do_not_go_with_a_later_ledger() {
+    let (folder, state, mut raw) = planted().await;
+    keep_watermark(&mut raw).await;
+    drop(fresh(state.reserve(&request("ada", 9, 9), &key(9), rho(1), &[within(life(), 100)]).await));
+    state.accept_bundle(bundle(8), b"leaf of 8").await.unwrap();
+    state.verify_chain().await.unwrap();
+    edit(&mut raw, "REPLACE INTO watermark SELECT * FROM earlier").await;
+    assert_eq!(state.verify_chain().await, Err(ChainError::Watermark));
+    state.close().await;
+    raw.close().await.unwrap();
+    assert_eq!(folder.try_open().await.err().unwrap().to_string(), SET_BACK);
+}
+
+#[tokio::test]
+async fn an_earlier_time_and_bundle_are_found_while_the_program_runs_whatever_the_ledger() {
+    let (_folder, state, mut raw) = planted().await;
+    keep_watermark(&mut raw).await;
+    state.accept_bundle(bundle(8), b"leaf of 8").await.unwrap();
+    edit(&mut raw, "REPLACE INTO watermark SELECT * FROM earlier").await;
+    assert_eq!(state.verify_chain().await, Err(ChainError::Watermark));
+}
+
 #[tokio::test]
 async fn a_release_that_nothing_paid_for_is_found() {
     let (_folder, state, mut raw) = planted().await;
+    // Everything that a release is named for, of a key that was never reserved.
+    let settler = sqlx::query("SELECT principal, request FROM releases").fetch_one(&mut raw).await.unwrap();
+    let (principal, request): (Vec<u8>, Vec<u8>) = (settler.get(0), settler.get(1));
     let bytes = b"exact".as_slice();
-    let id = Sha256::new().chain_update(b"firebreak release 1\n").chain_update([9; 32]).chain_update(bytes).finalize();
-    sqlx::query("INSERT INTO releases SELECT ?, ?, ?, leaf, stored_at FROM releases LIMIT 1")
+    let id = Sha256::new()
+        .chain_update(b"firebreak release 1\n")
+        .chain_update([9; 32])
+        .chain_update(principal)
+        .chain_update(request)
+        .chain_update(5_u64.to_be_bytes())
+        .chain_update(bytes)
+        .chain_update(0_u64.to_be_bytes())
+        .finalize();
+    sqlx::query("INSERT INTO releases SELECT ?, ?, ?, principal, request, x'', leaf, stored_at FROM releases LIMIT 1")
         .bind([9; 32].as_slice())
         .bind(id.as_slice())
         .bind(bytes)

@@ -2,7 +2,9 @@
 
 use crate::support::*;
 use firebreak_domain::{Clock, ManualClock, Timestamp};
-use firebreak_store::{BundleError, LedgerHead, OpenError, ReconcileError, ReserveError, State, StateKey, StoreError};
+use firebreak_store::{
+    AcceptedBundle, BundleError, LedgerHead, OpenError, ReconcileError, ReserveError, State, StateKey, StoreError,
+};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use std::{os::unix::fs::PermissionsExt, sync::Arc};
 
@@ -17,8 +19,7 @@ async fn a_second_program_is_refused_at_once_and_may_have_the_folder_afterwards(
     assert!(refused.to_string().contains("state folder is in use"));
     let clone = state.clone();
     state.close().await;
-    assert_eq!(clone.accept_bundle(1).await, Err(BundleError::Store(StoreError::Closed)));
-    assert_eq!(clone.highest_bundle_sequence().await, Err(StoreError::Closed));
+    assert_eq!(clone.accept_bundle(bundle(1), b"leaf").await, Err(BundleError::Store(StoreError::Closed)));
     folder.open().await;
 }
 
@@ -93,15 +94,20 @@ async fn a_time_acted_upon_is_durable_without_a_transaction_or_a_shutdown() {
 async fn a_bundle_never_goes_back() {
     let folder = Folder::new();
     let state = folder.open().await;
-    assert_eq!(state.highest_bundle_sequence().await, Ok(0));
-    assert_eq!(state.accept_bundle(7).await, Ok(()));
-    assert_eq!(state.accept_bundle(7).await, Ok(()));
+    assert_eq!(state.accepted_bundle(), None);
+    assert_eq!(state.accept_bundle(bundle(7), b"leaf of 7").await, Ok(()));
+    assert_eq!(state.accept_bundle(bundle(7), b"leaf of 7").await, Ok(()));
+    let other = AcceptedBundle { manifest: [9; 32], ..bundle(7) };
+    let forked = BundleError::Forked { sequence: 7 };
+    assert_eq!(state.accept_bundle(other, b"another leaf of 7").await, Err(forked));
     let back = BundleError::RolledBack { sequence: 6, highest: 7 };
-    assert_eq!(state.accept_bundle(6).await, Err(back));
+    assert_eq!(state.accept_bundle(bundle(6), b"leaf of 6").await, Err(back));
     state.close().await;
     let state = folder.open().await;
-    assert_eq!(state.accept_bundle(6).await, Err(back));
-    assert_eq!(state.highest_bundle_sequence().await, Ok(7));
+    assert_eq!(state.accept_bundle(bundle(6), b"leaf of 6").await, Err(back));
+    assert_eq!(state.accept_bundle(other, b"another leaf of 7").await, Err(forked));
+    assert_eq!(state.accepted_bundle(), Some(bundle(7)));
+    assert_eq!(state.backlog().await.map(|b| b.count), Ok(1));
 }
 
 #[tokio::test]

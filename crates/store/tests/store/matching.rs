@@ -78,6 +78,70 @@ async fn a_session_resumes_on_its_first_secret_and_is_destroyed_when_closed() {
     assert_eq!(state.session_secret(&[6; 32]).await, Err(SessionError::Unknown));
 }
 
+/// Whether `bytes` stand in any file of the folder.
+fn in_a_file(folder: &Folder, bytes: &[u8]) -> bool {
+    std::fs::read_dir(folder.path.path()).unwrap().any(|file| {
+        let content = std::fs::read(file.unwrap().path()).unwrap();
+        content.windows(bytes.len()).any(|window| window == bytes)
+    })
+}
+
+/// The sealed secret and the first and last bytes of the sealed chunks of every session, as they stand on the disk.
+async fn sealed(folder: &Folder) -> Vec<Vec<u8>> {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path.path().join("state.sqlite"));
+    let mut reading = sqlx::ConnectOptions::connect(&options.read_only(true)).await.unwrap();
+    let query = "SELECT secret FROM sessions UNION ALL SELECT sealed FROM session_chunks WHERE chunk < 9";
+    let rows: Vec<Vec<u8>> = sqlx::query_scalar(query).fetch_all(&mut reading).await.unwrap();
+    sqlx::Connection::close(reading).await.unwrap();
+    rows.into_iter().flat_map(|row| [row[..40].to_vec(), row[row.len() - 40..].to_vec()]).collect()
+}
+
+#[tokio::test]
+async fn when_a_session_is_closed_no_file_holds_its_secrets_and_its_commitment_can_still_be_opened() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let (session, other) = ([5; 32], [6; 32]);
+    for session in [&session, &other] {
+        state.open_session(session, &[7; 32]).await.unwrap();
+        state.keep_opening(session, b"nonce and root", b"a leaf").await.unwrap();
+        for number in 0..3 {
+            state.keep_chunk(session, number, &vec![number as u8; 131_136]).await.unwrap();
+        }
+    }
+    assert_eq!(state.outstanding(9).await.unwrap().len(), 1, "the leaf that commits waits for the log");
+    assert_eq!(state.chunks_of(&session).await.unwrap().len(), 3);
+    let before = sealed(&folder).await;
+    assert_eq!(before.len(), 2 * 2 * 4);
+    assert!(before.iter().all(|bytes| in_a_file(&folder, bytes)), "they are looked for where they are not");
+
+    state.close_session(&session).await.unwrap();
+    // The program still runs: nothing has to be closed or started for the bytes to go.
+    let gone = before.iter().filter(|bytes| !in_a_file(&folder, bytes)).count();
+    assert_eq!(gone, before.len() / 2, "one session of two is closed");
+    state.close_session(&other).await.unwrap();
+    assert!(!before.iter().any(|bytes| in_a_file(&folder, bytes)));
+    let opening = state.session_opening(&session).await.unwrap().unwrap();
+    assert_eq!(opening.as_slice(), b"nonce and root");
+    assert_eq!(state.session_opened(&session).await, Err(SessionError::Closed));
+}
+
+#[tokio::test]
+async fn a_session_left_open_is_closed_by_its_age() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    state.open_session(&[1; 32], b"old").await.unwrap();
+    folder.clock.set(Timestamp::from_secs(START + 10));
+    state.open_session(&[2; 32], b"young").await.unwrap();
+    // Taking it up again makes it no younger.
+    state.open_session(&[1; 32], b"old").await.unwrap();
+    assert_eq!(state.session_opened(&[1; 32]).await, Ok(Timestamp::from_secs(START)));
+    assert_eq!(state.close_sessions_of(Timestamp::from_secs(START - 1)).await, Ok(0));
+    assert_eq!(state.close_sessions_of(Timestamp::from_secs(START)).await, Ok(1));
+    assert_eq!(state.session_secret(&[1; 32]).await, Err(SessionError::Closed));
+    assert_eq!(state.session_secret(&[2; 32]).await.unwrap().as_slice(), b"young");
+    assert_eq!(state.session_opened(&[3; 32]).await, Err(SessionError::Unknown));
+}
+
 #[tokio::test]
 async fn the_receiver_finds_a_persons_matches_and_no_file_shows_the_person() {
     let folder = Folder::new();
@@ -130,6 +194,23 @@ async fn a_leaf_is_outstanding_until_it_is_confirmed() {
     assert_eq!(state.confirm(&[(first, 13)]).await, Ok(0));
     let backlog = state.backlog().await.unwrap();
     assert_eq!((backlog.count, backlog.oldest), (1, Some(Timestamp::from_secs(START + 5))));
+}
+
+#[tokio::test]
+async fn the_newest_confirmed_leaf_is_the_highest_in_the_log_of_those_without_a_mark() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    assert_eq!(state.newest_confirmed_without(b"refusal").await, Ok(None));
+    let mut leaves = Vec::new();
+    for leaf in ["refusal one", "release one", "release two", "refusal two", "release three"] {
+        leaves.push(state.record_leaf(leaf.as_bytes()).await.unwrap());
+    }
+    state.confirm(&[(leaves[0], 3)]).await.unwrap();
+    assert_eq!(state.newest_confirmed_without(b"refusal").await, Ok(None));
+    // The log's order counts, and not the one in which they were recorded.
+    state.confirm(&[(leaves[1], 9), (leaves[2], 5), (leaves[3], 12)]).await.unwrap();
+    assert_eq!(state.newest_confirmed_without(b"refusal").await, Ok(Some(9)));
+    assert_eq!(state.newest_confirmed_without(b"nothing like it").await, Ok(Some(12)));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use firebreak_domain::Charge;
-use firebreak_store::{Abandoned, Reservation, ReserveError, Reserved, State};
+use firebreak_store::{Abandoned, Reservation, ReserveError, Reserved, Settled, State};
 use proptest::{prelude::*, test_runner::RngSeed};
 use std::collections::HashMap;
 
@@ -44,8 +44,8 @@ fn meaning(digest: u8) -> (u8, u64) {
 struct Model {
     /// Digest of each request charged and not given back.
     requests: HashMap<(usize, u8), u8>,
-    /// Bytes by release key.
-    releases: HashMap<u8, Vec<u8>>,
+    /// The release by its key, and the request that settled it.
+    releases: HashMap<u8, (Vec<u8>, (usize, u8))>,
     life: u64,
     analyst: [u64; 2],
     entries: u64,
@@ -77,7 +77,8 @@ impl Model {
         if let Some(before) = self.requests.get(&(name, id)) {
             return match release {
                 _ if *before != digest => Expected::Reused,
-                Some(bytes) => Expected::Stored(bytes),
+                Some((bytes, settler)) if settler == (name, id) => Expected::Stored(bytes),
+                Some((bytes, _)) => Expected::Repeat(bytes),
                 None => Expected::Resumed,
             };
         }
@@ -89,7 +90,7 @@ impl Model {
         self.life += if charges_life { cost } else { 0 };
         self.entries += 1;
         self.requests.insert((name, id), digest);
-        release.map_or(Expected::Fresh, Expected::Repeat)
+        release.map_or(Expected::Fresh, |(bytes, _)| Expected::Repeat(bytes))
     }
 
     fn refund(&mut self, held: &Held) {
@@ -137,7 +138,10 @@ async fn run(ops: Vec<Op>) {
                         held.push(Held { token, name, id, digest, refundable: false });
                         Expected::Resumed
                     }
-                    Ok(Reserved::Stored(release)) => Expected::Stored(release.bytes.to_vec()),
+                    Ok(Reserved::Stored(own)) => {
+                        assert_eq!(&*own.evidence, format!("evidence {name} {id}").as_bytes(), "step {step}");
+                        Expected::Stored(own.release.bytes.to_vec())
+                    }
                     Ok(Reserved::Repeat(release)) => Expected::Repeat(release.bytes.to_vec()),
                     Err(ReserveError::Exhausted { .. }) => Expected::Refused,
                     Err(ReserveError::RequestIdReused) => Expected::Reused,
@@ -154,9 +158,19 @@ async fn run(ops: Vec<Op>) {
                 let held = held.swap_remove(slot % held.len());
                 let bytes = format!("release of step {step}").into_bytes();
                 let leaf = format!("leaf of step {step}").into_bytes();
-                let stored = state.settle(held.token, &bytes, &leaf).await.unwrap();
-                let expected = model.releases.entry(meaning(held.digest).0).or_insert(bytes);
-                assert_eq!(&*stored.bytes, expected.as_slice(), "step {step}");
+                let evidence = format!("evidence {} {}", held.name, held.id).into_bytes();
+                let settled = state.settle(held.token, &bytes, &evidence, &leaf).await.unwrap();
+                let (key, request) = (meaning(held.digest).0, (held.name, held.id));
+                let first = !model.releases.contains_key(&key);
+                let (expected, settler) = model.releases.entry(key).or_insert((bytes, request));
+                assert_eq!(&*settled.release().bytes, expected.as_slice(), "step {step}");
+                match settled {
+                    Settled::Now(_) => assert!(first, "step {step}"),
+                    Settled::Stored(own) => {
+                        assert!(!first && *settler == request && *own.evidence == *evidence, "step {step}");
+                    }
+                    Settled::Repeat(_) => assert!(!first && *settler != request, "step {step}"),
+                }
             }
             Op::Abandon(slot) if !held.is_empty() => {
                 let held = held.swap_remove(slot % held.len());

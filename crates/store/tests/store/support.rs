@@ -2,8 +2,8 @@
 
 use firebreak_domain::{AgreementId, Charge, Clock, ManualClock, OrgId, RequestId, Rho, Timestamp, UnitSpaceId};
 use firebreak_store::{
-    AccountKind, AccountLimit, OpenError, ReleaseKey, RequestKey, Reservation, ReserveError, Reserved, State, StateKey,
-    StoredRelease,
+    AcceptedBundle, AccountKind, AccountLimit, OpenError, OwnRelease, ReleaseKey, RequestKey, Reservation,
+    ReserveError, Reserved, Settled, State, StateKey, StoredRelease,
 };
 use std::{path::Path, sync::Arc};
 use tempfile::TempDir;
@@ -49,6 +49,10 @@ pub fn key(number: u8) -> ReleaseKey {
     ReleaseKey::from_bytes([number; 32])
 }
 
+pub fn bundle(sequence: u64) -> AcceptedBundle {
+    AcceptedBundle { sequence, manifest: [sequence as u8; 32] }
+}
+
 pub fn life() -> AccountKind {
     AccountKind::UnitSpaceLife(UnitSpaceId::new("health.persons").unwrap())
 }
@@ -87,9 +91,9 @@ pub fn resumed(reserved: Result<Reserved, ReserveError>) -> Reservation {
     }
 }
 
-pub fn stored(reserved: Result<Reserved, ReserveError>) -> StoredRelease {
+pub fn stored(reserved: Result<Reserved, ReserveError>) -> OwnRelease {
     match reserved {
-        Ok(Reserved::Stored(release)) => release,
+        Ok(Reserved::Stored(own)) => own,
         other => panic!("not stored: {other:?}"),
     }
 }
@@ -99,4 +103,18 @@ pub fn repeat(reserved: Result<Reserved, ReserveError>) -> StoredRelease {
         Ok(Reserved::Repeat(release)) => release,
         other => panic!("not a repeat: {other:?}"),
     }
+}
+
+/// Settles with a release, evidence and a leaf that are told apart by a word, and must be the first.
+pub async fn settle(state: &State, reservation: Reservation, word: &str) -> StoredRelease {
+    match settled(state, reservation, word).await {
+        Settled::Now(release) => release,
+        other => panic!("not stored now: {other:?}"),
+    }
+}
+
+/// The same, and says what became of it.
+pub async fn settled(state: &State, reservation: Reservation, word: &str) -> Settled {
+    let [release, evidence, leaf] = ["release", "evidence", "leaf"].map(|what| format!("{what} {word}"));
+    state.settle(reservation, release.as_bytes(), evidence.as_bytes(), leaf.as_bytes()).await.unwrap()
 }

@@ -58,8 +58,9 @@ fn sample() -> Sample {
     let mut log = Log::open(&folder.path().join("log"), key).unwrap();
     let leaves = [false, false, true].map(|refused| SignedLeaf::sign(leaf(refused), &adapter).unwrap());
     log.append(&leaves).unwrap();
-    log.publish().unwrap();
-    fs::write(folder.path().join("receipt"), log.receipt(0, None).unwrap().encode()).unwrap();
+    let published = log.publish().unwrap();
+    let receipt = published.receipt(0, leaves[0].clone(), None).unwrap();
+    fs::write(folder.path().join("receipt"), receipt.encode()).unwrap();
     fs::write(folder.path().join("log.pub"), format!("{verifier}\n")).unwrap();
     Sample { folder, key: verifier }
 }
@@ -125,4 +126,21 @@ fn leaves_that_nobody_given_has_signed_are_found() {
 fn a_key_that_is_neither_a_key_nor_a_file_is_said_to_be_unreadable() {
     let sample = sample();
     assert!(matches!(sample.verify("no such key", None).0, Err(Failure::File { .. })));
+}
+
+#[test]
+fn a_signer_counts_for_its_own_organisation_and_its_own_key_alone() {
+    let sample = sample();
+    let (own, stranger) = (
+        Adapter(Credential::load(&sample.path("health")).unwrap()),
+        Adapter(Credential::load(&sample.path("stranger")).unwrap()),
+    );
+    let both = ["health", "stranger"].map(|name| sample.path(name).join("cert.pem"));
+    let signers = Signers::read(&both).unwrap();
+    let (leaf, text) = (leaf(false), b"text of a leaf");
+    let accepts = |signer: &Adapter, key: Pin| signers.accepts(&leaf, text, &key, &signer.sign(text).unwrap());
+    assert!(accepts(&own, own.key()));
+    assert!(!accepts(&stranger, stranger.key()), "another organisation signs for this one");
+    assert!(!accepts(&own, stranger.key()), "the leaf names another key than the one that signed");
+    assert!(!accepts(&stranger, own.key()));
 }

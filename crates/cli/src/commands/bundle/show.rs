@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &Show, terminal: &mut Terminal<'_>) -> Result<(), F
     };
     match &arguments.previous {
         None => {
-            Bundle::first(&candidate, &root, now, None)?;
+            Bundle::first(&candidate, &root, now)?;
             Ok(terminal.line("Signed by a quorum of the trusted overseers; it holds and may be in force now.")?)
         }
         Some(previous) => succession(&Candidate::read(previous)?, &candidate, &root, now, terminal),
@@ -61,8 +61,9 @@ fn succession(
     terminal: &mut Terminal<'_>,
 ) -> Result<(), Failure> {
     let mark = Watermark { sequence: previous.manifest().sequence, manifest: previous.manifest().digest() };
+    root.require(previous)?;
     // Named as the one in force, it is taken up even when it has expired.
-    let in_force = Bundle::first(previous, root, now, Some(mark))?;
+    let in_force = Bundle::resume(previous, mark)?;
     let loosened = in_force.loosened_by(candidate)?;
     if loosened.is_empty() {
         terminal.line("It loosens nothing.")?;

@@ -1,0 +1,187 @@
+//! Every method of every service that anybody here serves, with a well-formed request and who may make it.
+
+use anyhow::{Result, bail};
+use firebreak_domain::IdentityRole::{
+    self, Adapter, Analyst, Authority, Caseworker, Endpoint, Gateway, Overseer, Steward,
+};
+use firebreak_domain::{Clock, SystemClock};
+use firebreak_testbed::TRUST_DOMAIN;
+use firebreak_wire::export::v1::{ExportKind, RequestExportRequest};
+use firebreak_wire::matching::v1::{OpenTunnelRequest, TunnelHeader, open_tunnel_request};
+use firebreak_wire::query::v1::{GetBudgetRequest, RequestHeader, RunQueryRequest, ValidateQueryRequest};
+use firebreak_wire::{DESCRIPTORS, agency, catalogue, local, matching, sql_question};
+use prost::Message;
+use prost_types::FileDescriptorSet;
+
+/// Where a method is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// At the gateway's listener.
+    AtGateway,
+    /// At an adapter's listener for its agency's own staff.
+    Local,
+    /// On the connection that an adapter dialled out.
+    Dialled,
+    /// Inside a tunnel between two agencies.
+    Tunnel,
+}
+use Place::{AtGateway, Dialled, Local, Tunnel};
+
+/// A method as it is called.
+pub struct Sample {
+    /// Where it is served; nowhere else.
+    pub place: Place,
+    /// Who may call it there; nobody else.
+    pub allowed: &'static [IdentityRole],
+    /// A well-formed request.
+    pub request: Vec<u8>,
+}
+
+impl Sample {
+    /// Whether that role may make this call there.
+    pub fn is_for(&self, place: Place, role: IdentityRole) -> bool {
+        self.place == place && self.allowed.contains(&role)
+    }
+}
+
+/// The descriptors of the project's own services, and of those that come with libraries.
+const DESCRIBED: [&[u8]; 4] = [
+    DESCRIPTORS,
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+];
+
+/// The paths of all methods of all services described.
+pub fn methods() -> Result<Vec<String>> {
+    let mut paths = Vec::new();
+    for described in DESCRIBED {
+        for file in &FileDescriptorSet::decode(described)?.file {
+            for service in &file.service {
+                let path = |m: &prost_types::MethodDescriptorProto| {
+                    format!("/{}.{}/{}", file.package(), service.name(), m.name())
+                };
+                paths.extend(service.method.iter().map(path));
+            }
+        }
+    }
+    Ok(paths)
+}
+
+fn header(agreement: &str, purpose: &str) -> RequestHeader {
+    RequestHeader {
+        format: 1,
+        request_id: b"a denial's name!".to_vec(),
+        agreement: agreement.to_owned(),
+        purpose: purpose.to_owned(),
+        expires: SystemClock.now().plus_secs(600).secs(),
+        certificates: Vec::new(),
+        signature: Vec::new(),
+    }
+}
+
+/// The sample of a method; one that has none fails the suite.
+///
+/// Who may call it stands here and not in the gateway's own table: a row there that lets in too many is found.
+pub fn sample(path: &str) -> Result<Sample> {
+    let question = || Some(sql_question("SELECT COUNT(*) AS n FROM health.visits"));
+    let asked = || Some(header("health-statistics", "health-planning"));
+    let tunnel = || TunnelHeader { header: Some(header("vaccination-round", "vaccination-round")) };
+    let claim = || Some(agency::v1::Claim { principal: format!("spiffe://{TRUST_DOMAIN}/org/nso/analyst/ada") });
+    let (agreement, purpose) = ("health-statistics".to_owned(), "health-planning".to_owned());
+    let readers: &[IdentityRole] = &[Analyst, Endpoint, Overseer, Authority];
+    let anybody: &[IdentityRole] = &[Gateway, Adapter, Analyst, Endpoint, Overseer, Authority];
+    let staff: &[IdentityRole] = &[Caseworker, Steward];
+    let (place, allowed, request) = match path {
+        "/firebreak.query.v1.QueryService/RunQuery" => {
+            let request = RunQueryRequest { header: asked(), question: question() };
+            (AtGateway, &[Analyst][..], request.encode_to_vec())
+        }
+        "/firebreak.query.v1.QueryService/ValidateQuery" => {
+            let request = ValidateQueryRequest { agreement, purpose, question: question() };
+            (AtGateway, &[Analyst][..], request.encode_to_vec())
+        }
+        "/firebreak.query.v1.QueryService/GetBudget" => {
+            (AtGateway, &[Analyst][..], GetBudgetRequest { agreement }.encode_to_vec())
+        }
+        "/firebreak.catalogue.v1.CatalogueService/ListDatasets" => {
+            (AtGateway, readers, catalogue::v1::ListDatasetsRequest {}.encode_to_vec())
+        }
+        "/firebreak.catalogue.v1.CatalogueService/DescribeDataset" => {
+            let request = catalogue::v1::DescribeDatasetRequest { dataset: "health.visits".to_owned() };
+            (AtGateway, readers, request.encode_to_vec())
+        }
+        "/firebreak.export.v1.ExportService/RequestExport" => {
+            let request = RequestExportRequest {
+                header: asked(),
+                kind: ExportKind::DpAggregate.into(),
+                question: question(),
+                endpoint: String::new(),
+                dataset: String::new(),
+            };
+            (AtGateway, &[Analyst, Endpoint][..], request.encode_to_vec())
+        }
+        "/firebreak.matching.v1.MatchingService/OpenTunnel" => {
+            let request = OpenTunnelRequest { frame: Some(open_tunnel_request::Frame::Header(tunnel())) };
+            (AtGateway, &[Adapter][..], request.encode_to_vec())
+        }
+        "/firebreak.matching.v1.MatchSessionService/OpenSession" => {
+            let request = matching::v1::OpenSessionRequest {
+                format: 1,
+                session_id: vec![1; 16],
+                agreement: "vaccination-round".to_owned(),
+                purpose: "vaccination-round".to_owned(),
+                bundle_sequence: 1,
+                normaliser: 1,
+                field: "national_number".to_owned(),
+                elements: 1024,
+                chunk_elements: 1024,
+                exporter: vec![2; 32],
+            };
+            (Tunnel, &[Adapter][..], request.encode_to_vec())
+        }
+        "/firebreak.matching.v1.MatchSessionService/Evaluate" => {
+            let request = matching::v1::EvaluateRequest { session_id: vec![1; 16], chunk: 0, blinded: vec![0; 32] };
+            (Tunnel, &[Adapter][..], request.encode_to_vec())
+        }
+        "/firebreak.matching.v1.MatchSessionService/ListTags" => {
+            let request = matching::v1::ListTagsRequest { session_id: vec![1; 16], offset: 0 };
+            (Tunnel, &[Adapter][..], request.encode_to_vec())
+        }
+        "/firebreak.matching.v1.MatchSessionService/CloseSession" => {
+            let request = matching::v1::CloseSessionRequest { session_id: vec![1; 16] };
+            (Tunnel, &[Adapter][..], request.encode_to_vec())
+        }
+        "/firebreak.agency.v1.AgencyService/ExecuteQuery" => {
+            let request =
+                agency::v1::ExecuteQueryRequest { claim: claim(), header: asked(), question: question(), export: None };
+            (Dialled, &[Gateway][..], request.encode_to_vec())
+        }
+        "/firebreak.agency.v1.AgencyService/AcceptTunnel" => {
+            let header = agency::v1::AcceptTunnelHeader { claim: claim(), tunnel: Some(tunnel()) };
+            let frame = Some(agency::v1::accept_tunnel_request::Frame::Header(header));
+            (Dialled, &[Gateway][..], agency::v1::AcceptTunnelRequest { frame }.encode_to_vec())
+        }
+        "/firebreak.agency.v1.AgencyService/ListOutstandingLeaves" => {
+            (Dialled, &[Gateway][..], agency::v1::ListOutstandingLeavesRequest {}.encode_to_vec())
+        }
+        "/firebreak.agency.v1.AgencyService/ConfirmLeaves" => {
+            (Dialled, &[Gateway][..], agency::v1::ConfirmLeavesRequest::default().encode_to_vec())
+        }
+        "/firebreak.local.v1.LocalMatchService/RunMatch" => {
+            let request =
+                local::v1::RunMatchRequest { agreement, purpose, selection: String::new(), request_id: vec![3; 16] };
+            (Local, staff, request.encode_to_vec())
+        }
+        "/firebreak.local.v1.LocalMatchService/ListMatched" => {
+            (Local, staff, local::v1::ListMatchedRequest { session_id: vec![4; 32] }.encode_to_vec())
+        }
+        // An empty service name asks for the whole server.
+        "/grpc.health.v1.Health/Check" | "/grpc.health.v1.Health/Watch" => (AtGateway, anybody, Vec::new()),
+        // Field 7, `list_services`, with an empty string.
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+        | "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" => (AtGateway, anybody, vec![0x3a, 0]),
+        path => bail!("{path} has no sample request: add one here, and who may make it"),
+    };
+    Ok(Sample { place, allowed, request })
+}

@@ -1,0 +1,247 @@
+//! A match ends when policy no longer lets it run, however far it has come, and its secrets end with it.
+//!
+//! Both sides run in this process, under a clock that the test moves and policy that it changes between two steps.
+
+use super::side::{RECEIVER, SENDER, Side, begin, log_in, opening, submitted};
+use agency_adapter::app::{MatchError, Receiver, SESSION_LIFETIME, SenderSession, accept_match, prepare_receiver};
+use anyhow::{Context, Result, bail, ensure};
+use firebreak_audit::{LeafKind, Log, SignedLeaf};
+use firebreak_domain::{Clock, ManualClock, Pin, ReasonCode, SystemClock, Timestamp};
+use firebreak_policy::signing::{cosign, write_manifest};
+use firebreak_policy::{Candidate, Validity};
+use firebreak_store::SessionError;
+use firebreak_testbed::Federation;
+use firebreak_tests::{Own, run};
+use std::fmt::Debug;
+use std::fs;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+const DAY: i64 = 86_400;
+
+/// A match whose session is open and whose set is committed to.
+struct Begun {
+    federation: Federation,
+    start: Timestamp,
+    /// When the first bundle's time has passed.
+    end: Timestamp,
+    clock: Arc<ManualClock>,
+    receiver: Side,
+    sender: Side,
+    log: Log,
+    machine: Receiver,
+    session: SenderSession,
+    _folder: TempDir,
+}
+
+impl Begun {
+    /// Begins under a bundle that was made 60 days ago and has a quarter of an hour left.
+    async fn start() -> Result<Self> {
+        let (federation, folder) = Own::prepare(600)?;
+        let start = SystemClock.now();
+        let end = start.plus_secs(900);
+        let made = start.plus_secs(-60 * DAY);
+        federation.sign_bundle(1, None, Validity { made, valid_from: made, valid_until: end })?;
+        let clock = Arc::new(ManualClock::at(start));
+        let receiver = Side::open(&federation, RECEIVER, clock.clone(), Vec::new()).await?;
+        let sender = Side::open(&federation, SENDER, clock.clone(), Vec::new()).await?;
+        let mut log = log_in(&federation, &folder.path().join("log"))?;
+        for side in [&receiver, &sender] {
+            side.visit(&mut log).await?;
+        }
+        let submitted = submitted(&federation, start)?;
+        let identity = federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
+        let prepared = prepare_receiver(&receiver.app, submitted.clone(), &identity, "").await?;
+        let Ok((session, _)) = accept_match(&sender.app, &submitted, &identity).await? else {
+            bail!("the sender refused")
+        };
+        let (key, tags) = session.open(&sender.app, &opening(&prepared)?).await?;
+        let machine = begin(prepared, &receiver, &mut log, &key, tags).await?;
+        Ok(Self { federation, start, end, clock, receiver, sender, log, machine, session, _folder: folder })
+    }
+
+    async fn evaluate(&mut self) -> Result<(), MatchError> {
+        let (number, chunk) = self.machine.next(&self.receiver.app).await?.ok_or(MatchError::Failed)?;
+        let evaluated = self.session.evaluate(&self.sender.app, number, chunk.as_bytes().to_vec()).await?;
+        self.machine.accept(&self.receiver.app, &chunk, &evaluated).await
+    }
+
+    async fn tags(&mut self) -> Result<(), MatchError> {
+        let tags = self.session.tags(&self.sender.app).await?;
+        self.machine.push_tags(tags.as_bytes())
+    }
+
+    /// A second bundle, of the folder as it is, taken up by both.
+    async fn second_bundle(&self, made: Timestamp, signers: &[&str]) -> Result<()> {
+        let folder = self.federation.layout().bundle();
+        let previous = Candidate::read(&self.federation.layout().root().join("first"))?.manifest().digest();
+        let validity =
+            Validity { made, valid_from: self.start.plus_secs(-60), valid_until: self.end.plus_secs(9 * DAY) };
+        write_manifest(&folder, 2, Some(previous), validity)?;
+        for name in signers {
+            cosign(&folder, &self.federation.signing_key(name)?)?;
+        }
+        for side in [&self.receiver, &self.sender] {
+            ensure!(side.app.refresh_policy().await?, "no leaf tells of the bundle");
+            let sequence = side.app.policy().accepted().map(|bundle| bundle.sequence());
+            ensure!(sequence == Some(2), "the second bundle was not taken up");
+        }
+        Ok(())
+    }
+
+    fn keep_first(&self) -> Result<()> {
+        let layout = self.federation.layout();
+        firebreak_tests::copy_folder(&layout.bundle(), &layout.root().join("first"))
+    }
+}
+
+fn refused<T: Debug>(done: Result<T, MatchError>, reason: ReasonCode) -> Result<()> {
+    match done {
+        Err(MatchError::Refused(refusal)) => {
+            ensure!(refusal.reason == reason, "refused for {refusal}");
+            Ok(())
+        }
+        other => bail!("not refused: {other:?}"),
+    }
+}
+
+/// The reasons in the leaves of refusals that wait for the log.
+async fn recorded(side: &Side) -> Result<Vec<ReasonCode>> {
+    let (leaves, _) = side.app.outstanding().await?;
+    let leaves = leaves.iter().map(|leaf| SignedLeaf::decode(leaf)).collect::<Result<Vec<_>, _>>()?;
+    Ok(leaves
+        .iter()
+        .filter(|leaf| leaf.leaf().kind == LeafKind::Refusal)
+        .filter_map(|leaf| leaf.leaf().reason)
+        .collect())
+}
+
+const OVERSEERS: [&str; 3] = ["overseer-north", "overseer-south", "overseer-west"];
+
+#[test]
+fn a_match_that_runs_ends_with_its_bundle_and_goes_on_under_a_successor() -> Result<()> {
+    run(async {
+        let mut begun = Begun::start().await?;
+        begun.keep_first()?;
+        let (_, chunk) = begun.machine.next(&begun.receiver.app).await?.context("no chunk")?;
+        // The twin: in the last second, everything goes on.
+        begun.clock.set(begun.end.plus_secs(-1));
+        begun.evaluate().await?;
+        begun.session.tags(&begun.sender.app).await?;
+
+        begun.clock.set(begun.end);
+        let reason = ReasonCode::NoPolicyInForce;
+        let again = chunk.as_bytes().to_vec();
+        refused(begun.session.evaluate(&begun.sender.app, 0, again.clone()).await, reason).context("a chunk")?;
+        refused(begun.session.tags(&begun.sender.app).await.map(drop), reason).context("the tags")?;
+        refused(begun.session.check(&begun.sender.app).await, reason).context("a piece of the tags")?;
+        refused(begun.machine.next(&begun.receiver.app).await.map(drop), reason).context("the receiver")?;
+        assert_eq!(recorded(&begun.sender).await?, [reason], "one leaf a session, however often it is asked");
+        assert_eq!(recorded(&begun.receiver).await?, [reason]);
+
+        begun.second_bundle(begun.start, &OVERSEERS[..2]).await?;
+        begun.session.evaluate(&begun.sender.app, 0, again).await.context("under a successor")?;
+        begun.tags().await?;
+        let report = begun.machine.finish(&begun.receiver.app).await?;
+        ensure!(report.matched > 0, "nobody was matched");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_match_whose_agreement_is_withdrawn_compares_nothing() -> Result<()> {
+    run(async {
+        let mut begun = Begun::start().await?;
+        begun.keep_first()?;
+        begun.evaluate().await?;
+        begun.tags().await?;
+        fs::remove_file(begun.federation.layout().bundle().join("agreements/vaccination-round.toml"))?;
+        begun.second_bundle(begun.start, &OVERSEERS[..2]).await?;
+        refused(begun.session.tags(&begun.sender.app).await.map(drop), ReasonCode::NoAgreement)?;
+        refused(begun.machine.finish(&begun.receiver.app).await, ReasonCode::NoAgreement)?;
+        assert_eq!(recorded(&begun.receiver).await?, [ReasonCode::NoAgreement]);
+        let session = begun.receiver.app.state().open_sessions().await?;
+        let session = session.first().context("the session is gone")?.session;
+        ensure!(begun.receiver.app.state().matched_persons(&session).await?.is_empty(), "somebody was matched");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_match_whose_receiver_has_another_key_by_now_is_ended_by_both() -> Result<()> {
+    run(async {
+        let begun = Begun::start().await?;
+        begun.keep_first()?;
+        let file = begun.federation.layout().bundle().join("endpoints.toml");
+        let pin = begun.federation.issue(RECEIVER, "adapter", "main")?.pin();
+        let other: Pin = begun.federation.issue(RECEIVER, "adapter", "another")?.pin();
+        let text = fs::read_to_string(&file)?;
+        ensure!(text.contains(&pin.to_string()), "the pin is written in another way");
+        fs::write(&file, text.replace(&pin.to_string(), &other.to_string()))?;
+        // A pin is changed by everybody, after 30 days.
+        let signers = [OVERSEERS.as_slice(), &[RECEIVER]].concat();
+        begun.second_bundle(begun.start.plus_secs(-40 * DAY), &signers).await?;
+        let reason = ReasonCode::SessionMismatch;
+        refused(begun.session.evaluate(&begun.sender.app, 0, Vec::new()).await, reason)?;
+        refused(begun.machine.next(&begun.receiver.app).await.map(drop), reason)
+    })
+}
+
+#[test]
+fn the_secrets_of_a_session_end_with_the_match() -> Result<()> {
+    run(async {
+        let mut begun = Begun::start().await?;
+        begun.evaluate().await?;
+        begun.tags().await?;
+        let (receiver, sender) = (begun.receiver.app.state().clone(), begun.sender.app.state().clone());
+        for state in [&receiver, &sender] {
+            ensure!(state.open_sessions().await?.len() == 1, "a session without a secret");
+        }
+        begun.session.close(&begun.sender.app).await?;
+        ensure!(sender.open_sessions().await?.is_empty(), "the sender keeps its key");
+        let report = begun.machine.finish(&begun.receiver.app).await?;
+        ensure!(receiver.open_sessions().await?.is_empty(), "the receiver keeps its seed");
+        ensure!(receiver.chunks_of(&report.session).await?.is_empty(), "the receiver keeps what was evaluated");
+        ensure!(receiver.session_opening(&report.session).await?.is_some(), "nothing opens the commitment");
+
+        // The key is gone from the running program too: nobody evaluates under it again.
+        let closed = |done: Result<(), MatchError>| match done {
+            Err(MatchError::Session(SessionError::Closed)) => Ok(()),
+            other => bail!("not closed: {other:?}"),
+        };
+        closed(begun.session.tags(&begun.sender.app).await.map(drop))?;
+        closed(begun.session.evaluate(&begun.sender.app, 0, Vec::new()).await.map(drop))?;
+        // Nor does the same request begin it again.
+        let submitted = submitted(&begun.federation, begun.start)?;
+        let identity = begun.federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
+        for side in [&begun.receiver, &begun.sender] {
+            side.visit(&mut begun.log).await?;
+        }
+        let prepared = prepare_receiver(&begun.receiver.app, submitted.clone(), &identity, "").await?;
+        let Ok((session, _)) = accept_match(&begun.sender.app, &submitted, &identity).await? else {
+            bail!("the sender refused")
+        };
+        closed(session.open(&begun.sender.app, &opening(&prepared)?).await.map(drop))
+    })
+}
+
+#[test]
+fn a_session_that_nobody_ends_is_closed_after_a_day() -> Result<()> {
+    run(async {
+        let begun = Begun::start().await?;
+        begun.keep_first()?;
+        begun.second_bundle(begun.start, &OVERSEERS[..2]).await?;
+        begun.clock.set(begun.start.plus_secs(SESSION_LIFETIME - 1));
+        begun.session.check(&begun.sender.app).await?;
+        begun.machine.check(&begun.receiver.app).await?;
+        begun.clock.set(begun.start.plus_secs(SESSION_LIFETIME));
+        let session = |done: Result<(), MatchError>| matches!(done, Err(MatchError::Session(SessionError::Closed)));
+        ensure!(session(begun.session.check(&begun.sender.app).await), "the sender goes on");
+        ensure!(begun.sender.app.state().open_sessions().await?.is_empty(), "the sender keeps its key");
+        // Without anybody who asks, too.
+        ensure!(begun.receiver.app.close_old_sessions().await? == 1, "the receiver's session was not closed");
+        ensure!(begun.receiver.app.state().open_sessions().await?.is_empty(), "the receiver keeps its seed");
+        ensure!(session(begun.machine.check(&begun.receiver.app).await), "the receiver goes on");
+        Ok(())
+    })
+}

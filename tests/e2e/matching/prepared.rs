@@ -1,0 +1,70 @@
+//! What a receiver's own adapter refuses before a match leaves a leaf, and reads no row.
+
+use super::side::{RECEIVER, Side, log_in, submitted};
+use agency_adapter::app::{MatchError, prepare_receiver};
+use agency_adapter::configuration::Closed;
+use anyhow::{Context, Result, bail, ensure};
+use firebreak_audit::{LeafKind, SignedLeaf};
+use firebreak_domain::{Clock, ReasonCode, SystemClock};
+use firebreak_testbed::Federation;
+use firebreak_tests::{Own, run};
+use std::sync::Arc;
+
+async fn side(federation: &Federation, closed: Vec<Closed>) -> Result<Side> {
+    Side::open(federation, RECEIVER, Arc::new(SystemClock), closed).await
+}
+
+/// The reason for which a match over `selection` is refused, which its one new leaf gives as well; `None` if it is not.
+async fn refused(side: &Side, federation: &Federation, selection: &str) -> Result<Option<ReasonCode>> {
+    let submitted = submitted(federation, SystemClock.now())?;
+    let identity = federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
+    let before = side.app.outstanding().await?.0;
+    let reason = match prepare_receiver(&side.app, submitted, &identity, selection).await {
+        Ok(_) => None,
+        Err(MatchError::Refused(refusal)) => {
+            ensure!(refusal.contest.is_some(), "nobody says how to contest it");
+            Some(refusal.reason)
+        }
+        Err(error) => bail!("failed: {error}"),
+    };
+    let leaves = side.app.outstanding().await?.0;
+    let new: Vec<_> = leaves.iter().filter(|leaf| !before.contains(leaf)).collect();
+    let Some(reason) = reason else {
+        ensure!(new.is_empty(), "a leaf of no refusal");
+        return Ok(None);
+    };
+    let [leaf] = new.as_slice() else { bail!("{} leaves of {reason}", new.len()) };
+    let leaf = SignedLeaf::decode(leaf)?;
+    let leaf = leaf.leaf();
+    ensure!(leaf.kind == LeafKind::Refusal && leaf.reason == Some(reason), "a leaf of something else");
+    let agreement = leaf.agreement.as_ref().context("a leaf without its agreement")?;
+    ensure!(agreement.as_str() == "vaccination-round", "a leaf of {agreement}");
+    Ok(Some(reason))
+}
+
+#[test]
+fn whatever_is_refused_before_a_match_leaves_a_leaf() -> Result<()> {
+    run(async {
+        let (federation, folder) = Own::prepare(300)?;
+        let mut log = log_in(&federation, &folder.path().join("log"))?;
+        let shut = side(&federation, Vec::new()).await?;
+        assert_eq!(refused(&shut, &federation, "").await?, Some(ReasonCode::EvidenceOutstanding), "the gate");
+        shut.visit(&mut log).await?;
+        for (selection, reason) in [
+            ("birth_year >=", ReasonCode::SqlSyntax),
+            ("national_number = 'AB123456789'", ReasonCode::IdentifierColumn),
+            ("birth_year >= 1990 GROUP BY region", ReasonCode::UnsupportedClause),
+        ] {
+            assert_eq!(refused(&shut, &federation, selection).await?, Some(reason), "{selection}");
+        }
+        // The twin of them all.
+        shut.visit(&mut log).await?;
+        assert_eq!(refused(&shut, &federation, "birth_year >= 1990").await?, None);
+        shut.app.state().clone().close().await;
+
+        let closed = vec![Closed { dataset: "health.visits".parse()?, column: None }];
+        let closed = side(&federation, closed).await?;
+        assert_eq!(refused(&closed, &federation, "").await?, Some(ReasonCode::ClosedByAgency));
+        Ok(())
+    })
+}
