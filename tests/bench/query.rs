@@ -3,7 +3,7 @@
 //!
 //! `bench-query [PERSONS]`. The question groups by region and kind: 17 × 5 = 85 groups. `COUNT(*)` alone is the
 //! question at which plain SQL spends least. An answer leaves on a tick that follows from the most rows the declared
-//! register can have, here 6 a person: 200 ms at the size by default, 50 ms up to 160,000 persons.
+//! register can have, here 6 a person: 100 ms at the size by default, 50 ms up to 333,000 persons.
 
 use anyhow::{Context, Result, bail, ensure};
 use firebreak::client::Ask;

@@ -1,4 +1,4 @@
-use super::{App, Failure, Tick};
+use super::{App, Failure, Tick, tick::work};
 use crate::datasets::DatasetError;
 use firebreak_audit::LeafKind;
 use firebreak_domain::{Charge, Identity, Intent, ReasonCode, Refusal};
@@ -63,8 +63,7 @@ impl App {
             .permit
             .contract(decided.query.dataset())
             .map_or(0, |c| c.unit_space.register_size.saturating_mul(u64::from(c.contribution.rows_per_person)));
-        let numbers = decided.query.cells() as u64 * decided.query.primitives().len() as u64;
-        let tick = self.tick.length(rows, numbers);
+        let tick = self.tick.length(work(&decided.query, rows));
         (tick, self.answer_decided(decided).await)
     }
 

@@ -1,3 +1,4 @@
+use firebreak_query::{CheckedQuery, Primitive, PrimitiveKind};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -10,23 +11,40 @@ pub struct Tick {
     smallest: Duration,
 }
 
-/// Rows that the smallest tick is made for.
-const ROWS_PER_TICK: u64 = 1_000_000;
+/// Rows, each read for one figure, that the smallest tick is made for.
+const ROWS_PER_TICK: u64 = 2_000_000;
+
+/// To count distinct persons takes as long as to count so many rows.
+const DISTINCT: u64 = 8;
+
+/// A noisy number takes as long as to count so many rows.
+const NUMBER: u64 = 50;
+
+/// How many rows could be counted in the time that a question takes over a register that is declared to have at most
+/// `rows` rows. Follows from the question and from public sizes.
+#[must_use]
+pub fn work(query: &CheckedQuery, rows: u64) -> u64 {
+    let weight = |primitive: &Primitive| match primitive.kind() {
+        PrimitiveKind::CountRows | PrimitiveKind::CountValues { .. } | PrimitiveKind::SumCentred { .. } => 1,
+        PrimitiveKind::CountPersons => DISTINCT,
+    };
+    let read: u64 = query.primitives().iter().map(weight).sum();
+    let numbers = (query.cells() as u64).saturating_mul(query.primitives().len() as u64);
+    rows.saturating_mul(read).saturating_add(numbers.saturating_mul(NUMBER))
+}
 
 impl Tick {
-    /// Ticks of `smallest` for up to a million rows, twice that for two million, and so on.
+    /// Ticks of `smallest` for each two million rows that are counted once.
     #[must_use]
     pub const fn of(smallest: Duration) -> Self {
         Self { smallest }
     }
 
-    /// The tick for a register that is declared to have at most `rows` rows and a question of `cells` numbers.
+    /// The tick for so much [`work`].
     #[must_use]
-    pub fn length(&self, rows: u64, cells: u64) -> Duration {
-        // A noisy number takes about as long as fifty rows.
-        let size = rows.saturating_add(cells.saturating_mul(50));
-        let doublings = size.div_ceil(ROWS_PER_TICK).max(1).next_power_of_two().trailing_zeros();
-        self.smallest.saturating_mul(2_u32.saturating_pow(doublings))
+    pub fn length(&self, work: u64) -> Duration {
+        let ticks = u32::try_from(work.div_ceil(ROWS_PER_TICK).max(1)).unwrap_or(u32::MAX);
+        self.smallest.saturating_mul(ticks)
     }
 
     /// The tick for work on a whole set of declared size, such as a match: 20 µs a record.
@@ -59,10 +77,11 @@ mod tests {
     #[test]
     fn a_tick_follows_from_public_sizes_alone() {
         let tick = Tick::of(Duration::from_millis(50));
-        assert_eq!(tick.length(1, 1), Duration::from_millis(50));
-        assert_eq!(tick.length(1_000_000, 0), Duration::from_millis(50));
-        assert_eq!(tick.length(1_000_001, 0), Duration::from_millis(100));
-        assert_eq!(tick.length(6_000_000, 0), Duration::from_millis(400));
+        assert_eq!(tick.length(1), Duration::from_millis(50));
+        assert_eq!(tick.length(2_000_000), Duration::from_millis(50));
+        assert_eq!(tick.length(2_000_001), Duration::from_millis(100));
+        assert_eq!(tick.length(6_000_000), Duration::from_millis(150));
+        assert!(tick.length(u64::MAX) > Duration::from_secs(86_400));
     }
 
     #[tokio::test(start_paused = true)]
