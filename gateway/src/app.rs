@@ -8,7 +8,8 @@ mod matching;
 mod query;
 
 pub use agencies::{
-    Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, LeafInLog, Shown, TunnelAnswer,
+    Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, LeafInLog, OfferedLeaf, Shown,
+    TunnelAnswer,
 };
 pub use catalogue::{Described, Visible};
 pub use courier::{Courier, MOST_LEAVES};

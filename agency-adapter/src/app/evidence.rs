@@ -1,7 +1,7 @@
 //! The adapter's check on the log: nothing new is answered while its own leaves are not seen to be in it.
 
 use super::{App, Failure};
-use firebreak_audit::{Follower, Hash, LeafKind, SignedLeaf, VerifierKey};
+use firebreak_audit::{Follower, Hash, SignedLeaf, VerifierKey};
 use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_store::{LeafHash, LogView, State, StoreError};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -17,8 +17,8 @@ const LONGEST_OUTSTANDING: i64 = 10;
 /// How long a question waits for the gateway to show the log for the first time.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 
-/// The line of a refusal's leaf that no other leaf has: a leaf has no free text.
-const REFUSAL: &[u8] = b"\nkind refusal\n";
+/// Leaves that are looked at together when the newest of a kind is looked for.
+const LOOKED_AT: u32 = 64;
 
 const UNKNOWN: u8 = 0;
 const CURRENT: u8 = 1;
@@ -35,8 +35,8 @@ pub struct Gate {
 /// What earlier confirmations have proved.
 #[derive(Default)]
 struct Seen {
-    /// The place in the log of the newest own leaf proved to be there, refusals aside; `None` before the state was looked
-    /// through for it.
+    /// The place in the log of the newest own leaf proved to be there that tells of the ledger; `None` before the state
+    /// was looked through for it.
     newest: Option<Option<u64>>,
 }
 
@@ -48,7 +48,7 @@ pub struct Confirmation {
     pub consistency: Vec<Hash>,
     /// Leaves of this adapter that are in it.
     pub leaves: Vec<ConfirmedLeaf>,
-    /// The newest leaf of this agency in the log, refusals aside, with its place and proof.
+    /// The newest leaf of this agency in the log that tells of its ledger, with its place and proof.
     pub newest: Option<(Vec<u8>, ConfirmedLeaf)>,
 }
 
@@ -68,7 +68,7 @@ pub enum ConfirmError {
     /// The log is not one that only grows, or a leaf is not in it.
     #[error(transparent)]
     Log(#[from] firebreak_audit::FollowError),
-    /// A leaf of somebody else, or a refusal.
+    /// A leaf of somebody else, or one of another kind.
     #[error("the newest leaf shown is not one of this agency's that tells of its ledger")]
     NotOurs,
     /// An older leaf than one that was proved to be in the log before, or none.
@@ -159,13 +159,13 @@ impl App {
         let mut confirmed = Vec::new();
         let mut newest = match seen.newest {
             Some(newest) => newest,
-            None => self.state.newest_confirmed_without(REFUSAL).await?,
+            None => newest_of_ledger(&self.state).await?,
         };
         for leaf in &confirmation.leaves {
             let Some(own) = outstanding.iter().find(|o| *o.hash.as_bytes() == leaf.hash) else { continue };
             let signed = SignedLeaf::decode(&own.bytes).map_err(|_| ConfirmError::NotOurs)?;
             follower.check_inclusion(&signed, leaf.index, &leaf.proof)?;
-            if signed.leaf().kind != LeafKind::Refusal {
+            if signed.leaf().kind.tells_of_ledger() {
                 newest = newest.max(Some(leaf.index));
             }
             confirmed.push((LeafHash::from_bytes(leaf.hash), leaf.index));
@@ -181,9 +181,8 @@ impl App {
             Some((bytes, place)) => {
                 let signed = SignedLeaf::decode(bytes).map_err(|_| ConfirmError::NotOurs)?;
                 follower.check_inclusion(&signed, place.index, &place.proof)?;
-                // SECURITY: a refusal is signed under whatever head a ledger set back has, and proves nothing.
                 let leaf = signed.leaf();
-                if leaf.signer_org != *self.recorder.organisation() || leaf.kind == LeafKind::Refusal {
+                if leaf.signer_org != *self.recorder.organisation() || !leaf.kind.tells_of_ledger() {
                     return Err(ConfirmError::NotOurs);
                 }
                 // SECURITY: a ledger that does not know the head under which its own newest leaf was signed has
@@ -202,21 +201,29 @@ impl App {
     }
 }
 
+/// The place in the log of the newest leaf signed here that tells of the ledger.
+async fn newest_of_ledger(state: &State) -> Result<Option<u64>, ConfirmError> {
+    let mut below = None;
+    loop {
+        let leaves = state.confirmed_below(below, LOOKED_AT).await?;
+        for (place, bytes) in &leaves {
+            let signed = SignedLeaf::decode(bytes).map_err(|_| ConfirmError::NotOurs)?;
+            if signed.leaf().kind.tells_of_ledger() {
+                return Ok(Some(*place));
+            }
+        }
+        match leaves.last() {
+            Some((place, _)) => below = Some(*place),
+            None => return Ok(None),
+        }
+    }
+}
+
 impl From<ConfirmError> for Failure {
     fn from(error: ConfirmError) -> Self {
         match error {
             ConfirmError::Store(error) => Self::Store(error),
             other => Self::Measurement(other.to_string()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mark_of_a_refusal_is_the_line_that_its_leaf_has() {
-        assert_eq!(REFUSAL, format!("\nkind {}\n", LeafKind::Refusal.as_str()).as_bytes());
     }
 }

@@ -5,7 +5,6 @@ use firebreak_domain::{Charge, Identity, Intent, ReasonCode, Refusal};
 use firebreak_node::{DecidedQuery, Evidence, SubmittedQuery, decide_query, exhausted, release_payload};
 use firebreak_policy::{DecisionFacts, Denial};
 use firebreak_privacy::{Funded, Measured, Released, RunError};
-use firebreak_query::CheckedQuery;
 use firebreak_store::{
     OwnRelease, RequestKey, Reservation, ReserveError, Reserved, Settled, StoreError, StoredRelease,
 };
@@ -89,13 +88,13 @@ impl App {
         let reservation = match reserved {
             Ok(Reserved::Fresh(reservation) | Reserved::Resumed(reservation)) => reservation,
             Ok(Reserved::Stored(own)) => {
-                return match still_answers(&own.release, &decided.query)? {
+                return match still_answers(&own.release, &decided)? {
                     Ok(()) => Ok(Outcome::Released(again(own)?)),
                     Err(refusal) => refuse(refusal).await,
                 };
             }
             Ok(Reserved::Repeat(stored)) => {
-                return match still_answers(&stored, &decided.query)? {
+                return match still_answers(&stored, &decided)? {
                     Ok(()) => Ok(Outcome::Released(self.repeat(&stored, &facts, &decided.intent).await?)),
                     Err(refusal) => refuse(refusal).await,
                 };
@@ -190,9 +189,10 @@ fn again(own: OwnRelease) -> Result<Answered, Failure> {
 }
 
 /// Whether what was stored for a request answers it still, under the contract in force.
-fn still_answers(stored: &StoredRelease, query: &CheckedQuery) -> Result<Result<(), Refusal>, Failure> {
+fn still_answers(stored: &StoredRelease, decided: &DecidedQuery) -> Result<Result<(), Refusal>, Failure> {
     let released = Released::decode(&stored.bytes).map_err(|_| Failure::Stored)?;
-    Ok(released.check(query).map_err(|_| request_changed(ReserveError::RequestChanged)))
+    let same = released.check(&decided.query).is_ok() && released.charge() == decided.price.charge();
+    Ok(if same { Ok(()) } else { Err(request_changed(ReserveError::RequestChanged)) })
 }
 
 fn request_changed(error: ReserveError) -> Refusal {

@@ -62,6 +62,25 @@ words! {
     }
 }
 
+impl LeafKind {
+    /// Whether a program signs such a leaf only after it has seen that its ledger is not behind the log: the newest of
+    /// them tells how far the ledger was.
+    ///
+    /// SECURITY: a program whose ledger was set back still signs the others, under the head that it was set back to.
+    #[must_use]
+    pub const fn tells_of_ledger(self) -> bool {
+        match self {
+            Self::Release
+            | Self::StoredRelease
+            | Self::Export
+            | Self::MatchAuthorised
+            | Self::MatchCommitted
+            | Self::MatchDone => true,
+            Self::Refusal | Self::BundleAccepted | Self::BundleRejected => false,
+        }
+    }
+}
+
 words! {
     /// What was asked for or delivered.
     OutputKind {

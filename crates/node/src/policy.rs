@@ -136,6 +136,10 @@ impl PolicyInForce {
             Err(PolicyError::Bundle(why)) => {
                 tracing::warn!(error_kind = %why, outcome = "kept", "policy bundle");
                 let said = why.to_string();
+                // No bundle at all, as while somebody copies one there: nothing was offered.
+                if matches!(*why, BundleError::Unreadable { .. }) {
+                    return Ok(false);
+                }
                 let known = self.rejected.lock().unwrap_or_else(PoisonError::into_inner).replace(said.clone());
                 if known.as_ref() == Some(&said) {
                     return Ok(false);
@@ -167,7 +171,11 @@ impl PolicyInForce {
             fs::remove_dir_all(&copy).map_err(PolicyError::Copy)?;
         }
         fs::create_dir_all(&copy).map_err(PolicyError::Copy)?;
-        candidate.write(&copy).map_err(Box::new)?;
+        let unwritten = |error: BundleError| PolicyError::Copy(io::Error::other(error.to_string()));
+        candidate.write(&copy).map_err(unwritten)?;
+        for folder in [Some(self.copies.as_path()), self.copies.parent()].into_iter().flatten() {
+            fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(PolicyError::Copy)?;
+        }
         let manifest = candidate.manifest().digest();
         let evidence = recorder.record_policy(LeafKind::BundleAccepted, bundle.sequence(), &manifest, state)?;
         let accepted = AcceptedBundle { sequence: bundle.sequence(), manifest };

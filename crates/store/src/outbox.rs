@@ -145,19 +145,34 @@ impl State {
         .await
     }
 
-    /// The highest log index of a confirmed leaf whose bytes do not contain `mark`.
-    ///
-    /// Reads every leaf.
+    /// Up to `most` leaves that were confirmed to be in the log below a place, or anywhere, with their places, the
+    /// newest first.
     ///
     /// # Errors
     /// [`StoreError`] if the state failed.
-    pub async fn newest_confirmed_without(&self, mark: &[u8]) -> Result<Option<u64>, StoreError> {
-        let index: Option<i64> =
-            sqlx::query_scalar("SELECT max(log_index) FROM leaves WHERE log_index IS NOT NULL AND instr(bytes, ?) = 0")
-                .bind(mark)
-                .fetch_one(&self.shared.readers)
-                .await?;
-        index.map(|index| codec::count("log index", index)).transpose()
+    pub async fn confirmed_below(&self, place: Option<u64>, most: u32) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let below = codec::stored("log index", place.unwrap_or(i64::MAX as u64))?;
+        let rows = sqlx::query(
+            "SELECT log_index, bytes FROM leaves WHERE log_index IS NOT NULL AND log_index < ?
+             ORDER BY log_index DESC LIMIT ?",
+        )
+        .bind(below)
+        .bind(most)
+        .fetch_all(&self.shared.readers)
+        .await?;
+        rows.iter().map(|row| Ok((codec::count("log index", row.try_get(0)?)?, row.try_get(1)?))).collect()
+    }
+
+    /// Whether a leaf of this program was confirmed to be in the log.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the state failed.
+    pub async fn is_logged(&self, leaf: &LeafHash) -> Result<bool, StoreError> {
+        let index: Option<Option<i64>> = sqlx::query_scalar("SELECT log_index FROM leaves WHERE hash = ?")
+            .bind(leaf.0.as_slice())
+            .fetch_optional(&self.shared.readers)
+            .await?;
+        Ok(index.flatten().is_some())
     }
 
     /// What was last accepted of the log.

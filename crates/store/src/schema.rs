@@ -34,6 +34,7 @@ CREATE TABLE leaves (
     log_index INTEGER
 ) STRICT;
 CREATE INDEX leaves_outstanding ON leaves (seq) WHERE log_index IS NULL;
+CREATE INDEX leaves_logged ON leaves (log_index) WHERE log_index IS NOT NULL;
 CREATE TABLE log_view (
     one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, bytes BLOB NOT NULL
 ) STRICT;

@@ -56,6 +56,14 @@ pub enum AgencyError {
     Unreadable,
 }
 
+/// A leaf that an agency offers for the log. It names that agency's adapter as its signer.
+pub struct OfferedLeaf {
+    /// The leaf.
+    pub leaf: SignedLeaf,
+    /// Whether the key that the agency's adapter has now made the signature.
+    pub signed_by_key: bool,
+}
+
 /// A leaf's place in the log, proved.
 pub struct LeafInLog {
     /// The leaf's hash.
@@ -95,9 +103,8 @@ pub trait Agencies: Send + Sync {
         submitted: &SubmittedMatch,
     ) -> Result<TunnelAnswer, AgencyError>;
 
-    /// The leaves that an agency has not yet seen in the log, each signed by its own key, and the size of the log that
-    /// it has accepted.
-    async fn outstanding(&self, agency: &OrgId) -> Result<(Vec<SignedLeaf>, u64), AgencyError>;
+    /// The leaves of its own that an agency has not yet seen in the log, and the size of the log that it has accepted.
+    async fn outstanding(&self, agency: &OrgId) -> Result<(Vec<OfferedLeaf>, u64), AgencyError>;
 
     /// Shows an agency its leaves in the log.
     async fn confirm(&self, agency: &OrgId, shown: Shown) -> Result<(), AgencyError>;

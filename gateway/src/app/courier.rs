@@ -1,4 +1,4 @@
-use super::{AgencyError, App, Failure, LeafInLog, Shown};
+use super::{AgencyError, App, Failure, LeafInLog, OfferedLeaf, Shown};
 use firebreak_audit::{SignedLeaf, SignerRole};
 use firebreak_domain::OrgId;
 use firebreak_store::LeafHash;
@@ -81,8 +81,14 @@ pub enum VisitError {
 impl App {
     /// One visit: fetch what is outstanding, log it, show the log.
     async fn visit(&self, agency: &OrgId) -> Result<(), VisitError> {
-        let (mut leaves, accepted) = self.agencies.outstanding(agency).await?;
-        leaves.truncate(MOST_LEAVES);
+        let (offered, accepted) = self.agencies.outstanding(agency).await?;
+        // SECURITY: what the agency's own key did not sign is not evidence. A key that it had before cannot be checked
+        // here any more; one that never signed a leaf of the log was never its key.
+        let is_evidence = |offered: &OfferedLeaf| {
+            offered.signed_by_key || self.log.has_signed(agency, SignerRole::Adapter, offered.leaf.key())
+        };
+        let leaves: Vec<_> =
+            offered.into_iter().take(MOST_LEAVES).filter(is_evidence).map(|offered| offered.leaf).collect();
         self.log.append_all(&leaves).await?;
         // In this order: what is known to be in the log is covered by what is published afterwards.
         let newest = self.log.newest_of(agency, SignerRole::Adapter)?;

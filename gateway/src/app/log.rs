@@ -1,9 +1,9 @@
 //! The public log: one thread writes it, and puts all that waits under one checkpoint.
 
-use firebreak_audit::{LeafKind, Log, LogError, NoteKey, NoteKeyError, Opening, PublishedLog, SignedLeaf, SignerRole};
-use firebreak_domain::OrgId;
+use firebreak_audit::{Log, LogError, NoteKey, NoteKeyError, Opening, PublishedLog, SignedLeaf, SignerRole};
+use firebreak_domain::{OrgId, Pin};
 use firebreak_store::LeafHash;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::{mpsc, oneshot};
@@ -45,17 +45,17 @@ struct Shared {
 struct Known {
     index: HashMap<LeafHash, u64>,
     newest: HashMap<(OrgId, &'static str), u64>,
+    keys: HashMap<(OrgId, &'static str), HashSet<Pin>>,
 }
 
 impl Known {
     fn add(&mut self, leaf: &SignedLeaf, index: u64) {
         self.index.insert(LeafHash::of(leaf.as_bytes()), index);
-        // SECURITY: a program whose ledger was set back still signs refusals, under the head that it was set back to.
-        // They say nothing of what the ledger has seen.
-        if leaf.leaf().kind == LeafKind::Refusal {
+        let signer = (leaf.leaf().signer_org.clone(), leaf.leaf().signer_role.as_str());
+        self.keys.entry(signer.clone()).or_default().insert(*leaf.key());
+        if !leaf.leaf().kind.tells_of_ledger() {
             return;
         }
-        let signer = (leaf.leaf().signer_org.clone(), leaf.leaf().signer_role.as_str());
         let newest = self.newest.entry(signer).or_insert(index);
         *newest = index.max(*newest);
     }
@@ -156,7 +156,14 @@ impl EvidenceLog {
         lock(&self.shared.known).index.get(&LeafHash::of(leaf.as_bytes())).copied()
     }
 
-    /// The newest leaf, refusals aside, that an organisation signed in that role.
+    /// Whether a leaf in the log names that key as an organisation's in that role.
+    #[must_use]
+    pub fn has_signed(&self, org: &OrgId, role: SignerRole, key: &Pin) -> bool {
+        lock(&self.shared.known).keys.get(&(org.clone(), role.as_str())).is_some_and(|keys| keys.contains(key))
+    }
+
+    /// The newest leaf that tells of a ledger ([`firebreak_audit::LeafKind::tells_of_ledger`]) and that an organisation
+    /// signed in that role.
     ///
     /// # Errors
     /// [`LogFailure`].

@@ -125,9 +125,10 @@ impl App {
             Err(ReserveError::Store(error)) => return Err(error.into()),
         };
         if let Held::Own(OwnRelease { release, .. }) | Held::Repeat(release) = &held {
-            // A request sent again after its contract changed has numbers that mean something else by now.
+            // A request sent again after its contract changed has numbers that mean something else by now, and one sent
+            // again after the agreement's price changed was measured at another.
             let released = Released::decode(&release.bytes).map_err(|_| Failure::Answer("a stored answer"))?;
-            if released.check(&query).is_err() {
+            if released.check(&query).is_err() || released.charge() != price.charge() {
                 return Err(self.refuse(denial(request_changed(ReserveError::RequestChanged))).await);
             }
         }

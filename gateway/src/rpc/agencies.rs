@@ -1,6 +1,6 @@
 use crate::app::{
-    Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, LeafInLog, MOST_LEAVES, Shown,
-    TunnelAnswer,
+    Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, LeafInLog, MOST_LEAVES, OfferedLeaf,
+    Shown, TunnelAnswer,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -170,16 +170,19 @@ impl Agencies for ConnectedAgencies {
         }
     }
 
-    async fn outstanding(&self, agency: &OrgId) -> Result<(Vec<SignedLeaf>, u64), AgencyError> {
+    async fn outstanding(&self, agency: &OrgId) -> Result<(Vec<OfferedLeaf>, u64), AgencyError> {
         let request = wire::ListOutstandingLeavesRequest {};
         let signer = self.signer(agency)?;
         let answer = self.client(agency)?.list_outstanding_leaves(request).await.map_err(|s| lost(&s))?.into_inner();
+        // One that cannot be read, or is somebody else's, keeps no other from the log.
         let leaf = |bytes: &Vec<u8>| {
-            let leaf = SignedLeaf::decode(bytes).map_err(|_| AgencyError::Unreadable)?;
-            if leaf.is_signed(&signer) { Ok(leaf) } else { Err(AgencyError::Unreadable) }
+            let leaf = SignedLeaf::decode(bytes).ok()?;
+            let own = leaf.leaf().signer_org == *agency && leaf.leaf().signer_role == SignerRole::Adapter;
+            let signed_by_key = leaf.is_signed(&signer);
+            own.then_some(OfferedLeaf { leaf, signed_by_key })
         };
         // Signatures of no more leaves than are taken up are looked at.
-        Ok((answer.leaves.iter().take(MOST_LEAVES).map(leaf).collect::<Result<_, _>>()?, answer.log_size))
+        Ok((answer.leaves.iter().take(MOST_LEAVES).filter_map(leaf).collect(), answer.log_size))
     }
 
     async fn confirm(&self, agency: &OrgId, shown: Shown) -> Result<(), AgencyError> {

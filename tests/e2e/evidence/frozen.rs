@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use firebreak_audit::{NoteKey, SignedLeaf};
 use firebreak_domain::{Identity, OrgId, SystemClock};
 use firebreak_gateway::app::{
-    Agencies, AgencyAnswer, AgencyError, App, Asked, Courier, EvidenceLog, MOST_LEAVES, Shown, TunnelAnswer,
+    Agencies, AgencyAnswer, AgencyError, App, Asked, Courier, EvidenceLog, MOST_LEAVES, OfferedLeaf, Shown,
+    TunnelAnswer,
 };
 use firebreak_gateway::configuration::Configuration;
 use firebreak_node::{PolicyInForce, Recorder, SubmittedMatch, load};
@@ -46,13 +47,13 @@ impl Agencies for Some3 {
         Err(AgencyError::NotConnected)
     }
 
-    async fn outstanding(&self, agency: &OrgId) -> Result<(Vec<SignedLeaf>, u64), AgencyError> {
+    async fn outstanding(&self, agency: &OrgId) -> Result<(Vec<OfferedLeaf>, u64), AgencyError> {
         if agency.as_str() == SILENT {
             self.asked_silent.fetch_add(1, Ordering::SeqCst);
             std::future::pending::<()>().await;
         }
         let leaves = if agency.as_str() == WELL { self.leaves.clone() } else { Vec::new() };
-        Ok((leaves, 0))
+        Ok((leaves.into_iter().map(|leaf| OfferedLeaf { leaf, signed_by_key: true }).collect(), 0))
     }
 
     async fn confirm(&self, agency: &OrgId, shown: Shown) -> Result<(), AgencyError> {

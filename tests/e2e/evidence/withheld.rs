@@ -3,7 +3,7 @@
 use super::outstanding::{HEALTH, Said, ask};
 use anyhow::{Context, Result, bail};
 use firebreak::client::Ask;
-use firebreak_audit::{LeafKind, Log, NoteKey, SignedLeaf};
+use firebreak_audit::{Log, NoteKey, SignedLeaf};
 use firebreak_domain::ReasonCode;
 use firebreak_testbed::{Federation, Program, Programs};
 use firebreak_tests::{Caller, Liar, Own, ask_until_answered, run};
@@ -25,7 +25,7 @@ impl Left {
         let mut own = Vec::new();
         log.published().for_each_entry(|index, signed| {
             let leaf = signed.leaf();
-            if leaf.signer_org.as_str() == HEALTH.0 && leaf.kind != LeafKind::Refusal {
+            if leaf.signer_org.as_str() == HEALTH.0 && leaf.kind.tells_of_ledger() {
                 own.push((index, signed));
             }
         })?;

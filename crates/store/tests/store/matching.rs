@@ -197,20 +197,22 @@ async fn a_leaf_is_outstanding_until_it_is_confirmed() {
 }
 
 #[tokio::test]
-async fn the_newest_confirmed_leaf_is_the_highest_in_the_log_of_those_without_a_mark() {
+async fn what_is_in_the_log_is_told_newest_first_in_the_logs_order() {
     let folder = Folder::new();
     let state = folder.open().await;
-    assert_eq!(state.newest_confirmed_without(b"refusal").await, Ok(None));
+    assert_eq!(state.confirmed_below(None, 10).await, Ok(vec![]));
     let mut leaves = Vec::new();
-    for leaf in ["refusal one", "release one", "release two", "refusal two", "release three"] {
+    for leaf in ["one", "two", "three", "four"] {
         leaves.push(state.record_leaf(leaf.as_bytes()).await.unwrap());
     }
-    state.confirm(&[(leaves[0], 3)]).await.unwrap();
-    assert_eq!(state.newest_confirmed_without(b"refusal").await, Ok(None));
-    // The log's order counts, and not the one in which they were recorded.
-    state.confirm(&[(leaves[1], 9), (leaves[2], 5), (leaves[3], 12)]).await.unwrap();
-    assert_eq!(state.newest_confirmed_without(b"refusal").await, Ok(Some(9)));
-    assert_eq!(state.newest_confirmed_without(b"nothing like it").await, Ok(Some(12)));
+    assert_eq!(state.is_logged(&leaves[0]).await, Ok(false));
+    state.confirm(&[(leaves[0], 3), (leaves[1], 9), (leaves[2], 5)]).await.unwrap();
+    let found = |places: &[(u64, &str)]| Ok(places.iter().map(|(at, leaf)| (*at, leaf.as_bytes().to_vec())).collect());
+    assert_eq!(state.confirmed_below(None, 2).await, found(&[(9, "two"), (5, "three")]));
+    assert_eq!(state.confirmed_below(Some(5), 2).await, found(&[(3, "one")]));
+    assert_eq!(state.is_logged(&leaves[0]).await, Ok(true));
+    assert_eq!(state.is_logged(&leaves[3]).await, Ok(false));
+    assert_eq!(state.is_logged(&LeafHash::of(b"never recorded")).await, Ok(false));
 }
 
 #[tokio::test]
