@@ -1,5 +1,9 @@
-//! Match sessions: the secrets they run on and the chunks received, sealed, and gone when the session is closed. What
+//! Match sessions: the secrets they run on and what was received, sealed, and gone when the session is closed. What
 //! opens a session's commitment stays, sealed.
+
+mod list;
+
+pub use list::KeptList;
 
 use crate::{State, StoreError, codec, outbox::insert_leaf, writer::Work};
 use firebreak_domain::Timestamp;
@@ -35,8 +39,14 @@ pub enum SessionError {
 const SESSIONS: &str = "sessions";
 const CHUNKS: &str = "session_chunks";
 
-/// The number under which what opens the commitment is kept; no chunk has it.
+/// The number under which what opens the commitment is kept; no chunk has it. All below it ends with the session.
 const OPENING: u32 = u32::MAX;
+/// The mark that the leaf of the session's end is recorded.
+const END: u32 = OPENING - 1;
+/// The head of the sender's list, without which its pieces count for nothing.
+const LIST_HEAD: u32 = END - 1;
+/// The first piece of the sender's list. Chunks have lower numbers: 2³² elements at most, thousands in each.
+const LIST: u32 = 1 << 31;
 
 impl State {
     /// Opens a session on `secret`, or takes up again the one of this name: returns the secret that it runs on, which is
@@ -123,13 +133,15 @@ impl State {
     /// # Errors
     /// [`StoreError`] if the state failed or it does not unseal.
     pub async fn session_opening(&self, session: &[u8; 32]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        let row = sqlx::query("SELECT sealed FROM session_chunks WHERE session = ? AND chunk = ?")
-            .bind(session.as_slice())
-            .bind(OPENING)
-            .fetch_optional(&self.shared.readers)
-            .await?;
-        let place = chunk_place(session, OPENING);
-        row.map(|row| Ok(self.shared.keys.sessions.open(CHUNKS, &place, row.try_get(0)?)?)).transpose()
+        self.kept(session, OPENING).await
+    }
+
+    /// Records the leaf that says that `session` came to its end; once for a session, however often it is recorded.
+    ///
+    /// # Errors
+    /// [`SessionError`]: not an open session, or the state failed.
+    pub async fn record_end(&self, session: &[u8; 32], leaf: &[u8]) -> Result<(), SessionError> {
+        self.keep(session, END, b"", Some(leaf.to_vec())).await
     }
 
     async fn keep(
@@ -146,14 +158,8 @@ impl State {
         let earlier: Option<Vec<u8>> = self
             .write(move |work| {
                 Box::pin(async move {
-                    let row = sqlx::query("SELECT secret IS NULL FROM sessions WHERE session = ?")
-                        .bind(session.as_slice())
-                        .fetch_optional(work.sql())
-                        .await?;
-                    match row.map(|row| row.try_get(0)).transpose()? {
-                        None => return Ok(Err(SessionError::Unknown)),
-                        Some(true) => return Ok(Err(SessionError::Closed)),
-                        Some(false) => {}
+                    if let Err(error) = check_open(work, &session).await? {
+                        return Ok(Err(error));
                     }
                     let row = sqlx::query("SELECT sealed FROM session_chunks WHERE session = ? AND chunk = ?")
                         .bind(session.as_slice())
@@ -189,7 +195,7 @@ impl State {
         let rows =
             sqlx::query("SELECT chunk, sealed FROM session_chunks WHERE session = ? AND chunk < ? ORDER BY chunk")
                 .bind(session.as_slice())
-                .bind(OPENING)
+                .bind(LIST)
                 .fetch_all(&self.shared.readers)
                 .await?;
         rows.iter()
@@ -220,8 +226,10 @@ impl State {
             .collect()
     }
 
-    /// Destroys a session's secret and chunks: no file of the state holds them any longer, sealed or not. Its name stays,
+    /// Destroys a session's secret, chunks and list: no file of the state holds them any longer, sealed or not. Its name stays,
     /// so that no other session takes it, and so does what opens its commitment.
+    ///
+    /// While another program reads the files, they hold the sealed bytes on: this waits for it up to five seconds.
     ///
     /// # Errors
     /// [`StoreError`]: it is still open.
@@ -254,6 +262,19 @@ impl State {
         let sealed = sealed.ok_or(SessionError::Closed)?;
         Ok(self.shared.keys.sessions.open(SESSIONS, session, &sealed).map_err(StoreError::from)?)
     }
+}
+
+/// That a session is open.
+async fn check_open(work: &mut Work, session: &[u8; 32]) -> Result<Result<(), SessionError>, StoreError> {
+    let row = sqlx::query("SELECT secret IS NULL FROM sessions WHERE session = ?")
+        .bind(session.as_slice())
+        .fetch_optional(work.sql())
+        .await?;
+    Ok(match row.map(|row| row.try_get(0)).transpose()? {
+        None => Err(SessionError::Unknown),
+        Some(true) => Err(SessionError::Closed),
+        Some(false) => Ok(()),
+    })
 }
 
 async fn close(work: &mut Work, session: &[u8; 32]) -> Result<(), StoreError> {

@@ -5,7 +5,9 @@ use crate::{
     accounts::{AccountKey, RequestRef},
     ledger::Ledger,
     releases::Recent,
-    schema, verify,
+    schema,
+    scrub::{self, Scrub},
+    verify,
     watermark::{Seal, Watermark},
     writer::{Jobs, Writer},
 };
@@ -106,6 +108,12 @@ impl State {
         schema::prepare(&mut writing, &key, &seal).await?;
         let ledger = verify::ledger(&mut writing).await?;
         let watermark = Watermark::load(&mut writing, seal, &ledger.head, clock).await?;
+        // SECURITY: a program that was killed right after it destroyed something left it in the log of writes. It is
+        // gone before anybody can read.
+        let mut scrub = Scrub::default();
+        if !scrub::empty(&mut writing).await {
+            scrub.ask();
+        }
         // Readers must not write even by mistake; they open the file only now that it exists.
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -124,7 +132,7 @@ impl State {
             sessions: key.sealer("sessions"),
             register: key.sealer("register"),
         };
-        let jobs = Writer::spawn(writing, lock, Arc::clone(&core));
+        let jobs = Writer::spawn(writing, lock, Arc::clone(&core), scrub);
         Ok(Self { shared: Arc::new(Shared { core, keys, readers, jobs }) })
     }
 

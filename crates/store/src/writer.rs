@@ -5,6 +5,7 @@ use crate::{
     accounts::AccountKey,
     codec,
     ledger::{Draft, Entry, LedgerHead, Row},
+    scrub::Scrub,
     state::Core,
     watermark::{AcceptedBundle, Marks},
 };
@@ -24,7 +25,7 @@ use tokio::{
 pub(crate) type Step<'w, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'w>>;
 
 /// Tells a caller how it ended, once the transaction is on the disk or given up.
-type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+pub(crate) type Reply = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// A step that tells its caller itself how it ended.
 type Run<'w> = Pin<Box<dyn Future<Output = (Reply, Result<(), StoreError>)> + Send + 'w>>;
@@ -115,8 +116,8 @@ pub(crate) struct Work {
     core: Arc<Core>,
     draft: Draft,
     now: Timestamp,
-    /// Whether the write-ahead log still holds what was destroyed.
-    to_scrub: bool,
+    /// Whether the step that runs destroys something.
+    destroys: bool,
     bundle: Option<AcceptedBundle>,
 }
 
@@ -126,9 +127,10 @@ impl Work {
         &mut self.connection
     }
 
-    /// After this transaction, nothing that it deletes is left in any file.
+    /// What this step deletes is to be left in no file. Its caller hears of its end when that is so, or when somebody
+    /// has kept the files from it for five seconds; it is tried until it is so.
     pub(crate) const fn scrub(&mut self) {
-        self.to_scrub = true;
+        self.destroys = true;
     }
 
     /// The time of this transaction.
@@ -211,18 +213,20 @@ async fn insert_rows(connection: &mut SqliteConnection, rows: &[Row]) -> Result<
 /// Runs the steps.
 pub(crate) struct Writer {
     work: Work,
+    scrub: Scrub,
     /// Held as long as anything may be written.
     lock: File,
 }
 
 impl Writer {
-    pub(crate) fn spawn(connection: SqliteConnection, lock: File, core: Arc<Core>) -> Jobs {
+    pub(crate) fn spawn(connection: SqliteConnection, lock: File, core: Arc<Core>, scrub: Scrub) -> Jobs {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let stop = Arc::new(Notify::new());
         let draft = core.ledger.read().unwrap_or_else(PoisonError::into_inner).draft();
         let (now, _) = core.watermark.to_write();
         let bundle = core.watermark.bundle();
-        let writer = Self { work: Work { connection, core, draft, now, to_scrub: false, bundle }, lock };
+        let work = Work { connection, core, draft, now, destroys: false, bundle };
+        let writer = Self { work, scrub, lock };
         let task = tokio::spawn(writer.run(waiting, Arc::clone(&stop)));
         Jobs { queue, stop, task: Mutex::new(Some(task)) }
     }
@@ -235,13 +239,17 @@ impl Writer {
                 // After a stop, what is queued is still taken; after the last, zero comes back.
                 taken = waiting.recv_many(&mut batch, BATCH) => if taken == 0 { break },
                 () = core.watermark.moved.notified() => {}
+                () = self.scrub.due() => {}
                 () = stop.notified() => waiting.close(),
             }
             self.transact(std::mem::take(&mut batch)).await;
+            self.scrub.attempt(&mut self.work.connection).await;
         }
         // The last time seen goes to the disk with the last transaction.
         self.transact(Vec::new()).await;
+        // Whoever closes the files last brings the log into the database and deletes it.
         let _ = self.work.connection.close().await;
+        self.scrub.end();
         // Closing the file would do, but for a child process that was forked just now and holds it too until it runs
         // its own program.
         let _ = self.lock.unlock();
@@ -262,24 +270,17 @@ impl Writer {
                 let draft = std::mem::take(&mut self.work.draft);
                 self.work.core.ledger.write().unwrap_or_else(PoisonError::into_inner).commit(draft);
                 self.work.core.watermark.written(&self.work.marks());
-                self.scrub().await;
             }
             // If this fails too, so does the next BEGIN, and nothing is taken for done.
             Err(_) => drop(sqlx::query("ROLLBACK").execute(&mut self.work.connection).await),
         }
-        for reply in replies {
-            reply(outcome);
-        }
-    }
-
-    /// Empties the write-ahead log, whose frames hold pages as they were before something in them was destroyed. While
-    /// somebody reads it stays, and it is tried again after the next transaction.
-    async fn scrub(&mut self) {
-        if self.work.to_scrub {
-            let emptied = sqlx::query_scalar::<_, i64>("PRAGMA wal_checkpoint(TRUNCATE)")
-                .fetch_one(&mut self.work.connection)
-                .await;
-            self.work.to_scrub = !matches!(emptied, Ok(0));
+        for (reply, destroyed) in replies {
+            // Nobody else waits until the log is emptied.
+            if destroyed && outcome.is_ok() {
+                self.scrub.ask_and_wait(reply);
+            } else {
+                reply(outcome);
+            }
         }
     }
 
@@ -287,14 +288,15 @@ impl Writer {
         &mut self,
         batch: Vec<Box<dyn Job>>,
         moved: bool,
-        replies: &mut Vec<Reply>,
+        replies: &mut Vec<(Reply, bool)>,
     ) -> Result<(), StoreError> {
         let mut outcome = self.work.begin().await;
         for job in batch {
             match outcome {
                 Ok(()) => {
+                    self.work.destroys = false;
                     let (reply, ended) = job.run(&mut self.work).await;
-                    replies.push(reply);
+                    replies.push((reply, self.work.destroys));
                     outcome = ended;
                 }
                 Err(error) => job.refuse(error),

@@ -7,4 +7,5 @@ mod edits;
 mod folder;
 mod matching;
 mod model;
+mod scrub;
 mod support;

@@ -78,24 +78,6 @@ async fn a_session_resumes_on_its_first_secret_and_is_destroyed_when_closed() {
     assert_eq!(state.session_secret(&[6; 32]).await, Err(SessionError::Unknown));
 }
 
-/// Whether `bytes` stand in any file of the folder.
-fn in_a_file(folder: &Folder, bytes: &[u8]) -> bool {
-    std::fs::read_dir(folder.path.path()).unwrap().any(|file| {
-        let content = std::fs::read(file.unwrap().path()).unwrap();
-        content.windows(bytes.len()).any(|window| window == bytes)
-    })
-}
-
-/// The sealed secret and the first and last bytes of the sealed chunks of every session, as they stand on the disk.
-async fn sealed(folder: &Folder) -> Vec<Vec<u8>> {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path.path().join("state.sqlite"));
-    let mut reading = sqlx::ConnectOptions::connect(&options.read_only(true)).await.unwrap();
-    let query = "SELECT secret FROM sessions UNION ALL SELECT sealed FROM session_chunks WHERE chunk < 9";
-    let rows: Vec<Vec<u8>> = sqlx::query_scalar(query).fetch_all(&mut reading).await.unwrap();
-    sqlx::Connection::close(reading).await.unwrap();
-    rows.into_iter().flat_map(|row| [row[..40].to_vec(), row[row.len() - 40..].to_vec()]).collect()
-}
-
 #[tokio::test]
 async fn when_a_session_is_closed_no_file_holds_its_secrets_and_its_commitment_can_still_be_opened() {
     let folder = Folder::new();
@@ -110,16 +92,16 @@ async fn when_a_session_is_closed_no_file_holds_its_secrets_and_its_commitment_c
     }
     assert_eq!(state.outstanding(9).await.unwrap().len(), 1, "the leaf that commits waits for the log");
     assert_eq!(state.chunks_of(&session).await.unwrap().len(), 3);
-    let before = sealed(&folder).await;
+    let before = sealed(folder.path.path()).await;
     assert_eq!(before.len(), 2 * 2 * 4);
-    assert!(before.iter().all(|bytes| in_a_file(&folder, bytes)), "they are looked for where they are not");
+    assert!(before.iter().all(|bytes| in_a_file(folder.path.path(), bytes)), "they are looked for where they are not");
 
     state.close_session(&session).await.unwrap();
     // The program still runs: nothing has to be closed or started for the bytes to go.
-    let gone = before.iter().filter(|bytes| !in_a_file(&folder, bytes)).count();
+    let gone = before.iter().filter(|bytes| !in_a_file(folder.path.path(), bytes)).count();
     assert_eq!(gone, before.len() / 2, "one session of two is closed");
     state.close_session(&other).await.unwrap();
-    assert!(!before.iter().any(|bytes| in_a_file(&folder, bytes)));
+    assert!(!before.iter().any(|bytes| in_a_file(folder.path.path(), bytes)));
     let opening = state.session_opening(&session).await.unwrap().unwrap();
     assert_eq!(opening.as_slice(), b"nonce and root");
     assert_eq!(state.session_opened(&session).await, Err(SessionError::Closed));
