@@ -7,8 +7,8 @@ mod tick;
 
 pub use evidence::{ConfirmError, Confirmation, ConfirmedLeaf, Gate};
 pub use matching::{
-    CHUNK_ELEMENTS, MatchError, MatchReport, MatchStep, OpenRequest, Prepared, Receiver, SESSION_LIFETIME,
-    SenderSession, Sessions, accept_match, prepare_receiver,
+    CHUNK_ELEMENTS, MatchError, MatchReport, MatchStep, OpenRequest, Prepared, Received, Receiver, SESSION_LIFETIME,
+    SenderSession, accept_match, prepare_receiver,
 };
 pub use query::{Answered, Outcome, Refused};
 pub use tick::Tick;
@@ -33,7 +33,7 @@ pub struct App {
     pub(crate) closed: Vec<Closed>,
     pub(crate) gate: Gate,
     pub(crate) tick: Tick,
-    pub(crate) sessions: Sessions,
+    pub(crate) sets: matching::OfferedSets,
 }
 
 /// A request that was neither answered nor refused, for the program's own log. The caller learns that it failed.
@@ -70,7 +70,7 @@ impl App {
         gate: Gate,
         tick: Tick,
     ) -> Self {
-        Self { state, policy, trust, recorder, datasets, closed, gate, tick, sessions: Sessions::default() }
+        Self { state, policy, trust, recorder, datasets, closed, gate, tick, sets: matching::OfferedSets::default() }
     }
 
     /// Makes the bounded view of every dataset and cut served, so that no caller waits for one.

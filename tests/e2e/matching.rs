@@ -1,6 +1,7 @@
 //! R3, R14: permitted matches. The receiver learns exactly which of its own persons the sender holds; the sender learns
 //! nothing.
 
+mod begun;
 mod commands;
 mod exact;
 mod heard;
@@ -8,6 +9,7 @@ mod learned;
 mod outlived;
 mod prepared;
 mod refused;
+mod resumed;
 mod side;
 mod truth;
 mod tunnel;

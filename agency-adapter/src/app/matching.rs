@@ -1,10 +1,14 @@
 //! A permitted match, from both sides, with neither sockets nor messages in it.
 
+mod received;
 mod receiver;
 mod sender;
+mod sets;
 
+pub use received::Received;
 pub use receiver::{MatchReport, MatchStep, Prepared, Receiver, prepare_receiver};
-pub use sender::{OpenRequest, SenderSession, Sessions, accept_match};
+pub use sender::{OpenRequest, SenderSession, accept_match};
+pub(crate) use sets::OfferedSets;
 
 use super::{App, Failure};
 use crate::datasets::DatasetError;
@@ -35,13 +39,24 @@ pub enum MatchError {
     Store(#[from] StoreError),
     /// The session.
     #[error(transparent)]
-    Session(#[from] SessionError),
+    Session(SessionError),
     /// The data.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     /// Anything else of this program's own.
     #[error("the match failed on this side")]
     Failed,
+}
+
+impl From<SessionError> for MatchError {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Store(error) => Self::Store(error),
+            error @ (SessionError::Closed | SessionError::Unknown | SessionError::ChunkMismatch) => {
+                Self::Session(error)
+            }
+        }
+    }
 }
 
 impl From<CapError> for MatchError {

@@ -51,6 +51,27 @@ impl LocalMatch {
         let submitted = self.signed(&request).await?;
         let own = self.credential.identity();
         let prepared = prepare_receiver(&self.app, submitted, own, &request.selection).await.map_err(match_status)?;
+        let (receiver, receipt) = match prepared.received(&self.app).await.map_err(match_status)? {
+            // Broken off after the sender was done: it has nothing left that it could be asked for.
+            Some(received) => {
+                let receiver = prepared.take_up(&self.app, &received).await.map_err(match_status)?;
+                report.step(receiver.comparing()).await;
+                (receiver, received.receipt().to_owned())
+            }
+            None => self.ask(prepared, report).await?,
+        };
+        let done = receiver.finish(&self.app).await.map_err(match_status)?;
+        Ok(wire::MatchSummary {
+            session_id: done.session.to_vec(),
+            offered: done.offered,
+            matched: done.matched,
+            unusable: done.unusable,
+            receipt,
+        })
+    }
+
+    /// All that the sender is needed for. It has nothing more to hear when this returns.
+    async fn ask(&self, prepared: Prepared, report: &Report) -> Result<(Receiver, String), Status> {
         let (mut session, exporter, receipt) = self.open_tunnel(&prepared).await?;
         let header = prepared.submitted().header.clone();
         let session_id = header.request_id.as_bytes().to_vec();
@@ -76,19 +97,15 @@ impl LocalMatch {
         own_word(&self.app, &receiver, evaluated).await?;
         let tags = self.tags(&mut session, &session_id, &mut receiver, report).await;
         own_word(&self.app, &receiver, tags).await?;
-        // The sender destroys its key. If it does not hear this it does so by itself, later.
+        let kept = receiver.keep(&self.app, &receipt).await.map_err(match_status);
+        own_word(&self.app, &receiver, kept).await?;
+        // The sender destroys its key. If it does not hear this it does so by itself, later. All that came from it is
+        // kept by now.
         let _ = session.close_session(CloseSessionRequest { session_id }).await;
         // PRIVACY: the tunnel is closed before anything is compared, so that the sender can learn nothing from
         // how long that takes or how it ends.
         drop(session);
-        let done = receiver.finish(&self.app).await.map_err(match_status)?;
-        Ok(wire::MatchSummary {
-            session_id: done.session.to_vec(),
-            offered: done.offered,
-            matched: done.matched,
-            unusable: done.unusable,
-            receipt,
-        })
+        Ok((receiver, receipt))
     }
 
     async fn evaluate(

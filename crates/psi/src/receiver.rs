@@ -2,7 +2,7 @@ use crate::normalise::LONGEST;
 use crate::oprf::{Blind, BlindedBatch};
 use crate::secret::Prf;
 use crate::set::{CommittedSet, Slot};
-use crate::tag::{Tag, decode_piece};
+use crate::tag::{Tag, TagList, decode_piece};
 use crate::{
     ChunkId, MatchParams, NormalisedInput, Opening, PsiError, PublicKey, Root, SecretSeed, SessionId, verify_opening,
 };
@@ -240,6 +240,15 @@ impl Receiver {
     #[must_use]
     pub const fn tag_bytes_received(&self) -> usize {
         self.received.len() * self.params.tag_bytes()
+    }
+
+    /// The list as it arrived, to be kept until the comparison is done and recorded: pushed as one piece into the same
+    /// session made again, it stands for the sender.
+    ///
+    /// # Errors
+    /// [`PsiError::Incomplete`] if a chunk or a tag is missing.
+    pub fn tag_list(&self) -> Result<TagList, PsiError> {
+        if self.is_complete() { Ok(TagList::encode(&self.params, &self.received)) } else { Err(PsiError::Incomplete) }
     }
 
     /// Whether all chunks and all tags are there.

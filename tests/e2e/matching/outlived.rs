@@ -2,98 +2,16 @@
 //!
 //! Both sides run in this process, under a clock that the test moves and policy that it changes between two steps.
 
-use super::side::{RECEIVER, SENDER, Side, begin, log_in, opening, submitted};
-use agency_adapter::app::{MatchError, Receiver, SESSION_LIFETIME, SenderSession, accept_match, prepare_receiver};
+use super::begun::{Begun, DAY, OVERSEERS};
+use super::side::{RECEIVER, Side, opening, submitted};
+use agency_adapter::app::{MatchError, SESSION_LIFETIME, accept_match, prepare_receiver};
 use anyhow::{Context, Result, bail, ensure};
-use firebreak_audit::{LeafKind, Log, SignedLeaf};
-use firebreak_domain::{Clock, ManualClock, Pin, ReasonCode, SystemClock, Timestamp};
-use firebreak_policy::signing::{cosign, write_manifest};
-use firebreak_policy::{Candidate, Validity};
+use firebreak_audit::{LeafKind, SignedLeaf};
+use firebreak_domain::{Pin, ReasonCode};
 use firebreak_store::SessionError;
-use firebreak_testbed::Federation;
-use firebreak_tests::{Own, run};
+use firebreak_tests::run;
 use std::fmt::Debug;
 use std::fs;
-use std::sync::Arc;
-use tempfile::TempDir;
-
-const DAY: i64 = 86_400;
-
-/// A match whose session is open and whose set is committed to.
-struct Begun {
-    federation: Federation,
-    start: Timestamp,
-    /// When the first bundle's time has passed.
-    end: Timestamp,
-    clock: Arc<ManualClock>,
-    receiver: Side,
-    sender: Side,
-    log: Log,
-    machine: Receiver,
-    session: SenderSession,
-    _folder: TempDir,
-}
-
-impl Begun {
-    /// Begins under a bundle that was made 60 days ago and has a quarter of an hour left.
-    async fn start() -> Result<Self> {
-        let (federation, folder) = Own::prepare(600)?;
-        let start = SystemClock.now();
-        let end = start.plus_secs(900);
-        let made = start.plus_secs(-60 * DAY);
-        federation.sign_bundle(1, None, Validity { made, valid_from: made, valid_until: end })?;
-        let clock = Arc::new(ManualClock::at(start));
-        let receiver = Side::open(&federation, RECEIVER, clock.clone(), Vec::new()).await?;
-        let sender = Side::open(&federation, SENDER, clock.clone(), Vec::new()).await?;
-        let mut log = log_in(&federation, &folder.path().join("log"))?;
-        for side in [&receiver, &sender] {
-            side.visit(&mut log).await?;
-        }
-        let submitted = submitted(&federation, start)?;
-        let identity = federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
-        let prepared = prepare_receiver(&receiver.app, submitted.clone(), &identity, "").await?;
-        let Ok((session, _)) = accept_match(&sender.app, &submitted, &identity).await? else {
-            bail!("the sender refused")
-        };
-        let (key, tags) = session.open(&sender.app, &opening(&prepared)?).await?;
-        let machine = begin(prepared, &receiver, &mut log, &key, tags).await?;
-        Ok(Self { federation, start, end, clock, receiver, sender, log, machine, session, _folder: folder })
-    }
-
-    async fn evaluate(&mut self) -> Result<(), MatchError> {
-        let (number, chunk) = self.machine.next(&self.receiver.app).await?.ok_or(MatchError::Failed)?;
-        let evaluated = self.session.evaluate(&self.sender.app, number, chunk.as_bytes().to_vec()).await?;
-        self.machine.accept(&self.receiver.app, &chunk, &evaluated).await
-    }
-
-    async fn tags(&mut self) -> Result<(), MatchError> {
-        let tags = self.session.tags(&self.sender.app).await?;
-        self.machine.push_tags(tags.as_bytes())
-    }
-
-    /// A second bundle, of the folder as it is, taken up by both.
-    async fn second_bundle(&self, made: Timestamp, signers: &[&str]) -> Result<()> {
-        let folder = self.federation.layout().bundle();
-        let previous = Candidate::read(&self.federation.layout().root().join("first"))?.manifest().digest();
-        let validity =
-            Validity { made, valid_from: self.start.plus_secs(-60), valid_until: self.end.plus_secs(9 * DAY) };
-        write_manifest(&folder, 2, Some(previous), validity)?;
-        for name in signers {
-            cosign(&folder, &self.federation.signing_key(name)?)?;
-        }
-        for side in [&self.receiver, &self.sender] {
-            ensure!(side.app.refresh_policy().await?, "no leaf tells of the bundle");
-            let sequence = side.app.policy().accepted().map(|bundle| bundle.sequence());
-            ensure!(sequence == Some(2), "the second bundle was not taken up");
-        }
-        Ok(())
-    }
-
-    fn keep_first(&self) -> Result<()> {
-        let layout = self.federation.layout();
-        firebreak_tests::copy_folder(&layout.bundle(), &layout.root().join("first"))
-    }
-}
 
 fn refused<T: Debug>(done: Result<T, MatchError>, reason: ReasonCode) -> Result<()> {
     match done {
@@ -115,8 +33,6 @@ async fn recorded(side: &Side) -> Result<Vec<ReasonCode>> {
         .filter_map(|leaf| leaf.leaf().reason)
         .collect())
 }
-
-const OVERSEERS: [&str; 3] = ["overseer-north", "overseer-south", "overseer-west"];
 
 #[test]
 fn a_match_that_runs_ends_with_its_bundle_and_goes_on_under_a_successor() -> Result<()> {

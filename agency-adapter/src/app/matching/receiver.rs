@@ -60,13 +60,14 @@ pub struct Prepared {
     persons: BTreeMap<NormalisedInput, Vec<String>>,
     unusable: u64,
     bundle_sequence: u64,
-    name: [u8; 32],
+    pub(super) name: [u8; 32],
 }
 
 /// A match under way, from its receiver's side.
 pub struct Receiver {
-    prepared: Prepared,
-    machine: firebreak_psi::Receiver,
+    pub(super) prepared: Prepared,
+    pub(super) public_key: PublicKey,
+    pub(super) machine: firebreak_psi::Receiver,
 }
 
 /// Decides, as the receiver's own adapter, whether a match may be asked for, and forms the set: the persons of the
@@ -231,6 +232,7 @@ impl Prepared {
         let seed = SecretSeed::from_bytes(seed.as_slice().try_into().map_err(|_| MatchError::Failed)?);
         let inputs: Vec<_> = self.persons.keys().cloned().collect();
         let session = firebreak_psi::SessionId::from_bytes(*self.submitted.header.request_id.as_bytes());
+        let public_key = key.clone();
         let made =
             tokio::task::spawn_blocking(move || firebreak_psi::Receiver::new(session, &seed, inputs, key, params));
         let mut machine = made.await.map_err(|_| MatchError::Failed)??;
@@ -240,7 +242,7 @@ impl Prepared {
             let verified = machine.verify_chunk(&chunk, &evaluated)?;
             machine.accept(&verified)?;
         }
-        Ok(Receiver { prepared: self, machine })
+        Ok(Receiver { prepared: self, public_key, machine })
     }
 
     /// Commits to the set, unless it was before, and waits until that is in the log.
@@ -358,17 +360,18 @@ impl Receiver {
     }
 
     /// Records that the match is done, then compares, records who was matched, and destroys the session's secrets. To
-    /// be called when the sender has nothing more to hear. Before any of it the match is decided once more.
+    /// be called when the sender has nothing more to hear. Before any of it the match is decided once more. Where it
+    /// breaks off, the same request goes on with [`Prepared::received`].
     ///
     /// # Errors
     /// [`MatchError`].
     pub async fn finish(self, app: &App) -> Result<MatchReport, MatchError> {
         self.check(app).await?;
-        let Self { prepared, machine } = self;
+        let Self { prepared, machine, .. } = self;
         // PRIVACY: the leaf comes before the comparison, whose time tells how many matched.
         let (none, facts) = (Charge::default(), prepared.standing.facts());
         let evidence = app.recorder.record(LeafKind::MatchDone, facts, None, none, b"", &app.state);
-        app.state.record_leaf(evidence.map_err(|_| MatchError::Failed)?.leaf.as_bytes()).await?;
+        app.state.record_end(&prepared.name, evidence.map_err(|_| MatchError::Failed)?.leaf.as_bytes()).await?;
         let matches = tokio::task::block_in_place(|| machine.finish())?;
         let matched: Vec<&String> =
             matches.inputs().iter().filter_map(|input| prepared.persons.get(input)).flatten().collect();

@@ -1,3 +1,4 @@
+use super::sets::OfferedSet;
 use super::{CHUNK_ELEMENTS, MatchError, session_name, terms};
 use crate::app::query::Refused;
 use crate::app::{App, Failure, Tick};
@@ -11,13 +12,12 @@ use firebreak_domain::{
 use firebreak_node::{Evidence, StandingMatch, SubmittedMatch, decide_match};
 use firebreak_policy::Denial;
 use firebreak_psi::{
-    FORMAT, KeyContext, MatchParams, NormalisedInput, Normaliser, SecretSeed, Sender, TagList, derive_session_key,
-    padded_size,
+    FORMAT, KeyContext, MatchParams, Normaliser, SecretSeed, Sender, TagList, derive_session_key, padded_size,
 };
 use firebreak_store::EvaluationChunk;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -66,12 +66,6 @@ pub struct OpenRequest {
     pub elements: u32,
     /// Elements in a chunk.
     pub chunk_elements: u32,
-}
-
-/// The set that a sender offers, kept for as long as its contract and cut are the same.
-#[derive(Default)]
-pub struct Sessions {
-    sets: Mutex<Vec<(String, Arc<Vec<NormalisedInput>>)>>,
 }
 
 /// Decides, as the sender's own adapter, whether a match may begin, and records that it was authorised.
@@ -332,27 +326,25 @@ impl App {
         contract: &Contract,
         field: &ColumnName,
         normaliser: Normaliser,
-    ) -> Result<Arc<Vec<NormalisedInput>>, MatchError> {
+    ) -> Result<OfferedSet, MatchError> {
         let cut = contract.latest_cut().ok_or(MatchError::Failed)?;
         let key = format!("{contract:?} {cut} {field} {}", normaliser.number());
-        let kept = |sets: &[(String, Arc<Vec<NormalisedInput>>)]| {
-            sets.iter().find(|(k, _)| *k == key).map(|(_, set)| set.clone())
+        let make = async || {
+            let rows = self.datasets.rows_to_match(contract, cut, field).await?;
+            let set = tokio::task::spawn_blocking(move || {
+                let mut set: Vec<_> =
+                    rows.match_keys.iter().flatten().filter_map(|text| normaliser.normalise(text)).collect();
+                set.sort_unstable();
+                set.dedup();
+                set
+            });
+            set.await.map_err(|_| MatchError::Failed)
         };
-        if let Some(set) = kept(&self.sessions.sets.lock().unwrap_or_else(PoisonError::into_inner)) {
+        let (set, kept) = self.sets.get(&contract.id, field, key, make).await?;
+        if kept {
             // Kept or read, the rows are asked.
             count_execution();
-            return Ok(set);
         }
-        let rows = self.datasets.rows_to_match(contract, cut, field).await?;
-        let set = tokio::task::spawn_blocking(move || {
-            let mut set: Vec<_> =
-                rows.match_keys.iter().flatten().filter_map(|text| normaliser.normalise(text)).collect();
-            set.sort_unstable();
-            set.dedup();
-            set
-        });
-        let set = Arc::new(set.await.map_err(|_| MatchError::Failed)?);
-        self.sessions.sets.lock().unwrap_or_else(PoisonError::into_inner).push((key, set.clone()));
         Ok(set)
     }
 }

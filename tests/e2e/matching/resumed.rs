@@ -1,0 +1,193 @@
+//! A receiver whose program ends after the sender has heard that all is there, and before anything is compared.
+
+use super::begun::{Begun, OVERSEERS};
+use super::side::{RECEIVER, SENDER, Side, opening, submitted};
+use super::truth::expected;
+use agency_adapter::app::{MatchError, MatchReport, accept_match, prepare_receiver};
+use anyhow::{Context, Result, bail, ensure};
+use firebreak::client::{MatchAsk, list_matched, run_match};
+use firebreak_audit::{LeafKind, Receipt, SignedLeaf};
+use firebreak_domain::{Clock, ReasonCode};
+use firebreak_store::SessionError;
+use firebreak_tests::{Caller, Own, passes, run};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const RECEIPT: &str = "the receipt of a tunnel";
+
+impl Begun {
+    /// Goes as far as the sender is needed.
+    async fn receive(&mut self) -> Result<()> {
+        self.evaluate().await?;
+        self.tags().await?;
+        self.machine.keep(&self.receiver.app, RECEIPT).await?;
+        Ok(self.session.close(&self.sender.app).await?)
+    }
+
+    /// The receiver's program as it is after it was killed and started again. The session is in its state alone.
+    async fn restart_receiver(&mut self) -> Result<()> {
+        self.receiver.app.state().clone().close().await;
+        self.receiver = Side::open(&self.federation, RECEIVER, self.clock.clone(), Vec::new()).await?;
+        Ok(())
+    }
+
+    /// The same request again, to a receiver that speaks to nobody.
+    async fn resume(&mut self) -> Result<MatchReport> {
+        for side in [&self.receiver, &self.sender] {
+            side.visit(&mut self.log).await?;
+        }
+        let submitted = submitted(&self.federation, self.clock.now())?;
+        let identity = self.federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
+        let prepared = prepare_receiver(&self.receiver.app, submitted, &identity, "").await?;
+        let received = prepared.received(&self.receiver.app).await?.context("nothing is kept")?;
+        assert_eq!(received.receipt(), RECEIPT);
+        Ok(prepared.take_up(&self.receiver.app, &received).await?.finish(&self.receiver.app).await?)
+    }
+
+    async fn check(&self, report: &MatchReport) -> Result<()> {
+        let expected = expected(self.federation.population(), i32::MIN..=i32::MAX);
+        assert_eq!((report.offered, report.unusable), (expected.offered, expected.unusable));
+        let persons = self.receiver.app.state().matched_persons(&report.session).await?;
+        let persons: BTreeSet<_> = persons.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect();
+        assert_eq!(persons, expected.matched);
+        assert_eq!(report.matched, expected.matched.len() as u64);
+        ensure!(report.matched > 0, "nobody was matched");
+        let state = self.receiver.app.state();
+        ensure!(state.open_sessions().await?.is_empty(), "the receiver keeps its seed");
+        ensure!(state.kept_list(&report.session).await?.is_none(), "the receiver keeps the list");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_match_broken_off_when_the_sender_is_done_gives_exactly_the_truth_without_it() -> Result<()> {
+    run(async {
+        let mut begun = Begun::start().await?;
+        begun.receive().await?;
+        begun.restart_receiver().await?;
+        // The sender could not help any more.
+        let submitted = submitted(&begun.federation, begun.start)?;
+        let identity = begun.federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
+        for side in [&begun.receiver, &begun.sender] {
+            side.visit(&mut begun.log).await?;
+        }
+        let prepared = prepare_receiver(&begun.receiver.app, submitted.clone(), &identity, "").await?;
+        let Ok((session, _)) = accept_match(&begun.sender.app, &submitted, &identity).await? else {
+            bail!("the sender refused")
+        };
+        let closed = session.open(&begun.sender.app, &opening(&prepared)?).await;
+        ensure!(matches!(closed, Err(MatchError::Session(SessionError::Closed))), "the sender's session is open");
+
+        let report = begun.resume().await?;
+        begun.check(&report).await
+    })
+}
+
+#[test]
+fn a_comparison_that_policy_forbids_can_be_done_once_it_is_permitted_again() -> Result<()> {
+    run(async {
+        let mut begun = Begun::start().await?;
+        begun.keep_first()?;
+        begun.receive().await?;
+        begun.clock.set(begun.end);
+        begun.restart_receiver().await?;
+        let submitted = submitted(&begun.federation, begun.end)?;
+        let identity = begun.federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
+        match prepare_receiver(&begun.receiver.app, submitted, &identity, "").await {
+            Err(MatchError::Refused(refusal)) => assert_eq!(refusal.reason, ReasonCode::NoPolicyInForce),
+            _ => bail!("what is kept is compared without policy"),
+        }
+        begun.second_bundle(begun.start, &OVERSEERS[..2]).await?;
+        let report = begun.resume().await?;
+        begun.check(&report).await?;
+        let (leaves, _) = begun.receiver.app.outstanding().await?;
+        let leaves = leaves.iter().map(|leaf| SignedLeaf::decode(leaf)).collect::<Result<Vec<_>, _>>()?;
+        assert_eq!(leaves.iter().filter(|leaf| leaf.leaf().kind == LeafKind::MatchDone).count(), 1);
+        Ok(())
+    })
+}
+
+/// A statement to the database of an agency's running program.
+async fn edit(own: &Own, agency: &str, statement: &'static str) -> Result<()> {
+    let file = own.federation.layout().adapter(agency).join("state/state.sqlite");
+    let mut database = SqliteConnectOptions::new().filename(file).connect().await?;
+    sqlx::raw_sql(statement).execute(&mut database).await?;
+    Ok(database.close().await?)
+}
+
+/// Elements that the sender has counted, and sessions that it has open.
+async fn counted(own: &Own) -> Result<(i64, i64)> {
+    let file = own.federation.layout().adapter(SENDER).join("state/state.sqlite");
+    let mut database = SqliteConnectOptions::new().filename(file).read_only(true).connect().await?;
+    let elements = "SELECT coalesce(sum(elements), 0) FROM evaluated_chunks";
+    let elements = sqlx::query_scalar(elements).fetch_one(&mut database).await?;
+    let open = "SELECT count(*) FROM sessions WHERE secret IS NOT NULL";
+    let open = sqlx::query_scalar(open).fetch_one(&mut database).await?;
+    database.close().await?;
+    Ok((elements, open))
+}
+
+#[test]
+fn the_sender_hears_of_the_end_only_when_the_receiver_needs_it_no_more() -> Result<()> {
+    run(async {
+        let mut own = Own::start(600, &[]).await?;
+        let desk = Caller::connect_local(&own.federation, RECEIVER, own.live.adapter(RECEIVER)?.local).await?;
+        let ask = MatchAsk::new("vaccination-round", "vaccination-round")?;
+
+        // The list cannot be kept.
+        let stop =
+            "CREATE TRIGGER stop BEFORE INSERT ON session_chunks WHEN new.chunk BETWEEN 2147483648 AND 4294967293
+                    BEGIN SELECT raise(ABORT, 'stop'); END";
+        edit(&own, RECEIVER, stop).await?;
+        for _ in 0..200 {
+            let ended = run_match(&desk, &ask, &mut |_| {}).await;
+            ensure!(ended.is_err(), "a match whose list could not be kept came to its end");
+            if counted(&own).await?.0 > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let before = counted(&own).await?;
+        ensure!(before.0 > 0, "nothing was evaluated");
+        ensure!(before.1 == 1, "the sender has closed the session, and nobody has the list");
+
+        // It can, and then nobody can be recorded.
+        let stop = "DROP TRIGGER stop;
+                    CREATE TRIGGER stop BEFORE INSERT ON matches BEGIN SELECT raise(ABORT, 'stop'); END";
+        edit(&own, RECEIVER, stop).await?;
+        for _ in 0..200 {
+            let ended = run_match(&desk, &ask, &mut |_| {}).await;
+            ensure!(ended.is_err(), "a match of which nothing could be recorded came to its end");
+            if counted(&own).await?.1 == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(counted(&own).await?, (before.0, 0), "elements counted, sessions open at the sender");
+
+        // All is well again, but for the sender, which is gone.
+        own.kill_adapter(SENDER).await?;
+        own.kill_adapter(RECEIVER).await?;
+        edit(&own, RECEIVER, "DROP TRIGGER stop").await?;
+        own.start_adapter(RECEIVER).await?;
+        let desk = Caller::connect_local(&own.federation, RECEIVER, own.live.adapter(RECEIVER)?.local).await?;
+        let mut tries = 0;
+        let summary = loop {
+            tries += 1;
+            match run_match(&desk, &ask, &mut |_| {}).await {
+                Err(error) if passes(&error) && tries < 100 => tokio::time::sleep(Duration::from_millis(100)).await,
+                ended => break ended?,
+            }
+        };
+        let expected = expected(own.federation.population(), i32::MIN..=i32::MAX);
+        let listed: BTreeSet<_> = list_matched(&desk, &summary.session_id).await?.into_iter().collect();
+        assert_eq!(listed, expected.matched);
+        assert_eq!(summary.matched, expected.matched.len() as u64);
+        let receipt = Receipt::decode(summary.receipt.as_bytes())?.verify(&own.federation.log_key().parse()?)?;
+        assert_eq!(receipt.leaf.leaf().kind, LeafKind::MatchAuthorised);
+        assert_eq!(counted(&own).await?, (before.0, 0));
+        Ok(())
+    })
+}
