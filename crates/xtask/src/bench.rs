@@ -2,8 +2,10 @@
 
 use crate::commands::{self, cargo};
 use anyhow::{Context, Result, ensure};
+use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use toml::{Table, Value};
 
 const PREFIX: &str = "bench-";
@@ -24,17 +26,24 @@ pub fn run(root: &Path, names: &[String], profile: &str) -> Result<bool> {
     // They start the other programs, all built by the one choice of packages and features that the tests are built by.
     let mut build = cargo(root);
     commands::run(build.args(["build", "--workspace", "--bins", "--example", BASELINE, "--profile", profile]))?;
+    let folder = folder_of(profile)?;
     let mut all_went_well = true;
     for name in chosen {
-        let program = format!("{PREFIX}{name}");
-        let mut command = cargo(root);
-        command.args(["run", "--quiet", "--profile", profile, "--bin", &program]);
-        if let Err(error) = commands::run(&mut command) {
+        // Not by `cargo run`, which would choose one package and build what they share once more for it.
+        let mut command = Command::new(folder.join(format!("{PREFIX}{name}")));
+        if let Err(error) = commands::run(command.current_dir(root)) {
             println!("{name} failed: {error}");
             all_went_well = false;
         }
     }
     Ok(all_went_well)
+}
+
+/// Where cargo puts what it builds with a profile: beside the folder of this very program.
+fn folder_of(profile: &str) -> Result<PathBuf> {
+    let this = env::current_exe().context("this program does not know where it is")?;
+    let target = this.ancestors().nth(2).context("this program lies in no target folder")?;
+    Ok(target.join(if profile == "dev" { "debug" } else { profile }))
 }
 
 /// The names of the measuring programs in a manifest, without their prefix, in the manifest's order.
