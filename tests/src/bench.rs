@@ -16,12 +16,21 @@ const TICKS: f64 = 100.0;
 
 /// Prints a figure: `name: value unit`.
 pub fn figure(name: &str, value: f64, unit: &str) {
+    println!("{}", line(name, value, unit));
+}
+
+/// Prints a figure and, in brackets, what it aims at.
+pub fn aimed(name: &str, value: f64, unit: &str, aim: &str) {
+    println!("{} ({aim})", line(name, value, unit));
+}
+
+fn line(name: &str, value: f64, unit: &str) -> String {
     let digits = match value.abs() {
         large if large >= 100.0 => 0,
         middle if middle >= 10.0 => 1,
         _ => 2,
     };
-    println!("{name}: {value:.digits$} {unit}");
+    format!("{name}: {value:.digits$} {unit}")
 }
 
 /// Prints what a reader of the figures must know besides: a line that begins with `#`.

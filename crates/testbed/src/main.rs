@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use firebreak_testbed::{Federation, Options, Programs};
 use firebreak_transport::init;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 #[derive(Parser)]
 #[command(name = "demo", about = "Firebreak, shown on a synthetic population")]
@@ -89,6 +89,8 @@ async fn demonstrate(arguments: &Arguments) -> Result<()> {
     scenes::a_match(&federation, &live).await?;
     attempts::refused(&federation, &live).await?;
     scenes::budgets(&federation, &live).await?;
+    // What an agency refused by itself is in the log once the gateway has called on it, twice a second.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     scenes::log(&federation)?;
     println!("\nShown in {:.0} s.", begun.elapsed().as_secs_f64());
 

@@ -133,8 +133,11 @@ impl Ca {
     /// Writes `ca.pem` and `ca-key.pem` (mode 0600) into a folder, which is made if it is not there.
     ///
     /// # Errors
-    /// A folder or file that cannot be written.
+    /// A folder that holds an authority already; a folder or file that cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), CredentialError> {
+        if [CA_CERT_FILE, CA_KEY_FILE].iter().any(|file| folder.join(file).exists()) {
+            return Err(CredentialError::AuthorityExists);
+        }
         save_pair(folder, (CA_CERT_FILE, &[&self.certificate]), (CA_KEY_FILE, self.key.serialized_der()))
     }
 
@@ -234,6 +237,16 @@ mod tests {
         let credential = read.issue(&identity(), &[], Validity::days(1)).unwrap();
         let trust = ca.trust_anchor().unwrap();
         assert_eq!(trust.verify_client(&credential.chain(), SystemClock.now()).unwrap(), identity());
+    }
+
+    #[test]
+    fn an_authority_takes_the_place_of_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = Ca::generate("test", "firebreak.test").unwrap();
+        ca.save(folder.path()).unwrap();
+        let other = Ca::generate("test", "firebreak.test").unwrap();
+        assert!(matches!(other.save(folder.path()), Err(CredentialError::AuthorityExists)));
+        assert_eq!(Ca::load(folder.path()).unwrap().certificate(), ca.certificate());
     }
 
     #[test]

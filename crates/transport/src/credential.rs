@@ -61,6 +61,9 @@ pub enum CredentialError {
     /// A certificate of an authority that may not issue.
     #[error("the certificate given as an authority is not one, or several are needed and none was found")]
     NotAnAuthority,
+    /// A folder that holds an authority.
+    #[error("an authority is there already, and every certificate that it issued rests on it: name another folder")]
+    AuthorityExists,
     /// A trust domain that is not well formed.
     #[error("the trust domain is not well formed: use 1 to 64 characters of a-z, 0-9, '.', '-' or '_'")]
     TrustDomain,

@@ -7,7 +7,7 @@ use agency_adapter::app::{
 use agency_adapter::configuration::{Closed, Configuration};
 use agency_adapter::datasets::Datasets;
 use anyhow::{Context, Result};
-use firebreak_audit::{LeafKind, Log, NoteKey, SignedLeaf};
+use firebreak_audit::{Log, NoteKey, SignedLeaf};
 use firebreak_domain::{Act, Clock, Recipient, RequestId, Timestamp};
 use firebreak_node::{PolicyInForce, Recorder, SubmittedMatch, load};
 use firebreak_store::{LeafHash, State, StateKey};
@@ -82,10 +82,10 @@ impl Side {
             Ok(ConfirmedLeaf { hash: *LeafHash::of(leaf).as_bytes(), index, proof })
         });
         let leaves = confirmed.collect::<Result<_>>()?;
-        // As the gateway does: the newest of this agency's leaves that is no refusal.
+        // As the gateway does: the newest of this agency's leaves that tells of its ledger.
         let mut newest = None;
         published.for_each_entry(|index, leaf| {
-            if leaf.leaf().signer_org.as_str() == self.agency && leaf.leaf().kind != LeafKind::Refusal {
+            if leaf.leaf().signer_org.as_str() == self.agency && leaf.leaf().kind.tells_of_ledger() {
                 newest = Some((index, leaf));
             }
         })?;
