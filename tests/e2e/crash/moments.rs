@@ -6,7 +6,7 @@ const FIRST_GUESS: f64 = 90.0;
 const EARLIEST: f64 = -12.0;
 
 /// Milliseconds after the log shows a request within which its caller is answered.
-const ANSWERED: f64 = 12.0;
+const ANSWERED: f64 = 6.0;
 
 /// When a program is killed.
 #[derive(Debug, Clone, Copy)]
