@@ -104,7 +104,7 @@ impl App {
     pub async fn refuse_misnamed(&self, misnamed: &MisnamedRequest, claimed: &Identity) -> Result<Refused, Failure> {
         let start = Instant::now();
         let denial = refuse_misnamed(misnamed, claimed, &self.policy, self.state.now());
-        let refused = self.record_refusal(denial).await;
+        let refused = self.record_refusal(denial, None).await;
         Tick::wait(start, self.tick.smallest()).await;
         refused
     }

@@ -120,7 +120,7 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
     let ranking = *key.secret("row ranking");
     let state = State::open(&state_folder, key, clock).await?;
     let policy = Arc::new(PolicyInForce::open(&configuration.bundles, &base, &state_folder, &state).await?);
-    let recorder = Recorder::new(&credential)?;
+    let recorder = Recorder::new(&credential, policy.sealer())?;
     policy.refresh(&recorder, &state).await?;
     let datasets = Datasets::new(base.join(&configuration.data_folder), bindings, ranking, configuration.threads);
     let app = Arc::new(App::new(

@@ -42,5 +42,6 @@ fn refused(refused: &Refused) -> wire::Refused {
         refusal: Some(refusal_to_wire(&refused.refusal)),
         leaf: refused.evidence.leaf.as_bytes().to_vec(),
         opening: firebreak_wire::opening_to_wire(&refused.evidence.opening),
+        sealed_opening: refused.evidence.sealed.as_bytes().to_vec(),
     }
 }

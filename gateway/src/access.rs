@@ -19,6 +19,7 @@ pub const CALLS: &[(&str, &[IdentityRole])] = &[
     ("/firebreak.query.v1.QueryService/GetBudget", &[Analyst]),
     ("/firebreak.catalogue.v1.CatalogueService/ListDatasets", &[Analyst, Endpoint, Overseer, Authority]),
     ("/firebreak.catalogue.v1.CatalogueService/DescribeDataset", &[Analyst, Endpoint, Overseer, Authority]),
+    ("/firebreak.evidence.v1.EvidenceService/ListOpenings", &[Overseer]),
     ("/firebreak.export.v1.ExportService/RequestExport", &[Analyst, Endpoint]),
     ("/firebreak.matching.v1.MatchingService/OpenTunnel", &[Adapter]),
     ("/grpc.health.v1.Health/Check", ANYBODY),

@@ -5,6 +5,7 @@ mod catalogue;
 mod courier;
 mod log;
 mod matching;
+mod openings;
 mod query;
 
 pub use agencies::{
@@ -15,11 +16,12 @@ pub use catalogue::{Described, Visible};
 pub use courier::{Courier, MOST_LEAVES};
 pub use log::{EvidenceLog, LogFailure};
 pub use matching::TunnelAuthorised;
+pub use openings::{KeptOpening, OpeningsPage};
 pub use query::{AcceptedQuery, Budget, Finished, Validated};
 
-use firebreak_audit::{LeafKind, SignedLeaf};
-use firebreak_domain::{Charge, Identity, ReasonCode, Refusal};
-use firebreak_node::{Evidence, EvidenceError, PolicyError, PolicyInForce, Recorder, Unread, refuse_misnamed};
+use firebreak_audit::{LeafKind, LogEntry, SealedOpening, SignedLeaf};
+use firebreak_domain::{Charge, Identity, Intent, ReasonCode, Refusal};
+use firebreak_node::{Content, EvidenceError, PolicyError, PolicyInForce, Recorder, Unread, refuse_misnamed};
 use firebreak_policy::Denial;
 use firebreak_store::{State, StoreError};
 use firebreak_transport::TrustAnchor;
@@ -115,7 +117,8 @@ impl App {
             }
             for leaf in waiting {
                 let signed = SignedLeaf::decode(&leaf.bytes).map_err(|_| Failure::Answer("a stored leaf"))?;
-                let index = self.log.append(signed).await?;
+                let sealed = SealedOpening::from_bytes(leaf.sealed).map_err(|_| Failure::Answer("a stored opening"))?;
+                let index = self.log.append(LogEntry { leaf: signed, sealed }).await?;
                 self.state.confirm(&[(leaf.hash, index)]).await?;
             }
         }
@@ -160,9 +163,9 @@ impl App {
         Ok(())
     }
 
-    /// Refuses, with evidence in the log before anybody hears of it.
-    pub(crate) async fn refuse(&self, denial: Denial) -> Unanswered {
-        match self.record_refusal(&denial).await {
+    /// Refuses a request, if it could be read, with evidence in the log before anybody hears of it.
+    pub(crate) async fn refuse(&self, denial: Denial, intent: Option<&Intent>) -> Unanswered {
+        match self.record_refusal(&denial, intent).await {
             Ok(receipt) => Unanswered::Refused { refusal: Box::new(denial.refusal), receipt: Some(receipt) },
             Err(failure) => Unanswered::Failed(failure),
         }
@@ -173,7 +176,7 @@ impl App {
         match unread {
             Unread::NoRequest(refusal) => Unanswered::Refused { refusal: Box::new(refusal), receipt: None },
             Unread::Misnamed(misnamed) => {
-                self.refuse(refuse_misnamed(&misnamed, caller, &self.policy, self.state.now())).await
+                self.refuse(refuse_misnamed(&misnamed, caller, &self.policy, self.state.now()), None).await
             }
         }
     }
@@ -194,17 +197,12 @@ impl App {
         in_force && self.log.is_writing()
     }
 
-    async fn record_refusal(&self, denial: &Denial) -> Result<String, Failure> {
+    async fn record_refusal(&self, denial: &Denial, intent: Option<&Intent>) -> Result<String, Failure> {
         let Denial { refusal, facts } = denial;
-        let none = Charge::default();
-        let evidence = self.recorder.record(LeafKind::Refusal, facts, Some(refusal.reason), none, b"", &self.state)?;
+        let (reason, none, content) = (Some(refusal.reason), Charge::default(), Content::of_request(intent));
+        let evidence = self.recorder.record(LeafKind::Refusal, facts, reason, none, content, &self.state)?;
         tracing::info!(outcome = "refused", reason = %refusal.reason, "request");
         metrics::counter!("firebreak_refusals_total", "reason" => refusal.reason.as_str()).increment(1);
-        self.log_own(evidence).await
-    }
-
-    /// Puts a leaf of this gateway into the log, and gives its receipt.
-    pub(crate) async fn log_own(&self, evidence: Evidence) -> Result<String, Failure> {
-        Ok(self.log.receipt(evidence.leaf, evidence.opening).await?)
+        Ok(self.log.receipt(evidence).await?)
     }
 }

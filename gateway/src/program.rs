@@ -4,7 +4,7 @@ use crate::access::AccessLayer;
 use crate::app::{App, Courier, EvidenceLog, Failure, LogFailure};
 use crate::configuration::Configuration;
 use crate::health::Health;
-use crate::rpc::{Catalogue, ConnectedAgencies, Export, Matching, Query};
+use crate::rpc::{Catalogue, ConnectedAgencies, Evidence, Export, Matching, Query};
 use firebreak_audit::{NoteKey, NoteKeyError};
 use firebreak_domain::{Clock, IdentityRole, Recipient, SystemClock};
 use firebreak_node::{
@@ -17,6 +17,7 @@ use firebreak_transport::{
 };
 use firebreak_wire::DESCRIPTORS;
 use firebreak_wire::catalogue::v1::catalogue_service_server::CatalogueServiceServer;
+use firebreak_wire::evidence::v1::evidence_service_server::EvidenceServiceServer;
 use firebreak_wire::export::v1::export_service_server::ExportServiceServer;
 use firebreak_wire::matching::v1::matching_service_server::MatchingServiceServer;
 use firebreak_wire::query::v1::query_service_server::QueryServiceServer;
@@ -131,9 +132,9 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
     let key = StateKey::load_or_create(&base.join(&configuration.state_key))?;
     let state = State::open(&state_folder, key, clock).await?;
     let policy = Arc::new(PolicyInForce::open(&configuration.bundles, &base, &state_folder, &state).await?);
-    let recorder = Recorder::new(&credential)?;
+    let recorder = Recorder::new(&credential, policy.sealer())?;
     policy.refresh(&recorder, &state).await?;
-    let log = EvidenceLog::open(&base.join(&configuration.log_folder), log_key)?;
+    let log = EvidenceLog::open(&base.join(&configuration.log_folder), log_key, state.clone())?;
     let connections = ReverseConnections::new();
     let agencies = Arc::new(ConnectedAgencies::new(connections.clone()));
     let app = App::open(state.clone(), Arc::clone(&policy), trust.clone(), recorder, log, agencies).await?;
@@ -228,6 +229,7 @@ fn routes(app: &Arc<App>, wake: &Arc<Notify>, shutdown: &Shutdown) -> Result<(Ro
         .add_service(v1alpha)
         .add_service(QueryServiceServer::new(query).max_decoding_message_size(REQUEST))
         .add_service(CatalogueServiceServer::new(Catalogue::new(Arc::clone(app))).max_decoding_message_size(REQUEST))
+        .add_service(EvidenceServiceServer::new(Evidence::new(Arc::clone(app))).max_decoding_message_size(REQUEST))
         .add_service(ExportServiceServer::new(export).max_decoding_message_size(REQUEST))
         .add_service(MatchingServiceServer::new(matching).max_decoding_message_size(REQUEST));
     // SECURITY: the layer stands before every service, so that one added without a row in the table is refused.

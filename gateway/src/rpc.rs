@@ -2,12 +2,14 @@
 
 mod agencies;
 mod catalogue;
+mod evidence;
 mod export;
 mod matching;
 mod query;
 
 pub use agencies::ConnectedAgencies;
 pub use catalogue::Catalogue;
+pub use evidence::Evidence;
 pub use export::Export;
 pub use matching::Matching;
 pub use query::Query;

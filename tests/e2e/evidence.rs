@@ -3,6 +3,7 @@
 mod frozen;
 mod ledgers;
 mod log_at_rest;
+mod openings;
 mod outstanding;
 mod repeats;
 mod withheld;

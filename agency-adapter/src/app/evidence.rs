@@ -3,7 +3,7 @@
 use super::{App, Failure};
 use firebreak_audit::{Follower, Hash, SignedLeaf, VerifierKey};
 use firebreak_domain::{ReasonCode, Refusal};
-use firebreak_store::{LeafHash, LogView, State, StoreError};
+use firebreak_store::{LeafHash, LogView, NewLeaf, State, StoreError};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -141,8 +141,9 @@ impl App {
     ///
     /// # Errors
     /// [`ConfirmError`].
-    pub async fn outstanding(&self) -> Result<(Vec<Vec<u8>>, u64), ConfirmError> {
-        let leaves = self.state.outstanding(1024).await?.into_iter().map(|leaf| leaf.bytes).collect();
+    pub async fn outstanding(&self) -> Result<(Vec<NewLeaf>, u64), ConfirmError> {
+        let waiting = self.state.outstanding(1024).await?.into_iter();
+        let leaves = waiting.map(|waiting| NewLeaf { leaf: waiting.bytes, sealed: waiting.sealed }).collect();
         Ok((leaves, self.gate.follower(&self.state).await?.size()))
     }
 

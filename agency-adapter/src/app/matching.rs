@@ -12,7 +12,7 @@ pub(crate) use sets::OfferedSets;
 
 use super::{App, Failure};
 use crate::datasets::DatasetError;
-use firebreak_domain::{AgreementId, ReasonCode, Refusal, RequestId, Timestamp};
+use firebreak_domain::{AgreementId, Intent, ReasonCode, Refusal, RequestId, Timestamp};
 use firebreak_node::StandingMatch;
 use firebreak_policy::{Denial, Permit};
 use firebreak_psi::PsiError;
@@ -107,13 +107,13 @@ impl App {
     async fn check_standing(&self, standing: &StandingMatch) -> Result<(), MatchError> {
         match standing.check(&self.policy, self.state.now()) {
             Ok(()) => Ok(()),
-            Err(denial) => Err(self.refuse_match(denial).await),
+            Err(denial) => Err(self.refuse_match(denial, standing.intent()).await),
         }
     }
 
     /// A refusal, recorded.
-    async fn refuse_match(&self, denial: Denial) -> MatchError {
-        match self.record_refusal(denial).await {
+    async fn refuse_match(&self, denial: Denial, intent: &Intent) -> MatchError {
+        match self.record_refusal(denial, Some(intent)).await {
             Ok(refused) => refused.refusal.into(),
             Err(failure) => failure.into(),
         }

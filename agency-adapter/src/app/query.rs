@@ -2,12 +2,10 @@ use super::{App, Failure, Tick, tick::work};
 use crate::datasets::DatasetError;
 use firebreak_audit::LeafKind;
 use firebreak_domain::{Charge, Identity, Intent, ReasonCode, Refusal};
-use firebreak_node::{DecidedQuery, Evidence, SubmittedQuery, decide_query, exhausted, release_payload};
+use firebreak_node::{Content, DecidedQuery, Evidence, SubmittedQuery, decide_query, exhausted};
 use firebreak_policy::{DecisionFacts, Denial};
 use firebreak_privacy::{Funded, Measured, Released, RunError};
-use firebreak_store::{
-    OwnRelease, RequestKey, Reservation, ReserveError, Reserved, Settled, StoreError, StoredRelease,
-};
+use firebreak_store::{OwnRelease, RequestKey, Reservation, ReserveError, Reserved, Settled, StoredRelease};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -56,7 +54,7 @@ impl App {
         let now = self.state.now();
         let decided = match decide_query(submitted, claimed, &self.policy, &self.trust, now) {
             Ok(decided) => decided,
-            Err(denial) => return (self.tick.smallest(), self.refuse(denial).await),
+            Err(denial) => return (self.tick.smallest(), self.refuse(denial, Some(&submitted.intent(claimed))).await),
         };
         let rows = decided
             .permit
@@ -69,8 +67,10 @@ impl App {
     async fn answer_decided(&self, decided: DecidedQuery) -> Result<Outcome, Failure> {
         let facts = decided.permit.facts().clone();
         let contest = decided.permit.agreement().contest.clone();
+        let intent = decided.intent.clone();
         let refuse = |refusal: Refusal| {
-            self.refuse(Denial { refusal: Refusal { contest: Some(contest), ..refusal }, facts: facts.clone() })
+            let denial = Denial { refusal: Refusal { contest: Some(contest), ..refusal }, facts: facts.clone() };
+            self.refuse(denial, Some(&intent))
         };
         if let Err(refusal) = self.check_open(&decided.permit) {
             return refuse(refusal).await;
@@ -134,9 +134,9 @@ impl App {
     async fn store(&self, decided: Decided, facts: &DecisionFacts) -> Result<Answered, Failure> {
         let Decided { measured: Measured { released, reservation }, charge, intent } = decided;
         let release = released.encode();
-        let payload = release_payload(&intent.signing_bytes(), &release);
-        let evidence = self.recorder.record(LeafKind::Release, facts, None, charge, &payload, &self.state)?;
-        let settled = self.state.settle(reservation, &release, &evidence.encode(), evidence.leaf.as_bytes()).await?;
+        let content = Content::of_release(&intent, &release);
+        let evidence = self.recorder.record(LeafKind::Release, facts, None, charge, content, &self.state)?;
+        let settled = self.state.settle(reservation, &release, &evidence.encode(), evidence.new_leaf()).await?;
         match settled {
             Settled::Now(stored) => Ok(Answered { release: stored.bytes, evidence }),
             Settled::Stored(own) => again(own),
@@ -153,24 +153,22 @@ impl App {
         facts: &DecisionFacts,
         intent: &Intent,
     ) -> Result<Answered, Failure> {
-        let payload = release_payload(&intent.signing_bytes(), &stored.bytes);
-        let none = Charge::default();
-        let evidence = self.recorder.record(LeafKind::StoredRelease, facts, None, none, &payload, &self.state)?;
-        self.state.record_leaf(evidence.leaf.as_bytes()).await?;
+        let (none, content) = (Charge::default(), Content::of_release(intent, &stored.bytes));
+        let evidence = self.recorder.record(LeafKind::StoredRelease, facts, None, none, content, &self.state)?;
+        self.state.record_leaf(evidence.new_leaf()).await?;
         Ok(Answered { release: Arc::clone(&stored.bytes), evidence })
     }
 
-    /// Records a refusal durably before anybody hears of it.
-    pub(crate) async fn refuse(&self, denial: Denial) -> Result<Outcome, Failure> {
-        self.record_refusal(denial).await.map(Outcome::Refused)
+    async fn refuse(&self, denial: Denial, intent: Option<&Intent>) -> Result<Outcome, Failure> {
+        self.record_refusal(denial, intent).await.map(Outcome::Refused)
     }
 
-    pub(crate) async fn record_refusal(&self, denial: Denial) -> Result<Refused, Failure> {
+    /// Records the refusal of a request, if it could be read, durably before anybody hears of it.
+    pub(crate) async fn record_refusal(&self, denial: Denial, intent: Option<&Intent>) -> Result<Refused, Failure> {
         let Denial { refusal, facts } = denial;
-        let reason = Some(refusal.reason);
-        let none = Charge::default();
-        let evidence = self.recorder.record(LeafKind::Refusal, &facts, reason, none, b"", &self.state)?;
-        self.state.record_leaf(evidence.leaf.as_bytes()).await.map_err(|e: StoreError| Failure::Store(e))?;
+        let (reason, none, content) = (Some(refusal.reason), Charge::default(), Content::of_request(intent));
+        let evidence = self.recorder.record(LeafKind::Refusal, &facts, reason, none, content, &self.state)?;
+        self.state.record_leaf(evidence.new_leaf()).await?;
         tracing::info!(outcome = "refused", reason = %refusal.reason, "request");
         Ok(Refused { refusal, evidence })
     }

@@ -4,6 +4,7 @@ use super::{failed, no_request, refused};
 use crate::app::{Answered, App, Confirmation, ConfirmedLeaf, Outcome, accept_match};
 use firebreak_domain::Identity;
 use firebreak_node::{RequestedExport, SubmittedMatch, SubmittedQuery, Unread};
+use firebreak_store::NewLeaf;
 use firebreak_transport::{ByteStream, Credential, Shutdown, peer, serve_pinned};
 use firebreak_wire::agency::v1::agency_service_server::AgencyService;
 use firebreak_wire::agency::v1::{self as wire, accept_tunnel_request, accept_tunnel_response, execute_query_response};
@@ -112,6 +113,7 @@ impl AgencyService for Agency {
         let frame = Some(accept_tunnel_response::Frame::Accepted(wire::Accepted {
             leaf: evidence.leaf.as_bytes().to_vec(),
             opening: firebreak_wire::opening_to_wire(&evidence.opening),
+            sealed_opening: evidence.sealed.as_bytes().to_vec(),
         }));
         let _ = send.send(Ok(wire::AcceptTunnelResponse { frame })).await;
         let stream = ByteStream::new(from_gateway(frames), to_gateway(send));
@@ -133,6 +135,8 @@ impl AgencyService for Agency {
     ) -> Result<Response<wire::ListOutstandingLeavesResponse>, Status> {
         self.check_gateway(&request)?;
         let (leaves, log_size) = self.app.outstanding().await.map_err(|e| failed(&e.into()))?;
+        let leaf = |waiting: NewLeaf| wire::OutstandingLeaf { leaf: waiting.leaf, sealed_opening: waiting.sealed };
+        let leaves = leaves.into_iter().map(leaf).collect();
         Ok(Response::new(wire::ListOutstandingLeavesResponse { leaves, log_size }))
     }
 
@@ -156,6 +160,7 @@ fn released(answered: &Answered) -> wire::Release {
         release: answered.release.to_vec(),
         leaf: answered.evidence.leaf.as_bytes().to_vec(),
         opening: firebreak_wire::opening_to_wire(&answered.evidence.opening),
+        sealed_opening: answered.evidence.sealed.as_bytes().to_vec(),
     }
 }
 

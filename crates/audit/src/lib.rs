@@ -8,8 +8,10 @@
 //! - [`Log`] writes such a folder: leaves are appended in groups and exist once a checkpoint over them is durable.
 //! - [`PublishedLog`] is the log under one checkpoint: entries, proofs and receipts, read while the log is written.
 //! - [`Receipt`] is what a caller keeps: the leaf, the proof that it is in the log, and the opening of its commitment.
+//! - [`SealedOpening`] is what overseers keep: the opening and the request that it is about, readable with their keys.
 //! - [`Follower`] is what an adapter keeps: the last checkpoint it accepted, and the demand that each extends the last.
-//! - [`verify_folder`] checks every byte of a folder and of receipts, and names the file that is wrong.
+//! - [`verify_folder`] checks every byte of a folder and of receipts, and names the file that is wrong;
+//!   [`verified_leaves`] gives what then stands in it.
 //!
 //! Nothing here waits for a network or keeps time; numbering leaves among writers is the gateway's part.
 
@@ -28,6 +30,7 @@ mod note;
 mod opening;
 mod published;
 mod receipt;
+mod seal;
 mod signed_leaf;
 mod text;
 mod tree;
@@ -40,9 +43,10 @@ pub use note::{Checkpoint, CheckpointError, NoteKey, NoteKeyError, VerifierKey};
 pub use opening::Opening;
 pub use published::PublishedLog;
 pub use receipt::{Receipt, ReceiptError, VerifiedReceipt};
+pub use seal::{LogEntry, Opened, OpeningKey, SealError, SealedOpening, Sealer};
 pub use signed_leaf::{LeafSignatureError, LeafSigner, LeafVerifier, SignedLeaf};
 pub use text::TextError;
-pub use verify::{LogReport, VerifyError, VerifyProblem, verify_folder};
+pub use verify::{LogReport, VerifyError, VerifyProblem, verified_leaves, verify_folder};
 
 /// A SHA-256 hash: of a leaf, of a node of the tree, of a root.
 pub type Hash = [u8; 32];

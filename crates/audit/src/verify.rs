@@ -109,18 +109,9 @@ pub fn verify_folder(
     leaf_signatures: Option<&dyn LeafVerifier>,
 ) -> Result<LogReport, VerifyError> {
     let folder = Folder::new(dir);
-    let note = read(&folder, CHECKPOINT)?;
-    let checkpoint = key
-        .open(&note)
-        .map_err(|error| VerifyError { file: folder.path(CHECKPOINT), problem: VerifyProblem::Checkpoint(error) })?;
-    let older = list_older(&folder, checkpoint.size())?;
     let receipts = receipts.iter().map(|path| read_receipt(path, key)).collect::<Result<Vec<_>, _>>()?;
-
     let receipt_sizes = receipts.iter().map(|(_, receipt)| receipt.checkpoint.size()).collect();
-    let roots = check_tree(&folder, &checkpoint, &receipt_sizes)?;
-    for name in older {
-        check_older(&folder, name, checkpoint.size())?;
-    }
+    let (checkpoint, roots) = check_files(&folder, key, &receipt_sizes)?;
     for (path, receipt) in &receipts {
         check_receipt(receipt, checkpoint.size(), &roots)
             .map_err(|problem| VerifyError { file: path.clone(), problem })?;
@@ -135,24 +126,69 @@ pub fn verify_folder(
         receipts: receipts.len(),
         signatures_checked: leaf_signatures.is_some(),
     };
-    for name in bundles(checkpoint.size()) {
-        for (index, entry) in (name.number * WIDTH..).zip(read_bundle(&folder, &name)?.entries()) {
-            report
-                .add(index, entry, leaf_signatures)
+    each_leaf(&folder, checkpoint.size(), &mut |index, leaf| report.add(index, &leaf, leaf_signatures))?;
+    Ok(report)
+}
+
+/// Verifies a copy of a log as [`verify_folder`] does, signatures of leaves aside, then gives each leaf with its number.
+///
+/// # Errors
+/// [`VerifyError`]. What was given until then holds.
+pub fn verified_leaves(
+    dir: &Path,
+    key: &VerifierKey,
+    mut each: impl FnMut(u64, SignedLeaf),
+) -> Result<(), VerifyError> {
+    let folder = Folder::new(dir);
+    let (checkpoint, _) = check_files(&folder, key, &BTreeSet::new())?;
+    each_leaf(&folder, checkpoint.size(), &mut |index, leaf| {
+        each(index, leaf);
+        Ok(())
+    })
+}
+
+/// Checks the checkpoint and every byte under it; gives the roots that the tree had at `sizes`.
+fn check_files(
+    folder: &Folder,
+    key: &VerifierKey,
+    sizes: &BTreeSet<u64>,
+) -> Result<(Checkpoint, BTreeMap<u64, Hash>), VerifyError> {
+    let note = read(folder, CHECKPOINT)?;
+    let checkpoint = key
+        .open(&note)
+        .map_err(|error| VerifyError { file: folder.path(CHECKPOINT), problem: VerifyProblem::Checkpoint(error) })?;
+    let older = list_older(folder, checkpoint.size())?;
+    let roots = check_tree(folder, &checkpoint, sizes)?;
+    for name in older {
+        check_older(folder, name, checkpoint.size())?;
+    }
+    Ok((checkpoint, roots))
+}
+
+/// Reads every leaf of a log whose bytes were checked. A problem is its bundle's.
+fn each_leaf(
+    folder: &Folder,
+    size: u64,
+    each: &mut dyn FnMut(u64, SignedLeaf) -> Result<(), VerifyProblem>,
+) -> Result<(), VerifyError> {
+    for name in bundles(size) {
+        for (index, entry) in (name.number * WIDTH..).zip(read_bundle(folder, &name)?.entries()) {
+            SignedLeaf::decode(entry)
+                .map_err(|error| VerifyProblem::Leaf(index, error))
+                .and_then(|leaf| each(index, leaf))
                 .map_err(|problem| VerifyError { file: folder.path(&name.path()), problem })?;
         }
     }
-    Ok(report)
+    Ok(())
 }
 
 impl LogReport {
     fn add(
         &mut self,
         index: u64,
-        entry: &[u8],
+        signed: &SignedLeaf,
         leaf_signatures: Option<&dyn LeafVerifier>,
     ) -> Result<(), VerifyProblem> {
-        let signed = SignedLeaf::decode(entry).map_err(|error| VerifyProblem::Leaf(index, error))?;
         if leaf_signatures.is_some_and(|verifier| !signed.is_signed(verifier)) {
             return Err(VerifyProblem::Signature(index));
         }

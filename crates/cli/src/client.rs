@@ -17,6 +17,7 @@ mod connection;
 mod error;
 mod export;
 mod matching;
+mod openings;
 mod profile;
 mod query;
 
@@ -26,5 +27,6 @@ pub use connection::Connection;
 pub use error::{ClientError, Refused};
 pub use export::{Export, ExportAnswer, request_export};
 pub use matching::{MatchAsk, list_matched, run_match};
+pub use openings::list_openings;
 pub use profile::Profile;
 pub use query::{QueryAnswer, Step, run_query, validate_query};

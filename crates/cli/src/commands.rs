@@ -28,7 +28,7 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
         Command::Matched(arguments) => matched::run(arguments, terminal).await,
         Command::Contract(command) => contract::run(command, terminal),
         Command::Bundle(command) => bundle::run(command, terminal),
-        Command::Audit(command) => audit::run(command, terminal),
+        Command::Audit(command) => audit::run(command, terminal).await,
         Command::Certs(command) => certs::run(command, terminal),
     }
 }

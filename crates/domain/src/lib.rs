@@ -16,6 +16,7 @@ mod ids;
 mod intent;
 mod recipient;
 mod refusal;
+mod seal_key;
 
 pub use agreement::{
     Agreement, AgreementBudget, AgreementDataset, LegalBasis, MatchTerms, Mechanism, Operation, SpecialGround,
@@ -33,6 +34,7 @@ pub use ids::{
 pub use intent::{Act, Intent};
 pub use recipient::{ClassFinding, Endpoint, Organisation, Pin, Recipient, RecipientClass, Registry, RegistryError};
 pub use refusal::{ReasonCode, Refusal};
+pub use seal_key::SealKey;
 
 /// The number of the stored, signed and sent formats defined here. A higher one is refused by name.
 pub const FORMAT: u32 = 1;

@@ -1,12 +1,13 @@
 use firebreak_audit::{
-    Hour, Leaf, LeafKind, LeafSignatureError, LeafSigner, NoRandomness, Opening, OutputKind as LoggedOutput,
-    SignedLeaf, SignerRole, SignerRoleError,
+    Hour, Leaf, LeafKind, LeafSignatureError, LeafSigner, LogEntry, NoRandomness, Opening, OutputKind as LoggedOutput,
+    SealError, SealedOpening, Sealer, SignedLeaf, SignerRole, SignerRoleError,
 };
 use firebreak_domain::{Charge, Intent, OrgId, Pin, ReasonCode};
 use firebreak_policy::{DecisionFacts, OutputKind};
-use firebreak_store::State;
+use firebreak_store::{NewLeaf, State};
 use firebreak_transport::{Credential, sign};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// Evidence that could not be made. Nothing is answered without evidence.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,9 @@ pub enum EvidenceError {
     /// No randomness.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+    /// What opens it could not be sealed to the overseers.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// The certificate is of somebody who signs no leaves.
     #[error(transparent)]
     Role(#[from] SignerRoleError),
@@ -24,8 +28,7 @@ pub enum EvidenceError {
 
 /// What the leaf of a release commits to: what the caller signed, and the noisy numbers, so that whoever has the opening
 /// can tell whether the figures that were shown are those that the agency released.
-#[must_use]
-pub fn release_payload(intent: &[u8], release: &[u8]) -> Vec<u8> {
+fn release_payload(intent: &[u8], release: &[u8]) -> Vec<u8> {
     let mut payload = intent.to_vec();
     payload.extend_from_slice(b"release sha256 ");
     payload.extend_from_slice(hex::encode(Sha256::digest(release)).as_bytes());
@@ -33,7 +36,7 @@ pub fn release_payload(intent: &[u8], release: &[u8]) -> Vec<u8> {
     payload
 }
 
-/// Whether `payload` is what [`release_payload`] makes of that release and of `intent` or an earlier sending of it, which
+/// Whether `payload` is what [`Content::of_release`] commits to, of that release and of `intent` or an earlier sending of it, which
 /// may have had another expiry.
 #[must_use]
 pub fn is_release_payload(payload: &[u8], intent: &Intent, release: &[u8]) -> bool {
@@ -53,24 +56,78 @@ pub fn release_name(release: &[u8]) -> String {
     hex::encode(Sha256::digest(release)).chars().take(32).collect()
 }
 
+/// What a leaf commits to, and what the overseers read beside it.
+pub struct Content {
+    payload: Vec<u8>,
+    request: Vec<u8>,
+}
+
+impl Content {
+    /// Of an act that commits to `payload` and follows from no request.
+    #[must_use]
+    pub fn of(payload: &[u8]) -> Self {
+        Self { payload: payload.to_vec(), request: Vec::new() }
+    }
+
+    /// Of a release: its payload holds the request.
+    #[must_use]
+    pub fn of_release(intent: &Intent, release: &[u8]) -> Self {
+        Self::of(&release_payload(&intent.signing_bytes(), release))
+    }
+
+    /// Of a request that was refused or let in; `None` for one that names something as nothing can be named.
+    ///
+    /// PRIVACY: the payload, which goes back to the caller in the receipt and through the gateway, is a hash over the
+    /// request with its random id. What was typed, the overseers alone can read.
+    #[must_use]
+    pub fn of_request(intent: Option<&Intent>) -> Self {
+        let Some(intent) = intent else { return Self::of(b"") };
+        let request = intent.signing_bytes();
+        let payload = format!("request sha256 {}\n", hex::encode(Sha256::digest(&request))).into_bytes();
+        Self { payload, request }
+    }
+
+    /// The same request, committed to together with `payload`.
+    #[must_use]
+    pub fn with_payload(self, payload: &[u8]) -> Self {
+        Self { payload: payload.to_vec(), ..self }
+    }
+}
+
 /// A signed leaf and what opens its commitment.
 pub struct Evidence {
     /// For the log.
     pub leaf: SignedLeaf,
-    /// For the caller and the overseers.
+    /// For the caller.
     pub opening: Opening,
+    /// For the overseers: the opening, and the request.
+    pub sealed: SealedOpening,
 }
 
 const STORED_FORMAT: u8 = 1;
 
 impl Evidence {
-    /// As it is stored: a format number, the leaf behind its length, the opening's random bytes and its payload.
+    /// For the outbox: the leaf, and what the overseers read.
+    #[must_use]
+    pub fn new_leaf(&self) -> NewLeaf {
+        NewLeaf { leaf: self.leaf.as_bytes().to_vec(), sealed: self.sealed.as_bytes().to_vec() }
+    }
+
+    /// For the log.
+    #[must_use]
+    pub fn entry(&self) -> LogEntry {
+        LogEntry { leaf: self.leaf.clone(), sealed: self.sealed.clone() }
+    }
+
+    /// As it is stored: a format number, the leaf and the sealed opening, each behind its length, the opening's random
+    /// bytes and its payload.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let leaf = self.leaf.as_bytes();
         let mut bytes = vec![STORED_FORMAT];
-        bytes.extend((leaf.len() as u64).to_be_bytes());
-        bytes.extend(leaf);
+        for part in [self.leaf.as_bytes(), self.sealed.as_bytes()] {
+            bytes.extend((part.len() as u64).to_be_bytes());
+            bytes.extend(part);
+        }
         bytes.extend(self.opening.nonce);
         bytes.extend(&self.opening.payload);
         bytes
@@ -80,18 +137,25 @@ impl Evidence {
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (_, rest) = bytes.split_first().filter(|(format, _)| **format == STORED_FORMAT)?;
-        let (length, rest) = rest.split_first_chunk()?;
-        let (leaf, rest) = rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)?;
+        let (leaf, rest) = behind_length(rest)?;
+        let (sealed, rest) = behind_length(rest)?;
         let (nonce, payload) = rest.split_first_chunk()?;
         let leaf = SignedLeaf::decode(leaf).ok()?;
         let opening = Opening { nonce: *nonce, payload: payload.to_vec() };
-        (leaf.leaf().commitment == opening.commitment()).then_some(Self { leaf, opening })
+        let sealed = SealedOpening::from_bytes(sealed.to_vec()).ok()?;
+        (leaf.leaf().commitment == opening.commitment()).then_some(Self { leaf, opening, sealed })
     }
 }
 
-/// Makes the leaves of one program, signed with the key of its certificate.
+fn behind_length(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)
+}
+
+/// Makes the leaves of one program, signed with the key of its certificate, their openings sealed to the overseers.
 pub struct Recorder {
     credential: Credential,
+    sealer: Arc<Sealer>,
     role: SignerRole,
 }
 
@@ -106,13 +170,14 @@ impl LeafSigner for Recorder {
 }
 
 impl Recorder {
-    /// A recorder for the program whose certificate this is.
+    /// A recorder for the program whose certificate this is, and what seals to its overseers
+    /// ([`PolicyInForce::sealer`](crate::PolicyInForce::sealer)).
     ///
     /// # Errors
     /// [`EvidenceError::Role`] for a certificate of neither a gateway nor an adapter.
-    pub fn new(credential: &Credential) -> Result<Self, EvidenceError> {
+    pub fn new(credential: &Credential, sealer: &Arc<Sealer>) -> Result<Self, EvidenceError> {
         let role = SignerRole::try_from(credential.identity().role)?;
-        Ok(Self { credential: credential.clone(), role })
+        Ok(Self { credential: credential.clone(), sealer: Arc::clone(sealer), role })
     }
 
     /// The organisation that signs.
@@ -123,8 +188,6 @@ impl Recorder {
 
     /// Signs what was done, with the state's ledger as it stands.
     ///
-    /// `payload` is what the leaf commits to and does not show, for instance the canonical query.
-    ///
     /// # Errors
     /// [`EvidenceError`].
     pub fn record(
@@ -133,9 +196,10 @@ impl Recorder {
         facts: &DecisionFacts,
         reason: Option<ReasonCode>,
         charge: Charge,
-        payload: &[u8],
+        content: Content,
         state: &State,
     ) -> Result<Evidence, EvidenceError> {
+        let Content { payload, request } = content;
         let (own, opening) = self.leaf(kind, facts.bundle_sequence, payload, state)?;
         let mut organisations = own.organisations.clone();
         organisations.extend(facts.organisation.iter().cloned());
@@ -151,7 +215,7 @@ impl Recorder {
             charge,
             ..own
         };
-        Ok(Evidence { leaf: SignedLeaf::sign(leaf, self)?, opening })
+        self.sign_and_seal(leaf, opening, &request)
     }
 
     /// Signs what became of a policy bundle: `bundle_sequence` is the one in force from then on.
@@ -165,8 +229,13 @@ impl Recorder {
         payload: &[u8],
         state: &State,
     ) -> Result<Evidence, EvidenceError> {
-        let (leaf, opening) = self.leaf(kind, bundle_sequence, payload, state)?;
-        Ok(Evidence { leaf: SignedLeaf::sign(leaf, self)?, opening })
+        let (leaf, opening) = self.leaf(kind, bundle_sequence, payload.to_vec(), state)?;
+        self.sign_and_seal(leaf, opening, b"")
+    }
+
+    fn sign_and_seal(&self, leaf: Leaf, opening: Opening, request: &[u8]) -> Result<Evidence, EvidenceError> {
+        let sealed = self.sealer.seal(&opening, request)?;
+        Ok(Evidence { leaf: SignedLeaf::sign(leaf, self)?, opening, sealed })
     }
 
     /// A leaf of this program that is about nobody else, and what opens its commitment.
@@ -174,10 +243,10 @@ impl Recorder {
         &self,
         kind: LeafKind,
         bundle_sequence: u64,
-        payload: &[u8],
+        payload: Vec<u8>,
         state: &State,
     ) -> Result<(Leaf, Opening), EvidenceError> {
-        let opening = Opening::new(payload.to_vec())?;
+        let opening = Opening::new(payload)?;
         let ledger = state.ledger_head();
         let leaf = Leaf {
             hour: Hour::of(state.now()),

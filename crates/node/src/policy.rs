@@ -1,7 +1,7 @@
 use crate::{Bundles, EvidenceError, Recorder};
-use firebreak_audit::LeafKind;
+use firebreak_audit::{LeafKind, SealError, Sealer};
 use firebreak_domain::{ReasonCode, Refusal};
-use firebreak_policy::{Bundle, BundleError, Candidate, OverseersError, Suspensions, TrustRoot, Watermark};
+use firebreak_policy::{Bundle, BundleError, Candidate, Overseers, OverseersError, Suspensions, TrustRoot, Watermark};
 use firebreak_store::{AcceptedBundle, State, StoreError};
 use std::fs;
 use std::io;
@@ -56,6 +56,8 @@ pub struct PolicyInForce {
     copies: PathBuf,
     root: TrustRoot,
     current: RwLock<Option<Arc<Bundle>>>,
+    /// Seals to the overseers of the bundle accepted last; before the first, to those who are pinned.
+    sealer: Arc<Sealer>,
     /// What was last said of a bundle that was not taken up, so that it is said once.
     rejected: Mutex<Option<String>>,
 }
@@ -73,8 +75,10 @@ impl PolicyInForce {
             copies: state_folder.join("bundles"),
             root: TrustRoot::parse(&text)?,
             current: RwLock::new(None),
+            sealer: Arc::default(),
             rejected: Mutex::default(),
         };
+        this.seal_to(this.root.overseers())?;
         if let Some(AcceptedBundle { sequence, manifest }) = state.accepted_bundle() {
             let changed = |_| PolicyError::CopyChanged { accepted: sequence, manifest: hex::encode(manifest) };
             let copy = Candidate::read(&this.copy(sequence)).map_err(changed)?;
@@ -83,9 +87,24 @@ impl PolicyInForce {
                 BundleError::RolledBack { .. } | BundleError::Skipped { .. } | BundleError::Forked(_) => changed(error),
                 error => PolicyError::Bundle(Box::new(error)),
             })?;
+            this.seal_to(bundle.overseers())?;
             this.put(bundle);
         }
         Ok(this)
+    }
+
+    /// What seals the openings of this program's leaves.
+    #[must_use]
+    pub const fn sealer(&self) -> &Arc<Sealer> {
+        &self.sealer
+    }
+
+    fn seal_to(&self, overseers: &Overseers) -> Result<(), PolicyError> {
+        match self.sealer.seal_to(&overseers.seal_keys()) {
+            Ok(()) => Ok(()),
+            Err(SealError::Key(key)) => Err(Box::new(BundleError::Overseers(OverseersError::SealKey(key))).into()),
+            Err(error) => Err(EvidenceError::from(error).into()),
+        }
     }
 
     fn copy(&self, sequence: u64) -> PathBuf {
@@ -146,7 +165,7 @@ impl PolicyInForce {
                 }
                 let in_force = self.accepted().map_or(0, |bundle| bundle.sequence());
                 let evidence = recorder.record_policy(LeafKind::BundleRejected, in_force, said.as_bytes(), state)?;
-                state.record_leaf(evidence.leaf.as_bytes()).await?;
+                state.record_leaf(evidence.new_leaf()).await?;
                 Ok(true)
             }
             Err(error) => Err(error),
@@ -165,6 +184,7 @@ impl PolicyInForce {
                 current.succeed(&candidate, now).map_err(Box::new)?
             }
         };
+        self.seal_to(bundle.overseers())?;
         // The copy is on the disk before its digest is recorded: a crash in between leaves an unused folder.
         let copy = self.copy(bundle.sequence());
         if copy.exists() {
@@ -179,7 +199,7 @@ impl PolicyInForce {
         let manifest = candidate.manifest().digest();
         let evidence = recorder.record_policy(LeafKind::BundleAccepted, bundle.sequence(), &manifest, state)?;
         let accepted = AcceptedBundle { sequence: bundle.sequence(), manifest };
-        state.accept_bundle(accepted, evidence.leaf.as_bytes()).await?;
+        state.accept_bundle(accepted, evidence.new_leaf()).await?;
         self.put(bundle);
         Ok(true)
     }

@@ -1,5 +1,5 @@
 use crate::PolicyInForce;
-use firebreak_domain::{Contract, MatchTerms, OrgId, Pin, ReasonCode, Refusal, Timestamp};
+use firebreak_domain::{Contract, Intent, MatchTerms, OrgId, Pin, ReasonCode, Refusal, Timestamp};
 use firebreak_policy::{Bundle, DecisionFacts, Denial, Permit, Question};
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use std::sync::Arc;
 /// a key be taken out: whoever takes part in it or passes it on asks again before each step.
 pub struct StandingMatch {
     question: Question,
+    intent: Intent,
     terms: MatchTerms,
     contracts: Vec<Arc<Contract>>,
     receiver: Pin,
@@ -17,11 +18,11 @@ pub struct StandingMatch {
 }
 
 impl StandingMatch {
-    /// The match that `permit` lets begin, with the keys that are pinned for its two sides now.
+    /// The match that `permit` lets begin upon the request `intent`, with the keys that are pinned for its two sides now.
     ///
     /// # Errors
     /// `OPERATION_NOT_COVERED` for an agreement without a match; `SESSION_MISMATCH` for a side without a pinned key.
-    pub fn of(permit: &Permit, policy: &PolicyInForce) -> Result<Self, Refusal> {
+    pub fn of(permit: &Permit, intent: Intent, policy: &PolicyInForce) -> Result<Self, Refusal> {
         let terms = permit.agreement().matching.clone().ok_or(Refusal::new(ReasonCode::OperationNotCovered))?;
         let bundle = policy.bundle()?;
         let pinned = |org: &OrgId, side: &str| {
@@ -30,6 +31,7 @@ impl StandingMatch {
         };
         Ok(Self {
             question: permit.question().clone(),
+            intent,
             receiver: pinned(&terms.receiver, "receiver")?,
             sender: pinned(&terms.sender, "sender")?,
             contracts: permit.contracts().to_vec(),
@@ -42,6 +44,12 @@ impl StandingMatch {
     #[must_use]
     pub const fn terms(&self) -> &MatchTerms {
         &self.terms
+    }
+
+    /// The request that was permitted.
+    #[must_use]
+    pub const fn intent(&self) -> &Intent {
+        &self.intent
     }
 
     /// The receiver's pinned key: the one that counts for as long as the match stands.

@@ -14,6 +14,7 @@ pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_740_830_400);
 /// A hundred days before [`NOW`].
 pub(crate) const MADE: Timestamp = NOW.plus_secs(-100 * 86_400);
 pub(crate) const DAY: i64 = 86_400;
+const SEAL_KEY: &str = "x25519:0900000000000000000000000000000000000000000000000000000000000000";
 
 pub(crate) struct Fixture {
     dir: TempDir,
@@ -74,6 +75,7 @@ impl Fixture {
             let key = key.verifier_key();
             let id = key.split('+').next().unwrap();
             text += &format!("[[overseer]]\nid = \"{id}\"\ntitle = \"Overseer {id}\"\nkey = \"{key}\"\n");
+            text += &format!("seal_key = \"{SEAL_KEY}\"\n");
         }
         for (id, key) in &self.agencies {
             text += &format!("[[agency]]\nid = \"{id}\"\nkey = \"{}\"\n", key.verifier_key());

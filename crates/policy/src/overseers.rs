@@ -2,7 +2,7 @@ use crate::bundle::require_quorum;
 use crate::candidate::Candidate;
 use crate::error::BundleError;
 use base64::Engine as _;
-use firebreak_domain::{OrgId, UnknownFormat, check_format};
+use firebreak_domain::{OrgId, SealKey, UnknownFormat, check_format};
 use serde::{Deserialize, Serialize};
 use signed_note::{Note, StandardVerifier, Verifier as _};
 use std::collections::BTreeSet;
@@ -33,6 +33,8 @@ pub struct Overseer {
     pub title: String,
     /// The C2SP note verifier key, `name+id+key`.
     pub key: String,
+    /// The key to which openings of leaves are sealed, so that this overseer can review what was asked.
+    pub seal_key: SealKey,
 }
 
 /// The key with which an agency signs the contracts of its datasets.
@@ -63,6 +65,9 @@ pub enum OverseersError {
     /// One name or one key stands twice: nobody counts twice.
     #[error("{0} shares a name or a key with another entry")]
     Shared(OrgId),
+    /// A seal key to which nothing can be sealed.
+    #[error("{0} is not a key to which openings can be sealed: make one with `firebreak bundle opening-key`")]
+    SealKey(SealKey),
 }
 
 /// The overseers whose quorum the first bundle needs, pinned by a program's configuration.
@@ -138,9 +143,18 @@ impl Overseers {
         self.overseers.iter().filter(|o| note.is_signed_by(&o.key)).map(|o| &o.id).collect()
     }
 
+    /// The keys to which openings are sealed, in the file's order.
+    #[must_use]
+    pub fn seal_keys(&self) -> Vec<SealKey> {
+        self.overseers.iter().map(|o| o.seal_key).collect()
+    }
+
     /// Whether both name the same overseers, keys and threshold; agency keys aside.
+    ///
+    /// SECURITY: the seal keys too: whoever is put in another's place there reads what everybody asks.
     pub(crate) fn same_quorum(&self, other: &Self) -> bool {
-        let keys = |o: &Self| o.overseers.iter().map(|o| o.key.clone()).collect::<BTreeSet<_>>();
+        let keys =
+            |o: &Self| o.overseers.iter().map(|o| (o.key.clone(), *o.seal_key.as_bytes())).collect::<BTreeSet<_>>();
         self.threshold == other.threshold && keys(self) == keys(other)
     }
 }
@@ -197,10 +211,13 @@ mod tests {
     use super::*;
     use crate::signing::SigningKey;
 
+    const SEAL: &str = "x25519:0900000000000000000000000000000000000000000000000000000000000000";
+
     fn file(threshold: u32, keys: &[(&str, &str)]) -> String {
         let mut text = format!("format = 1\nthreshold = {threshold}\n");
         for (id, key) in keys {
             text += &format!("[[overseer]]\nid = \"{id}\"\ntitle = \"t\"\nkey = \"{key}\"\n");
+            text += &format!("seal_key = \"{SEAL}\"\n");
         }
         text
     }

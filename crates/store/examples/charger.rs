@@ -7,7 +7,7 @@
 
 use firebreak_domain::{AgreementId, Charge, OrgId, RequestId, Rho, SystemClock, UnitSpaceId};
 use firebreak_store::{
-    Abandoned, AccountKind, AccountLimit, EvaluationChunk, ReleaseKey, RequestKey, Reserved, State, StateKey,
+    Abandoned, AccountKind, AccountLimit, EvaluationChunk, NewLeaf, ReleaseKey, RequestKey, Reserved, State, StateKey,
 };
 use std::{error::Error, path::PathBuf, sync::Arc};
 
@@ -66,8 +66,8 @@ async fn charge(state: State, first: u32) -> Result<(), Failure> {
         } else {
             reservation.mark_executing();
             let text = format!("release {number}");
-            let leaf = format!("leaf {number}");
-            let settled = state.settle(reservation, text.as_bytes(), b"evidence", leaf.as_bytes()).await?;
+            let leaf = NewLeaf { leaf: format!("leaf {number}").into_bytes(), sealed: b"sealed".to_vec() };
+            let settled = state.settle(reservation, text.as_bytes(), b"evidence", leaf).await?;
             println!("settled {number} {}", settled.release().id);
         }
         if number % 11 == 0 {

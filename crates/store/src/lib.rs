@@ -19,6 +19,7 @@
 //! | privacy loss | `accounts`, `ledger` | [`State::reserve`], [`State::abandon`], [`State::balance`], [`State::verify_chain`] |
 //! | releases | `releases` | [`State::settle`], [`State::release`], [`State::release_of`] |
 //! | leaves for the log | `outbox` | [`State::record_leaf`], [`State::outstanding`], [`State::confirm`] |
+//! | what overseers read | `openings` | [`State::keep_sealed`], [`State::sealed_openings`] |
 //! | ledger and log | `reconcile` | [`State::check_not_behind`], [`State::head_at`] |
 //! | caps of a match | `caps` | [`State::charge_evaluations`] |
 //! | match sessions | `sessions` | [`State::open_session`], [`State::keep_chunk`], [`State::close_session`] |
@@ -30,6 +31,7 @@ mod codec;
 mod error;
 mod key;
 mod ledger;
+mod openings;
 mod outbox;
 mod reconcile;
 mod registers;
@@ -50,7 +52,7 @@ pub use caps::{CapError, CapOutcome, EvaluationChunk};
 pub use error::{Fault, OpenError, StoreError};
 pub use key::{KeyError, StateKey};
 pub use ledger::LedgerHead;
-pub use outbox::{Backlog, FollowerError, LeafHash, LogView, OutstandingLeaf};
+pub use outbox::{Backlog, FollowerError, LeafHash, LogView, NewLeaf, OutstandingLeaf};
 pub use reconcile::ReconcileError;
 pub use registers::{MatchedEntry, OfferedEntry};
 pub use releases::{OwnRelease, ReleaseId, ReleaseKey, Settled, StoredRelease};

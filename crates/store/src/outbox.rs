@@ -1,6 +1,6 @@
 //! Leaves on their way to the log, and what was last accepted of the log itself.
 
-use crate::{State, StoreError, codec, writer::Work};
+use crate::{State, StoreError, codec, openings::insert_opening, writer::Work};
 use firebreak_domain::Timestamp;
 use sha2::{Digest, Sha256};
 use sqlx::Row;
@@ -18,6 +18,15 @@ pub struct Backlog {
     pub oldest: Option<Timestamp>,
 }
 
+/// A leaf that a program has just signed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewLeaf {
+    /// The leaf.
+    pub leaf: Vec<u8>,
+    /// What opens it, sealed to the overseers.
+    pub sealed: Vec<u8>,
+}
+
 /// A leaf that waits for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutstandingLeaf {
@@ -25,6 +34,8 @@ pub struct OutstandingLeaf {
     pub hash: LeafHash,
     /// The leaf.
     pub bytes: Vec<u8>,
+    /// What opens it, sealed to the overseers.
+    pub sealed: Vec<u8>,
     /// When it was recorded.
     pub recorded_at: Timestamp,
 }
@@ -80,8 +91,7 @@ impl State {
     ///
     /// # Errors
     /// [`StoreError`]: it was not recorded.
-    pub async fn record_leaf(&self, leaf: &[u8]) -> Result<LeafHash, StoreError> {
-        let leaf = leaf.to_vec();
+    pub async fn record_leaf(&self, leaf: NewLeaf) -> Result<LeafHash, StoreError> {
         self.write(move |work| Box::pin(async move { insert_leaf(work, &leaf).await })).await
     }
 
@@ -102,17 +112,20 @@ impl State {
     /// # Errors
     /// [`StoreError`] if the state failed.
     pub async fn outstanding(&self, most: u32) -> Result<Vec<OutstandingLeaf>, StoreError> {
-        let rows =
-            sqlx::query("SELECT hash, bytes, recorded_at FROM leaves WHERE log_index IS NULL ORDER BY seq LIMIT ?")
-                .bind(most)
-                .fetch_all(&self.shared.readers)
-                .await?;
+        let rows = sqlx::query(
+            "SELECT hash, bytes, recorded_at, sealed FROM leaves JOIN openings ON openings.leaf = leaves.hash
+             WHERE log_index IS NULL ORDER BY seq LIMIT ?",
+        )
+        .bind(most)
+        .fetch_all(&self.shared.readers)
+        .await?;
         rows.iter()
             .map(|row| {
                 Ok(OutstandingLeaf {
                     hash: LeafHash(codec::fixed("leaf", row.try_get(0)?)?),
                     bytes: row.try_get(1)?,
                     recorded_at: Timestamp::from_secs(row.try_get(2)?),
+                    sealed: row.try_get(3)?,
                 })
             })
             .collect()
@@ -212,12 +225,13 @@ impl State {
     }
 }
 
-/// Records a leaf inside a transaction.
-pub(crate) async fn insert_leaf(work: &mut Work, leaf: &[u8]) -> Result<LeafHash, StoreError> {
-    let (hash, at) = (LeafHash::of(leaf), work.now());
+/// Records a leaf inside a transaction, with what opens it.
+pub(crate) async fn insert_leaf(work: &mut Work, new: &NewLeaf) -> Result<LeafHash, StoreError> {
+    let (hash, at) = (LeafHash::of(&new.leaf), work.now());
+    insert_opening(work, &hash, &new.sealed).await?;
     sqlx::query("INSERT INTO leaves (hash, bytes, recorded_at) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING")
         .bind(hash.0.as_slice())
-        .bind(leaf)
+        .bind(new.leaf.as_slice())
         .bind(at.secs())
         .execute(work.sql())
         .await?;

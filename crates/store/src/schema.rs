@@ -35,6 +35,9 @@ CREATE TABLE leaves (
 ) STRICT;
 CREATE INDEX leaves_outstanding ON leaves (seq) WHERE log_index IS NULL;
 CREATE INDEX leaves_logged ON leaves (log_index) WHERE log_index IS NOT NULL;
+CREATE TABLE openings (
+    leaf BLOB PRIMARY KEY, sealed BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE log_view (
     one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, bytes BLOB NOT NULL
 ) STRICT;

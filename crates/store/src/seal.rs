@@ -42,10 +42,8 @@ impl Sealer {
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).map_err(|_| SealError::Seal)?;
         let aad = place(table, row);
-        let sealed = self
-            .0
-            .encrypt(XNonce::from_slice(&nonce), Payload { msg: value, aad: &aad })
-            .map_err(|_| SealError::Seal)?;
+        let sealed =
+            self.0.encrypt(&XNonce::from(nonce), Payload { msg: value, aad: &aad }).map_err(|_| SealError::Seal)?;
         let mut out = Vec::with_capacity(1 + NONCE + sealed.len());
         out.push(FORMAT);
         out.extend_from_slice(&nonce);
@@ -62,10 +60,10 @@ impl Sealer {
         if *format != FORMAT {
             return Err(SealError::Format(*format));
         }
-        let (nonce, rest) = rest.split_at_checked(NONCE).ok_or(SealError::Open)?;
+        let (nonce, rest) = rest.split_first_chunk::<NONCE>().ok_or(SealError::Open)?;
         let aad = place(table, row);
         self.0
-            .decrypt(XNonce::from_slice(nonce), Payload { msg: rest, aad: &aad })
+            .decrypt(&XNonce::from(*nonce), Payload { msg: rest, aad: &aad })
             .map(Zeroizing::new)
             .map_err(|_| SealError::Open)
     }

@@ -5,7 +5,7 @@ mod list;
 
 pub use list::KeptList;
 
-use crate::{State, StoreError, codec, outbox::insert_leaf, writer::Work};
+use crate::{NewLeaf, State, StoreError, codec, outbox::insert_leaf, writer::Work};
 use firebreak_domain::Timestamp;
 use sqlx::Row;
 use zeroize::Zeroizing;
@@ -124,8 +124,8 @@ impl State {
     ///
     /// # Errors
     /// [`SessionError`]: not an open session, or it has committed before.
-    pub async fn keep_opening(&self, session: &[u8; 32], opening: &[u8], leaf: &[u8]) -> Result<(), SessionError> {
-        self.keep(session, OPENING, opening, Some(leaf.to_vec())).await
+    pub async fn keep_opening(&self, session: &[u8; 32], opening: &[u8], leaf: NewLeaf) -> Result<(), SessionError> {
+        self.keep(session, OPENING, opening, Some(leaf)).await
     }
 
     /// What opens the commitment of a session, open or closed, if it has committed.
@@ -140,8 +140,8 @@ impl State {
     ///
     /// # Errors
     /// [`SessionError`]: not an open session, or the state failed.
-    pub async fn record_end(&self, session: &[u8; 32], leaf: &[u8]) -> Result<(), SessionError> {
-        self.keep(session, END, b"", Some(leaf.to_vec())).await
+    pub async fn record_end(&self, session: &[u8; 32], leaf: NewLeaf) -> Result<(), SessionError> {
+        self.keep(session, END, b"", Some(leaf)).await
     }
 
     async fn keep(
@@ -149,7 +149,7 @@ impl State {
         session: &[u8; 32],
         number: u32,
         bytes: &[u8],
-        leaf: Option<Vec<u8>>,
+        leaf: Option<NewLeaf>,
     ) -> Result<(), SessionError> {
         let sealer = &self.shared.keys.sessions;
         let place = chunk_place(session, number);

@@ -1,6 +1,6 @@
 //! What only ever rises: the time seen and the bundle accepted last.
 
-use crate::{LedgerHead, OpenError, State, StateKey, StoreError, codec, key::prf, outbox::insert_leaf};
+use crate::{LedgerHead, NewLeaf, OpenError, State, StateKey, StoreError, codec, key::prf, outbox::insert_leaf};
 use firebreak_domain::{Clock, Timestamp};
 use sqlx::{Row, SqliteConnection};
 use std::sync::{
@@ -186,10 +186,9 @@ impl State {
     /// # Errors
     /// [`BundleError::RolledBack`] or [`BundleError::Forked`] if a later one, or another of the same sequence, was
     /// accepted before; nothing is recorded.
-    pub async fn accept_bundle(&self, bundle: AcceptedBundle, leaf: &[u8]) -> Result<(), BundleError> {
+    pub async fn accept_bundle(&self, bundle: AcceptedBundle, leaf: NewLeaf) -> Result<(), BundleError> {
         let sequence = bundle.sequence;
         codec::stored("bundle sequence", sequence)?;
-        let leaf = leaf.to_vec();
         self.write(move |work| {
             Box::pin(async move {
                 match work.bundle() {

@@ -1,7 +1,7 @@
 //! The folder of a federation: population, certificates, keys, policy bundle, configurations.
 
 use anyhow::{Context, Result};
-use firebreak_audit::NoteKey;
+use firebreak_audit::{NoteKey, OpeningKey};
 use firebreak_domain::{Clock, Identity, Registry, SystemClock};
 use firebreak_policy::signing::{SigningKey, cosign, sign_contract, write_manifest};
 use firebreak_policy::{AgencyKey, Overseer, Overseers, Validity as BundleValidity};
@@ -102,6 +102,12 @@ impl Layout {
     #[must_use]
     pub fn keys(&self) -> PathBuf {
         self.0.join("keys")
+    }
+
+    /// The key with which an overseer reads openings.
+    #[must_use]
+    pub fn opening_key(&self, overseer: &str) -> PathBuf {
+        self.keys().join(format!("{overseer}.opening-key"))
     }
 
     /// The gateway's folder.
@@ -247,6 +253,21 @@ impl Federation {
         Ok(key)
     }
 
+    /// The key with which an overseer reads openings, made if it is not there yet.
+    ///
+    /// # Errors
+    /// A folder that cannot be written.
+    pub fn opening_key(&self, name: &str) -> Result<OpeningKey> {
+        let file = self.layout.opening_key(name);
+        if let Ok(text) = fs::read_to_string(&file) {
+            return Ok(OpeningKey::parse(&text)?);
+        }
+        let key = OpeningKey::generate()?;
+        fs::create_dir_all(self.layout.keys())?;
+        write_secret(&file, key.secret().as_bytes())?;
+        Ok(key)
+    }
+
     fn write_bundle(&self) -> Result<()> {
         let (from, to) = (sample().join("bundle"), self.layout.bundle());
         for folder in ["agreements", "assessments", "contracts", "policies"] {
@@ -262,7 +283,8 @@ impl Federation {
         fs::write(to.join("endpoints.toml"), toml::to_string(&registry)?)?;
         let overseer = |name: &str| {
             let key = self.signing_key(name)?.verifier_key();
-            Ok::<_, anyhow::Error>(Overseer { id: name.parse()?, title: format!("Overseer {name}"), key })
+            let (id, title) = (name.parse()?, format!("Overseer {name}"));
+            Ok::<_, anyhow::Error>(Overseer { id, title, key, seal_key: self.opening_key(name)?.seal_key() })
         };
         let agency = |(name, _, _): &(&str, &str, &[&str])| {
             let key = self.signing_key(name)?.verifier_key();

@@ -1,8 +1,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
-use firebreak_audit::{Hash, Opening, SignedLeaf};
+use firebreak_audit::{Hash, LogEntry, SignedLeaf};
 use firebreak_domain::{Identity, OrgId, Refusal};
-use firebreak_node::{SubmittedMatch, SubmittedQuery};
+use firebreak_node::{Evidence, SubmittedMatch, SubmittedQuery};
 use firebreak_transport::ByteStream;
 use std::sync::Arc;
 
@@ -10,20 +10,16 @@ use std::sync::Arc;
 pub struct AgencyRelease {
     /// [`firebreak_privacy::Released::encode`].
     pub release: Vec<u8>,
-    /// The agency's leaf.
-    pub leaf: SignedLeaf,
-    /// What opens it.
-    pub opening: Opening,
+    /// The agency's evidence of it.
+    pub evidence: Evidence,
 }
 
 /// A refusal as its agency sent it.
 pub struct AgencyRefusal {
     /// What the caller is told.
     pub refusal: Refusal,
-    /// The agency's leaf.
-    pub leaf: SignedLeaf,
-    /// What opens it.
-    pub opening: Opening,
+    /// The agency's evidence of it.
+    pub evidence: Evidence,
 }
 
 /// What an agency said to a question.
@@ -36,8 +32,8 @@ pub enum AgencyAnswer {
 
 /// What an agency said to a tunnel.
 pub enum TunnelAnswer {
-    /// The sender's end of the tunnel, and its leaf.
-    Open(ByteStream, SignedLeaf, Opening),
+    /// The sender's end of the tunnel, and its evidence.
+    Open(ByteStream, Evidence),
     /// A refusal.
     Refused(AgencyRefusal),
 }
@@ -58,8 +54,8 @@ pub enum AgencyError {
 
 /// A leaf that an agency offers for the log. It names that agency's adapter as its signer.
 pub struct OfferedLeaf {
-    /// The leaf.
-    pub leaf: SignedLeaf,
+    /// The leaf, and what the overseers read of it.
+    pub entry: LogEntry,
     /// Whether the key that the agency's adapter has now made the signature.
     pub signed_by_key: bool,
 }

@@ -85,10 +85,10 @@ impl App {
         // SECURITY: what the agency's own key did not sign is not evidence. A key that it had before cannot be checked
         // here any more; one that never signed a leaf of the log was never its key.
         let is_evidence = |offered: &OfferedLeaf| {
-            offered.signed_by_key || self.log.has_signed(agency, SignerRole::Adapter, offered.leaf.key())
+            offered.signed_by_key || self.log.has_signed(agency, SignerRole::Adapter, offered.entry.leaf.key())
         };
         let leaves: Vec<_> =
-            offered.into_iter().take(MOST_LEAVES).filter(is_evidence).map(|offered| offered.leaf).collect();
+            offered.into_iter().take(MOST_LEAVES).filter(is_evidence).map(|offered| offered.entry).collect();
         self.log.append_all(&leaves).await?;
         // In this order: what is known to be in the log is covered by what is published afterwards.
         let newest = self.log.newest_of(agency, SignerRole::Adapter)?;
@@ -115,7 +115,7 @@ impl App {
         } else {
             published.consistency_proof(accepted, size).map_err(super::LogFailure::from)?
         };
-        let leaves = leaves.iter().map(place).collect::<Result<_, _>>()?;
+        let leaves = leaves.iter().map(|entry| place(&entry.leaf)).collect::<Result<_, _>>()?;
         let checkpoint = published.checkpoint().note().to_owned();
         Ok(self.agencies.confirm(agency, Shown { checkpoint, consistency, leaves, newest }).await?)
     }

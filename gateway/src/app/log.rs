@@ -1,11 +1,13 @@
 //! The public log: one thread writes it, and puts all that waits under one checkpoint.
 
-use firebreak_audit::{Log, LogError, NoteKey, NoteKeyError, Opening, PublishedLog, SignedLeaf, SignerRole};
+use firebreak_audit::{Log, LogEntry, LogError, NoteKey, NoteKeyError, PublishedLog, SignedLeaf, SignerRole};
 use firebreak_domain::{OrgId, Pin};
-use firebreak_store::LeafHash;
+use firebreak_node::Evidence;
+use firebreak_store::{LeafHash, State, StoreError};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 /// Leaves that may wait for the writer.
@@ -22,6 +24,9 @@ pub enum LogFailure {
     /// The key.
     #[error(transparent)]
     Key(#[from] NoteKeyError),
+    /// The openings.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The writer has stopped after an earlier failure.
     #[error("the log's writer has stopped")]
     Stopped,
@@ -62,7 +67,7 @@ impl Known {
 }
 
 struct Waiting {
-    leaf: SignedLeaf,
+    entry: LogEntry,
     done: oneshot::Sender<u64>,
 }
 
@@ -71,19 +76,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl EvidenceLog {
-    /// Opens the log in `folder`, or begins it, and starts its writer.
+    /// Opens the log in `folder`, or begins it, and starts its writer, which keeps what the overseers read in `state`.
+    /// To be called inside a tokio runtime.
     ///
     /// # Errors
     /// [`LogFailure`].
-    pub fn open(folder: &Path, key: NoteKey) -> Result<Self, LogFailure> {
+    pub fn open(folder: &Path, key: NoteKey, state: State) -> Result<Self, LogFailure> {
         let log = Log::open(folder, key)?;
         let mut known = Known::default();
         log.published().for_each_entry(|index, leaf| known.add(&leaf, index))?;
         let published = RwLock::new(Arc::clone(log.published()));
         let shared = Arc::new(Shared { published, known: Mutex::new(known) });
         let (queue, waiting) = mpsc::channel(WAITING);
-        let writer = Writer { log, shared: Arc::clone(&shared) };
-        tokio::task::spawn_blocking(move || writer.run(waiting));
+        let writer = Writer { log, shared: Arc::clone(&shared), state };
+        let runtime = Handle::current();
+        tokio::task::spawn_blocking(move || writer.run(waiting, &runtime));
         Ok(Self { queue, shared })
     }
 
@@ -92,10 +99,10 @@ impl EvidenceLog {
     ///
     /// # Errors
     /// [`LogFailure::Stopped`].
-    pub async fn append(&self, leaf: SignedLeaf) -> Result<u64, LogFailure> {
-        match self.index_of(&leaf) {
+    pub async fn append(&self, entry: LogEntry) -> Result<u64, LogFailure> {
+        match self.index_of(&entry.leaf) {
             Some(index) => Ok(index),
-            None => self.queued(leaf).await?.await.map_err(|_| LogFailure::Stopped),
+            None => self.queued(entry).await?.await.map_err(|_| LogFailure::Stopped),
         }
     }
 
@@ -103,10 +110,10 @@ impl EvidenceLog {
     ///
     /// # Errors
     /// [`LogFailure::Stopped`].
-    pub async fn append_all(&self, leaves: &[SignedLeaf]) -> Result<(), LogFailure> {
-        let mut waiting = Vec::with_capacity(leaves.len());
-        for leaf in leaves {
-            waiting.push(self.queued(leaf.clone()).await?);
+    pub async fn append_all(&self, entries: &[LogEntry]) -> Result<(), LogFailure> {
+        let mut waiting = Vec::with_capacity(entries.len());
+        for entry in entries {
+            waiting.push(self.queued(entry.clone()).await?);
         }
         for one in waiting {
             one.await.map_err(|_| LogFailure::Stopped)?;
@@ -120,9 +127,9 @@ impl EvidenceLog {
         !self.queue.is_closed()
     }
 
-    async fn queued(&self, leaf: SignedLeaf) -> Result<oneshot::Receiver<u64>, LogFailure> {
+    async fn queued(&self, entry: LogEntry) -> Result<oneshot::Receiver<u64>, LogFailure> {
         let (done, wait) = oneshot::channel();
-        self.queue.send(Waiting { leaf, done }).await.map_err(|_| LogFailure::Stopped)?;
+        self.queue.send(Waiting { entry, done }).await.map_err(|_| LogFailure::Stopped)?;
         Ok(wait)
     }
 
@@ -136,8 +143,9 @@ impl EvidenceLog {
     ///
     /// # Errors
     /// [`LogFailure`].
-    pub async fn receipt(&self, leaf: SignedLeaf, opening: Opening) -> Result<String, LogFailure> {
-        let index = self.append(leaf.clone()).await?;
+    pub async fn receipt(&self, evidence: Evidence) -> Result<String, LogFailure> {
+        let index = self.append(evidence.entry()).await?;
+        let Evidence { leaf, opening, .. } = evidence;
         Ok(self.published().receipt(index, leaf, Some(opening))?.encode())
     }
 
@@ -177,37 +185,43 @@ impl EvidenceLog {
 struct Writer {
     log: Log,
     shared: Arc<Shared>,
+    state: State,
 }
 
 impl Writer {
     /// Writes until the queue closes or the disk fails; then every waiter learns that the writer has stopped.
-    fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
+    fn run(mut self, mut queue: mpsc::Receiver<Waiting>, runtime: &Handle) {
         let mut batch = Vec::new();
         while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-            if let Err(error) = self.write(&mut batch) {
+            if let Err(error) = self.write(&mut batch, runtime) {
                 tracing::error!(error_kind = %error, "the log could not be written; nothing more is answered");
                 return;
             }
         }
     }
 
-    fn write(&mut self, batch: &mut Vec<Waiting>) -> Result<(), LogError> {
+    fn write(&mut self, batch: &mut Vec<Waiting>, runtime: &Handle) -> Result<(), LogFailure> {
         let mut fresh: Vec<SignedLeaf> = Vec::new();
+        let mut openings = Vec::new();
         let mut places = Vec::with_capacity(batch.len());
         {
             let known = lock(&self.shared.known);
             let mut added: HashMap<LeafHash, u64> = HashMap::new();
             for waiting in batch.iter() {
-                let hash = LeafHash::of(waiting.leaf.as_bytes());
+                let LogEntry { leaf, sealed } = &waiting.entry;
+                let hash = LeafHash::of(leaf.as_bytes());
                 let index = known.index.get(&hash).or_else(|| added.get(&hash)).copied();
                 places.push(index.unwrap_or_else(|| {
                     let index = self.log.appended() + fresh.len() as u64;
                     added.insert(hash, index);
-                    fresh.push(waiting.leaf.clone());
+                    fresh.push(leaf.clone());
+                    openings.push((hash, sealed.as_bytes().to_vec()));
                     index
                 }));
             }
         }
+        // INVARIANT: no leaf is in the log whose opening is not on the disk for the overseers.
+        runtime.block_on(self.state.keep_sealed(openings))?;
         let first = self.log.append(&fresh)?.start;
         let published = Arc::clone(self.log.publish()?);
         // INVARIANT: what is known is published: whoever finds a leaf's number here also gets its proof.

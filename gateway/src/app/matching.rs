@@ -2,7 +2,7 @@ use super::agencies::TunnelAnswer;
 use super::{AgencyError, App, Unanswered};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{Charge, Identity, ReasonCode, Refusal};
-use firebreak_node::{StandingMatch, SubmittedMatch, decide_match};
+use firebreak_node::{Content, StandingMatch, SubmittedMatch, decide_match};
 use firebreak_policy::Denial;
 use firebreak_transport::ByteStream;
 use std::time::Duration;
@@ -31,9 +31,10 @@ impl App {
         caller: &Identity,
     ) -> Result<TunnelAuthorised, Unanswered> {
         let now = self.state.now();
+        let intent = submitted.intent(caller);
         let (permit, _) = match decide_match(submitted, caller, &self.policy, &self.trust, now) {
             Ok(decided) => decided,
-            Err(denial) => return Err(self.refuse(denial).await),
+            Err(denial) => return Err(self.refuse(denial, Some(&intent)).await),
         };
         let facts = permit.facts().clone();
         let contest = permit.agreement().contest.clone();
@@ -42,26 +43,27 @@ impl App {
             facts: facts.clone(),
         };
         if let Err(refusal) = self.check_ledger() {
-            return Err(self.refuse(denied(refusal)).await);
+            return Err(self.refuse(denied(refusal), Some(&intent)).await);
         }
-        let standing = match StandingMatch::of(&permit, &self.policy) {
+        let standing = match StandingMatch::of(&permit, intent.clone(), &self.policy) {
             Ok(standing) => standing,
-            Err(refusal) => return Err(self.refuse(denied(refusal)).await),
+            Err(refusal) => return Err(self.refuse(denied(refusal), Some(&intent)).await),
         };
         let terms = standing.terms();
         let none = Charge::default();
-        let evidence = self.recorder.record(LeafKind::MatchAuthorised, &facts, None, none, b"", &self.state)?;
+        let content = Content::of_request(Some(&intent));
+        let evidence = self.recorder.record(LeafKind::MatchAuthorised, &facts, None, none, content, &self.state)?;
         match self.agencies.open_tunnel(&terms.sender, caller, submitted).await {
-            Ok(TunnelAnswer::Open(sender, leaf, _)) => {
-                let receipt = self.log_own(evidence).await?;
-                self.log.append(leaf).await?;
+            Ok(TunnelAnswer::Open(sender, theirs)) => {
+                let receipt = self.log.receipt(evidence).await?;
+                self.log.append(theirs.entry()).await?;
                 Ok(TunnelAuthorised { sender, standing, receipt })
             }
             Ok(TunnelAnswer::Refused(refused)) => Err(self.refused_by_agency(refused, contest.clone()).await),
             Err(AgencyError::NotConnected | AgencyError::Lost | AgencyError::Unreadable) => {
                 let refusal = Refusal::new(ReasonCode::AgencyUnavailable);
                 let detail = format!("{} cannot be reached; resume the match later", terms.sender);
-                Err(self.refuse(denied(refusal.because(detail))).await)
+                Err(self.refuse(denied(refusal.because(detail)), Some(&intent)).await)
             }
         }
     }

@@ -3,8 +3,8 @@ use super::{App, Failure, Unanswered};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{AgreementId, Charge, Identity, Intent, OrgId, ReasonCode, Refusal};
 use firebreak_node::{
-    DecidedQuery, Evidence, SubmittedQuery, account_name, decide_query, exhausted, foresee_query, is_release_payload,
-    release_name, release_payload,
+    Content, DecidedQuery, Evidence, SubmittedQuery, account_name, decide_query, exhausted, foresee_query,
+    is_release_payload, release_name,
 };
 use firebreak_policy::{DecisionFacts, Denial};
 use firebreak_privacy::{Answer, Price, Released};
@@ -94,7 +94,7 @@ impl App {
         let now = self.state.now();
         let decided = match decide_query(&asked.submitted, caller, &self.policy, &self.trust, now) {
             Ok(decided) => decided,
-            Err(denial) => return Err(self.refuse(denial).await),
+            Err(denial) => return Err(self.refuse(denial, Some(&asked.submitted.intent(caller))).await),
         };
         let facts = decided.permit.facts().clone();
         let contest = decided.permit.agreement().contest.clone();
@@ -102,24 +102,21 @@ impl App {
             let contest = Some(contest.clone());
             Denial { refusal: Refusal { contest, ..refusal }, facts: facts.clone() }
         };
-        if let Err(refusal) = self.check_ledger() {
-            return Err(self.refuse(denial(refusal)).await);
-        }
-        let request = RequestKey {
-            principal: caller.to_string(),
-            request_id: decided.intent.request_id,
-            digest: decided.intent.digest(),
-        };
         let DecidedQuery { query, price, intent, accounts, .. } = decided;
+        if let Err(refusal) = self.check_ledger() {
+            return Err(self.refuse(denial(refusal), Some(&intent)).await);
+        }
+        let request =
+            RequestKey { principal: caller.to_string(), request_id: intent.request_id, digest: intent.digest() };
         let held = match self.state.reserve(&request, &price.release_key(), price.charge(), &accounts).await {
             Ok(Reserved::Fresh(reservation) | Reserved::Resumed(reservation)) => Held::Reservation(reservation),
             Ok(Reserved::Stored(own)) => Held::Own(own),
             Ok(Reserved::Repeat(stored)) => Held::Repeat(stored),
             Err(ReserveError::Exhausted { account, left }) => {
-                return Err(self.refuse(denial(exhausted(account, left))).await);
+                return Err(self.refuse(denial(exhausted(account, left)), Some(&intent)).await);
             }
             Err(error @ (ReserveError::RequestIdReused | ReserveError::RequestChanged)) => {
-                return Err(self.refuse(denial(request_changed(error))).await);
+                return Err(self.refuse(denial(request_changed(error)), Some(&intent)).await);
             }
             Err(ReserveError::NoAccount) => return Err(Failure::Answer("no account bears the loss").into()),
             Err(ReserveError::Store(error)) => return Err(error.into()),
@@ -129,7 +126,8 @@ impl App {
             // again after the agreement's price changed was measured at another.
             let released = Released::decode(&release.bytes).map_err(|_| Failure::Answer("a stored answer"))?;
             if released.check(&query).is_err() || released.charge() != price.charge() {
-                return Err(self.refuse(denial(request_changed(ReserveError::RequestChanged))).await);
+                let refusal = request_changed(ReserveError::RequestChanged);
+                return Err(self.refuse(denial(refusal), Some(&intent)).await);
             }
         }
         let agency = query.agency().clone();
@@ -168,7 +166,8 @@ impl App {
                     };
                     let refusal = Refusal::new(ReasonCode::AgencyUnavailable).because(detail);
                     let contest = Some(contest);
-                    return Err(self.refuse(Denial { refusal: Refusal { contest, ..refusal }, facts }).await);
+                    let denial = Denial { refusal: Refusal { contest, ..refusal }, facts };
+                    return Err(self.refuse(denial, Some(&intent)).await);
                 }
                 Err(AgencyError::Lost | AgencyError::Unreadable) => {
                     reservation.mark_executing();
@@ -185,24 +184,24 @@ impl App {
 
     /// This very request's release again, with its first receipt.
     async fn give_own(&self, own: OwnRelease, about: &About<'_>) -> Result<Given, Failure> {
-        let Evidence { leaf, opening } = Evidence::decode(&own.evidence).ok_or(Failure::Answer("stored evidence"))?;
+        let first = Evidence::decode(&own.evidence).ok_or(Failure::Answer("stored evidence"))?;
         let again = self.given_again(&own.release, about)?;
-        self.log.append(again.leaf).await?;
-        Ok(Given { release: own.release.bytes, receipt: self.log.receipt(leaf, opening).await? })
+        self.log.append(again.entry()).await?;
+        Ok(Given { release: own.release.bytes, receipt: self.log.receipt(first).await? })
     }
 
     /// What another request was answered, with a receipt of this one.
     // PRIVACY: the opening of a release holds what its first caller signed.
     async fn give_repeat(&self, stored: &StoredRelease, about: &About<'_>) -> Result<Given, Failure> {
-        let receipt = self.log_own(self.given_again(stored, about)?).await?;
+        let receipt = self.log.receipt(self.given_again(stored, about)?).await?;
         Ok(Given { release: Arc::clone(&stored.bytes), receipt })
     }
 
     /// Evidence that a stored release was given again.
     fn given_again(&self, stored: &StoredRelease, about: &About<'_>) -> Result<Evidence, Failure> {
-        let payload = release_payload(&about.intent.signing_bytes(), &stored.bytes);
+        let content = Content::of_release(about.intent, &stored.bytes);
         let kind = if about.exported { LeafKind::Export } else { LeafKind::StoredRelease };
-        Ok(self.recorder.record(kind, about.facts, None, Charge::default(), &payload, &self.state)?)
+        Ok(self.recorder.record(kind, about.facts, None, Charge::default(), content, &self.state)?)
     }
 
     async fn store(
@@ -211,27 +210,26 @@ impl App {
         release: AgencyRelease,
         about: &About<'_>,
     ) -> Result<Given, Unanswered> {
-        let AgencyRelease { release, leaf, opening } = release;
-        let payload = release_payload(&about.intent.signing_bytes(), &release);
+        let AgencyRelease { release, evidence: theirs } = release;
+        let content = Content::of_release(about.intent, &release);
         let kind = if about.exported { LeafKind::Export } else { LeafKind::Release };
-        let own = self.recorder.record(kind, about.facts, None, about.charge, &payload, &self.state)?.leaf;
-        let theirs = Evidence { leaf, opening };
+        let own = self.recorder.record(kind, about.facts, None, about.charge, content, &self.state)?;
         // The agency's leaf goes through the gateway's own outbox: a crash before the log has it loses nothing.
-        self.state.record_leaf(theirs.leaf.as_bytes()).await?;
-        let settled = self.state.settle(reservation, &release, &theirs.encode(), own.as_bytes()).await?;
+        self.state.record_leaf(theirs.new_leaf()).await?;
+        let settled = self.state.settle(reservation, &release, &theirs.encode(), own.new_leaf()).await?;
         let their_hash = LeafHash::of(theirs.leaf.as_bytes());
         if !matches!(settled, Settled::Now(_)) {
             // The leaf made above tells of a release that was not stored, and goes nowhere. The agency's tells of what
             // the agency did.
-            let index = self.log.append(theirs.leaf.clone()).await?;
+            let index = self.log.append(theirs.entry()).await?;
             self.state.confirm(&[(their_hash, index)]).await?;
         }
         match settled {
             Settled::Now(stored) => {
-                let own_hash = LeafHash::of(own.as_bytes());
-                let (own, index) = tokio::join!(self.log.append(own), self.log.append(theirs.leaf.clone()));
+                let own_hash = LeafHash::of(own.leaf.as_bytes());
+                let (own, index) = tokio::join!(self.log.append(own.entry()), self.log.append(theirs.entry()));
                 self.state.confirm(&[(own_hash, own?), (their_hash, index?)]).await?;
-                let receipt = self.log.receipt(theirs.leaf, theirs.opening).await?;
+                let receipt = self.log.receipt(theirs).await?;
                 Ok(Given { release: stored.bytes, receipt })
             }
             Settled::Stored(own) => Ok(self.give_own(own, about).await?),
@@ -241,7 +239,7 @@ impl App {
     }
 
     pub(crate) async fn refused_by_agency(&self, refused: AgencyRefusal, contest: String) -> Unanswered {
-        match self.log.receipt(refused.leaf, refused.opening).await {
+        match self.log.receipt(refused.evidence).await {
             Ok(receipt) => {
                 let mut refusal = refused.refusal;
                 refusal.contest.get_or_insert(contest);
@@ -301,10 +299,11 @@ fn check_release(release: &AgencyRelease, query: &CheckedQuery, about: &About<'_
     if released.check(query).is_err() || released.charge() != about.charge {
         return Err(Failure::Answer("the agency answered another question, or under another contract"));
     }
-    let leaf = release.leaf.leaf();
+    let Evidence { leaf, opening, .. } = &release.evidence;
+    let leaf = leaf.leaf();
     let of_release = matches!(leaf.kind, LeafKind::Release | LeafKind::StoredRelease);
     // PRIVACY: the opening goes to the caller. An agency's slip hands out nobody else's request.
-    let of_request = is_release_payload(&release.opening.payload, about.intent, &release.release);
+    let of_request = is_release_payload(&opening.payload, about.intent, &release.release);
     if leaf.signer_org == *query.agency() && of_release && of_request {
         Ok(())
     } else {

@@ -4,9 +4,9 @@ use crate::app::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use firebreak_audit::{Leaf, LeafVerifier, Opening, SignedLeaf, SignerRole};
+use firebreak_audit::{Leaf, LeafVerifier, LogEntry, SealedOpening, SignedLeaf, SignerRole};
 use firebreak_domain::{Identity, OrgId, Pin};
-use firebreak_node::SubmittedMatch;
+use firebreak_node::{Evidence, SubmittedMatch};
 use firebreak_transport::{ByteStream, Peer, ReverseConnections, receive_chunks, verify};
 use firebreak_wire::agency::v1::agency_service_client::AgencyServiceClient;
 use firebreak_wire::agency::v1::{self as wire, accept_tunnel_request, accept_tunnel_response, execute_query_response};
@@ -87,17 +87,18 @@ impl LeafVerifier for Signer {
 
 impl Signer {
     /// A leaf and what opens it. One that the agency's own key did not sign is not put into the log.
-    fn evidence(&self, leaf: &[u8], opening: &[u8]) -> Result<(SignedLeaf, Opening), AgencyError> {
+    fn evidence(&self, leaf: &[u8], opening: &[u8], sealed: Vec<u8>) -> Result<Evidence, AgencyError> {
         let leaf = SignedLeaf::decode(leaf).map_err(|_| AgencyError::Unreadable)?;
         let opening = opening_from_wire(opening).ok_or(AgencyError::Unreadable)?;
+        let sealed = SealedOpening::from_bytes(sealed).map_err(|_| AgencyError::Unreadable)?;
         let fits = leaf.is_signed(self) && leaf.leaf().commitment == opening.commitment();
-        if fits { Ok((leaf, opening)) } else { Err(AgencyError::Unreadable) }
+        if fits { Ok(Evidence { leaf, opening, sealed }) } else { Err(AgencyError::Unreadable) }
     }
 
-    fn refusal(&self, refused: &wire::Refused) -> Result<AgencyRefusal, AgencyError> {
-        let (leaf, opening) = self.evidence(&refused.leaf, &refused.opening)?;
+    fn refusal(&self, refused: wire::Refused) -> Result<AgencyRefusal, AgencyError> {
+        let evidence = self.evidence(&refused.leaf, &refused.opening, refused.sealed_opening)?;
         let refusal = refused.refusal.as_ref().map(refusal_from_wire).ok_or(AgencyError::Unreadable)?;
-        Ok(AgencyRefusal { refusal, leaf, opening })
+        Ok(AgencyRefusal { refusal, evidence })
     }
 }
 
@@ -117,11 +118,11 @@ impl Agencies for ConnectedAgencies {
         while let Some(answer) = answers.message().await.map_err(|s| lost(&s))? {
             match answer.step {
                 Some(execute_query_response::Step::Release(release)) => {
-                    let (leaf, opening) = signer.evidence(&release.leaf, &release.opening)?;
-                    return Ok(AgencyAnswer::Released(AgencyRelease { release: release.release, leaf, opening }));
+                    let evidence = signer.evidence(&release.leaf, &release.opening, release.sealed_opening)?;
+                    return Ok(AgencyAnswer::Released(AgencyRelease { release: release.release, evidence }));
                 }
                 Some(execute_query_response::Step::Refused(refused)) => {
-                    return Ok(AgencyAnswer::Refused(signer.refusal(&refused)?));
+                    return Ok(AgencyAnswer::Refused(signer.refusal(refused)?));
                 }
                 Some(execute_query_response::Step::Progress(_)) | None => {}
             }
@@ -147,7 +148,7 @@ impl Agencies for ConnectedAgencies {
         };
         match answers.message().await.map_err(|s| lost(&s))?.and_then(|m| m.frame) {
             Some(accept_tunnel_response::Frame::Accepted(accepted)) => {
-                let (leaf, opening) = signer.evidence(&accepted.leaf, &accepted.opening)?;
+                let evidence = signer.evidence(&accepted.leaf, &accepted.opening, accepted.sealed_opening)?;
                 let incoming = receive_chunks(answers.map(|answer| match answer?.frame {
                     Some(accept_tunnel_response::Frame::Bytes(bytes)) => Ok(Bytes::from(bytes)),
                     _ => Err(Status::new(Code::InvalidArgument, "a tunnel carries bytes alone")),
@@ -161,10 +162,10 @@ impl Agencies for ConnectedAgencies {
                         }
                     }
                 });
-                Ok(TunnelAnswer::Open(ByteStream::new(incoming, outgoing), leaf, opening))
+                Ok(TunnelAnswer::Open(ByteStream::new(incoming, outgoing), evidence))
             }
             Some(accept_tunnel_response::Frame::Refused(refused)) => {
-                Ok(TunnelAnswer::Refused(signer.refusal(&refused)?))
+                Ok(TunnelAnswer::Refused(signer.refusal(refused)?))
             }
             Some(accept_tunnel_response::Frame::Bytes(_)) | None => Err(AgencyError::Unreadable),
         }
@@ -175,14 +176,15 @@ impl Agencies for ConnectedAgencies {
         let signer = self.signer(agency)?;
         let answer = self.client(agency)?.list_outstanding_leaves(request).await.map_err(|s| lost(&s))?.into_inner();
         // One that cannot be read, or is somebody else's, keeps no other from the log.
-        let leaf = |bytes: &Vec<u8>| {
-            let leaf = SignedLeaf::decode(bytes).ok()?;
+        let leaf = |offered: wire::OutstandingLeaf| {
+            let leaf = SignedLeaf::decode(&offered.leaf).ok()?;
+            let sealed = SealedOpening::from_bytes(offered.sealed_opening).ok()?;
             let own = leaf.leaf().signer_org == *agency && leaf.leaf().signer_role == SignerRole::Adapter;
             let signed_by_key = leaf.is_signed(&signer);
-            own.then_some(OfferedLeaf { leaf, signed_by_key })
+            own.then_some(OfferedLeaf { entry: LogEntry { leaf, sealed }, signed_by_key })
         };
         // Signatures of no more leaves than are taken up are looked at.
-        Ok((answer.leaves.iter().take(MOST_LEAVES).filter_map(leaf).collect(), answer.log_size))
+        Ok((answer.leaves.into_iter().take(MOST_LEAVES).filter_map(leaf).collect(), answer.log_size))
     }
 
     async fn confirm(&self, agency: &OrgId, shown: Shown) -> Result<(), AgencyError> {

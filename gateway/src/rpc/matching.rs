@@ -76,7 +76,7 @@ impl MatchingService for Matching {
             // A relay that is dropped is cut: both its streams go with it.
             let outcome = tokio::select! {
                 denial = app.until_refused(&opened.standing) => {
-                    let refused = status(app.refuse(denial).await);
+                    let refused = status(app.refuse(denial, Some(opened.standing.intent())).await);
                     // The receiver hears why, unless what it has not read yet fills the way.
                     let _ = send.try_send(Err(refused));
                     "refused"

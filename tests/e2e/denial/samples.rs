@@ -9,7 +9,7 @@ use firebreak_testbed::TRUST_DOMAIN;
 use firebreak_wire::export::v1::{ExportKind, RequestExportRequest};
 use firebreak_wire::matching::v1::{OpenTunnelRequest, TunnelHeader, open_tunnel_request};
 use firebreak_wire::query::v1::{GetBudgetRequest, RequestHeader, RunQueryRequest, ValidateQueryRequest};
-use firebreak_wire::{DESCRIPTORS, agency, catalogue, local, matching, sql_question};
+use firebreak_wire::{DESCRIPTORS, agency, catalogue, evidence, local, matching, sql_question};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
@@ -110,6 +110,9 @@ pub fn sample(path: &str) -> Result<Sample> {
         "/firebreak.catalogue.v1.CatalogueService/DescribeDataset" => {
             let request = catalogue::v1::DescribeDatasetRequest { dataset: "health.visits".to_owned() };
             (AtGateway, readers, request.encode_to_vec())
+        }
+        "/firebreak.evidence.v1.EvidenceService/ListOpenings" => {
+            (AtGateway, &[Overseer][..], evidence::v1::ListOpeningsRequest { from: 0 }.encode_to_vec())
         }
         "/firebreak.export.v1.ExportService/RequestExport" => {
             let request = RequestExportRequest {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
-use firebreak_audit::{NoteKey, SignedLeaf};
+use firebreak_audit::{LogEntry, NoteKey, OpeningKey, Sealer};
 use firebreak_domain::{Identity, OrgId, SystemClock};
 use firebreak_gateway::app::{
     Agencies, AgencyAnswer, AgencyError, App, Asked, Courier, EvidenceLog, MOST_LEAVES, OfferedLeaf, Shown,
@@ -13,6 +13,7 @@ use firebreak_node::{PolicyInForce, Recorder, SubmittedMatch, load};
 use firebreak_store::{State, StateKey};
 use firebreak_testbed::Federation;
 use firebreak_tests::{Own, run};
+use firebreak_transport::{Credential, Validity};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,7 +31,8 @@ struct Some3 {
     asked_mute: AtomicU64,
     confirmed: AtomicU64,
     most: AtomicU64,
-    leaves: Vec<SignedLeaf>,
+    /// Each with whether the adapter's key of today made its signature.
+    leaves: Vec<(LogEntry, bool)>,
 }
 
 #[async_trait]
@@ -53,7 +55,7 @@ impl Agencies for Some3 {
             std::future::pending::<()>().await;
         }
         let leaves = if agency.as_str() == WELL { self.leaves.clone() } else { Vec::new() };
-        Ok((leaves.into_iter().map(|leaf| OfferedLeaf { leaf, signed_by_key: true }).collect(), 0))
+        Ok((leaves.into_iter().map(|(entry, signed_by_key)| OfferedLeaf { entry, signed_by_key }).collect(), 0))
     }
 
     async fn confirm(&self, agency: &OrgId, shown: Shown) -> Result<(), AgencyError> {
@@ -76,21 +78,29 @@ async fn gateway(federation: &Federation, agencies: Arc<Some3>) -> Result<App> {
     let folder = base.join(&configuration.state_folder);
     let state = State::open(&folder, key, Arc::new(SystemClock)).await?;
     let policy = PolicyInForce::open(&configuration.bundles, base, &folder, &state).await?;
-    let recorder = Recorder::new(&credential)?;
+    let recorder = Recorder::new(&credential, policy.sealer())?;
     policy.refresh(&recorder, &state).await?;
     let log_key = NoteKey::decode(&std::fs::read(base.join(&configuration.log_key))?)?;
-    let log = EvidenceLog::open(&base.join(&configuration.log_folder), log_key)?;
+    let log = EvidenceLog::open(&base.join(&configuration.log_folder), log_key, state.clone())?;
     Ok(App::open(state, Arc::new(policy), trust, recorder, log, agencies).await?)
 }
 
-/// So many leaves of an agency, as its adapter would sign them.
-async fn leaves(federation: &Federation, many: usize) -> Result<Vec<SignedLeaf>> {
-    let recorder = Recorder::new(&federation.issue(WELL, "adapter", "main")?)?;
+/// So many leaves of an agency, as its adapter would sign them with the key that it has.
+async fn leaves(federation: &Federation, many: usize) -> Result<Vec<(LogEntry, bool)>> {
+    let entries = entries(&federation.issue(WELL, "adapter", "main")?, many).await?;
+    Ok(entries.into_iter().map(|entry| (entry, true)).collect())
+}
+
+/// So many leaves under a key.
+async fn entries(credential: &Credential, many: usize) -> Result<Vec<LogEntry>> {
+    let sealer = Arc::new(Sealer::default());
+    sealer.seal_to(&[OpeningKey::generate()?.seal_key()])?;
+    let recorder = Recorder::new(credential, &sealer)?;
     let folder = tempfile::tempdir()?;
     let key = StateKey::load_or_create(&folder.path().join("key"))?;
     let state = State::open(&folder.path().join("state"), key, Arc::new(SystemClock)).await?;
     let kind = firebreak_audit::LeafKind::BundleRejected;
-    (0..many).map(|_| Ok(recorder.record_policy(kind, 1, b"", &state)?.leaf)).collect()
+    (0..many).map(|_| Ok(recorder.record_policy(kind, 1, b"", &state)?.entry())).collect()
 }
 
 #[test]
@@ -118,6 +128,36 @@ fn an_agency_that_hangs_delays_no_other_and_none_is_taken_up_without_bounds() ->
             sleep(Duration::from_millis(50)).await;
         }
         courier.abort();
+        Ok(())
+    })
+}
+
+/// An agency whose key was changed while leaves waited would be locked out if they counted for nothing; if any key
+/// counted, anybody could put leaves into the log in its name.
+#[test]
+fn a_leaf_under_a_key_that_signed_before_is_taken_up_and_under_one_that_never_did_is_not() -> Result<()> {
+    run(async {
+        let (federation, _folder) = Own::prepare(100)?;
+        let before = federation.issue(WELL, "adapter", "main")?;
+        let never = federation.authority().issue(before.identity(), &["localhost"], Validity::days(1))?;
+        let (known, strange) = (entries(&before, 2).await?, entries(&never, 1).await?);
+        let [first, waited] = <[LogEntry; 2]>::try_from(known).map_err(|_| anyhow::anyhow!("two leaves"))?;
+        let [forged] = <[LogEntry; 1]>::try_from(strange).map_err(|_| anyhow::anyhow!("one leaf"))?;
+        // The first was signed when its key was the agency's; now another one is.
+        let leaves = vec![(first.clone(), true), (waited.clone(), false), (forged.clone(), false)];
+        let agencies = Arc::new(Some3 { leaves, ..Some3::default() });
+        let app = Arc::new(gateway(&federation, agencies.clone()).await?);
+        let carried = Arc::clone(&app);
+        let courier = tokio::spawn(async move { Courier::new(Arc::new(Notify::new())).run(&carried).await });
+        let started = Instant::now();
+        while agencies.confirmed.load(Ordering::SeqCst) < 4 {
+            ensure!(started.elapsed() < Duration::from_secs(5), "the agency is not visited");
+            sleep(Duration::from_millis(20)).await;
+        }
+        courier.abort();
+        for (entry, taken_up) in [(&first, true), (&waited, true), (&forged, false)] {
+            assert_eq!(app.log().index_of(&entry.leaf).is_some(), taken_up);
+        }
         Ok(())
     })
 }

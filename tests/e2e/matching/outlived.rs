@@ -26,7 +26,7 @@ fn refused<T: Debug>(done: Result<T, MatchError>, reason: ReasonCode) -> Result<
 /// The reasons in the leaves of refusals that wait for the log.
 async fn recorded(side: &Side) -> Result<Vec<ReasonCode>> {
     let (leaves, _) = side.app.outstanding().await?;
-    let leaves = leaves.iter().map(|leaf| SignedLeaf::decode(leaf)).collect::<Result<Vec<_>, _>>()?;
+    let leaves = leaves.iter().map(|leaf| SignedLeaf::decode(&leaf.leaf)).collect::<Result<Vec<_>, _>>()?;
     Ok(leaves
         .iter()
         .filter(|leaf| leaf.leaf().kind == LeafKind::Refusal)

@@ -1,11 +1,12 @@
 //! What a receiver's own adapter refuses before a match leaves a leaf, and reads no row.
 
-use super::side::{RECEIVER, Side, log_in, submitted};
-use agency_adapter::app::{MatchError, prepare_receiver};
+use super::side::{RECEIVER, SENDER, Side, log_in, opening, submitted};
+use agency_adapter::app::{MatchError, accept_match, prepare_receiver};
 use agency_adapter::configuration::Closed;
 use anyhow::{Context, Result, bail, ensure};
 use firebreak_audit::{LeafKind, SignedLeaf};
 use firebreak_domain::{Clock, ReasonCode, SystemClock};
+use firebreak_store::NewLeaf;
 use firebreak_testbed::Federation;
 use firebreak_tests::{Own, run};
 use std::sync::Arc;
@@ -34,7 +35,7 @@ async fn refused(side: &Side, federation: &Federation, selection: &str) -> Resul
         return Ok(None);
     };
     let [leaf] = new.as_slice() else { bail!("{} leaves of {reason}", new.len()) };
-    let leaf = SignedLeaf::decode(leaf)?;
+    let leaf = SignedLeaf::decode(&leaf.leaf)?;
     let leaf = leaf.leaf();
     ensure!(leaf.kind == LeafKind::Refusal && leaf.reason == Some(reason), "a leaf of something else");
     let agreement = leaf.agreement.as_ref().context("a leaf without its agreement")?;
@@ -65,6 +66,37 @@ fn whatever_is_refused_before_a_match_leaves_a_leaf() -> Result<()> {
         let closed = vec![Closed { dataset: "health.visits".parse()?, column: None }];
         let closed = side(&federation, closed).await?;
         assert_eq!(refused(&closed, &federation, "").await?, Some(ReasonCode::ClosedByAgency));
+        Ok(())
+    })
+}
+
+/// More leaves than are looked at in one visit wait before the commitment: that it is out of sight says nothing.
+#[test]
+fn a_commitment_counts_when_it_stands_in_the_log_however_much_waits_before_it() -> Result<()> {
+    run(async {
+        let (federation, folder) = Own::prepare(300)?;
+        let mut log = log_in(&federation, &folder.path().join("log"))?;
+        let receiver = side(&federation, Vec::new()).await?;
+        let sender = Side::open(&federation, SENDER, Arc::new(SystemClock), Vec::new()).await?;
+        for side in [&receiver, &sender] {
+            side.visit(&mut log).await?;
+        }
+        let submitted = submitted(&federation, SystemClock.now())?;
+        let identity = federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
+        let prepared = prepare_receiver(&receiver.app, submitted.clone(), &identity, "").await?;
+        let Ok((session, _)) = accept_match(&sender.app, &submitted, &identity).await? else {
+            bail!("the sender refused")
+        };
+        let (key, tags) = session.open(&sender.app, &opening(&prepared)?).await?;
+        for number in 0..1100_u32 {
+            let leaf = NewLeaf { leaf: number.to_be_bytes().to_vec(), sealed: Vec::new() };
+            receiver.app.state().record_leaf(leaf).await?;
+        }
+        match prepared.begin(&receiver.app, &key, tags).await {
+            Err(MatchError::Refused(refusal)) => assert_eq!(refusal.reason, ReasonCode::EvidenceOutstanding),
+            Err(error) => bail!("failed: {error}"),
+            Ok(_) => bail!("the match began, and its commitment is in no log"),
+        }
         Ok(())
     })
 }

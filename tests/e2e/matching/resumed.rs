@@ -103,7 +103,7 @@ fn a_comparison_that_policy_forbids_can_be_done_once_it_is_permitted_again() -> 
         let report = begun.resume().await?;
         begun.check(&report).await?;
         let (leaves, _) = begun.receiver.app.outstanding().await?;
-        let leaves = leaves.iter().map(|leaf| SignedLeaf::decode(leaf)).collect::<Result<Vec<_>, _>>()?;
+        let leaves = leaves.iter().map(|leaf| SignedLeaf::decode(&leaf.leaf)).collect::<Result<Vec<_>, _>>()?;
         assert_eq!(leaves.iter().filter(|leaf| leaf.leaf().kind == LeafKind::MatchDone).count(), 1);
         Ok(())
     })

@@ -53,7 +53,7 @@ impl Side {
         let folder = base.join(&configuration.state_folder);
         let state = State::open(&folder, key, clock).await?;
         let policy = PolicyInForce::open(&configuration.bundles, base, &folder, &state).await?;
-        let recorder = Recorder::new(&credential)?;
+        let recorder = Recorder::new(&credential, policy.sealer())?;
         policy.refresh(&recorder, &state).await?;
         let bindings = configuration.bindings.iter().map(|b| load(&base.join(b))).collect::<Result<_, _>>()?;
         let app = App::new(
@@ -72,14 +72,14 @@ impl Side {
     /// Brings the side's leaves into the log and shows it that they are there, as the gateway does.
     pub async fn visit(&self, log: &mut Log) -> Result<()> {
         let (leaves, accepted) = self.app.outstanding().await?;
-        let signed = leaves.iter().map(|leaf| SignedLeaf::decode(leaf)).collect::<Result<Vec<_>, _>>()?;
+        let signed = leaves.iter().map(|leaf| SignedLeaf::decode(&leaf.leaf)).collect::<Result<Vec<_>, _>>()?;
         let places = if signed.is_empty() { 0..0 } else { log.append(&signed)? };
         let published = Arc::clone(log.publish()?);
         let checkpoint = published.checkpoint();
         let size = checkpoint.size();
         let confirmed = places.zip(&leaves).map(|(index, leaf)| {
             let proof = published.inclusion_proof(index, size)?;
-            Ok(ConfirmedLeaf { hash: *LeafHash::of(leaf).as_bytes(), index, proof })
+            Ok(ConfirmedLeaf { hash: *LeafHash::of(&leaf.leaf).as_bytes(), index, proof })
         });
         let leaves = confirmed.collect::<Result<_>>()?;
         // As the gateway does: the newest of this agency's leaves that tells of its ledger.

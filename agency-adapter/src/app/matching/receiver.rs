@@ -2,8 +2,8 @@ use super::{CHUNK_ELEMENTS, MatchError, session_name, terms};
 use crate::app::App;
 use crate::source::{Encoded, MISSING, Rows};
 use firebreak_audit::LeafKind;
-use firebreak_domain::{Charge, ColumnName, Contract, DatasetId, Identity, OrgId, Pin, ReasonCode, Refusal};
-use firebreak_node::{StandingMatch, SubmittedMatch, decide_match};
+use firebreak_domain::{Charge, ColumnName, Contract, DatasetId, Identity, Intent, OrgId, Pin, ReasonCode, Refusal};
+use firebreak_node::{Content, StandingMatch, SubmittedMatch, decide_match};
 use firebreak_policy::{Denial, Permit};
 use firebreak_psi::{
     BlindedChunk, FORMAT, MatchParams, NormalisedInput, Normaliser, PublicKey, SecretSeed, padded_size,
@@ -81,15 +81,16 @@ pub async fn prepare_receiver(
     own: &Identity,
     selection: &str,
 ) -> Result<Prepared, MatchError> {
+    let intent = submitted.intent(own);
     let (permit, _) = match decide_match(&submitted, own, &app.policy, &app.trust, app.state.now()) {
         Ok(decided) => decided,
-        Err(denial) => return Err(app.refuse_match(denial).await),
+        Err(denial) => return Err(app.refuse_match(denial, &intent).await),
     };
     let (facts, contest) = (permit.facts().clone(), permit.agreement().contest.clone());
-    match prepare(app, submitted, permit, selection).await {
+    match prepare(app, submitted, &intent, permit, selection).await {
         Err(MatchError::Refused(refusal)) => {
             let refusal = Refusal { contest: Some(contest), ..refusal };
-            Err(app.refuse_match(Denial { refusal, facts }).await)
+            Err(app.refuse_match(Denial { refusal, facts }, &intent).await)
         }
         prepared => prepared,
     }
@@ -98,6 +99,7 @@ pub async fn prepare_receiver(
 async fn prepare(
     app: &App,
     submitted: SubmittedMatch,
+    intent: &Intent,
     permit: Permit,
     selection: &str,
 ) -> Result<Prepared, MatchError> {
@@ -109,7 +111,7 @@ async fn prepare(
     }
     let normaliser = Normaliser::from_number(terms.normaliser)
         .ok_or(Refusal::new(ReasonCode::SessionMismatch).because("the agreement's normaliser is not known here"))?;
-    let standing = StandingMatch::of(&permit, &app.policy)?;
+    let standing = StandingMatch::of(&permit, intent.clone(), &app.policy)?;
     // Whatever there is to refuse is refused before a row is read.
     let condition = condition(contract, selection)?;
     let cut = contract.latest_cut().ok_or(MatchError::Failed)?;
@@ -253,7 +255,8 @@ impl Prepared {
                 let root = machine.root();
                 let payload = [root.size.to_be_bytes().as_slice(), &root.hash].concat();
                 let (kind, none) = (LeafKind::MatchCommitted, Charge::default());
-                let evidence = app.recorder.record(kind, self.standing.facts(), None, none, &payload, &app.state);
+                let content = Content::of_request(Some(self.standing.intent())).with_payload(&payload);
+                let evidence = app.recorder.record(kind, self.standing.facts(), None, none, content, &app.state);
                 let evidence = evidence.map_err(|_| MatchError::Failed)?;
                 let leaf = LeafHash::of(evidence.leaf.as_bytes());
                 // PRIVACY: what is kept opens the leaf and, beside the same set, any place of it. It gives no blind: from
@@ -267,7 +270,7 @@ impl Prepared {
                     ]
                     .concat(),
                 );
-                app.state.keep_opening(&self.name, &opening, evidence.leaf.as_bytes()).await?;
+                app.state.keep_opening(&self.name, &opening, evidence.new_leaf()).await?;
                 leaf
             }
         };
@@ -275,7 +278,7 @@ impl Prepared {
             Ok(()) => Ok(()),
             Err(refusal) => {
                 let denial = Denial { refusal, facts: self.standing.facts().clone() };
-                Err(app.refuse_match(denial).await)
+                Err(app.refuse_match(denial, self.standing.intent()).await)
             }
         }
     }
@@ -370,8 +373,9 @@ impl Receiver {
         let Self { prepared, machine, .. } = self;
         // PRIVACY: the leaf comes before the comparison, whose time tells how many matched.
         let (none, facts) = (Charge::default(), prepared.standing.facts());
-        let evidence = app.recorder.record(LeafKind::MatchDone, facts, None, none, b"", &app.state);
-        app.state.record_end(&prepared.name, evidence.map_err(|_| MatchError::Failed)?.leaf.as_bytes()).await?;
+        let content = Content::of_request(Some(prepared.standing.intent()));
+        let evidence = app.recorder.record(LeafKind::MatchDone, facts, None, none, content, &app.state);
+        app.state.record_end(&prepared.name, evidence.map_err(|_| MatchError::Failed)?.new_leaf()).await?;
         let matches = tokio::task::block_in_place(|| machine.finish())?;
         let matched: Vec<&String> =
             matches.inputs().iter().filter_map(|input| prepared.persons.get(input)).flatten().collect();

@@ -9,7 +9,7 @@ use firebreak_domain::{
     AgreementId, Charge, ColumnName, Contract, DatasetId, Identity, OrgId, Pin, PurposeId, ReasonCode, Refusal,
     RequestId,
 };
-use firebreak_node::{Evidence, StandingMatch, SubmittedMatch, decide_match};
+use firebreak_node::{Content, Evidence, StandingMatch, SubmittedMatch, decide_match};
 use firebreak_policy::Denial;
 use firebreak_psi::{
     FORMAT, KeyContext, MatchParams, Normaliser, SecretSeed, Sender, TagList, derive_session_key, padded_size,
@@ -78,9 +78,10 @@ pub async fn accept_match(
     claimed: &Identity,
 ) -> Result<Result<(SenderSession, Evidence), Refused>, Failure> {
     let now = app.state.now();
+    let intent = submitted.intent(claimed);
     let (permit, _) = match decide_match(submitted, claimed, &app.policy, &app.trust, now) {
         Ok(decided) => decided,
-        Err(denial) => return Ok(Err(app.record_refusal(denial).await?)),
+        Err(denial) => return Ok(Err(app.record_refusal(denial, Some(&intent)).await?)),
     };
     let facts = permit.facts().clone();
     let refused = |refusal: Refusal| Denial { refusal, facts: facts.clone() };
@@ -96,7 +97,7 @@ pub async fn accept_match(
         // The cap is counted in whole chunks, because padding is evaluated like everything else.
         let register = theirs.unit_space.register_size.saturating_mul(u64::from(terms.cap_permille)) / 1000;
         Ok(SenderSession {
-            standing: StandingMatch::of(&permit, &app.policy)?,
+            standing: StandingMatch::of(&permit, intent.clone(), &app.policy)?,
             refused: AtomicBool::new(false),
             agreement: permit.agreement().id.clone(),
             purpose: permit.question().purpose.clone(),
@@ -112,14 +113,14 @@ pub async fn accept_match(
     });
     let session = match session {
         Ok(session) => session,
-        Err(refusal) => return Ok(Err(app.record_refusal(refused(refusal)).await?)),
+        Err(refusal) => return Ok(Err(app.record_refusal(refused(refusal), Some(&intent)).await?)),
     };
     if let Err(refusal) = app.gate.check(&app.state).await? {
-        return Ok(Err(app.record_refusal(refused(refusal)).await?));
+        return Ok(Err(app.record_refusal(refused(refusal), Some(&intent)).await?));
     }
-    let none = Charge::default();
-    let evidence = app.recorder.record(LeafKind::MatchAuthorised, &facts, None, none, b"", &app.state)?;
-    app.state.record_leaf(evidence.leaf.as_bytes()).await?;
+    let (none, content) = (Charge::default(), Content::of_request(Some(&intent)));
+    let evidence = app.recorder.record(LeafKind::MatchAuthorised, &facts, None, none, content, &app.state)?;
+    app.state.record_leaf(evidence.new_leaf()).await?;
     Ok(Ok((session, evidence)))
 }
 
@@ -155,7 +156,7 @@ impl SenderSession {
         if self.refused.swap(true, Ordering::SeqCst) {
             return denial.refusal.into();
         }
-        app.refuse_match(denial).await
+        app.refuse_match(denial, self.standing.intent()).await
     }
 
     /// What was done, its refusal recorded.

@@ -1,5 +1,7 @@
 //! `firebreak audit`: evidence, verified with no server.
 
+mod openings;
+
 use super::files;
 use crate::failure::Failure;
 use crate::number::{count, loss};
@@ -17,6 +19,10 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Command {
     /// Verifies every byte of a copy of the log, and receipts, with the log's public key alone
     Verify(Verify),
+    /// Fetches what opens the leaves of the log, sealed to the overseers, from the gateway
+    Fetch(openings::Fetch),
+    /// Reads what was asked behind each leaf, with an overseer's key, and checks that the leaf commits to it
+    Open(openings::Open),
     /// Makes the key that signs a log's checkpoints, for the gateway that writes it
     Key(Key),
 }
@@ -46,9 +52,11 @@ pub(crate) struct Verify {
     signer: Vec<PathBuf>,
 }
 
-pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+pub(crate) async fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     match command {
         Command::Verify(arguments) => verify_log(&arguments, terminal),
+        Command::Fetch(arguments) => openings::fetch(arguments, terminal).await,
+        Command::Open(arguments) => openings::open(&arguments, terminal),
         Command::Key(arguments) => {
             let key = NoteKey::generate(&arguments.name)
                 .map_err(|error| Failure::Content { file: arguments.out.clone(), problem: error.to_string() })?;

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::terminal::Terminal;
 use chrono::{NaiveDate, NaiveDateTime};
 use clap::{Args, Subcommand};
+use firebreak_audit::OpeningKey;
 use firebreak_domain::{Clock, SystemClock, Timestamp};
 use firebreak_policy::signing::{SigningKey, cosign, write_manifest};
 use firebreak_policy::{Candidate, Validity};
@@ -22,6 +23,15 @@ pub(crate) enum Command {
     Sign(Sign),
     /// Makes a key with which an overseer signs bundles or an agency signs contracts
     Key(Key),
+    /// Makes a key with which an overseer reads what was asked (`firebreak audit open`)
+    OpeningKey(OpeningKeyArguments),
+}
+
+#[derive(Args)]
+pub(crate) struct OpeningKeyArguments {
+    /// The file to make; only you can read it
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
 }
 
 #[derive(Args)]
@@ -73,6 +83,16 @@ pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), F
             files::write_secret(&arguments.out, key.secret())?;
             terminal.note(format!("Made {}: keep it to yourself. For overseers.toml:", arguments.out.display()));
             Ok(terminal.line(key.verifier_key())?)
+        }
+        Command::OpeningKey(arguments) => {
+            let wrong = |error| Failure::Content { file: arguments.out.clone(), problem: format!("{error}") };
+            let key = OpeningKey::generate().map_err(wrong)?;
+            files::write_secret(&arguments.out, &key.secret())?;
+            terminal.note(format!(
+                "Made {}: keep it to yourself. As your seal_key in overseers.toml:",
+                arguments.out.display()
+            ));
+            Ok(terminal.line(key.seal_key().to_string())?)
         }
     }
 }

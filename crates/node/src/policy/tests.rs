@@ -3,17 +3,18 @@ use firebreak_domain::{ManualClock, Timestamp};
 use firebreak_policy::Validity;
 use firebreak_policy::signing::{SigningKey, cosign, write_manifest};
 use firebreak_store::StateKey;
-use firebreak_transport::Ca;
+use firebreak_transport::{Ca, Credential};
 use tempfile::TempDir;
 
 const NOW: Timestamp = Timestamp::from_secs(1_740_830_400);
 const DAY: i64 = 86_400;
+const SEAL_KEY: &str = "x25519:0900000000000000000000000000000000000000000000000000000000000000";
 const VALIDITY: Validity = Validity { made: NOW, valid_from: NOW, valid_until: NOW.plus_secs(90 * DAY) };
 
 /// The folder of a program and the one that overseers put their bundles in.
 struct Ground {
     folder: TempDir,
-    recorder: Recorder,
+    credential: Credential,
     root: Vec<SigningKey>,
 }
 
@@ -25,7 +26,7 @@ fn overseers_toml(keys: &[SigningKey]) -> String {
     let overseer = |key: &SigningKey| {
         let key = key.verifier_key();
         let id = key.split('+').next().unwrap();
-        format!("[[overseer]]\nid = \"{id}\"\ntitle = \"{id}\"\nkey = \"{key}\"\n")
+        format!("[[overseer]]\nid = \"{id}\"\ntitle = \"{id}\"\nkey = \"{key}\"\nseal_key = \"{SEAL_KEY}\"\n")
     };
     let overseers: String = keys.iter().map(overseer).collect();
     format!("format = 1\nthreshold = 2\n{overseers}")
@@ -39,10 +40,9 @@ impl Ground {
         let identity = "spiffe://firebreak.example/org/health/adapter/main".parse().unwrap();
         let authority = Ca::generate("test", "firebreak.example").unwrap();
         let credential = authority.issue(&identity, &[], firebreak_transport::Validity::days(1)).unwrap();
-        let recorder = Recorder::new(&credential).unwrap();
         fs::create_dir_all(folder.path().join("offered/policies")).unwrap();
         fs::write(folder.path().join("trust-root.toml"), overseers_toml(&root)).unwrap();
-        let this = Self { folder, recorder, root };
+        let this = Self { folder, credential, root };
         this.write("endpoints.toml", "format = 1\n");
         this.write("overseers.toml", &overseers_toml(&this.root));
         this.write("policies/all.cedar", "@id(\"all\")\npermit (principal, action, resource);\n");
@@ -90,7 +90,8 @@ impl Ground {
         let state = self.state().await;
         let outcome = match self.open(&state).await {
             Ok(policy) => {
-                policy.refresh(&self.recorder, &state).await.unwrap();
+                let recorder = Recorder::new(&self.credential, policy.sealer()).unwrap();
+                policy.refresh(&recorder, &state).await.unwrap();
                 Ok(policy.accepted().map_or(0, |bundle| bundle.sequence()))
             }
             Err(error) => Err(error),

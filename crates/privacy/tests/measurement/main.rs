@@ -15,7 +15,7 @@ use firebreak_domain::{Charge, Rho};
 use firebreak_policy::OutputKind;
 use firebreak_privacy::{Exact, ExactCells, Funded, FundingError, MeasureError, NoiseError, Released, RunError, price};
 use firebreak_query::{check, parse_sql};
-use firebreak_store::{Reserved, StoredRelease};
+use firebreak_store::{NewLeaf, Reserved, StoredRelease};
 use fixture::{Agency, MECHANISM, RHO, ask, contract, price_of};
 use std::convert::Infallible;
 use std::pin::pin;
@@ -42,7 +42,8 @@ async fn a_question_permitted_and_paid_for_is_measured_stored_and_repeated() {
     let engine = || async { Ok::<_, Infallible>(cells(vec![vec![1_000, 2_000, 3_000]])) };
     let measured = funded.release(engine).await.unwrap();
     let bytes = measured.released.encode();
-    let settled = agency.state.settle(measured.reservation, &bytes, b"evidence", b"leaf").await.unwrap();
+    let leaf = NewLeaf { leaf: b"leaf".to_vec(), sealed: b"sealed".to_vec() };
+    let settled = agency.state.settle(measured.reservation, &bytes, b"evidence", leaf).await.unwrap();
     let stored: &StoredRelease = settled.release();
 
     let released = Released::decode(&stored.bytes).unwrap();

@@ -1,5 +1,5 @@
 use super::{ReleaseId, ReleaseKey, Settled, Settlement, StoredRelease};
-use crate::{LeafHash, Reservation, State, StoreError, accounts::RequestRef, codec, outbox, writer::Work};
+use crate::{LeafHash, NewLeaf, Reservation, State, StoreError, accounts::RequestRef, codec, outbox, writer::Work};
 use firebreak_domain::Timestamp;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
@@ -18,10 +18,10 @@ impl State {
         reservation: Reservation,
         release: &[u8],
         evidence: &[u8],
-        leaf: &[u8],
+        leaf: NewLeaf,
     ) -> Result<Settled, StoreError> {
         self.own(&reservation)?;
-        let (release, evidence, leaf) = (release.to_vec(), evidence.to_vec(), leaf.to_vec());
+        let (release, evidence) = (release.to_vec(), evidence.to_vec());
         self.write(move |work| Box::pin(settle(work, reservation, release, evidence, leaf))).await
     }
 
@@ -55,7 +55,7 @@ async fn settle(
     reservation: Reservation,
     release: Vec<u8>,
     evidence: Vec<u8>,
-    leaf: Vec<u8>,
+    leaf: NewLeaf,
 ) -> Result<Settled, StoreError> {
     let (release_key, request) = (reservation.release_key(), reservation.request);
     // INVARIANT: the first release stored wins, also against the request's own second run.

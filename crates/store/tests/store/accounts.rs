@@ -205,7 +205,7 @@ async fn only_what_never_ran_is_given_back() {
 async fn a_reservation_pays_in_no_other_state() {
     let (one, two) = (Folder::new().open().await, Folder::new().open().await);
     let reservation = fresh(reserve(&one, "ada", 1, 1, 1).await);
-    assert_eq!(two.settle(reservation, b"release", b"evidence", b"leaf").await, Err(StoreError::OtherState));
+    assert_eq!(two.settle(reservation, b"release", b"evidence", leaf(b"leaf")).await, Err(StoreError::OtherState));
     assert_eq!(two.release_of(&key(1)).await, Ok(None));
     let reservation = resumed(reserve(&one, "ada", 1, 1, 1).await);
     assert_eq!(two.abandon(reservation).await, Err(StoreError::OtherState));
@@ -241,7 +241,7 @@ async fn a_principal_is_nowhere_in_the_files() {
     let folder = Folder::new();
     let state = folder.open().await;
     let reservation = fresh(reserve(&state, "canary-7f3a", 1, 1, 1).await);
-    state.settle(reservation, b"release", b"evidence", b"leaf-that-is-found").await.unwrap();
+    state.settle(reservation, b"release", b"evidence", leaf(b"leaf-that-is-found")).await.unwrap();
     let mut found = 0;
     for file in std::fs::read_dir(folder.path.path()).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();

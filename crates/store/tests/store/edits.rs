@@ -27,7 +27,7 @@ async fn planted() -> (Folder, State, SqliteConnection) {
         elements: 60,
     };
     state.charge_evaluations(&chunk, 100).await.unwrap();
-    state.accept_bundle(bundle(7), b"leaf of 7").await.unwrap();
+    state.accept_bundle(bundle(7), leaf(b"leaf of 7")).await.unwrap();
     assert_eq!(state.verify_chain().await, Ok(state.ledger_head()));
     let file = SqliteConnectOptions::new()
         .filename(folder.path.path().join("state.sqlite"))
@@ -181,7 +181,7 @@ async fn an_earlier_time_and_bundle_do_not_go_with_a_later_ledger() {
     let (folder, state, mut raw) = planted().await;
     keep_watermark(&mut raw).await;
     drop(fresh(state.reserve(&request("ada", 9, 9), &key(9), rho(1), &[within(life(), 100)]).await));
-    state.accept_bundle(bundle(8), b"leaf of 8").await.unwrap();
+    state.accept_bundle(bundle(8), leaf(b"leaf of 8")).await.unwrap();
     state.verify_chain().await.unwrap();
     edit(&mut raw, "REPLACE INTO watermark SELECT * FROM earlier").await;
     assert_eq!(state.verify_chain().await, Err(ChainError::Watermark));
@@ -194,7 +194,7 @@ async fn an_earlier_time_and_bundle_do_not_go_with_a_later_ledger() {
 async fn an_earlier_time_and_bundle_are_found_while_the_program_runs_whatever_the_ledger() {
     let (_folder, state, mut raw) = planted().await;
     keep_watermark(&mut raw).await;
-    state.accept_bundle(bundle(8), b"leaf of 8").await.unwrap();
+    state.accept_bundle(bundle(8), leaf(b"leaf of 8")).await.unwrap();
     edit(&mut raw, "REPLACE INTO watermark SELECT * FROM earlier").await;
     assert_eq!(state.verify_chain().await, Err(ChainError::Watermark));
 }

@@ -19,7 +19,7 @@ async fn a_second_program_is_refused_at_once_and_may_have_the_folder_afterwards(
     assert!(refused.to_string().contains("state folder is in use"));
     let clone = state.clone();
     state.close().await;
-    assert_eq!(clone.accept_bundle(bundle(1), b"leaf").await, Err(BundleError::Store(StoreError::Closed)));
+    assert_eq!(clone.accept_bundle(bundle(1), leaf(b"leaf")).await, Err(BundleError::Store(StoreError::Closed)));
     folder.open().await;
 }
 
@@ -95,17 +95,17 @@ async fn a_bundle_never_goes_back() {
     let folder = Folder::new();
     let state = folder.open().await;
     assert_eq!(state.accepted_bundle(), None);
-    assert_eq!(state.accept_bundle(bundle(7), b"leaf of 7").await, Ok(()));
-    assert_eq!(state.accept_bundle(bundle(7), b"leaf of 7").await, Ok(()));
+    assert_eq!(state.accept_bundle(bundle(7), leaf(b"leaf of 7")).await, Ok(()));
+    assert_eq!(state.accept_bundle(bundle(7), leaf(b"leaf of 7")).await, Ok(()));
     let other = AcceptedBundle { manifest: [9; 32], ..bundle(7) };
     let forked = BundleError::Forked { sequence: 7 };
-    assert_eq!(state.accept_bundle(other, b"another leaf of 7").await, Err(forked));
+    assert_eq!(state.accept_bundle(other, leaf(b"another leaf of 7")).await, Err(forked));
     let back = BundleError::RolledBack { sequence: 6, highest: 7 };
-    assert_eq!(state.accept_bundle(bundle(6), b"leaf of 6").await, Err(back));
+    assert_eq!(state.accept_bundle(bundle(6), leaf(b"leaf of 6")).await, Err(back));
     state.close().await;
     let state = folder.open().await;
-    assert_eq!(state.accept_bundle(bundle(6), b"leaf of 6").await, Err(back));
-    assert_eq!(state.accept_bundle(other, b"another leaf of 7").await, Err(forked));
+    assert_eq!(state.accept_bundle(bundle(6), leaf(b"leaf of 6")).await, Err(back));
+    assert_eq!(state.accept_bundle(other, leaf(b"another leaf of 7")).await, Err(forked));
     assert_eq!(state.accepted_bundle(), Some(bundle(7)));
     assert_eq!(state.backlog().await.map(|b| b.count), Ok(1));
 }

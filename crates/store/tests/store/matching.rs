@@ -85,7 +85,7 @@ async fn when_a_session_is_closed_no_file_holds_its_secrets_and_its_commitment_c
     let (session, other) = ([5; 32], [6; 32]);
     for session in [&session, &other] {
         state.open_session(session, &[7; 32]).await.unwrap();
-        state.keep_opening(session, b"nonce and root", b"a leaf").await.unwrap();
+        state.keep_opening(session, b"nonce and root", leaf(b"a leaf")).await.unwrap();
         for number in 0..3 {
             state.keep_chunk(session, number, &vec![number as u8; 131_136]).await.unwrap();
         }
@@ -159,10 +159,10 @@ async fn a_leaf_is_outstanding_until_it_is_confirmed() {
     let folder = Folder::new();
     let state = folder.open().await;
     assert_eq!(state.backlog().await.unwrap().oldest, None);
-    let first = state.record_leaf(b"refusal one").await.unwrap();
+    let first = state.record_leaf(leaf(b"refusal one")).await.unwrap();
     folder.clock.set(Timestamp::from_secs(START + 5));
-    state.record_leaf(b"refusal two").await.unwrap();
-    assert_eq!(state.record_leaf(b"refusal one").await, Ok(first));
+    state.record_leaf(leaf(b"refusal two")).await.unwrap();
+    assert_eq!(state.record_leaf(leaf(b"refusal one")).await, Ok(first));
     assert_eq!(first, LeafHash::of(b"refusal one"));
     let backlog = state.backlog().await.unwrap();
     assert_eq!((backlog.count, backlog.oldest), (2, Some(Timestamp::from_secs(START))));
@@ -185,7 +185,7 @@ async fn what_is_in_the_log_is_told_newest_first_in_the_logs_order() {
     assert_eq!(state.confirmed_below(None, 10).await, Ok(vec![]));
     let mut leaves = Vec::new();
     for leaf in ["one", "two", "three", "four"] {
-        leaves.push(state.record_leaf(leaf.as_bytes()).await.unwrap());
+        leaves.push(state.record_leaf(crate::support::leaf(leaf.as_bytes())).await.unwrap());
     }
     assert_eq!(state.is_logged(&leaves[0]).await, Ok(false));
     state.confirm(&[(leaves[0], 3), (leaves[1], 9), (leaves[2], 5)]).await.unwrap();

@@ -159,7 +159,7 @@ async fn run(ops: Vec<Op>) {
                 let bytes = format!("release of step {step}").into_bytes();
                 let leaf = format!("leaf of step {step}").into_bytes();
                 let evidence = format!("evidence {} {}", held.name, held.id).into_bytes();
-                let settled = state.settle(held.token, &bytes, &evidence, &leaf).await.unwrap();
+                let settled = state.settle(held.token, &bytes, &evidence, crate::support::leaf(&leaf)).await.unwrap();
                 let (key, request) = (meaning(held.digest).0, (held.name, held.id));
                 let first = !model.releases.contains_key(&key);
                 let (expected, settler) = model.releases.entry(key).or_insert((bytes, request));

@@ -66,7 +66,7 @@ async fn while_a_reader_keeps_destroyed_bytes_in_the_log_nobody_waits_but_who_de
     let (reading, closing) = close_while_read(folder.path.path(), &state).await;
     let started = Instant::now();
     for number in 0..5 {
-        state.record_leaf(&[number]).await.unwrap();
+        state.record_leaf(leaf(&[number])).await.unwrap();
     }
     let took = started.elapsed();
     assert!(took < Duration::from_secs(2), "five leaves took {took:?}");
@@ -149,8 +149,8 @@ async fn the_end_of_a_session_is_recorded_once() {
     let folder = Folder::new();
     let state = folder.open().await;
     state.open_session(&SESSION, &[7; 32]).await.unwrap();
-    state.record_end(&SESSION, b"a leaf").await.unwrap();
-    state.record_end(&SESSION, b"another leaf").await.unwrap();
+    state.record_end(&SESSION, leaf(b"a leaf")).await.unwrap();
+    state.record_end(&SESSION, leaf(b"another leaf")).await.unwrap();
     let leaves: Vec<_> = state.outstanding(9).await.unwrap().into_iter().map(|leaf| leaf.bytes).collect();
     assert_eq!(leaves, [b"a leaf"]);
 }

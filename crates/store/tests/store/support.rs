@@ -2,7 +2,7 @@
 
 use firebreak_domain::{AgreementId, Charge, Clock, ManualClock, OrgId, RequestId, Rho, Timestamp, UnitSpaceId};
 use firebreak_store::{
-    AcceptedBundle, AccountKind, AccountLimit, OpenError, OwnRelease, ReleaseKey, RequestKey, Reservation,
+    AcceptedBundle, AccountKind, AccountLimit, NewLeaf, OpenError, OwnRelease, ReleaseKey, RequestKey, Reservation,
     ReserveError, Reserved, Settled, State, StateKey, StoredRelease,
 };
 use std::{path::Path, sync::Arc};
@@ -116,7 +116,12 @@ pub async fn settle(state: &State, reservation: Reservation, word: &str) -> Stor
 /// The same, and says what became of it.
 pub async fn settled(state: &State, reservation: Reservation, word: &str) -> Settled {
     let [release, evidence, leaf] = ["release", "evidence", "leaf"].map(|what| format!("{what} {word}"));
-    state.settle(reservation, release.as_bytes(), evidence.as_bytes(), leaf.as_bytes()).await.unwrap()
+    state.settle(reservation, release.as_bytes(), evidence.as_bytes(), self::leaf(leaf.as_bytes())).await.unwrap()
+}
+
+/// A leaf as a program hands it over, with what stands for its sealed opening.
+pub fn leaf(leaf: &[u8]) -> NewLeaf {
+    NewLeaf { leaf: leaf.to_vec(), sealed: [b"opens ", leaf].concat() }
 }
 
 /// Whether `bytes` stand in any file of the folder.

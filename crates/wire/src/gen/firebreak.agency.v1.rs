@@ -55,6 +55,9 @@ pub struct Release {
     /// Opening of the leaf's commitment.
     #[prost(bytes = "vec", tag = "3")]
     pub opening: ::prost::alloc::vec::Vec<u8>,
+    /// The same and the request, sealed to the overseers.
+    #[prost(bytes = "vec", tag = "4")]
+    pub sealed_opening: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Refused {
@@ -64,6 +67,8 @@ pub struct Refused {
     pub leaf: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "3")]
     pub opening: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub sealed_opening: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AcceptTunnelRequest {
@@ -110,16 +115,26 @@ pub struct Accepted {
     pub leaf: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
     pub opening: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub sealed_opening: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListOutstandingLeavesRequest {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListOutstandingLeavesResponse {
-    #[prost(bytes = "vec", repeated, tag = "1")]
-    pub leaves: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
     /// Size of the log that the adapter has last accepted.
     #[prost(uint64, tag = "2")]
     pub log_size: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub leaves: ::prost::alloc::vec::Vec<OutstandingLeaf>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OutstandingLeaf {
+    #[prost(bytes = "vec", tag = "1")]
+    pub leaf: ::prost::alloc::vec::Vec<u8>,
+    /// What opens it and its request, sealed to the overseers: the gateway keeps it for them and cannot read it.
+    #[prost(bytes = "vec", tag = "2")]
+    pub sealed_opening: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConfirmLeavesRequest {

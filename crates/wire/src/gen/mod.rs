@@ -10,6 +10,11 @@ pub mod firebreak {
             include!("firebreak.catalogue.v1.rs");
         }
     }
+    pub mod evidence {
+        pub mod v1 {
+            include!("firebreak.evidence.v1.rs");
+        }
+    }
     pub mod export {
         pub mod v1 {
             include!("firebreak.export.v1.rs");

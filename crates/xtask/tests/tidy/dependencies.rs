@@ -111,6 +111,7 @@ const ONLY_USERS: &[(&str, &[&str])] = &[
     ("cedar-policy", &["firebreak-policy", "firebreak-review"]),
     ("cedar-policy-symcc", &["firebreak-review"]),
     ("tlog_tiles", &["firebreak-audit"]),
+    ("hpke", &["firebreak-audit"]),
     ("signed_note", &["firebreak-audit", "firebreak-policy"]),
     ("rustls", &["firebreak-transport"]),
     ("tokio-rustls", &["firebreak-transport"]),

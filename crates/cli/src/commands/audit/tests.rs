@@ -80,7 +80,7 @@ impl Sample {
             receipt: vec![self.path("receipt")],
             signer: signer.map(|name| self.path(name).join("cert.pem")).into_iter().collect(),
         };
-        let end = run(Command::Verify(arguments), &mut terminal);
+        let end = verify_log(&arguments, &mut terminal);
         (end, String::from_utf8(out).unwrap())
     }
 }

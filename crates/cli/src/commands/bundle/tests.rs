@@ -42,7 +42,11 @@ fn bundle(folder: &Path) -> Vec<std::path::PathBuf> {
         let file = folder.join(name);
         let (end, verifier, _) = run_line(&["key", name, "--out", text(&file)]);
         end.unwrap();
+        let reading = folder.join(format!("{name}.opening-key"));
+        let (end, seal_key, _) = run_line(&["opening-key", "--out", text(&reading)]);
+        end.unwrap();
         overseers += &format!("[[overseer]]\nid = \"{name}\"\ntitle = \"T\"\nkey = \"{}\"\n", verifier.trim());
+        overseers += &format!("seal_key = \"{}\"\n", seal_key.trim());
         keys.push(file);
     }
     fs::write(inside.join("overseers.toml"), &overseers).unwrap();
