@@ -124,15 +124,13 @@ impl App {
         }
     }
 
-    /// Takes up policy that is new, and logs what became of it.
+    /// Takes up policy that is new, and logs what became of it, with whatever else waits.
     ///
     /// # Errors
     /// [`Failure`].
     pub async fn refresh_policy(&self) -> Result<(), Failure> {
-        if self.policy.refresh(&self.recorder, &self.state).await? {
-            self.log_outbox().await?;
-        }
-        Ok(())
+        self.policy.refresh(&self.recorder, &self.state).await?;
+        self.log_outbox().await
     }
 
     /// The durable state.

@@ -17,6 +17,10 @@ const LONGEST_OUTSTANDING: i64 = 10;
 /// How long a question waits for the gateway to show the log for the first time.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 
+/// The most bytes of leaves and openings that are offered at once, one leaf always. Far below what a message holds, so that
+/// large requests that were refused never keep an agency's leaves from the log.
+const OFFERED: usize = 1024 * 1024;
+
 /// Leaves that are looked at together when the newest of a kind is looked for.
 const LOOKED_AT: u32 = 64;
 
@@ -137,12 +141,17 @@ impl Gate {
 }
 
 impl App {
-    /// Leaves signed here and not yet seen in the log, and the size of the log last accepted.
+    /// The first of the leaves signed here and not yet seen in the log, and the size of the log last accepted.
     ///
     /// # Errors
     /// [`ConfirmError`].
     pub async fn outstanding(&self) -> Result<(Vec<NewLeaf>, u64), ConfirmError> {
-        let waiting = self.state.outstanding(1024).await?.into_iter();
+        let mut bytes = 0;
+        let waiting = self.state.outstanding(1024).await?.into_iter().take_while(|waiting| {
+            let first = bytes == 0;
+            bytes += waiting.bytes.len() + waiting.sealed.len();
+            first || bytes <= OFFERED
+        });
         let leaves = waiting.map(|waiting| NewLeaf { leaf: waiting.bytes, sealed: waiting.sealed }).collect();
         Ok((leaves, self.gate.follower(&self.state).await?.size()))
     }

@@ -219,6 +219,8 @@ pub struct Leaf {
     pub ledger_total: Charge,
     /// Commitment to the rest, which its [`Opening`](crate::Opening) opens.
     pub commitment: Hash,
+    /// SHA-256 of the [`SealedOpening`](crate::SealedOpening) that the signer made for the overseers.
+    pub sealed: Hash,
 }
 
 const WHAT: &str = "leaf";
@@ -260,6 +262,7 @@ impl Leaf {
         put(&mut text, "ledger_head", hex::encode(self.ledger_head));
         put_charge(&mut text, TOTAL, &self.ledger_total);
         put(&mut text, "commitment", hex::encode(self.commitment));
+        put(&mut text, "sealed", hex::encode(self.sealed));
         text
     }
 
@@ -297,6 +300,7 @@ impl Leaf {
             ledger_head: lines.parsed("ledger_head", hash_from_hex)?,
             ledger_total: lines.charge(TOTAL)?,
             commitment: lines.parsed("commitment", hash_from_hex)?,
+            sealed: lines.parsed("sealed", hash_from_hex)?,
         })
     }
 }

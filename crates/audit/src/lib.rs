@@ -43,7 +43,7 @@ pub use note::{Checkpoint, CheckpointError, NoteKey, NoteKeyError, VerifierKey};
 pub use opening::Opening;
 pub use published::PublishedLog;
 pub use receipt::{Receipt, ReceiptError, VerifiedReceipt};
-pub use seal::{LogEntry, Opened, OpeningKey, SealError, SealedOpening, Sealer};
+pub use seal::{LogEntry, Opened, OpeningKey, SealError, SealedOpening, Sealer, request_line};
 pub use signed_leaf::{LeafSignatureError, LeafSigner, LeafVerifier, SignedLeaf};
 pub use text::TextError;
 pub use verify::{LogReport, VerifyError, VerifyProblem, verified_leaves, verify_folder};

@@ -47,8 +47,32 @@ impl PublishedLog {
     ///
     /// # Errors
     /// As [`PublishedLog::entry`]; leaves before the one that cannot be read were given to `each`.
-    pub fn for_each_entry(&self, mut each: impl FnMut(u64, SignedLeaf)) -> Result<(), LogError> {
-        for number in 0..self.checkpoint.size().div_ceil(WIDTH) {
+    pub fn for_each_entry(&self, each: impl FnMut(u64, SignedLeaf)) -> Result<(), LogError> {
+        self.for_each_bundle(0..self.checkpoint.size().div_ceil(WIDTH), each)
+    }
+
+    /// The leaves from number `first` to the end of their bundle; none beyond the last.
+    ///
+    /// # Errors
+    /// As [`PublishedLog::entry`].
+    pub fn entries_from(&self, first: u64) -> Result<Vec<SignedLeaf>, LogError> {
+        let mut leaves = Vec::new();
+        if first < self.checkpoint.size() {
+            self.for_each_bundle(first / WIDTH..first / WIDTH + 1, |index, leaf| {
+                if index >= first {
+                    leaves.push(leaf);
+                }
+            })?;
+        }
+        Ok(leaves)
+    }
+
+    fn for_each_bundle(
+        &self,
+        numbers: std::ops::Range<u64>,
+        mut each: impl FnMut(u64, SignedLeaf),
+    ) -> Result<(), LogError> {
+        for number in numbers {
             let name = self.bundle_name(number)?;
             let damaged = || LogError::Damaged(self.folder.path(&name.path()));
             let bundle = self.stored(&name)?;

@@ -1,10 +1,11 @@
 //! What overseers read: openings, and the requests that they are about, sealed to each overseer's key.
 
-use crate::{Hash, NoRandomness, Opening, SignedLeaf};
+use crate::{Hash, Leaf, NoRandomness, Opening, SignedLeaf};
 use chacha20poly1305::aead::{Aead as _, KeyInit, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce};
 use firebreak_domain::SealKey;
 use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable};
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,8 +26,11 @@ const WRAPPED: usize = KEY + 16;
 const NONCE: usize = 12;
 /// The longest that one content key is used.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// The largest sealed opening that is taken from anybody: a question has at most 64 KiB.
+/// The largest sealed opening that is made or taken. A question has at most 16 KiB of SQL, and its canonical form a few
+/// times that.
 const LARGEST: usize = 256 * 1024;
+/// Before the hash of a request in a payload, which ends with the line.
+const REQUEST: &str = "request sha256 ";
 const SECRET: &str = "x25519-secret:";
 
 /// An opening that cannot be sealed or read. Says nothing of what is inside.
@@ -41,12 +45,18 @@ pub enum SealError {
     /// A secret key that is none.
     #[error("not an overseer's secret key for openings ({SECRET} and 64 hexadecimal digits)")]
     Secret,
-    /// Damaged, of another leaf, or not for this key.
-    #[error("the sealed opening does not open: it is another leaf's, was changed, or is not sealed to this key")]
+    /// Not what the leaf's signer sealed.
+    #[error("this is not what the leaf's signer sealed: whoever kept it has changed or exchanged it")]
+    Changed,
+    /// Not for this key, or the signer sealed what nobody can open.
+    #[error("it does not open: it is not sealed to this key, or its signer sealed what nobody can open")]
     Open,
     /// It opens, and is not what the leaf commits to.
     #[error("what was sealed is not what the leaf commits to: its signer sealed something else")]
     Mismatch,
+    /// Bytes that are none.
+    #[error("these bytes are no sealed opening")]
+    Malformed,
     /// Of a later format.
     #[error("a sealed opening has format {0}, this program reads up to {FORMAT}: upgrade it")]
     Format(u8),
@@ -102,7 +112,7 @@ impl OpeningKey {
 /// A format byte; the number of readers; for each, a content key wrapped by HPKE (RFC 9180, base mode): 32 bytes
 /// encapsulated key, 48 bytes ciphertext; a nonce of 12 bytes; then ChaCha20-Poly1305 (RFC 8439) under the content key,
 /// with the leaf's commitment as associated data, of: the opening's 32 random bytes, the length of its payload in 4
-/// bytes (big-endian), the payload, and the request.
+/// bytes (big-endian), the payload, and the request. The leaf holds SHA-256 of all of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedOpening(Vec<u8>);
 
@@ -117,17 +127,48 @@ impl fmt::Debug for SealedOpening {
 pub struct Opened {
     /// What opens the leaf's commitment.
     pub opening: Opening,
-    /// The request that the act was about, as its caller signed it; empty where there was none.
+    /// The request that the act was about, whose hash is in the payload; empty where the payload holds the request itself,
+    /// or there was none.
     pub request: Vec<u8>,
+}
+
+/// The first line of a payload that commits to a request.
+#[must_use]
+pub fn request_line(request: &[u8]) -> String {
+    format!("{REQUEST}{}\n", hex::encode(Sha256::digest(request)))
 }
 
 impl SealedOpening {
     /// Takes bytes that somebody else made. What is in them shows when they are opened.
     ///
     /// # Errors
-    /// [`SealError::Large`].
+    /// [`SealError::Large`], [`SealError::Format`], or [`SealError::Malformed`] for a shape that none has.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, SealError> {
-        if bytes.len() > LARGEST { Err(SealError::Large) } else { Ok(Self(bytes)) }
+        if bytes.len() > LARGEST {
+            return Err(SealError::Large);
+        }
+        let sealed = Self(bytes);
+        sealed.parts().map(|_| ())?;
+        Ok(sealed)
+    }
+
+    /// SHA-256, as it stands in the leaf.
+    #[must_use]
+    pub fn hash(&self) -> Hash {
+        Sha256::digest(&self.0).into()
+    }
+
+    /// The wrapped keys, the nonce, and the ciphertext.
+    fn parts(&self) -> Result<(&[u8], &[u8; NONCE], &[u8]), SealError> {
+        let (format, rest) = self.0.split_first().ok_or(SealError::Malformed)?;
+        if *format != FORMAT {
+            return Err(SealError::Format(*format));
+        }
+        let (readers, rest) = rest.split_first().filter(|(n, _)| **n > 0).ok_or(SealError::Malformed)?;
+        let (wrapped, rest) =
+            rest.split_at_checked(usize::from(*readers) * (ENCAPSULATED + WRAPPED)).ok_or(SealError::Malformed)?;
+        let (nonce, rest) = rest.split_first_chunk::<NONCE>().ok_or(SealError::Malformed)?;
+        Ok((wrapped, nonce, rest))
     }
 
     /// As it is stored and sent.
@@ -136,25 +177,28 @@ impl SealedOpening {
         &self.0
     }
 
-    /// Opens it as the opening of a leaf that commits to `commitment`.
+    /// Opens it as what the signer of `leaf` sealed.
     ///
     /// # Errors
-    /// [`SealError`].
-    pub fn open(&self, key: &OpeningKey, commitment: &Hash) -> Result<Opened, SealError> {
-        let (format, rest) = self.0.split_first().ok_or(SealError::Open)?;
-        if *format != FORMAT {
-            return Err(SealError::Format(*format));
+    /// [`SealError`]. [`SealError::Changed`] is the fault of whoever kept it, every other of the leaf's signer, unless the
+    /// key is not one to which it was sealed.
+    pub fn open(&self, key: &OpeningKey, leaf: &Leaf) -> Result<Opened, SealError> {
+        // SECURITY: first of all, so that nobody who keeps it can have its signer blamed.
+        if self.hash() != leaf.sealed {
+            return Err(SealError::Changed);
         }
-        let (readers, rest) = rest.split_first().ok_or(SealError::Open)?;
-        let wrapped = usize::from(*readers) * (ENCAPSULATED + WRAPPED);
-        let (wrapped, rest) = rest.split_at_checked(wrapped).ok_or(SealError::Open)?;
-        let (nonce, rest) = rest.split_first_chunk::<NONCE>().ok_or(SealError::Open)?;
+        self.open_committed(key, &leaf.commitment)
+    }
+
+    fn open_committed(&self, key: &OpeningKey, commitment: &Hash) -> Result<Opened, SealError> {
+        let (wrapped, nonce, rest) = self.parts()?;
         let content = wrapped.chunks_exact(ENCAPSULATED + WRAPPED).find_map(|wrapped| unwrap(key, wrapped));
         let cipher = ChaCha20Poly1305::new_from_slice(content.ok_or(SealError::Open)?.as_slice());
         let payload = Payload { msg: rest, aad: commitment };
         let plain = cipher.map_err(|_| SealError::Open)?.decrypt(&Nonce::from(*nonce), payload);
         let opened = Opened::decode(&plain.map_err(|_| SealError::Open)?).ok_or(SealError::Mismatch)?;
-        if opened.opening.commitment() == *commitment { Ok(opened) } else { Err(SealError::Mismatch) }
+        let holds = opened.opening.commitment() == *commitment && opened.is_of_its_request();
+        if holds { Ok(opened) } else { Err(SealError::Mismatch) }
     }
 }
 
@@ -170,6 +214,15 @@ impl Opened {
     fn encode(opening: &Opening, request: &[u8]) -> Option<Vec<u8>> {
         let length = u32::try_from(opening.payload.len()).ok()?;
         Some([opening.nonce.as_slice(), &length.to_be_bytes(), &opening.payload, request].concat())
+    }
+
+    /// SECURITY: the commitment covers the payload. A request beside it counts only if the payload names it.
+    fn is_of_its_request(&self) -> bool {
+        if self.request.is_empty() {
+            !self.opening.payload.starts_with(REQUEST.as_bytes())
+        } else {
+            self.opening.payload.starts_with(request_line(&self.request).as_bytes())
+        }
     }
 
     fn decode(plain: &[u8]) -> Option<Self> {
@@ -192,8 +245,8 @@ pub struct LogEntry {
 
 /// Seals a program's openings to the overseers of the policy in force.
 ///
-/// SECURITY: a content key lives in memory alone, for an hour at most; each nonce under it is used once, because it
-/// counts.
+/// SECURITY: a content key is in memory alone and is used for an hour at most; each nonce under it is used once, because
+/// it counts.
 #[derive(Default)]
 pub struct Sealer {
     current: Mutex<Option<Epoch>>,
@@ -253,7 +306,7 @@ impl Sealer {
         Ok(())
     }
 
-    /// Seals an opening and the request that it is about. Both together have at most 64 KiB more than a question.
+    /// Seals an opening and the request that its payload names.
     ///
     /// # Errors
     /// [`SealError`].

@@ -1,6 +1,6 @@
 use firebreak_audit::{
     Hour, Leaf, LeafKind, LeafSignatureError, LeafSigner, LogEntry, NoRandomness, Opening, OutputKind as LoggedOutput,
-    SealError, SealedOpening, Sealer, SignedLeaf, SignerRole, SignerRoleError,
+    SealError, SealedOpening, Sealer, SignedLeaf, SignerRole, SignerRoleError, request_line,
 };
 use firebreak_domain::{Charge, Intent, OrgId, Pin, ReasonCode};
 use firebreak_policy::{DecisionFacts, OutputKind};
@@ -50,6 +50,12 @@ pub fn is_release_payload(payload: &[u8], intent: &Intent, release: &[u8]) -> bo
         })
 }
 
+/// Whether `payload` is what [`Content::of_request`] commits to.
+#[must_use]
+pub fn is_request_payload(payload: &[u8], intent: &Intent) -> bool {
+    payload == request_line(&intent.signing_bytes()).as_bytes()
+}
+
 /// The name of a release: the beginning of the hash that its leaf commits to.
 #[must_use]
 pub fn release_name(release: &[u8]) -> String {
@@ -83,14 +89,15 @@ impl Content {
     pub fn of_request(intent: Option<&Intent>) -> Self {
         let Some(intent) = intent else { return Self::of(b"") };
         let request = intent.signing_bytes();
-        let payload = format!("request sha256 {}\n", hex::encode(Sha256::digest(&request))).into_bytes();
-        Self { payload, request }
+        Self { payload: request_line(&request).into_bytes(), request }
     }
 
-    /// The same request, committed to together with `payload`.
+    /// The same, committed to together with a further line.
     #[must_use]
-    pub fn with_payload(self, payload: &[u8]) -> Self {
-        Self { payload: payload.to_vec(), ..self }
+    pub fn with_line(mut self, line: &str) -> Self {
+        self.payload.extend_from_slice(line.as_bytes());
+        self.payload.push(b'\n');
+        self
     }
 }
 
@@ -143,7 +150,15 @@ impl Evidence {
         let leaf = SignedLeaf::decode(leaf).ok()?;
         let opening = Opening { nonce: *nonce, payload: payload.to_vec() };
         let sealed = SealedOpening::from_bytes(sealed.to_vec()).ok()?;
-        (leaf.leaf().commitment == opening.commitment()).then_some(Self { leaf, opening, sealed })
+        Self { leaf, opening, sealed }.checked()
+    }
+
+    /// Itself, if opening and sealed opening are those of the leaf.
+    #[must_use]
+    pub fn checked(self) -> Option<Self> {
+        let leaf = self.leaf.leaf();
+        let fits = leaf.commitment == self.opening.commitment() && leaf.sealed == self.sealed.hash();
+        fits.then_some(self)
     }
 }
 
@@ -235,6 +250,7 @@ impl Recorder {
 
     fn sign_and_seal(&self, leaf: Leaf, opening: Opening, request: &[u8]) -> Result<Evidence, EvidenceError> {
         let sealed = self.sealer.seal(&opening, request)?;
+        let leaf = Leaf { sealed: sealed.hash(), ..leaf };
         Ok(Evidence { leaf: SignedLeaf::sign(leaf, self)?, opening, sealed })
     }
 
@@ -266,6 +282,7 @@ impl Recorder {
             ledger_head: ledger.head,
             ledger_total: ledger.total,
             commitment: opening.commitment(),
+            sealed: [0; 32],
         };
         Ok((leaf, opening))
     }

@@ -100,11 +100,7 @@ impl PolicyInForce {
     }
 
     fn seal_to(&self, overseers: &Overseers) -> Result<(), PolicyError> {
-        match self.sealer.seal_to(&overseers.seal_keys()) {
-            Ok(()) => Ok(()),
-            Err(SealError::Key(key)) => Err(Box::new(BundleError::Overseers(OverseersError::SealKey(key))).into()),
-            Err(error) => Err(EvidenceError::from(error).into()),
-        }
+        seal_to(&self.sealer, overseers)
     }
 
     fn copy(&self, sequence: u64) -> PathBuf {
@@ -184,7 +180,7 @@ impl PolicyInForce {
                 current.succeed(&candidate, now).map_err(Box::new)?
             }
         };
-        self.seal_to(bundle.overseers())?;
+        seal_to(&Sealer::default(), bundle.overseers())?;
         // The copy is on the disk before its digest is recorded: a crash in between leaves an unused folder.
         let copy = self.copy(bundle.sequence());
         if copy.exists() {
@@ -200,8 +196,18 @@ impl PolicyInForce {
         let evidence = recorder.record_policy(LeafKind::BundleAccepted, bundle.sequence(), &manifest, state)?;
         let accepted = AcceptedBundle { sequence: bundle.sequence(), manifest };
         state.accept_bundle(accepted, evidence.new_leaf()).await?;
+        self.seal_to(bundle.overseers())?;
         self.put(bundle);
         Ok(true)
+    }
+}
+
+/// Seals to overseers from now on.
+fn seal_to(sealer: &Sealer, overseers: &Overseers) -> Result<(), PolicyError> {
+    match sealer.seal_to(&overseers.seal_keys()) {
+        Ok(()) => Ok(()),
+        Err(SealError::Key(key)) => Err(Box::new(BundleError::Overseers(OverseersError::SealKey(key))).into()),
+        Err(error) => Err(EvidenceError::from(error).into()),
     }
 }
 

@@ -44,9 +44,7 @@ impl Bundle {
         root.require(candidate)?;
         let bundle = Self::compile(candidate)?;
         check_time(candidate, now)?;
-        if !bundle.content.overseers.same_quorum(root.overseers()) {
-            require_new_quorum(&candidate.note, &bundle.content.overseers)?;
-        }
+        require_overseers(&candidate.note, root.overseers(), &bundle.content.overseers)?;
         Ok(bundle)
     }
 
@@ -101,9 +99,7 @@ impl Bundle {
         }
         check_time(candidate, now)?;
         let bundle = Self::compile(candidate)?;
-        if !bundle.content.overseers.same_quorum(overseers) {
-            require_new_quorum(&candidate.note, &bundle.content.overseers)?;
-        }
+        require_overseers(&candidate.note, overseers, &bundle.content.overseers)?;
         ratchet::require(&ratchet::loosenings(self, &bundle), candidate, overseers)?;
         Ok(bundle)
     }
@@ -228,9 +224,21 @@ pub(crate) fn require_quorum(note: &SignedText, overseers: &Overseers) -> Result
     if have < need { Err(BundleError::TooFewSignatures { have, need }) } else { Ok(()) }
 }
 
-fn require_new_quorum(note: &SignedText, overseers: &Overseers) -> Result<(), BundleError> {
-    let (have, need) = (overseers.signers(note).len(), overseers.threshold as usize);
-    if have < need { Err(BundleError::TooFewNewSignatures { have, need }) } else { Ok(()) }
+/// Where the overseers change, a quorum of the new ones has signed as well, and so has each who reads openings with
+/// another key.
+fn require_overseers(note: &SignedText, before: &Overseers, after: &Overseers) -> Result<(), BundleError> {
+    let signers = after.signers(note);
+    if !after.same_quorum(before) {
+        let (have, need) = (signers.len(), after.threshold as usize);
+        if have < need {
+            return Err(BundleError::TooFewNewSignatures { have, need });
+        }
+    }
+    // SECURITY: nobody is given a key in an overseer's name by the others.
+    match after.with_another_seal_key(before).find(|overseer| !signers.contains(overseer)) {
+        Some(overseer) => Err(BundleError::SealKeyNotSigned(overseer.clone())),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -105,6 +105,9 @@ pub enum BundleError {
         /// What is wrong and what to do.
         problem: String,
     },
+    /// A seal key was changed without its overseer.
+    #[error("overseers.toml: {0} has another seal_key and has not signed this bundle")]
+    SealKeyNotSigned(OrgId),
     /// The overseers' file.
     #[error("overseers.toml: {0}")]
     Overseers(#[from] OverseersError),

@@ -14,7 +14,6 @@ pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_740_830_400);
 /// A hundred days before [`NOW`].
 pub(crate) const MADE: Timestamp = NOW.plus_secs(-100 * 86_400);
 pub(crate) const DAY: i64 = 86_400;
-const SEAL_KEY: &str = "x25519:0900000000000000000000000000000000000000000000000000000000000000";
 
 pub(crate) struct Fixture {
     dir: TempDir,
@@ -75,7 +74,9 @@ impl Fixture {
             let key = key.verifier_key();
             let id = key.split('+').next().unwrap();
             text += &format!("[[overseer]]\nid = \"{id}\"\ntitle = \"Overseer {id}\"\nkey = \"{key}\"\n");
-            text += &format!("seal_key = \"{SEAL_KEY}\"\n");
+            // Its name's first letter, 32 times.
+            let seal = hex::encode([id.as_bytes()[0]; 32]);
+            text += &format!("seal_key = \"x25519:{seal}\"\n");
         }
         for (id, key) in &self.agencies {
             text += &format!("[[agency]]\nid = \"{id}\"\nkey = \"{}\"\n", key.verifier_key());

@@ -120,6 +120,10 @@ impl Overseers {
             return Err(OverseersError::Threshold);
         }
         let (mut ids, mut agencies, mut keys) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut seal_keys = BTreeSet::new();
+        if let Some(twice) = self.overseers.iter().find(|o| !seal_keys.insert(*o.seal_key.as_bytes())) {
+            return Err(OverseersError::Shared(twice.id.clone()));
+        }
         let overseers = self.overseers.iter().map(|o| (&o.id, &o.key, ids.insert(&o.id)));
         let agencies = self.agencies.iter().map(|a| (&a.id, &a.key, agencies.insert(&a.id)));
         for (id, key, new) in overseers.chain(agencies) {
@@ -149,12 +153,15 @@ impl Overseers {
         self.overseers.iter().map(|o| o.seal_key).collect()
     }
 
-    /// Whether both name the same overseers, keys and threshold; agency keys aside.
-    ///
-    /// SECURITY: the seal keys too: whoever is put in another's place there reads what everybody asks.
+    /// The overseers of both who have another seal key here.
+    pub(crate) fn with_another_seal_key<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a OrgId> {
+        let changed = |now: &&Overseer| before.overseers.iter().any(|o| o.id == now.id && o.seal_key != now.seal_key);
+        self.overseers.iter().filter(changed).map(|o| &o.id)
+    }
+
+    /// Whether both name the same overseers, keys and threshold; agency keys and seal keys aside.
     pub(crate) fn same_quorum(&self, other: &Self) -> bool {
-        let keys =
-            |o: &Self| o.overseers.iter().map(|o| (o.key.clone(), *o.seal_key.as_bytes())).collect::<BTreeSet<_>>();
+        let keys = |o: &Self| o.overseers.iter().map(|o| o.key.clone()).collect::<BTreeSet<_>>();
         self.threshold == other.threshold && keys(self) == keys(other)
     }
 }
@@ -211,13 +218,12 @@ mod tests {
     use super::*;
     use crate::signing::SigningKey;
 
-    const SEAL: &str = "x25519:0900000000000000000000000000000000000000000000000000000000000000";
-
     fn file(threshold: u32, keys: &[(&str, &str)]) -> String {
         let mut text = format!("format = 1\nthreshold = {threshold}\n");
         for (id, key) in keys {
             text += &format!("[[overseer]]\nid = \"{id}\"\ntitle = \"t\"\nkey = \"{key}\"\n");
-            text += &format!("seal_key = \"{SEAL}\"\n");
+            let seal = hex::encode([id.as_bytes()[0]; 32]);
+            text += &format!("seal_key = \"x25519:{seal}\"\n");
         }
         text
     }
@@ -245,6 +251,9 @@ mod tests {
             Err(OverseersError::Shared(OrgId::new("b").unwrap()))
         );
         assert!(Overseers::parse(&file(2, &[("a", &one), ("b", &other)])).is_ok());
+        // Nor does one read openings for two: the seal keys are those of their first letters.
+        let shared = Overseers::parse(&file(2, &[("a", &one), ("aa", &other)]));
+        assert_eq!(shared, Err(OverseersError::Shared(OrgId::new("aa").unwrap())));
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub use evaluate::OutputValue;
 pub use model::{
     Aggregate, AggregateQuery, Arithmetic, Comparison, Literal, Measure, Output, OutputExpression, Predicate,
 };
-pub use parse::parse_sql;
+pub use parse::{parse_sql, too_large};
 pub use plan::{Contracts, plan, plan_query};
 pub use predicate::{BoundPredicate, BoundValue};
 pub use suggest::default_sql;

@@ -113,7 +113,7 @@ impl State {
     /// [`StoreError`] if the state failed.
     pub async fn outstanding(&self, most: u32) -> Result<Vec<OutstandingLeaf>, StoreError> {
         let rows = sqlx::query(
-            "SELECT hash, bytes, recorded_at, sealed FROM leaves JOIN openings ON openings.leaf = leaves.hash
+            "SELECT hash, bytes, recorded_at, sealed FROM leaves LEFT JOIN openings ON openings.leaf = leaves.hash
              WHERE log_index IS NULL ORDER BY seq LIMIT ?",
         )
         .bind(most)
@@ -125,7 +125,8 @@ impl State {
                     hash: LeafHash(codec::fixed("leaf", row.try_get(0)?)?),
                     bytes: row.try_get(1)?,
                     recorded_at: Timestamp::from_secs(row.try_get(2)?),
-                    sealed: row.try_get(3)?,
+                    // A leaf that could never be offered would keep the gate shut without a word.
+                    sealed: row.try_get::<Option<_>, _>(3)?.ok_or(StoreError::Malformed("opening"))?,
                 })
             })
             .collect()

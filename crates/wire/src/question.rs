@@ -3,7 +3,8 @@
 use crate::query::v1::{self as wire, expression, literal, measure, predicate, question};
 use firebreak_domain::{ColumnName, CutId, DatasetId, ReasonCode, Refusal, Rho};
 use firebreak_query::{
-    Aggregate, AggregateQuery, Arithmetic, Comparison, Literal, Measure, Output, OutputExpression, Predicate, parse_sql,
+    Aggregate, AggregateQuery, Arithmetic, Comparison, Literal, MAX_SQL_BYTES, Measure, Output, OutputExpression,
+    Predicate, parse_sql, to_sql, too_large,
 };
 
 /// A question in SQL, as sent.
@@ -21,7 +22,14 @@ pub fn question_from_wire(question: Option<&wire::Question>) -> Result<Aggregate
     let mut query = match &question.form {
         None => return Err(malformed("the question has neither sql nor query")),
         Some(question::Form::Sql(sql)) => parse_sql(sql)?,
-        Some(question::Form::Query(query)) => aggregate_query(query)?,
+        Some(question::Form::Query(query)) => {
+            let query = aggregate_query(query)?;
+            // As long as the SQL that says the same may be, so that whatever is signed and recorded of it has a bound.
+            if to_sql(&query).len() > MAX_SQL_BYTES {
+                return Err(too_large());
+            }
+            query
+        }
     };
     if !question.cut.is_empty() {
         query.cut = Some(CutId::new(question.cut.clone()).map_err(|_| Refusal::new(ReasonCode::UnknownCut))?);

@@ -27,8 +27,8 @@ pub enum LogFailure {
     /// The openings.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The writer has stopped after an earlier failure.
-    #[error("the log's writer has stopped")]
+    /// The writer has stopped, or gave this leaf up, after a failure.
+    #[error("the log's writer did not take the leaf")]
     Stopped,
 }
 
@@ -193,9 +193,17 @@ impl Writer {
     fn run(mut self, mut queue: mpsc::Receiver<Waiting>, runtime: &Handle) {
         let mut batch = Vec::new();
         while queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-            if let Err(error) = self.write(&mut batch, runtime) {
-                tracing::error!(error_kind = %error, "the log could not be written; nothing more is answered");
-                return;
+            match self.write(&mut batch, runtime) {
+                Ok(()) => {}
+                // Nothing was written: who waits hears that it failed, and what comes next is tried anew.
+                Err(LogFailure::Store(error)) => {
+                    tracing::error!(error_kind = %error, "openings could not be kept; their leaves are not logged");
+                    batch.clear();
+                }
+                Err(error) => {
+                    tracing::error!(error_kind = %error, "the log could not be written; nothing more is answered");
+                    return;
+                }
             }
         }
     }
@@ -221,7 +229,9 @@ impl Writer {
             }
         }
         // INVARIANT: no leaf is in the log whose opening is not on the disk for the overseers.
-        runtime.block_on(self.state.keep_sealed(openings))?;
+        if !openings.is_empty() {
+            runtime.block_on(self.state.keep_sealed(openings))?;
+        }
         let first = self.log.append(&fresh)?.start;
         let published = Arc::clone(self.log.publish()?);
         // INVARIANT: what is known is published: whoever finds a leaf's number here also gets its proof.

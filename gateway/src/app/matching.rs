@@ -59,7 +59,9 @@ impl App {
                 self.log.append(theirs.entry()).await?;
                 Ok(TunnelAuthorised { sender, standing, receipt })
             }
-            Ok(TunnelAnswer::Refused(refused)) => Err(self.refused_by_agency(refused, contest.clone()).await),
+            Ok(TunnelAnswer::Refused(refused)) => {
+                Err(self.refused_by_agency(refused, &terms.sender, &intent, contest.clone()).await)
+            }
             Err(AgencyError::NotConnected | AgencyError::Lost | AgencyError::Unreadable) => {
                 let refusal = Refusal::new(ReasonCode::AgencyUnavailable);
                 let detail = format!("{} cannot be reached; resume the match later", terms.sender);

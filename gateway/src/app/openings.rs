@@ -2,9 +2,6 @@ use super::{App, Failure, LogFailure};
 use firebreak_domain::{Identity, ReasonCode, Recipient, RecipientClass, Refusal};
 use firebreak_store::LeafHash;
 
-/// Leaves looked at for one page: a sealed opening has at most 256 KiB, and clients take messages of 4 MiB.
-const LEAVES: u64 = 8;
-
 /// A sealed opening and its leaf's number.
 pub struct KeptOpening {
     /// Number of the leaf.
@@ -36,22 +33,20 @@ impl App {
         Err(Refusal::new(ReasonCode::RoleNotAllowed).because("openings are for organisations registered as oversight"))
     }
 
-    /// The sealed openings of the log's leaves from number `from`, as many as fit a page.
+    /// The sealed openings of the log's leaves from number `from` to the end of their bundle.
     ///
     /// # Errors
     /// [`Failure`].
     pub async fn openings(&self, from: u64) -> Result<OpeningsPage, Failure> {
         let published = self.log.published();
         let log_size = published.checkpoint().size();
-        let next = log_size.min(from.saturating_add(LEAVES));
-        let mut numbers = Vec::new();
-        let mut leaves = Vec::new();
-        for index in from..next {
-            numbers.push(index);
-            leaves.push(LeafHash::of(published.entry(index).map_err(LogFailure::from)?.as_bytes()));
-        }
-        let sealed = self.state.sealed_openings(&leaves).await?;
+        // Reading a bundle takes its time, which nobody else's request waits for.
+        let read = tokio::task::spawn_blocking(move || published.entries_from(from)).await;
+        let leaves = read.map_err(|_| Failure::Answer("the log"))?.map_err(LogFailure::from)?;
+        let hashes: Vec<_> = leaves.iter().map(|leaf| LeafHash::of(leaf.as_bytes())).collect();
+        let next = from.saturating_add(hashes.len() as u64);
+        let sealed = self.state.sealed_openings(&hashes).await?;
         let kept = |(index, sealed): (u64, Option<Vec<u8>>)| sealed.map(|sealed| KeptOpening { index, sealed });
-        Ok(OpeningsPage { openings: numbers.into_iter().zip(sealed).filter_map(kept).collect(), next, log_size })
+        Ok(OpeningsPage { openings: (from..).zip(sealed).filter_map(kept).collect(), next, log_size })
     }
 }

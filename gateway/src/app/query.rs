@@ -4,7 +4,7 @@ use firebreak_audit::LeafKind;
 use firebreak_domain::{AgreementId, Charge, Identity, Intent, OrgId, ReasonCode, Refusal};
 use firebreak_node::{
     Content, DecidedQuery, Evidence, SubmittedQuery, account_name, decide_query, exhausted, foresee_query,
-    is_release_payload, release_name,
+    is_release_payload, is_request_payload, release_name,
 };
 use firebreak_policy::{DecisionFacts, Denial};
 use firebreak_privacy::{Answer, Price, Released};
@@ -154,7 +154,7 @@ impl App {
                 Ok(AgencyAnswer::Refused(refused)) => {
                     // Nothing was measured: the agency says so under its own signature.
                     self.state.abandon(reservation).await?;
-                    return Err(self.refused_by_agency(refused, contest).await);
+                    return Err(self.refused_by_agency(refused, &agency, &intent, contest).await);
                 }
                 Err(AgencyError::NotConnected) => {
                     let kept = self.state.abandon(reservation).await?;
@@ -238,7 +238,19 @@ impl App {
         }
     }
 
-    pub(crate) async fn refused_by_agency(&self, refused: AgencyRefusal, contest: String) -> Unanswered {
+    pub(crate) async fn refused_by_agency(
+        &self,
+        refused: AgencyRefusal,
+        agency: &OrgId,
+        intent: &Intent,
+        contest: String,
+    ) -> Unanswered {
+        let Evidence { leaf, opening, .. } = &refused.evidence;
+        let of_refusal = leaf.leaf().kind == LeafKind::Refusal && leaf.leaf().signer_org == *agency;
+        // PRIVACY: the opening goes to the caller. An agency's slip hands out nobody else's request.
+        if !of_refusal || !is_request_payload(&opening.payload, intent) {
+            return Failure::Answer("the agency's evidence is of something else").into();
+        }
         match self.log.receipt(refused.evidence).await {
             Ok(receipt) => {
                 let mut refusal = refused.refusal;

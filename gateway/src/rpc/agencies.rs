@@ -91,8 +91,8 @@ impl Signer {
         let leaf = SignedLeaf::decode(leaf).map_err(|_| AgencyError::Unreadable)?;
         let opening = opening_from_wire(opening).ok_or(AgencyError::Unreadable)?;
         let sealed = SealedOpening::from_bytes(sealed).map_err(|_| AgencyError::Unreadable)?;
-        let fits = leaf.is_signed(self) && leaf.leaf().commitment == opening.commitment();
-        if fits { Ok(Evidence { leaf, opening, sealed }) } else { Err(AgencyError::Unreadable) }
+        let evidence = Evidence { leaf, opening, sealed }.checked().filter(|evidence| evidence.leaf.is_signed(self));
+        evidence.ok_or(AgencyError::Unreadable)
     }
 
     fn refusal(&self, refused: wire::Refused) -> Result<AgencyRefusal, AgencyError> {
@@ -179,7 +179,9 @@ impl Agencies for ConnectedAgencies {
         let leaf = |offered: wire::OutstandingLeaf| {
             let leaf = SignedLeaf::decode(&offered.leaf).ok()?;
             let sealed = SealedOpening::from_bytes(offered.sealed_opening).ok()?;
-            let own = leaf.leaf().signer_org == *agency && leaf.leaf().signer_role == SignerRole::Adapter;
+            let own = leaf.leaf().signer_org == *agency
+                && leaf.leaf().signer_role == SignerRole::Adapter
+                && leaf.leaf().sealed == sealed.hash();
             let signed_by_key = leaf.is_signed(&signer);
             own.then_some(OfferedLeaf { entry: LogEntry { leaf, sealed }, signed_by_key })
         };

@@ -8,6 +8,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+/// Bytes of openings in one message.
+const MESSAGE: usize = 1024 * 1024;
+
 /// What overseers review.
 pub struct Evidence {
     app: Arc<App>,
@@ -19,6 +22,23 @@ impl Evidence {
     pub const fn new(app: Arc<App>) -> Self {
         Self { app }
     }
+}
+
+/// The openings in messages of about 1 MiB, far below what clients take; one at least, which tells the log's size.
+fn messages(openings: Vec<KeptOpening>) -> Vec<Vec<wire::SealedOpening>> {
+    let mut messages = vec![Vec::new()];
+    let mut bytes = 0;
+    for KeptOpening { index, sealed } in openings {
+        bytes += sealed.len();
+        if bytes > MESSAGE {
+            bytes = sealed.len();
+            messages.push(Vec::new());
+        }
+        if let Some(last) = messages.last_mut() {
+            last.push(wire::SealedOpening { index, sealed });
+        }
+    }
+    messages
 }
 
 #[tonic::async_trait]
@@ -42,10 +62,13 @@ impl EvidenceService for Evidence {
                         return;
                     }
                 };
-                let opening = |kept: KeptOpening| wire::SealedOpening { index: kept.index, sealed: kept.sealed };
-                let openings = page.openings.into_iter().map(opening).collect();
-                let message = wire::ListOpeningsResponse { openings, log_size: page.log_size };
-                if send.send(Ok(message)).await.is_err() || page.next >= page.log_size {
+                for openings in messages(page.openings) {
+                    let message = wire::ListOpeningsResponse { openings, log_size: page.log_size };
+                    if send.send(Ok(message)).await.is_err() {
+                        return;
+                    }
+                }
+                if page.next >= page.log_size {
                     return;
                 }
                 from = page.next;

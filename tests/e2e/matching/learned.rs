@@ -91,7 +91,7 @@ async fn live(federation: &Federation, folder: &Path) -> Result<Life> {
 }
 
 /// Every row of every table, with times as such and bytes by their number: those are hashes, keys and ciphertexts. Of a
-/// leaf everything but its commitment, ledger head and signature.
+/// leaf everything but its commitments, ledger head and signature.
 async fn stored(file: &Path) -> Result<Vec<String>> {
     let mut database = sqlx::sqlite::SqliteConnectOptions::new().filename(file).connect().await?;
     let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name";
@@ -124,7 +124,7 @@ async fn stored(file: &Path) -> Result<Vec<String>> {
 
 fn leaf(bytes: Vec<u8>) -> Result<String> {
     let mut leaf = SignedLeaf::decode(&bytes)?.leaf().clone();
-    (leaf.commitment, leaf.ledger_head) = ([0; 32], [0; 32]);
+    (leaf.commitment, leaf.sealed, leaf.ledger_head) = ([0; 32], [0; 32], [0; 32]);
     Ok(leaf.encode())
 }
 

@@ -100,3 +100,27 @@ fn a_commitment_counts_when_it_stands_in_the_log_however_much_waits_before_it() 
         Ok(())
     })
 }
+
+/// What the gateway fetches fits a message, however large the requests that were refused.
+#[test]
+fn large_openings_are_offered_a_part_at_a_time_and_one_always() -> Result<()> {
+    run(async {
+        let (federation, _folder) = Own::prepare(100)?;
+        let side = side(&federation, Vec::new()).await?;
+        let before = side.app.outstanding().await?.0.len();
+        let offered = async |number: u8, bytes: usize| -> Result<Vec<NewLeaf>> {
+            side.app.state().record_leaf(NewLeaf { leaf: vec![number], sealed: vec![0; bytes] }).await?;
+            Ok(side.app.outstanding().await?.0)
+        };
+        for number in 0..10 {
+            let offered = offered(number, 200 * 1024).await?;
+            let bytes: usize = offered.iter().map(|leaf| leaf.sealed.len()).sum();
+            ensure!(bytes <= 1024 * 1024, "{bytes} bytes are offered at once");
+            assert_eq!(offered.len(), (before + usize::from(number) + 1).min(before + 5));
+        }
+        let all: Vec<_> = side.app.state().outstanding(1024).await?.into_iter().map(|leaf| (leaf.hash, 0)).collect();
+        side.app.state().confirm(&all).await?;
+        assert_eq!(offered(200, 2 * 1024 * 1024).await?.len(), 1);
+        Ok(())
+    })
+}

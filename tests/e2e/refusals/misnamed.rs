@@ -5,9 +5,12 @@ use super::ground::{GATEWAY, Ground, adapter_of};
 use super::request::{Request, Sent, What};
 use anyhow::{Context, Result, ensure};
 use firebreak_audit::{Leaf, VerifierKey};
-use firebreak_domain::ReasonCode;
-use firebreak_tests::{Caller, run};
+use firebreak_domain::{Clock, ReasonCode, SystemClock};
+use firebreak_tests::{Caller, run, send, shared};
 use firebreak_wire::export::v1::ExportKind;
+use firebreak_wire::query::v1::{AggregateQuery, Question, RequestHeader, RunQueryRequest, question};
+use firebreak_wire::refusal_of_status;
+use prost::Message;
 
 /// What stands in the place of a name.
 const TYPED: &str = "Ada Nowak, 900101-1234";
@@ -107,6 +110,7 @@ fn said(leaf: &Leaf) -> Leaf {
     Leaf {
         hour: firebreak_audit::Hour::of(firebreak_domain::Timestamp::from_secs(0)),
         commitment: [0; 32],
+        sealed: [0; 32],
         ..leaf.clone()
     }
 }
@@ -157,6 +161,44 @@ fn what_is_no_request_at_all_leaves_no_evidence_and_says_so() -> Result<()> {
         let told = ground.at_gateway(&sent).await?.refused()?;
         ensure!(told.reason == "MALFORMED_REQUEST", "{}", told.reason);
         ensure!(told.leaf(&ground.shared.log_key()?, ReasonCode::MalformedRequest).is_err(), "it has a receipt");
+        Ok(())
+    })
+}
+
+/// As large as a message may be, and far longer than any question.
+#[test]
+fn a_question_longer_than_any_leaves_the_evidence_of_its_refusal() -> Result<()> {
+    run(async {
+        let shared = shared().await?;
+        let ada = shared.federation.issue(Caller::ADA.0, Caller::ADA.1, Caller::ADA.2)?;
+        let trust = shared.federation.authority().trust_anchor()?;
+        let gateway = firebreak_testbed::gateway_identity().parse()?;
+        let channel = firebreak_transport::connect(&shared.live.address.to_string(), &ada, &trust, &gateway).await?;
+        let query = AggregateQuery {
+            dataset: "health.visits".to_owned(),
+            group_by: (0..34_000).map(|n| format!("c{n:x}")).collect(),
+            ..AggregateQuery::default()
+        };
+        let form = Some(question::Form::Query(query));
+        let request = RunQueryRequest {
+            header: Some(RequestHeader {
+                format: 1,
+                request_id: b"a question long!".to_vec(),
+                agreement: "health-statistics".to_owned(),
+                purpose: "health-planning".to_owned(),
+                expires: SystemClock.now().plus_secs(600).secs(),
+                ..RequestHeader::default()
+            }),
+            question: Some(Question { form, ..Question::default() }),
+        };
+        ensure!(request.encoded_len() > 200_000, "{}", request.encoded_len());
+        let path = "/firebreak.query.v1.QueryService/RunQuery";
+        let status = send(&channel, path, request.encode_to_vec()).await?.err().context("answered")?;
+        let refusal = refusal_of_status(&status).with_context(|| format!("no refusal: {status:?}"))?;
+        let receipt = refusal.metadata.get("receipt").context("a refusal without evidence")?;
+        let refused = firebreak_audit::Receipt::decode(receipt.as_bytes())?.verify(&shared.log_key()?)?;
+        let reason = refused.leaf.leaf().reason.context("a leaf without its reason")?;
+        assert_eq!(reason.as_str(), refusal.reason);
         Ok(())
     })
 }

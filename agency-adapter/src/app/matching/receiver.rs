@@ -253,9 +253,9 @@ impl Prepared {
             Some(kept) => kept_leaf(&kept).ok_or(MatchError::Failed)?,
             None => {
                 let root = machine.root();
-                let payload = [root.size.to_be_bytes().as_slice(), &root.hash].concat();
+                let set = format!("set {} {}", root.size, hex::encode(root.hash));
                 let (kind, none) = (LeafKind::MatchCommitted, Charge::default());
-                let content = Content::of_request(Some(self.standing.intent())).with_payload(&payload);
+                let content = Content::of_request(Some(self.standing.intent())).with_line(&set);
                 let evidence = app.recorder.record(kind, self.standing.facts(), None, none, content, &app.state);
                 let evidence = evidence.map_err(|_| MatchError::Failed)?;
                 let leaf = LeafHash::of(evidence.leaf.as_bytes());

@@ -28,7 +28,7 @@ prop_compose! {
             prop::sample::select(ReasonCode::ALL),
         )),
         numbers in (any::<u64>(), a_charge(), a_charge()),
-        hashes in any::<(Hash, Hash)>(),
+        hashes in any::<(Hash, Hash, Hash)>(),
     ) -> Leaf {
         Leaf {
             hour: Hour::of(Timestamp::from_secs(act.0)),
@@ -48,6 +48,7 @@ prop_compose! {
             ledger_head: hashes.0,
             ledger_total: numbers.2,
             commitment: hashes.1,
+            sealed: hashes.2,
         }
     }
 }
@@ -111,8 +112,10 @@ fn a_leaf_is_the_documented_text() {
         ledger_nano_rho 20000000\n\
         ledger_atto_delta 0\n\
         ledger_nano_epsilon 0\n\
-        commitment abababababababababababababababababababababababababababababababab\n";
-    let leaf = Leaf { ledger_head: [3; 32], commitment: [0xab; 32], ..sample::leaf(4, &sample::opening(4)) };
+        commitment abababababababababababababababababababababababababababababababab\n\
+        sealed cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd\n";
+    let sample = sample::leaf(4, &sample::opening(4));
+    let leaf = Leaf { ledger_head: [3; 32], commitment: [0xab; 32], sealed: [0xcd; 32], ..sample };
     assert_eq!(leaf.encode(), expected);
 }
 
@@ -146,7 +149,7 @@ fn unknown_repeated_reordered_and_missing_lines_are_refused() {
         let may_be_missing = optional.contains(&lines[at].split(' ').next().unwrap());
         assert_eq!(Leaf::decode(join(&missing).as_bytes()).is_ok(), may_be_missing, "missing line {at}");
     }
-    assert_eq!(Leaf::decode(good.trim_end().as_bytes()), Err(TextError::Line("commitment")));
+    assert_eq!(Leaf::decode(good.trim_end().as_bytes()), Err(TextError::Line("sealed")));
     assert_eq!(Leaf::decode(format!("{good}\n").as_bytes()), Err(TextError::Trailing));
 }
 

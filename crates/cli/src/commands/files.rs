@@ -35,6 +35,19 @@ pub(super) fn write(file: &Path, content: &[u8]) -> Result<(), Failure> {
     })
 }
 
+/// Writes a file in place of one that may be there, which stays as it is until the new one is whole.
+pub(super) fn replace(file: &Path, content: &[u8]) -> Result<(), Failure> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = Path::new(&beside);
+    write(beside, content)?;
+    fs::rename(beside, file).map_err(|source| Failure::File {
+        file: file.to_owned(),
+        what: "cannot be replaced: check the folder and its permissions",
+        source,
+    })
+}
+
 /// Writes a secret to a new file that only its owner can read. A file that is there already stays as it is.
 pub(super) fn write_secret(file: &Path, secret: &str) -> Result<(), Failure> {
     let written = || {

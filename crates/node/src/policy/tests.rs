@@ -8,7 +8,6 @@ use tempfile::TempDir;
 
 const NOW: Timestamp = Timestamp::from_secs(1_740_830_400);
 const DAY: i64 = 86_400;
-const SEAL_KEY: &str = "x25519:0900000000000000000000000000000000000000000000000000000000000000";
 const VALIDITY: Validity = Validity { made: NOW, valid_from: NOW, valid_until: NOW.plus_secs(90 * DAY) };
 
 /// The folder of a program and the one that overseers put their bundles in.
@@ -26,7 +25,8 @@ fn overseers_toml(keys: &[SigningKey]) -> String {
     let overseer = |key: &SigningKey| {
         let key = key.verifier_key();
         let id = key.split('+').next().unwrap();
-        format!("[[overseer]]\nid = \"{id}\"\ntitle = \"{id}\"\nkey = \"{key}\"\nseal_key = \"{SEAL_KEY}\"\n")
+        let seal = hex::encode([id.as_bytes()[0]; 32]);
+        format!("[[overseer]]\nid = \"{id}\"\ntitle = \"{id}\"\nkey = \"{key}\"\nseal_key = \"x25519:{seal}\"\n")
     };
     let overseers: String = keys.iter().map(overseer).collect();
     format!("format = 1\nthreshold = 2\n{overseers}")

@@ -149,6 +149,19 @@ fn a_restart_is_no_way_round_the_ratchet() {
 }
 
 #[test]
+fn an_overseer_reads_with_another_key_only_under_their_own_signature() {
+    let fixture = Fixture::new();
+    let first = fixture.bundle();
+    let own = hex::encode([b'c'; 32]);
+    fixture.edit("overseers.toml", &own, &hex::encode([b'x'; 32]));
+    fixture.seal(2, Some(first.manifest().digest()), VALIDITY, &[0, 1]);
+    let refused = first.succeed(&fixture.offered().unwrap(), NOW);
+    assert!(matches!(refused, Err(BundleError::SealKeyNotSigned(overseer)) if overseer.as_str() == "chidi"));
+    fixture.seal(2, Some(first.manifest().digest()), VALIDITY, &[0, 2]);
+    assert!(first.succeed(&fixture.offered().unwrap(), NOW).is_ok());
+}
+
+#[test]
 fn overseers_who_were_succeeded_are_not_asked_again_at_a_restart() {
     let mut fixture = Fixture::new();
     let first = fixture.bundle();

@@ -17,7 +17,6 @@ use tempfile::TempDir;
 /// 2025-03-01T12:00:00Z.
 const NOW: Timestamp = Timestamp::from_secs(1_740_830_400);
 const DAY: i64 = 86_400;
-const SEAL_KEY: &str = "x25519:0900000000000000000000000000000000000000000000000000000000000000";
 const PRINCIPAL: &str = "spiffe://firebreak.example/org/nso/analyst/ada";
 
 pub const RHO: Rho = Rho::from_nano(50_000_000);
@@ -150,7 +149,8 @@ impl Agency {
         for (name, key) in ["amina", "bela", "chidi"].iter().zip(&overseers) {
             let key = key.verifier_key();
             keys += &format!("[[overseer]]\nid = \"{name}\"\ntitle = \"{name}\"\nkey = \"{key}\"\n");
-            keys += &format!("seal_key = \"{SEAL_KEY}\"\n");
+            let seal: String = name.bytes().take(1).map(|letter| format!("{letter:02x}").repeat(32)).collect();
+            keys += &format!("seal_key = \"x25519:{seal}\"\n");
         }
         keys += &format!("[[agency]]\nid = \"health\"\nkey = \"{}\"\n", agency.verifier_key());
         for (file, text) in [

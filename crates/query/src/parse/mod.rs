@@ -141,7 +141,9 @@ fn refuse_costly(tokens: &[TokenWithSpan]) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub(crate) fn too_large() -> Refusal {
+/// The refusal of a question that is longer or deeper than any may be.
+#[must_use]
+pub fn too_large() -> Refusal {
     Refusal::new(ReasonCode::QueryTooLarge).because(format!(
         "at most {MAX_SQL_BYTES} bytes, {} words and signs, and {MAX_NESTING} nested brackets",
         tokens::MAX_TOKENS

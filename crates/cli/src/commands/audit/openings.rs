@@ -47,22 +47,36 @@ pub(crate) struct Open {
 
 pub(super) async fn fetch(arguments: Fetch, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let mut text = String::new();
-    let mut from = 0;
+    let mut from = 0_u64;
     if arguments.out.exists() {
         let kept = read(&arguments.out)?;
-        from = kept.last_key_value().map_or(0, |(index, _)| index + 1);
+        from = kept.last_key_value().map_or(0, |(index, _)| index.saturating_add(1));
         for (index, sealed) in &kept {
             text += &line(*index, sealed.as_bytes());
         }
     }
     let connection = arguments.gateway.connect().await?;
-    let mut came = 0;
-    let size = list_openings(&connection, from, &mut |index, sealed| {
+    let mut came = 0_u64;
+    let mut odd = None;
+    let listed = list_openings(&connection, from, &mut |index, sealed| {
+        // Taken as they may be: in ascending order, and of the form that is read back.
+        if index < from || SealedOpening::from_bytes(sealed.to_vec()).is_err() {
+            odd.get_or_insert(index);
+            return;
+        }
+        from = index.saturating_add(1);
         text += &line(index, sealed);
         came += 1;
     })
-    .await?;
-    files::write(&arguments.out, format!("{FIRST_LINE}\n{text}").as_bytes())?;
+    .await;
+    // What came before a failure is kept: the next run goes on behind it.
+    files::replace(&arguments.out, format!("{FIRST_LINE}\n{text}").as_bytes())?;
+    let size = listed?;
+    if let Some(index) = odd {
+        let problem =
+            format!("what came for leaf {index} is no sealed opening, or came out of order: the others are kept");
+        return Err(Failure::Content { file: arguments.out, problem });
+    }
     Ok(terminal.line(format!("{} new sealed openings; the log has {} leaves.", count(came), count(size)))?)
 }
 
@@ -107,7 +121,7 @@ pub(super) fn open(arguments: &Open, terminal: &mut Terminal<'_>) -> Result<(), 
         let leaf = signed.leaf();
         let opened = match openings.get(&index) {
             None => Err("no opening is kept: fetch anew, or ask whoever signed the leaf".to_owned()),
-            Some(sealed) => sealed.open(&key, &leaf.commitment).map_err(|error| error.to_string()),
+            Some(sealed) => sealed.open(&key, leaf).map_err(|error| error.to_string()),
         };
         let wanted = arguments.index.is_none_or(|wanted| wanted == index);
         match opened {

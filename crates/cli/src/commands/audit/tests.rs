@@ -36,6 +36,7 @@ fn leaf(refused: bool) -> Leaf {
         ledger_head: [0; 32],
         ledger_total: Charge::default(),
         commitment: [0; 32],
+        sealed: [0; 32],
     }
 }
 
