@@ -10,8 +10,10 @@ use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::expr_fn::{count, count_distinct, sum};
 use datafusion::logical_expr::{ExprFunctionExt, when};
 use datafusion::prelude::{DataFrame, Expr, SessionConfig, SessionContext, lit};
+use firebreak_domain::ColumnName;
 use firebreak_privacy::{Exact, ExactCells};
-use firebreak_query::{BoundPredicate, CheckedQuery, Comparison, PrimitiveKind};
+use firebreak_query::{BoundNumber, BoundPredicate, CheckedQuery, Comparison, PrimitiveKind};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The engine failed. Its own words can quote values and are dropped.
@@ -73,9 +75,9 @@ impl Engine {
             let aggregate = match primitive.kind() {
                 PrimitiveKind::CountRows => count(lit(1_i64)),
                 PrimitiveKind::CountPersons => count_distinct(column(PERSON)),
-                PrimitiveKind::CountValues { column: of } => count(column(of.as_str())),
-                PrimitiveKind::SumCentred { column: of, centre, .. } => {
-                    let value = column(of.as_str());
+                PrimitiveKind::CountValues { columns } => count(present(columns)?),
+                PrimitiveKind::SumCentred { value, centre, .. } => {
+                    let value = number(value)?;
                     sum(if *centre == 0 { value } else { value - lit(*centre) })
                 }
             };
@@ -122,6 +124,34 @@ fn fill(query: &CheckedQuery, batch: &RecordBatch, values: &mut [Vec<i64>]) -> R
 
 fn column(name: &str) -> Expr {
     Expr::Column(FrameColumn::new_unqualified(name))
+}
+
+/// Something that is missing exactly where one of the columns is.
+fn present(columns: &BTreeSet<ColumnName>) -> Result<Expr, EngineError> {
+    let names = || columns.iter().map(|of| column(of.as_str()));
+    match (columns.len(), names().next()) {
+        (1, Some(only)) => Ok(only),
+        _ => {
+            let all = names().map(Expr::is_not_null).reduce(Expr::and).ok_or(EngineError)?;
+            Ok(when(all, lit(1_i64)).end()?)
+        }
+    }
+}
+
+/// A number on a row. No part of it overflows: its bounds were worked out when the question was checked.
+fn number(of: &BoundNumber) -> Result<Expr, EngineError> {
+    Ok(match of {
+        BoundNumber::Column(of) => column(of.as_str()),
+        BoundNumber::Constant(value) => lit(*value),
+        BoundNumber::Plus(one, other) => number(one)? + number(other)?,
+        BoundNumber::Minus(one, other) => number(one)? - number(other)?,
+        BoundNumber::Times(one, other) => number(one)? * number(other)?,
+        BoundNumber::Clamp(of, low, high) => {
+            let value = number(of)?;
+            let below = when(value.clone().lt(lit(*low)), lit(*low));
+            below.when(value.clone().gt(lit(*high)), lit(*high)).otherwise(value)?
+        }
+    })
 }
 
 /// A predicate as DataFusion evaluates it, in SQL's three-valued logic.

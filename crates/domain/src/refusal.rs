@@ -94,10 +94,10 @@ reasons! {
     SubqueryAsked = "SUBQUERY_ASKED", "a question has one level";
     /// UNION, INTERSECT, EXCEPT, VALUES.
     SetOperationAsked = "SET_OPERATION_ASKED", "a question is one SELECT without set operations";
-    /// HAVING, ORDER BY, LIMIT, DISTINCT and the like.
-    UnsupportedClause = "UNSUPPORTED_CLAUSE", "a question has SELECT, FROM, WHERE and GROUP BY";
+    /// DISTINCT, TOP, INTO and the like.
+    UnsupportedClause = "UNSUPPORTED_CLAUSE", "a question has SELECT, FROM, WHERE, GROUP BY, HAVING, ORDER BY and LIMIT";
     /// MIN, MAX and others.
-    UnsupportedAggregate = "UNSUPPORTED_AGGREGATE", "the aggregates are COUNT, SUM and AVG";
+    UnsupportedAggregate = "UNSUPPORTED_AGGREGATE", "the aggregates are COUNT, SUM, AVG, VARIANCE and STDDEV";
     /// An expression that is none of those known.
     UnsupportedExpression = "UNSUPPORTED_EXPRESSION", "expressions are those of the query guide";
     /// A dataset that does not exist or that the caller may not see.

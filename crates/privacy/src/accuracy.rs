@@ -1,9 +1,6 @@
 use crate::release::Released;
 use firebreak_domain::Rho;
-use firebreak_query::CheckedQuery;
-
-/// The 97.5 % quantile of the standard normal distribution: half the width of a 95 % interval in standard errors.
-pub const INTERVAL_95: f64 = 1.959_964;
+use firebreak_query::{CheckedQuery, OutputValue};
 
 /// The relative standard error above which a value is called unreliable.
 pub const UNRELIABLE_ABOVE: f64 = 0.25;
@@ -39,8 +36,8 @@ pub struct Estimate {
     /// The standard error that the noise alone causes; `None` where there is no value. Never below the true one for
     /// outputs that are linear, an approximation of first order for ratios and products.
     pub standard_error: Option<f64>,
-    /// The 95 % interval, from lower to upper end; `None` where there is no value. It covers noise alone: not what
-    /// bounding and clamping leave out, nor any error in the data.
+    /// The 95 % interval, from lower to upper end; `None` where there is no value, and for a ratio whose denominator may as
+    /// well be 0. It covers noise alone: not what bounding and clamping leave out, nor any error in the data.
     pub interval: Option<(f64, f64)>,
     /// How far to trust it.
     pub status: ObservationStatus,
@@ -51,7 +48,8 @@ pub struct Estimate {
 pub enum ObservationStatus {
     /// `A`, normal value.
     Normal,
-    /// `U`, low reliability: the standard error is above a quarter of the value ([`UNRELIABLE_ABOVE`]).
+    /// `U`, low reliability: the standard error is above a quarter of the value ([`UNRELIABLE_ABOVE`]), or nothing bounds
+    /// the value.
     Unreliable,
     /// `O`, missing value: not computable from the noisy numbers, for instance a ratio whose denominator is 0.
     NotComputable,
@@ -98,15 +96,17 @@ impl Released {
     pub fn answer(&self, query: &CheckedQuery) -> Result<Answer, OtherQuery> {
         self.check(query)?;
         let deviations: Vec<f64> = self.sigmas().collect();
-        let rows = query
-            .rows()
+        let values = |cell: usize| {
+            let value = |primitive| self.value(primitive, cell).map(|value| value as f64);
+            (0..self.primitives()).map(value).collect::<Option<Vec<f64>>>()
+        };
+        let shown = query.shown(query.rows().collect(), |row| row.0, |row| values(row.0).unwrap_or_default());
+        let rows = shown
+            .into_iter()
             .map(|(cell, groups)| {
-                let values = (0..self.primitives())
-                    .map(|primitive| self.value(primitive, cell).map(|value| value as f64))
-                    .collect::<Option<Vec<f64>>>()
-                    .ok_or(OtherQuery)?;
+                let values = values(cell).ok_or(OtherQuery)?;
                 let outputs = query.evaluate(&values, &deviations);
-                let outputs = outputs.into_iter().map(|o| Estimate::of(o.value, o.standard_error)).collect();
+                let outputs = outputs.into_iter().map(Estimate::of).collect();
                 Ok(AnswerRow { groups: groups.into_iter().map(str::to_owned).collect(), outputs })
             })
             .collect::<Result<_, _>>()?;
@@ -119,20 +119,19 @@ impl Released {
 }
 
 impl Estimate {
-    /// An estimate from a value and the standard error of its noise.
+    /// An estimate from an output and the error of its noise.
     #[must_use]
-    pub fn of(value: Option<f64>, standard_error: Option<f64>) -> Self {
-        let (Some(value), Some(error)) = (value, standard_error) else {
+    pub fn of(output: OutputValue) -> Self {
+        let (Some(value), Some(error)) = (output.value, output.standard_error) else {
             let status = ObservationStatus::NotComputable;
             return Self { value: None, standard_error: None, interval: None, status };
         };
-        let status = if error > UNRELIABLE_ABOVE * value.abs() {
+        let status = if output.interval.is_none() || error > UNRELIABLE_ABOVE * value.abs() {
             ObservationStatus::Unreliable
         } else {
             ObservationStatus::Normal
         };
-        let half = INTERVAL_95 * error;
-        Self { value: Some(value), standard_error: Some(error), interval: Some((value - half, value + half)), status }
+        Self { value: Some(value), standard_error: Some(error), interval: output.interval, status }
     }
 }
 
@@ -150,14 +149,18 @@ mod tests {
 
     #[test]
     fn an_estimate_carries_its_interval_and_says_how_far_to_trust_it() {
-        let good = Estimate::of(Some(100.0), Some(25.0));
-        assert_eq!(good.status, ObservationStatus::Normal);
-        let (low, high) = good.interval.unwrap();
-        assert!((low - 51.0009).abs() < 1e-9 && (high - 148.9991).abs() < 1e-9);
-        assert_eq!(Estimate::of(Some(-100.0), Some(25.1)).status, ObservationStatus::Unreliable);
-        assert_eq!(Estimate::of(Some(0.0), Some(0.1)).status, ObservationStatus::Unreliable);
-        assert_eq!(Estimate::of(Some(0.0), Some(0.0)).status, ObservationStatus::Normal);
-        for none in [Estimate::of(None, None), Estimate::of(None, Some(1.0)), Estimate::of(Some(1.0), None)] {
+        let of = |value: Option<f64>, standard_error: Option<f64>, interval: Option<(f64, f64)>| {
+            Estimate::of(OutputValue { value, standard_error, interval })
+        };
+        let bounded = |value, error| of(Some(value), Some(error), Some((value - 2.0 * error, value + 2.0 * error)));
+        let good = bounded(100.0, 25.0);
+        assert_eq!((good.status, good.interval), (ObservationStatus::Normal, Some((50.0, 150.0))));
+        assert_eq!(bounded(-100.0, 25.1).status, ObservationStatus::Unreliable);
+        assert_eq!(bounded(0.0, 0.1).status, ObservationStatus::Unreliable);
+        assert_eq!(bounded(0.0, 0.0).status, ObservationStatus::Normal);
+        let open = of(Some(100.0), Some(1.0), None);
+        assert_eq!((open.value, open.status, open.interval), (Some(100.0), ObservationStatus::Unreliable, None));
+        for none in [of(None, None, None), of(None, Some(1.0), None), of(Some(1.0), None, None)] {
             assert_eq!(none.status, ObservationStatus::NotComputable);
             assert!(none.value.is_none() && none.standard_error.is_none() && none.interval.is_none());
         }

@@ -23,8 +23,7 @@ mod price;
 mod release;
 
 pub use accuracy::{
-    Answer, AnswerRow, Estimate, INTERVAL_95, ObservationStatus, OtherQuery, SHOWN_DELTA, UNRELIABLE_ABOVE,
-    shown_epsilon,
+    Answer, AnswerRow, Estimate, ObservationStatus, OtherQuery, SHOWN_DELTA, UNRELIABLE_ABOVE, shown_epsilon,
 };
 pub use exact::{Exact, ExactCells};
 pub use measure::{Armed, Funded, FundingError, MeasureError, Measured, RunError};

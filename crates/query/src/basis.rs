@@ -150,13 +150,13 @@ impl Encoder {
         match kind {
             PrimitiveKind::CountRows => self.text("count rows"),
             PrimitiveKind::CountPersons => self.text("count persons"),
-            PrimitiveKind::CountValues { column } => {
+            PrimitiveKind::CountValues { columns } => {
                 self.text("count values");
-                self.text(column.as_str());
+                self.list(&columns.iter().collect::<Vec<_>>(), |hash, column| hash.text(column.as_str()));
             }
-            PrimitiveKind::SumCentred { column, centre, half_width, decimals } => {
+            PrimitiveKind::SumCentred { value, centre, half_width, decimals } => {
                 self.text("sum centred");
-                self.text(column.as_str());
+                self.text(&value.to_string());
                 self.number(*centre);
                 self.0.update(half_width.to_be_bytes());
                 self.number(*decimals);

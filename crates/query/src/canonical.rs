@@ -1,6 +1,9 @@
 //! The one form of a question that is decided, priced, signed and compared.
 
-use crate::{Aggregate, AggregateQuery, CANONICAL_FORMAT, Comparison, Literal, Measure, Predicate};
+use crate::{
+    Aggregate, AggregateQuery, CANONICAL_FORMAT, Comparison, Literal, Measure, Predicate, RowArithmetic, RowValue,
+    Spread,
+};
 use firebreak_domain::ColumnName;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,15 +70,47 @@ impl AggregateQuery {
 
 /// The text by which two measures are the same or not.
 pub(crate) fn measure_key(measure: &Measure) -> String {
-    let (word, column) = match &measure.aggregate {
-        Aggregate::CountRows => ("count_rows", None),
-        Aggregate::CountDistinct(column) => ("count_distinct", Some(column)),
-        Aggregate::Count(column) => ("count", Some(column)),
-        Aggregate::Sum(column) => ("sum", Some(column)),
-        Aggregate::Avg(column) => ("avg", Some(column)),
+    let (word, of) = match &measure.aggregate {
+        Aggregate::CountRows => ("count_rows", "-".to_owned()),
+        Aggregate::CountDistinct(column) => ("count_distinct", column.to_string()),
+        Aggregate::Count(column) => ("count", column.to_string()),
+        Aggregate::Sum(value) => ("sum", value_key(value)),
+        Aggregate::Avg(value) => ("avg", value_key(value)),
+        Aggregate::Spread(spread, value) => {
+            let word = match spread {
+                Spread::VarianceSample => "var_samp",
+                Spread::VariancePopulation => "var_pop",
+                Spread::DeviationSample => "stddev_samp",
+                Spread::DeviationPopulation => "stddev_pop",
+            };
+            (word, value_key(value))
+        }
     };
-    let column = column.map_or("-", ColumnName::as_str);
-    format!("{word} {column} where {}", filter_key(measure.filter.as_ref()))
+    format!("{word} {of} where {}", filter_key(measure.filter.as_ref()))
+}
+
+/// The text by which two values on a row are the same or not: `a + b` is `b + a`.
+///
+/// INVARIANT: a column's name has neither brackets nor blanks, so that no two values share a text.
+pub(crate) fn value_key(value: &RowValue) -> String {
+    match value {
+        RowValue::Column(column) => column.to_string(),
+        RowValue::Constant(number) => format!("n:{number}"),
+        RowValue::Binary { op, left, right } => {
+            let mut parts = [value_key(left), value_key(right)];
+            let word = match op {
+                RowArithmetic::Add => "add",
+                RowArithmetic::Subtract => "subtract",
+                RowArithmetic::Multiply => "multiply",
+            };
+            if *op != RowArithmetic::Subtract {
+                parts.sort();
+            }
+            let [one, other] = parts;
+            format!("({word} {one} {other})")
+        }
+        RowValue::Clamp { of, low, high } => format!("(clamp {} n:{low} n:{high})", value_key(of)),
+    }
 }
 
 /// The text by which two filters are the same or not.

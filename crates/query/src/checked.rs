@@ -1,7 +1,8 @@
 //! A question that fits its contract: what engines execute, mechanisms measure and policies decide.
 
 use crate::evaluate::Formula;
-use crate::{Basis, BoundPredicate, Canonical};
+use crate::view::CheckedView;
+use crate::{Basis, BoundNumber, BoundPredicate, Canonical};
 use firebreak_domain::{ColumnName, CutId, DatasetId, OrgId, Rho, SpecialKind};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,6 +25,7 @@ pub struct CheckedQuery {
     pub(crate) primitives: Vec<Primitive>,
     pub(crate) squared_sensitivities: Vec<u128>,
     pub(crate) outputs: Vec<CheckedOutput>,
+    pub(crate) view: CheckedView,
     pub(crate) columns: BTreeSet<ColumnName>,
     pub(crate) special: BTreeSet<SpecialKind>,
     pub(crate) cells: usize,
@@ -54,18 +56,18 @@ pub enum PrimitiveKind {
     CountRows,
     /// Distinct persons.
     CountPersons,
-    /// Rows in which the column is not missing.
+    /// Rows in which none of the columns is missing.
     CountValues {
-        /// The column.
-        column: ColumnName,
+        /// The columns; at least one.
+        columns: BTreeSet<ColumnName>,
     },
-    /// The sum of `value − centre` in fixed point, values clamped to the bounds first; a missing one counts nothing.
+    /// The sum of `value − centre` in fixed point, columns clamped to their bounds first; a missing value counts nothing.
     SumCentred {
-        /// The column.
-        column: ColumnName,
+        /// The value.
+        value: BoundNumber,
         /// What is taken off each value, in fixed point.
         centre: i64,
-        /// The largest distance of a clamped value from the centre, in fixed point; at least 1.
+        /// The largest distance of a value from the centre, in fixed point; at least 1.
         half_width: u64,
         /// Decimals of the fixed point.
         decimals: u8,
@@ -180,7 +182,7 @@ impl CheckedQuery {
         self.shown.iter().filter_map(|index| self.groups.get(*index))
     }
 
-    /// The rows of the answer in the order in which they are shown: each one's cell, and its group values in the
+    /// All rows of the answer in the order of the declared values: each one's cell, and its group values in the
     /// order of [`CheckedQuery::shown_groups`]. Every cell comes once.
     pub fn rows(&self) -> impl Iterator<Item = (usize, Vec<&str>)> {
         (0..self.cells).map(|row| {
@@ -281,12 +283,16 @@ mod tests {
     #[test]
     fn sensitivity_is_the_worst_spread_of_a_persons_rows_and_no_more() {
         let column = ColumnName::new("x").unwrap();
-        let sum = PrimitiveKind::SumCentred { column: column.clone(), centre: 0, half_width: 7, decimals: 0 };
+        let value = BoundNumber::Column(column.clone());
+        let sum = PrimitiveKind::SumCentred { value, centre: 0, half_width: 7, decimals: 0 };
         for m in 1..=5 {
             for cells in 1..=4 {
                 let of = |kind| primitive(kind).squared_l2_sensitivity(m, cells).unwrap();
                 assert_eq!(of(PrimitiveKind::CountRows), worst(m, cells, &|n| n.into()));
-                assert_eq!(of(PrimitiveKind::CountValues { column: column.clone() }), worst(m, cells, &|n| n.into()));
+                assert_eq!(
+                    of(PrimitiveKind::CountValues { columns: [column.clone()].into() }),
+                    worst(m, cells, &|n| n.into())
+                );
                 assert_eq!(of(PrimitiveKind::CountPersons), worst(m, cells, &|n| u128::from(n > 0)));
                 assert_eq!(of(sum.clone()), worst(m, cells, &|n| u128::from(n) * 7));
             }
@@ -296,7 +302,7 @@ mod tests {
     #[test]
     fn a_sensitivity_too_large_for_the_integers_is_none_and_never_wraps() {
         let kind = PrimitiveKind::SumCentred {
-            column: ColumnName::new("x").unwrap(),
+            value: BoundNumber::Column(ColumnName::new("x").unwrap()),
             centre: 0,
             half_width: 1 << 50,
             decimals: 6,

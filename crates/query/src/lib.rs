@@ -20,6 +20,10 @@
 //! SETTINGS rho = 0.005
 //! ```
 //!
+//! Inside an aggregate stands a column, or arithmetic over columns and numbers (`SUM(hours * 0.5 + extra)`,
+//! `AVG(CLAMP(cost, 0, 1000))`), whose bounds follow from those of the columns. `CASE WHEN c THEN v END` in an aggregate is
+//! `FILTER (WHERE c)` after it. `HAVING`, `ORDER BY` and `LIMIT` choose among released values and cost nothing.
+//!
 //! The dataset's id is written as a compound name or in double quotes. `FOR SYSTEM_TIME AS OF` (SQL:2011) names a
 //! cut, the latest one being asked without it; `SETTINGS rho` names a price. Every declared group is in the answer,
 //! empty ones too; a row whose group column is missing is in no group.
@@ -34,21 +38,25 @@ mod checked;
 mod decimal;
 mod evaluate;
 mod model;
+mod number;
 mod parse;
 mod plan;
 mod predicate;
 mod suggest;
 mod to_sql;
+mod view;
 
 pub use basis::Basis;
 pub use canonical::Canonical;
 pub use check::check;
 pub use checked::{CheckedOutput, CheckedQuery, GroupColumn, Primitive, PrimitiveKind};
 pub use decimal::{Decimal, InvalidDecimal};
-pub use evaluate::OutputValue;
+pub use evaluate::{INTERVAL_95, OutputValue};
 pub use model::{
-    Aggregate, AggregateQuery, Arithmetic, Comparison, Literal, Measure, Output, OutputExpression, Predicate,
+    Aggregate, AggregateQuery, Arithmetic, Comparison, Having, Literal, Measure, Order, OrderKey, Output,
+    OutputExpression, Predicate, RowArithmetic, RowValue, Spread, View,
 };
+pub use number::BoundNumber;
 pub use parse::{parse_sql, too_large};
 pub use plan::{Contracts, plan, plan_query};
 pub use predicate::{BoundPredicate, BoundValue};

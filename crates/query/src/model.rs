@@ -23,6 +23,8 @@ pub struct AggregateQuery {
     pub measures: Vec<Measure>,
     /// What is shown, in order.
     pub outputs: Vec<Output>,
+    /// Which rows of the answer are shown, and in what order. It is worked out from released values, and costs nothing.
+    pub view: View,
     /// The price that the caller names; the agreement's where none is named.
     pub rho: Option<Rho>,
 }
@@ -46,10 +48,65 @@ pub enum Aggregate {
     CountDistinct(ColumnName),
     /// `COUNT(column)`: rows in which the column is not missing.
     Count(ColumnName),
-    /// `SUM(column)`: the sum of values clamped to the declared bounds, a missing one counting nothing.
-    Sum(ColumnName),
-    /// `AVG(column)`: that sum over the count of values.
-    Avg(ColumnName),
+    /// `SUM(value)`: the sum over rows, columns clamped to their declared bounds first, a missing value counting nothing.
+    Sum(RowValue),
+    /// `AVG(value)`: that sum over the count of values.
+    Avg(RowValue),
+    /// `VARIANCE(value)` and its kin: the mean squared distance from the mean, or its root.
+    Spread(Spread, RowValue),
+}
+
+/// The measures of spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Spread {
+    /// `VARIANCE`, `VAR_SAMP`: squared distances over n − 1.
+    VarianceSample,
+    /// `VAR_POP`: over n.
+    VariancePopulation,
+    /// `STDDEV`, `STDDEV_SAMP`: the root of the first.
+    DeviationSample,
+    /// `STDDEV_POP`: the root of the second.
+    DeviationPopulation,
+}
+
+/// A number on one row: arithmetic over measures and constants, missing where one of its columns is.
+///
+/// It is total and bounded: there is no division, and bounds follow from those of the columns.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RowValue {
+    /// A measure.
+    Column(ColumnName),
+    /// A constant.
+    Constant(Decimal),
+    /// Two parts joined.
+    Binary {
+        /// How.
+        op: RowArithmetic,
+        /// The left part.
+        left: Box<RowValue>,
+        /// The right part.
+        right: Box<RowValue>,
+    },
+    /// `CLAMP(value, low, high)`: the value, or the end of the range that it is beyond.
+    Clamp {
+        /// The value.
+        of: Box<RowValue>,
+        /// The lower end.
+        low: Decimal,
+        /// The upper end.
+        high: Decimal,
+    },
+}
+
+/// The operators of values on a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RowArithmetic {
+    /// `+`
+    Add,
+    /// `-`
+    Subtract,
+    /// `*`
+    Multiply,
 }
 
 /// One column of the answer.
@@ -59,6 +116,57 @@ pub struct Output {
     pub name: String,
     /// How it follows from the measures.
     pub expression: OutputExpression,
+}
+
+/// Which rows of an answer are shown, by their released values: what the noise makes of them, and not what is true.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// `HAVING`: the rows for which it holds.
+    pub having: Option<Having>,
+    /// `ORDER BY`: the first counts most. Rows that are equal in all stay in the order of the declared values.
+    pub order_by: Vec<Order>,
+    /// `OFFSET`: so many rows are left out first.
+    pub offset: u32,
+    /// `LIMIT`: at most so many rows.
+    pub limit: Option<u32>,
+}
+
+/// A condition on one row of an answer. It is unknown, and the row not shown, where a value is not computable.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Having {
+    /// All of them; at least one.
+    And(Vec<Having>),
+    /// Any of them; at least one.
+    Or(Vec<Having>),
+    /// The opposite; unknown stays unknown.
+    Not(Box<Having>),
+    /// One value against another.
+    Compare {
+        /// The left side.
+        left: OutputExpression,
+        /// How.
+        op: Comparison,
+        /// The right side.
+        right: OutputExpression,
+    },
+}
+
+/// One thing by which rows are sorted. What is not computable comes last either way.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Order {
+    /// By what.
+    pub by: OrderKey,
+    /// Whether the largest comes first.
+    pub descending: bool,
+}
+
+/// By what rows are sorted.
+#[derive(Clone, PartialEq, Eq)]
+pub enum OrderKey {
+    /// A group column, in the order of its declared values.
+    Group(ColumnName),
+    /// A value.
+    Value(OutputExpression),
 }
 
 /// Arithmetic over measures and constants.
@@ -164,12 +272,75 @@ pub enum Literal {
 }
 
 impl Aggregate {
-    /// The column that it names.
+    /// The columns that it names.
     #[must_use]
-    pub const fn column(&self) -> Option<&ColumnName> {
+    pub fn columns(&self) -> BTreeSet<&ColumnName> {
         match self {
-            Self::CountRows => None,
-            Self::CountDistinct(column) | Self::Count(column) | Self::Sum(column) | Self::Avg(column) => Some(column),
+            Self::CountRows => BTreeSet::new(),
+            Self::CountDistinct(column) | Self::Count(column) => [column].into(),
+            Self::Sum(value) | Self::Avg(value) | Self::Spread(_, value) => value.columns(),
+        }
+    }
+}
+
+impl Spread {
+    /// The measure of that name in SQL, in lower case.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        match word {
+            "variance" | "var_samp" => Some(Self::VarianceSample),
+            "var_pop" => Some(Self::VariancePopulation),
+            "stddev" | "stddev_samp" => Some(Self::DeviationSample),
+            "stddev_pop" => Some(Self::DeviationPopulation),
+            _ => None,
+        }
+    }
+
+    /// Its name in SQL.
+    #[must_use]
+    pub const fn as_sql(self) -> &'static str {
+        match self {
+            Self::VarianceSample => "VARIANCE",
+            Self::VariancePopulation => "VAR_POP",
+            Self::DeviationSample => "STDDEV",
+            Self::DeviationPopulation => "STDDEV_POP",
+        }
+    }
+
+    /// Whether squared distances are over n − 1.
+    #[must_use]
+    pub const fn is_of_sample(self) -> bool {
+        matches!(self, Self::VarianceSample | Self::DeviationSample)
+    }
+
+    /// Whether the root is taken.
+    #[must_use]
+    pub const fn is_root(self) -> bool {
+        matches!(self, Self::DeviationSample | Self::DeviationPopulation)
+    }
+}
+
+impl RowValue {
+    /// The columns that it names.
+    #[must_use]
+    pub fn columns(&self) -> BTreeSet<&ColumnName> {
+        match self {
+            Self::Column(column) => [column].into(),
+            Self::Constant(_) => BTreeSet::new(),
+            Self::Binary { left, right, .. } => left.columns().into_iter().chain(right.columns()).collect(),
+            Self::Clamp { of, .. } => of.columns(),
+        }
+    }
+}
+
+impl RowArithmetic {
+    /// The operator in SQL.
+    #[must_use]
+    pub const fn as_sql(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Subtract => "-",
+            Self::Multiply => "*",
         }
     }
 }
@@ -233,7 +404,7 @@ impl AggregateQuery {
     #[must_use]
     pub fn columns(&self) -> BTreeSet<&ColumnName> {
         let mut columns: BTreeSet<&ColumnName> = self.group_by.iter().collect();
-        columns.extend(self.measures.iter().filter_map(|m| m.aggregate.column()));
+        columns.extend(self.measures.iter().flat_map(|m| m.aggregate.columns()));
         let filters = self.measures.iter().filter_map(|m| m.filter.as_ref()).chain(&self.filter);
         for filter in filters {
             filter.visit(&mut |column| {
@@ -269,4 +440,17 @@ macro_rules! without_contents {
     )*};
 }
 
-without_contents!(AggregateQuery, Measure, Aggregate, Output, OutputExpression, Predicate, Literal);
+without_contents!(
+    AggregateQuery,
+    View,
+    Having,
+    Order,
+    OrderKey,
+    Measure,
+    Aggregate,
+    RowValue,
+    Output,
+    OutputExpression,
+    Predicate,
+    Literal
+);

@@ -4,7 +4,7 @@ use crate::check::{Misfit, fits, is_groupable, is_readable};
 use crate::to_sql::default_name;
 use crate::{
     Aggregate, AggregateQuery, Comparison, Decimal, Literal, MAX_CELLS, Measure, Output, OutputExpression, Predicate,
-    to_sql,
+    RowValue, Spread, View, to_sql,
 };
 use firebreak_domain::{Column, ColumnName, ColumnRole, Contract, DatasetId, Domain, ReasonCode, Refusal};
 use sqlparser::tokenizer::{Token, Word};
@@ -44,7 +44,14 @@ fn suggested(reason: ReasonCode, contract: &Contract, mentioned: &Mentioned, abo
     let measurable = |name: &&ColumnName| column(name).is_some_and(|c| c.role == ColumnRole::Measure && is_readable(c));
     let mut aggregates = mentioned.aggregates.clone();
     if aggregates.is_empty() {
-        aggregates.extend(mentioned.inside_functions.iter().filter(measurable).cloned().map(Aggregate::Avg));
+        aggregates.extend(
+            mentioned
+                .inside_functions
+                .iter()
+                .filter(measurable)
+                .cloned()
+                .map(|name| Aggregate::Avg(RowValue::Column(name))),
+        );
     }
     if aggregates.is_empty() {
         // A withheld column is none of these: what is suggested must not tell it from one that does not exist.
@@ -126,6 +133,7 @@ fn question(
         group_by,
         outputs: outputs.collect(),
         measures,
+        view: View::default(),
         rho: None,
     }
 }
@@ -164,6 +172,7 @@ impl Mentioned {
                         "having" | "order" | "limit" | "settings" | "window" | "qualify" => grouping = false,
                         "distinct" => mentioned.persons = true,
                         "count" | "sum" | "avg" => mentioned.call(keyword, rest, contract),
+                        _ if Spread::of_word(keyword).is_some() => mentioned.call(keyword, rest, contract),
                         _ => {}
                     }
                     if let Some(column) = contract.column(&name) {
@@ -219,9 +228,12 @@ impl Mentioned {
         let aggregate = match (function, distinct) {
             ("count", true) => Aggregate::CountDistinct(name),
             ("count", false) => Aggregate::Count(name),
-            ("sum", false) => Aggregate::Sum(name),
-            ("avg", false) => Aggregate::Avg(name),
-            _ => return,
+            ("sum", false) => Aggregate::Sum(RowValue::Column(name)),
+            ("avg", false) => Aggregate::Avg(RowValue::Column(name)),
+            _ => match Spread::of_word(function).filter(|_| !distinct) {
+                Some(spread) => Aggregate::Spread(spread, RowValue::Column(name)),
+                None => return,
+            },
         };
         self.aggregate(&aggregate, contract);
     }

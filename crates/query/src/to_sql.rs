@@ -1,6 +1,9 @@
 //! The question written as SQL.
 
-use crate::{Aggregate, AggregateQuery, Arithmetic, Literal, Measure, OutputExpression, Predicate};
+use crate::{
+    Aggregate, AggregateQuery, Arithmetic, Having, Literal, Measure, Order, OrderKey, OutputExpression, Predicate,
+    RowArithmetic, RowValue, View,
+};
 use sqlparser::keywords::ALL_KEYWORDS;
 use std::fmt::Write;
 
@@ -38,10 +41,58 @@ pub fn to_sql(query: &AggregateQuery) -> String {
         let groups: Vec<String> = query.group_by.iter().map(|column| name(column.as_str())).collect();
         let _ = write!(sql, " GROUP BY {}", groups.join(", "));
     }
+    sql += &view(&query.view, &query.measures);
     if let Some(rho) = query.rho {
         let _ = write!(sql, " SETTINGS rho = {rho}");
     }
     sql
+}
+
+fn view(view: &View, measures: &[Measure]) -> String {
+    let mut sql = String::new();
+    // Writing to a String cannot fail.
+    if let Some(having) = &view.having {
+        let _ = write!(sql, " HAVING {}", of_having(having, measures).0);
+    }
+    let order = |order: &Order| {
+        let by = match &order.by {
+            OrderKey::Group(column) => name(column.as_str()),
+            // In brackets a number is a value, and no position in the SELECT list.
+            OrderKey::Value(value @ OutputExpression::Constant(_)) => format!("({})", expression(value, measures)),
+            OrderKey::Value(value) => expression(value, measures),
+        };
+        if order.descending { format!("{by} DESC") } else { by }
+    };
+    let orders: Vec<String> = view.order_by.iter().map(order).collect();
+    if !orders.is_empty() {
+        let _ = write!(sql, " ORDER BY {}", orders.join(", "));
+    }
+    if let Some(limit) = view.limit {
+        let _ = write!(sql, " LIMIT {limit}");
+    }
+    if view.offset > 0 {
+        let _ = write!(sql, " OFFSET {}", view.offset);
+    }
+    sql
+}
+
+fn of_having(having: &Having, measures: &[Measure]) -> (String, Binding) {
+    let joined = |parts: &[Having], word: &str, binding: Binding| match parts {
+        [only] => of_having(only, measures),
+        _ => {
+            let parts: Vec<String> = parts.iter().map(|part| bracketed(of_having(part, measures), binding)).collect();
+            (parts.join(word), binding)
+        }
+    };
+    match having {
+        Having::And(parts) => joined(parts, " AND ", Binding::And),
+        Having::Or(parts) => joined(parts, " OR ", Binding::Or),
+        Having::Not(part) => (format!("NOT ({})", of_having(part, measures).0), Binding::Atom),
+        Having::Compare { left, op, right } => {
+            let side = |side: &OutputExpression| bracketed(piece(side, measures), Binding::Sum);
+            (format!("{} {} {}", side(left), op.as_sql(), side(right)), Binding::Atom)
+        }
+    }
 }
 
 /// The heading of an output that is given none.
@@ -51,11 +102,19 @@ pub(crate) fn default_name(expression: &OutputExpression, measures: &[Measure]) 
             Some(Aggregate::CountRows) => "count".into(),
             Some(Aggregate::CountDistinct(_)) => "persons".into(),
             Some(Aggregate::Count(column)) => format!("count_{column}"),
-            Some(Aggregate::Sum(column)) => format!("sum_{column}"),
-            Some(Aggregate::Avg(column)) => format!("avg_{column}"),
+            Some(Aggregate::Sum(value)) => value_name("sum", value),
+            Some(Aggregate::Avg(value)) => value_name("avg", value),
+            Some(Aggregate::Spread(spread, value)) => value_name(&spread.as_sql().to_ascii_lowercase(), value),
             None => "value".into(),
         },
         _ => "value".into(),
+    }
+}
+
+fn value_name(word: &str, value: &RowValue) -> String {
+    match value {
+        RowValue::Column(column) => format!("{word}_{column}"),
+        _ => word.to_owned(),
     }
 }
 
@@ -112,12 +171,32 @@ fn measure(measure: &Measure) -> String {
         Aggregate::CountRows => "COUNT(*)".to_owned(),
         Aggregate::CountDistinct(column) => format!("COUNT(DISTINCT {})", name(column.as_str())),
         Aggregate::Count(column) => format!("COUNT({})", name(column.as_str())),
-        Aggregate::Sum(column) => format!("SUM({})", name(column.as_str())),
-        Aggregate::Avg(column) => format!("AVG({})", name(column.as_str())),
+        Aggregate::Sum(value) => format!("SUM({})", row_value(value).0),
+        Aggregate::Avg(value) => format!("AVG({})", row_value(value).0),
+        Aggregate::Spread(spread, value) => format!("{}({})", spread.as_sql(), row_value(value).0),
     };
     match &measure.filter {
         None => call,
         Some(filter) => format!("{call} FILTER (WHERE {})", condition(filter).0),
+    }
+}
+
+fn row_value(value: &RowValue) -> (String, Binding) {
+    match value {
+        RowValue::Column(column) => (name(column.as_str()), Binding::Atom),
+        RowValue::Constant(number) => {
+            (number.to_string(), if number.is_negative() { Binding::Sign } else { Binding::Atom })
+        }
+        RowValue::Binary { op, left, right } => {
+            let (binding, tighter) = match op {
+                RowArithmetic::Add | RowArithmetic::Subtract => (Binding::Sum, Binding::Product),
+                RowArithmetic::Multiply => (Binding::Product, Binding::Atom),
+            };
+            let left = bracketed(row_value(left), binding);
+            let right = bracketed(row_value(right), tighter);
+            (format!("{left} {} {right}", op.as_sql()), binding)
+        }
+        RowValue::Clamp { of, low, high } => (format!("CLAMP({}, {low}, {high})", row_value(of).0), Binding::Atom),
     }
 }
 

@@ -12,7 +12,7 @@ use chrono::{Datelike, NaiveDate};
 use firebreak_domain::{ColumnName, CutId, DatasetId, Rho};
 use firebreak_query::{
     Aggregate, AggregateQuery, Arithmetic, BoundValue, Comparison, Decimal, Literal, Measure, Output, OutputExpression,
-    Predicate, check, parse_sql, to_sql,
+    Predicate, RowArithmetic, RowValue, Spread, View, check, parse_sql, to_sql,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -75,13 +75,38 @@ fn predicate() -> impl Strategy<Value = Predicate> {
     })
 }
 
+const SPREADS: [Spread; 4] =
+    [Spread::VarianceSample, Spread::VariancePopulation, Spread::DeviationSample, Spread::DeviationPopulation];
+
+/// A value that names a column and leaves no integers.
+fn row_value() -> impl Strategy<Value = RowValue> {
+    let number = (-50..50_i128).prop_map(|n| Decimal::new(n, 1).unwrap());
+    let cost = || RowValue::Column(column("cost"));
+    let part = prop_oneof![Just(cost()), number.clone().prop_map(RowValue::Constant)];
+    let op = select(vec![RowArithmetic::Add, RowArithmetic::Subtract, RowArithmetic::Multiply]);
+    let joined = (op, part, any::<bool>()).prop_map(move |(op, part, first)| {
+        let (left, right) = if first { (cost(), part) } else { (part, cost()) };
+        RowValue::Binary { op, left: Box::new(left), right: Box::new(right) }
+    });
+    prop_oneof![
+        Just(RowValue::Column(column("cost"))),
+        joined.clone(),
+        (joined, -50..0_i64, 0..50_i64).prop_map(|(of, low, high)| RowValue::Clamp {
+            of: Box::new(of),
+            low: Decimal::whole(low),
+            high: Decimal::whole(high),
+        }),
+    ]
+}
+
 fn measure() -> impl Strategy<Value = Measure> {
     let aggregate = prop_oneof![
         Just(Aggregate::CountRows),
         Just(Aggregate::CountDistinct(column("person_key"))),
         select(vec!["cost", "region", "visit_date"]).prop_map(|n| Aggregate::Count(column(n))),
-        Just(Aggregate::Sum(column("cost"))),
-        Just(Aggregate::Avg(column("cost"))),
+        row_value().prop_map(Aggregate::Sum),
+        row_value().prop_map(Aggregate::Avg),
+        (select(SPREADS.to_vec()), row_value()).prop_map(|(spread, value)| Aggregate::Spread(spread, value)),
     ];
     (aggregate, prop::option::of(predicate())).prop_map(|(aggregate, filter)| Measure { aggregate, filter })
 }
@@ -123,6 +148,7 @@ prop_compose! {
             group_by: group_by.into_iter().map(column).collect(),
             outputs: each.chain(more).enumerate().map(named).collect(),
             measures,
+            view: View::default(),
             rho: rho.map(Rho::from_nano),
         }
     }
@@ -415,7 +441,9 @@ fn every_word_of_the_grammar_can_be_a_name() {
             Predicate::IsNull { column: name.clone() },
             Predicate::In { column: name.clone(), literals: vec![Literal::Text(word.clone())] },
         ]));
-        query.measures.push(Measure { aggregate: Aggregate::Sum(name.clone()), filter: query.filter.clone() });
+        query
+            .measures
+            .push(Measure { aggregate: Aggregate::Sum(RowValue::Column(name.clone())), filter: query.filter.clone() });
         query.measures.push(Measure { aggregate: Aggregate::CountDistinct(name), filter: None });
         query.outputs = (0..3)
             .map(|n| Output { name: format!("{word}{}", "_".repeat(n + 1)), expression: OutputExpression::Measure(n) })

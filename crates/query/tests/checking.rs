@@ -5,8 +5,8 @@ mod support;
 
 use firebreak_domain::{ColumnName, ReasonCode, Rho, SpecialKind};
 use firebreak_query::{
-    Aggregate, AggregateQuery, BoundPredicate, CheckedQuery, Comparison, Decimal, Literal, Measure, Output,
-    OutputExpression, Predicate, PrimitiveKind, check, parse_sql, plan,
+    Aggregate, AggregateQuery, BoundNumber, BoundPredicate, CheckedQuery, Comparison, Decimal, Literal, Measure,
+    Output, OutputExpression, Predicate, PrimitiveKind, RowValue, check, parse_sql, plan,
 };
 use support::visits;
 
@@ -23,11 +23,11 @@ fn kinds(query: &CheckedQuery) -> Vec<PrimitiveKind> {
 }
 
 fn sum(centre: i64, half_width: u64) -> PrimitiveKind {
-    PrimitiveKind::SumCentred { column: column("cost"), centre, half_width, decimals: 2 }
+    PrimitiveKind::SumCentred { value: BoundNumber::Column(column("cost")), centre, half_width, decimals: 2 }
 }
 
 fn count_cost() -> PrimitiveKind {
-    PrimitiveKind::CountValues { column: column("cost") }
+    PrimitiveKind::CountValues { columns: [column("cost")].into() }
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_malformed_message_is_refused() {
             ReasonCode::MalformedRequest,
         ),
         (
-            |q| q.measures.push(Measure { aggregate: Aggregate::Sum(column("cost")), filter: None }),
+            |q| q.measures.push(Measure { aggregate: Aggregate::Sum(RowValue::Column(column("cost"))), filter: None }),
             ReasonCode::MalformedRequest,
         ),
         (|q| q.rho = Some(Rho::from_nano(0)), ReasonCode::MalformedRequest),

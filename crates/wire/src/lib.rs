@@ -9,6 +9,7 @@ mod header;
 mod opening;
 mod question;
 mod refusal;
+mod view;
 
 pub use answer::{accepted, answer_rows, estimate_status};
 pub use charge::{from_wire as charge_from_wire, to_wire as charge_to_wire};

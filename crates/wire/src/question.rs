@@ -1,10 +1,11 @@
 //! The message form of a question. It means what the SQL form means.
 
-use crate::query::v1::{self as wire, expression, literal, measure, predicate, question};
+use crate::query::v1::{self as wire, expression, literal, measure, predicate, question, row_value};
+use crate::view::{view_from_wire, view_to_wire};
 use firebreak_domain::{ColumnName, CutId, DatasetId, ReasonCode, Refusal, Rho};
 use firebreak_query::{
     Aggregate, AggregateQuery, Arithmetic, Comparison, Literal, MAX_SQL_BYTES, Measure, Output, OutputExpression,
-    Predicate, parse_sql, to_sql, too_large,
+    Predicate, RowArithmetic, RowValue, Spread, View, parse_sql, to_sql, too_large,
 };
 
 /// A question in SQL, as sent.
@@ -40,7 +41,7 @@ pub fn question_from_wire(question: Option<&wire::Question>) -> Result<Aggregate
     Ok(query)
 }
 
-fn malformed(what: &str) -> Refusal {
+pub(crate) fn malformed(what: &str) -> Refusal {
     Refusal::new(ReasonCode::MalformedRequest).because(what)
 }
 
@@ -53,26 +54,87 @@ fn aggregate_query(query: &wire::AggregateQuery) -> Result<AggregateQuery, Refus
         group_by,
         measures: query.measures.iter().map(measure).collect::<Result<_, _>>()?,
         outputs: query.outputs.iter().map(output).collect::<Result<_, _>>()?,
+        view: query.view.as_ref().map(view_from_wire).transpose()?.unwrap_or_default(),
         rho: None,
     })
 }
 
-fn column(name: &str) -> Result<ColumnName, Refusal> {
+pub(crate) fn column(name: &str) -> Result<ColumnName, Refusal> {
     ColumnName::new(name).map_err(|_| Refusal::new(ReasonCode::UnknownColumn))
 }
 
 fn measure(measure: &wire::Measure) -> Result<Measure, Refusal> {
     use measure::Aggregate as Wire;
     let of = || column(&measure.column);
+    let value = || match &measure.value {
+        Some(value) if measure.column.is_empty() => row_value(value),
+        Some(_) => Err(malformed("a measure has a column or a value, not both")),
+        None => of().map(RowValue::Column),
+    };
     let aggregate = match measure.aggregate() {
         Wire::Unspecified => return Err(malformed("a measure names no aggregate")),
         Wire::CountRows => Aggregate::CountRows,
         Wire::CountDistinct => Aggregate::CountDistinct(of()?),
         Wire::Count => Aggregate::Count(of()?),
-        Wire::Sum => Aggregate::Sum(of()?),
-        Wire::Avg => Aggregate::Avg(of()?),
+        Wire::Sum => Aggregate::Sum(value()?),
+        Wire::Avg => Aggregate::Avg(value()?),
+        Wire::VarSamp => Aggregate::Spread(Spread::VarianceSample, value()?),
+        Wire::VarPop => Aggregate::Spread(Spread::VariancePopulation, value()?),
+        Wire::StddevSamp => Aggregate::Spread(Spread::DeviationSample, value()?),
+        Wire::StddevPop => Aggregate::Spread(Spread::DeviationPopulation, value()?),
     };
     Ok(Measure { aggregate, filter: measure.filter.as_ref().map(predicate).transpose()? })
+}
+
+fn row_value(node: &wire::RowValue) -> Result<RowValue, Refusal> {
+    use wire::row_binary::Operator;
+    let number = |text: &str| text.parse().map_err(|_| malformed("a constant is not a decimal number"));
+    match node.node.as_ref().ok_or_else(|| malformed("a value is empty"))? {
+        row_value::Node::Column(name) => column(name).map(RowValue::Column),
+        row_value::Node::Constant(text) => number(text).map(RowValue::Constant),
+        row_value::Node::Clamp(clamp) => {
+            let of = clamp.of.as_ref().ok_or_else(|| malformed("a clamp has no value"))?;
+            Ok(RowValue::Clamp { of: Box::new(row_value(of)?), low: number(&clamp.low)?, high: number(&clamp.high)? })
+        }
+        row_value::Node::Binary(binary) => {
+            let op = match binary.operator() {
+                Operator::Unspecified => return Err(malformed("a value names no operator")),
+                Operator::Add => RowArithmetic::Add,
+                Operator::Subtract => RowArithmetic::Subtract,
+                Operator::Multiply => RowArithmetic::Multiply,
+            };
+            let part = |side: &Option<Box<wire::RowValue>>| {
+                row_value(side.as_ref().ok_or_else(|| malformed("an operator has one side only"))?).map(Box::new)
+            };
+            Ok(RowValue::Binary { op, left: part(&binary.left)?, right: part(&binary.right)? })
+        }
+    }
+}
+
+fn row_value_to_wire(value: &RowValue) -> wire::RowValue {
+    use wire::row_binary::Operator;
+    let node = match value {
+        RowValue::Column(column) => row_value::Node::Column(column.to_string()),
+        RowValue::Constant(number) => row_value::Node::Constant(number.to_string()),
+        RowValue::Clamp { of, low, high } => row_value::Node::Clamp(Box::new(wire::Clamp {
+            of: Some(Box::new(row_value_to_wire(of))),
+            low: low.to_string(),
+            high: high.to_string(),
+        })),
+        RowValue::Binary { op, left, right } => {
+            let operator = match op {
+                RowArithmetic::Add => Operator::Add,
+                RowArithmetic::Subtract => Operator::Subtract,
+                RowArithmetic::Multiply => Operator::Multiply,
+            };
+            row_value::Node::Binary(Box::new(wire::RowBinary {
+                operator: operator.into(),
+                left: Some(Box::new(row_value_to_wire(left))),
+                right: Some(Box::new(row_value_to_wire(right))),
+            }))
+        }
+    };
+    wire::RowValue { node: Some(node) }
 }
 
 fn output(output: &wire::Output) -> Result<Output, Refusal> {
@@ -80,7 +142,7 @@ fn output(output: &wire::Output) -> Result<Output, Refusal> {
     Ok(Output { name: output.name.clone(), expression: expression(node)? })
 }
 
-fn expression(node: &wire::Expression) -> Result<OutputExpression, Refusal> {
+pub(crate) fn expression(node: &wire::Expression) -> Result<OutputExpression, Refusal> {
     match node.node.as_ref().ok_or_else(|| malformed("an expression is empty"))? {
         expression::Node::Measure(index) => Ok(OutputExpression::Measure(*index as usize)),
         expression::Node::Constant(text) => {
@@ -136,7 +198,7 @@ fn predicate(node: &wire::Predicate) -> Result<Predicate, Refusal> {
     })
 }
 
-fn comparison(op: wire::comparison::Operator) -> Result<Comparison, Refusal> {
+pub(crate) fn comparison(op: wire::comparison::Operator) -> Result<Comparison, Refusal> {
     use wire::comparison::Operator as Wire;
     match op {
         Wire::Unspecified => Err(malformed("a comparison names no operator")),
@@ -167,17 +229,27 @@ fn literal(literal: Option<&wire::Literal>) -> Result<Literal, Refusal> {
 pub fn question_to_wire(query: &AggregateQuery) -> wire::Question {
     let aggregate = |measure: &Measure| {
         use measure::Aggregate as Wire;
-        let kind = match measure.aggregate {
-            Aggregate::CountRows => Wire::CountRows,
-            Aggregate::CountDistinct(_) => Wire::CountDistinct,
-            Aggregate::Count(_) => Wire::Count,
-            Aggregate::Sum(_) => Wire::Sum,
-            Aggregate::Avg(_) => Wire::Avg,
+        let (kind, column, value) = match &measure.aggregate {
+            Aggregate::CountRows => (Wire::CountRows, None, None),
+            Aggregate::CountDistinct(column) => (Wire::CountDistinct, Some(column), None),
+            Aggregate::Count(column) => (Wire::Count, Some(column), None),
+            Aggregate::Sum(value) => (Wire::Sum, None, Some(value)),
+            Aggregate::Avg(value) => (Wire::Avg, None, Some(value)),
+            Aggregate::Spread(spread, value) => {
+                let kind = match spread {
+                    Spread::VarianceSample => Wire::VarSamp,
+                    Spread::VariancePopulation => Wire::VarPop,
+                    Spread::DeviationSample => Wire::StddevSamp,
+                    Spread::DeviationPopulation => Wire::StddevPop,
+                };
+                (kind, None, Some(value))
+            }
         };
         wire::Measure {
             aggregate: kind.into(),
-            column: measure.aggregate.column().map(ToString::to_string).unwrap_or_default(),
+            column: column.map(ToString::to_string).unwrap_or_default(),
             filter: measure.filter.as_ref().map(predicate_to_wire),
+            value: value.map(row_value_to_wire),
         }
     };
     let output = |output: &Output| wire::Output {
@@ -190,6 +262,7 @@ pub fn question_to_wire(query: &AggregateQuery) -> wire::Question {
         group_by: query.group_by.iter().map(ToString::to_string).collect(),
         measures: query.measures.iter().map(aggregate).collect(),
         outputs: query.outputs.iter().map(output).collect(),
+        view: (query.view != View::default()).then(|| view_to_wire(&query.view)),
     };
     wire::Question {
         form: Some(question::Form::Query(message)),
@@ -198,7 +271,7 @@ pub fn question_to_wire(query: &AggregateQuery) -> wire::Question {
     }
 }
 
-fn expression_to_wire(expression: &OutputExpression) -> wire::Expression {
+pub(crate) fn expression_to_wire(expression: &OutputExpression) -> wire::Expression {
     use wire::binary::Operator;
     let node = match expression {
         OutputExpression::Measure(index) => expression::Node::Measure(*index as u32),
@@ -221,8 +294,19 @@ fn expression_to_wire(expression: &OutputExpression) -> wire::Expression {
     wire::Expression { node: Some(node) }
 }
 
-fn predicate_to_wire(predicate: &Predicate) -> wire::Predicate {
+pub(crate) const fn comparison_to_wire(op: Comparison) -> wire::comparison::Operator {
     use wire::comparison::Operator;
+    match op {
+        Comparison::Eq => Operator::Equal,
+        Comparison::Ne => Operator::NotEqual,
+        Comparison::Lt => Operator::Less,
+        Comparison::Le => Operator::LessOrEqual,
+        Comparison::Gt => Operator::Greater,
+        Comparison::Ge => Operator::GreaterOrEqual,
+    }
+}
+
+fn predicate_to_wire(predicate: &Predicate) -> wire::Predicate {
     let several = |parts: &[Predicate]| wire::Predicates { of: parts.iter().map(predicate_to_wire).collect() };
     let node = match predicate {
         Predicate::And(parts) => predicate::Node::All(several(parts)),
@@ -230,14 +314,7 @@ fn predicate_to_wire(predicate: &Predicate) -> wire::Predicate {
         Predicate::Not(inner) => predicate::Node::Not(Box::new(predicate_to_wire(inner))),
         Predicate::IsNull { column } => predicate::Node::IsNull(column.to_string()),
         Predicate::Compare { column, op, literal } => {
-            let operator = match op {
-                Comparison::Eq => Operator::Equal,
-                Comparison::Ne => Operator::NotEqual,
-                Comparison::Lt => Operator::Less,
-                Comparison::Le => Operator::LessOrEqual,
-                Comparison::Gt => Operator::Greater,
-                Comparison::Ge => Operator::GreaterOrEqual,
-            };
+            let operator = comparison_to_wire(*op);
             predicate::Node::Compare(wire::Comparison {
                 column: column.to_string(),
                 operator: operator.into(),

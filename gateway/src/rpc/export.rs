@@ -117,10 +117,11 @@ mod tests {
 
     #[test]
     fn a_table_quotes_what_it_must() {
+        let none = firebreak_query::OutputValue { value: None, standard_error: None, interval: None };
         let answer = Answer {
             group_columns: vec!["a,b".into()],
             output_columns: vec!["=n".into()],
-            rows: vec![AnswerRow { groups: vec!["x\"y".into()], outputs: vec![Estimate::of(None, None)] }],
+            rows: vec![AnswerRow { groups: vec!["x\"y".into()], outputs: vec![Estimate::of(none)] }],
         };
         let expected = "\"a,b\",'=n,'=n_standard_error,'=n_lower,'=n_upper,'=n_status\r\n\"x\"\"y\",,,,,O\r\n";
         assert_eq!(csv(&answer), expected);

@@ -1,7 +1,7 @@
 use super::{ROWS, refused, status};
 use crate::app::{App, Asked, Budget, Finished, Unanswered};
 use bytes::Bytes;
-use firebreak_domain::Identity;
+use firebreak_domain::{ColumnName, Identity};
 use firebreak_node::{SubmittedQuery, Unread};
 use firebreak_transport::peer;
 use firebreak_wire::query::v1::query_service_server::QueryService;
@@ -153,13 +153,19 @@ impl QueryService for Query {
 }
 
 fn measured_noise(primitive: &firebreak_query::Primitive, sigma: f64) -> wire::MeasuredNoise {
-    use firebreak_query::PrimitiveKind;
+    use firebreak_query::{BoundNumber, PrimitiveKind};
+    let joined =
+        |columns: &mut dyn Iterator<Item = &ColumnName>| columns.map(ColumnName::as_str).collect::<Vec<_>>().join(", ");
     let (measured, scale) = match primitive.kind() {
         PrimitiveKind::CountRows => ("count of rows".to_owned(), 1.0),
         PrimitiveKind::CountPersons => ("count of persons".to_owned(), 1.0),
-        PrimitiveKind::CountValues { column } => (format!("count of {column}"), 1.0),
-        PrimitiveKind::SumCentred { column, decimals, .. } => {
+        PrimitiveKind::CountValues { columns } => (format!("count of {}", joined(&mut columns.iter())), 1.0),
+        PrimitiveKind::SumCentred { value: BoundNumber::Column(column), decimals, .. } => {
             (format!("sum of {column}"), 10_f64.powi(i32::from(*decimals)))
+        }
+        PrimitiveKind::SumCentred { value, decimals, .. } => {
+            let columns = value.columns();
+            (format!("sum of a value from {}", joined(&mut columns.into_iter())), 10_f64.powi(i32::from(*decimals)))
         }
     };
     wire::MeasuredNoise { measured, standard_error: sigma / scale }

@@ -2,7 +2,7 @@
 
 use super::bind::typed;
 use super::{Misfit, listed};
-use crate::{Aggregate, Comparison, Predicate};
+use crate::{Aggregate, Comparison, Predicate, RowValue};
 use firebreak_domain::{Column, ColumnName, ColumnRole, Contract, Domain, ReasonCode, Refusal, SpecialKind};
 use std::collections::BTreeSet;
 
@@ -89,8 +89,9 @@ impl<'a> Columns<'a> {
             Aggregate::CountRows => Ok(Aggregate::CountRows),
             Aggregate::CountDistinct(name) => self.unit(name),
             Aggregate::Count(name) => self.readable(name).map(|column| Aggregate::Count(column.name.clone())),
-            Aggregate::Sum(name) => self.measurable(name).map(Aggregate::Sum),
-            Aggregate::Avg(name) => self.measurable(name).map(Aggregate::Avg),
+            Aggregate::Sum(value) => self.value(value).map(Aggregate::Sum),
+            Aggregate::Avg(value) => self.value(value).map(Aggregate::Avg),
+            Aggregate::Spread(spread, value) => self.value(value).map(|value| Aggregate::Spread(*spread, value)),
         }
     }
 
@@ -114,6 +115,27 @@ impl<'a> Columns<'a> {
         }
         let refusal = Refusal::new(ReasonCode::NotMeasurable).because(format!("column {} is not one", column.name));
         Err(Misfit { refusal: Box::new(refusal), column: Some(column.name.clone()) })
+    }
+
+    /// A value with its columns checked. One that names none is the same on every row, and is no measure.
+    fn value(&mut self, value: &RowValue) -> Result<RowValue, Misfit> {
+        if value.columns().is_empty() {
+            return Err(Refusal::new(ReasonCode::NotMeasurable).because("a constant is not one").into());
+        }
+        self.part(value)
+    }
+
+    fn part(&mut self, value: &RowValue) -> Result<RowValue, Misfit> {
+        Ok(match value {
+            RowValue::Column(name) => RowValue::Column(self.measurable(name)?),
+            RowValue::Constant(number) => RowValue::Constant(*number),
+            RowValue::Binary { op, left, right } => {
+                RowValue::Binary { op: *op, left: Box::new(self.part(left)?), right: Box::new(self.part(right)?) }
+            }
+            RowValue::Clamp { of, low, high } => {
+                RowValue::Clamp { of: Box::new(self.part(of)?), low: *low, high: *high }
+            }
+        })
     }
 
     /// A condition with its columns checked and its literals in their columns' types.

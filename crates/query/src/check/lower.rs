@@ -3,7 +3,12 @@
 use super::bind::bound;
 use crate::canonical::filter_key;
 use crate::evaluate::Formula;
-use crate::{Aggregate, AggregateQuery, CheckedOutput, Measure, OutputExpression, Primitive, PrimitiveKind};
+use crate::number::{Bounded, bounded, too_wide};
+use crate::view::{CheckedHaving, CheckedKey, CheckedOrder, CheckedView};
+use crate::{
+    Aggregate, AggregateQuery, CheckedOutput, Having, Measure, Order, OrderKey, OutputExpression, Primitive,
+    PrimitiveKind, RowValue, Spread, View,
+};
 use firebreak_domain::{ColumnName, Contract, ReasonCode, Refusal};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +16,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Lowered {
     pub(super) primitives: Vec<Primitive>,
     pub(super) outputs: Vec<CheckedOutput>,
+    pub(super) view: CheckedView,
 }
 
 /// Primitives by a text that depends on the canonical form alone, so that each comes once and their order is fixed.
 struct Plan<'a> {
     contract: &'a Contract,
     /// The columns and filters whose count of values is measured whatever becomes of the sums.
-    counted: BTreeSet<(ColumnName, String)>,
+    counted: BTreeSet<(BTreeSet<ColumnName>, String)>,
     primitives: BTreeMap<String, Primitive>,
 }
 
@@ -26,6 +32,11 @@ enum Estimate {
     Plain(String),
     Total { sum: String, count: Option<String>, centre: f64, unit: f64 },
     Mean { sum: String, count: String, centre: f64, unit: f64 },
+    Spread { sum: String, squares: String, count: String, centre: f64, unit: f64, spread: Spread },
+}
+
+fn columns_of(value: &RowValue) -> BTreeSet<ColumnName> {
+    value.columns().into_iter().cloned().collect()
 }
 
 /// Lowers a resolved question.
@@ -43,24 +54,66 @@ enum Estimate {
 /// - where it is not, the sum is direct. With two primitives instead of one each gets half of ρ, hence twice the
 ///   variance, and `2(h² + c²) ≥ (h + |c|)²` always: centring would never be exacter, and every other primitive of
 ///   the question would lose as well.
+///
+/// A variance is `Σ(x − c)²/n − (Σ(x − c)/n)²`, which holds around any `c`: the squares of distances from the midpoint lie
+/// between 0 and `h²`, and are summed around the middle of that, so that their noise is scaled to `h²/2`.
 pub(super) fn lower(query: &AggregateQuery, contract: &Contract) -> Result<Lowered, Refusal> {
-    let counted = query.measures.iter().filter_map(|measure| match &measure.aggregate {
-        Aggregate::Count(column) | Aggregate::Avg(column) => {
-            Some((column.clone(), filter_key(measure.filter.as_ref())))
-        }
-        _ => None,
+    let counted = query.measures.iter().filter_map(|measure| {
+        let columns = match &measure.aggregate {
+            Aggregate::Count(column) => [column.clone()].into(),
+            Aggregate::Avg(value) | Aggregate::Spread(_, value) => columns_of(value),
+            Aggregate::CountRows | Aggregate::CountDistinct(_) | Aggregate::Sum(_) => return None,
+        };
+        Some((columns, filter_key(measure.filter.as_ref())))
     });
     let mut plan = Plan { contract, counted: counted.collect(), primitives: BTreeMap::new() };
     let estimates = query.measures.iter().map(|measure| plan.estimate(measure)).collect::<Result<Vec<_>, _>>()?;
     let order: BTreeMap<&str, usize> = plan.primitives.keys().enumerate().map(|(i, key)| (key.as_str(), i)).collect();
     let mut outputs = Vec::with_capacity(query.outputs.len());
-    for output in &query.outputs {
-        let formula = formula(&output.expression, &estimates, &order).ok_or_else(|| {
+    let formula = |expression: &OutputExpression| {
+        formula(expression, &estimates, &order).ok_or_else(|| {
             Refusal::new(ReasonCode::MalformedRequest).because("an output names a measure that is not there")
-        })?;
-        outputs.push(CheckedOutput { name: output.name.clone(), formula });
+        })
+    };
+    for output in &query.outputs {
+        outputs.push(CheckedOutput { name: output.name.clone(), formula: formula(&output.expression)? });
     }
-    Ok(Lowered { outputs, primitives: plan.primitives.into_values().collect() })
+    let view = view(&query.view, &query.group_by, &formula)?;
+    Ok(Lowered { outputs, view, primitives: plan.primitives.into_values().collect() })
+}
+
+type Lower<'a> = &'a dyn Fn(&OutputExpression) -> Result<Formula, Refusal>;
+
+fn view(view: &View, groups: &[ColumnName], formula: Lower<'_>) -> Result<CheckedView, Refusal> {
+    let canonical: BTreeSet<&ColumnName> = groups.iter().collect();
+    let order = |order: &Order| {
+        let by = match &order.by {
+            OrderKey::Value(value) => CheckedKey::Value(formula(value)?),
+            OrderKey::Group(name) => {
+                let place = canonical.iter().position(|group| *group == name);
+                CheckedKey::Group(place.ok_or_else(|| {
+                    Refusal::new(ReasonCode::UngroupedColumn).because("ORDER BY names a group column or a value")
+                })?)
+            }
+        };
+        Ok::<_, Refusal>(CheckedOrder { by, descending: order.descending })
+    };
+    Ok(CheckedView {
+        having: view.having.as_ref().map(|having| lower_having(having, formula)).transpose()?,
+        order_by: view.order_by.iter().map(order).collect::<Result<_, _>>()?,
+        offset: view.offset as usize,
+        limit: view.limit.map(|limit| limit as usize),
+    })
+}
+
+fn lower_having(having: &Having, formula: Lower<'_>) -> Result<CheckedHaving, Refusal> {
+    let all = |parts: &[Having]| parts.iter().map(|part| lower_having(part, formula)).collect::<Result<Vec<_>, _>>();
+    Ok(match having {
+        Having::And(parts) => CheckedHaving::And(all(parts)?),
+        Having::Or(parts) => CheckedHaving::Or(all(parts)?),
+        Having::Not(part) => CheckedHaving::Not(Box::new(lower_having(part, formula)?)),
+        Having::Compare { left, op, right } => CheckedHaving::Compare(formula(left)?, *op, formula(right)?),
+    })
 }
 
 impl Plan<'_> {
@@ -68,53 +121,77 @@ impl Plan<'_> {
         match &measure.aggregate {
             Aggregate::CountRows => self.primitive(measure, PrimitiveKind::CountRows).map(Estimate::Plain),
             Aggregate::CountDistinct(_) => self.primitive(measure, PrimitiveKind::CountPersons).map(Estimate::Plain),
-            Aggregate::Count(column) => {
-                self.primitive(measure, PrimitiveKind::CountValues { column: column.clone() }).map(Estimate::Plain)
-            }
-            Aggregate::Sum(column) => {
-                let counted = self.counted.contains(&(column.clone(), filter_key(measure.filter.as_ref())));
-                let (sum, centre, unit) = self.sum(measure, column, counted)?;
-                let count = if counted {
-                    Some(self.primitive(measure, PrimitiveKind::CountValues { column: column.clone() })?)
-                } else {
-                    None
-                };
+            Aggregate::Count(column) => self.count(measure, [column.clone()].into()).map(Estimate::Plain),
+            Aggregate::Sum(value) => {
+                let columns = columns_of(value);
+                let counted = self.counted.contains(&(columns.clone(), filter_key(measure.filter.as_ref())));
+                let Sum { key: sum, centre, unit } = self.sum(measure, bounded(value, self.contract)?, counted)?;
+                let count = if counted { Some(self.count(measure, columns)?) } else { None };
                 Ok(Estimate::Total { sum, count, centre, unit })
             }
-            Aggregate::Avg(column) => {
-                let (sum, centre, unit) = self.sum(measure, column, true)?;
-                let count = self.primitive(measure, PrimitiveKind::CountValues { column: column.clone() })?;
+            Aggregate::Avg(value) => {
+                let Sum { key: sum, centre, unit } = self.sum(measure, bounded(value, self.contract)?, true)?;
+                let count = self.count(measure, columns_of(value))?;
                 Ok(Estimate::Mean { sum, count, centre, unit })
+            }
+            Aggregate::Spread(spread, value) => {
+                let of = bounded(value, self.contract)?;
+                let squared = of.squared_from(midpoint(&of))?;
+                let Sum { key: sum, .. } = self.sum(measure, of, true)?;
+                let Sum { key: squares, centre, unit } = self.sum(measure, squared, true)?;
+                let count = self.count(measure, columns_of(value))?;
+                Ok(Estimate::Spread { sum, squares, count, centre, unit, spread: *spread })
             }
         }
     }
 
-    /// The sum of a column around the midpoint of its bounds or around 0: its key, the centre, and the units in 1.
-    fn sum(&mut self, measure: &Measure, column: &ColumnName, centred: bool) -> Result<(String, f64, f64), Refusal> {
-        let bounds = self.contract.column(column.as_str()).and_then(|column| column.domain.fixed_point_bounds());
-        let (low, high, decimals) = bounds.ok_or_else(|| Refusal::new(ReasonCode::NotMeasurable))?;
-        // Bounds are within ±2^51, so their sum and differences are far from the ends of 64 bits.
-        let centre = if centred { (low + high).div_euclid(2) } else { 0 };
-        let half_width = low.abs_diff(centre).max(high.abs_diff(centre)).max(1);
-        let kind = PrimitiveKind::SumCentred { column: column.clone(), centre, half_width, decimals };
-        Ok((self.primitive(measure, kind)?, centre as f64, 10_f64.powi(i32::from(decimals))))
+    fn count(&mut self, measure: &Measure, columns: BTreeSet<ColumnName>) -> Result<String, Refusal> {
+        self.primitive(measure, PrimitiveKind::CountValues { columns })
+    }
+
+    /// The sum of a value around the midpoint of its bounds or around 0.
+    fn sum(&mut self, measure: &Measure, of: Bounded, centred: bool) -> Result<Sum, Refusal> {
+        // INVARIANT: no sum over a cut leaves 63 bits, as a contract demands of its columns.
+        let largest = u128::from(of.low.unsigned_abs().max(of.high.unsigned_abs()));
+        if 2 * largest * u128::from(self.contract.most_rows()) >= 1 << 63 {
+            return Err(too_wide());
+        }
+        let centre = if centred { midpoint(&of) } else { 0 };
+        let half_width = of.low.abs_diff(centre).max(of.high.abs_diff(centre)).max(1);
+        let kind = PrimitiveKind::SumCentred { value: of.number, centre, half_width, decimals: of.decimals };
+        let key = self.primitive(measure, kind)?;
+        Ok(Sum { key, centre: centre as f64, unit: 10_f64.powi(i32::from(of.decimals)) })
     }
 
     fn primitive(&mut self, measure: &Measure, kind: PrimitiveKind) -> Result<String, Refusal> {
-        let (word, column) = match &kind {
-            PrimitiveKind::CountRows => ("count_rows".to_owned(), None),
-            PrimitiveKind::CountPersons => ("count_persons".to_owned(), None),
-            PrimitiveKind::CountValues { column } => ("count_values".to_owned(), Some(column)),
-            PrimitiveKind::SumCentred { column, centre, .. } => (format!("sum around {centre}"), Some(column)),
+        let (word, of) = match &kind {
+            PrimitiveKind::CountRows => ("count_rows".to_owned(), "-".to_owned()),
+            PrimitiveKind::CountPersons => ("count_persons".to_owned(), "-".to_owned()),
+            PrimitiveKind::CountValues { columns } => {
+                let names: Vec<&str> = columns.iter().map(ColumnName::as_str).collect();
+                ("count_values".to_owned(), names.join(" "))
+            }
+            PrimitiveKind::SumCentred { value, centre, .. } => (format!("sum around {centre}"), value.to_string()),
         };
-        let column = column.map_or("-", ColumnName::as_str);
-        let key = format!("{word} {column} where {}", filter_key(measure.filter.as_ref()));
+        let key = format!("{word} {of} where {}", filter_key(measure.filter.as_ref()));
         if !self.primitives.contains_key(&key) {
             let filter = measure.filter.as_ref().map(|filter| bound(filter, self.contract)).transpose()?;
             self.primitives.insert(key.clone(), Primitive { kind, filter });
         }
         Ok(key)
     }
+}
+
+/// A sum: its key, the centre, and the units in 1.
+struct Sum {
+    key: String,
+    centre: f64,
+    unit: f64,
+}
+
+/// Ends are within ±2^62, so their sum does not leave 64 bits.
+const fn midpoint(of: &Bounded) -> i64 {
+    (of.low + of.high).div_euclid(2)
 }
 
 fn formula(expression: &OutputExpression, estimates: &[Estimate], order: &BTreeMap<&str, usize>) -> Option<Formula> {
@@ -140,6 +217,14 @@ fn formula(expression: &OutputExpression, estimates: &[Estimate], order: &BTreeM
             Estimate::Mean { sum, count, centre, unit } => {
                 Formula::Mean { sum: index(sum)?, count: index(count)?, centre: *centre, unit: *unit }
             }
+            Estimate::Spread { sum, squares, count, centre, unit, spread } => Formula::Spread {
+                sum: index(sum)?,
+                squares: index(squares)?,
+                count: index(count)?,
+                centre: *centre,
+                unit: *unit,
+                spread: *spread,
+            },
         },
     })
 }

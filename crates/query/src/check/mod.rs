@@ -76,6 +76,7 @@ pub(crate) fn fits(query: &AggregateQuery, contract: &Contract) -> Result<Checke
         primitives: lowered.primitives,
         squared_sensitivities,
         outputs: lowered.outputs,
+        view: lowered.view,
         columns,
         special,
         cells,

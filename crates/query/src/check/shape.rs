@@ -1,7 +1,9 @@
 //! What holds of every question whatever its contract; SQL gives most of it, a message may not.
 
 use crate::parse::{tokens, too_large};
-use crate::{AggregateQuery, MAX_DEPTH, MAX_MEASURES, OutputExpression, Predicate, to_sql};
+use crate::{
+    Aggregate, AggregateQuery, Having, MAX_DEPTH, MAX_MEASURES, OrderKey, OutputExpression, Predicate, RowValue, to_sql,
+};
 use chrono::Datelike;
 use firebreak_domain::{ReasonCode, Refusal};
 use std::collections::BTreeSet;
@@ -22,6 +24,11 @@ pub(super) fn check(query: &AggregateQuery) -> Result<(), Refusal> {
     for filter in query.measures.iter().filter_map(|m| m.filter.as_ref()).chain(&query.filter) {
         predicate(filter, 0)?;
     }
+    for measure in &query.measures {
+        if let Aggregate::Sum(of) | Aggregate::Avg(of) | Aggregate::Spread(_, of) = &measure.aggregate {
+            value(of, 0)?;
+        }
+    }
     let mut used = BTreeSet::new();
     let mut names: BTreeSet<&str> = query.group_by.iter().map(firebreak_domain::ColumnName::as_str).collect();
     for output in &query.outputs {
@@ -34,8 +41,20 @@ pub(super) fn check(query: &AggregateQuery) -> Result<(), Refusal> {
             return Err(malformed("two columns of the answer have one name"));
         }
     }
+    let mut of_view = |part: &OutputExpression| expression(part, query.measures.len(), &mut used, 0);
+    if let Some(having) = &query.view.having {
+        self::having(having, 0, &mut of_view)?;
+    }
+    if query.view.order_by.len() > MAX_MEASURES {
+        return Err(too_large());
+    }
+    for order in &query.view.order_by {
+        if let OrderKey::Value(value) = &order.by {
+            of_view(value)?;
+        }
+    }
     if used.len() != query.measures.len() {
-        return Err(malformed("every measure is used by an output"));
+        return Err(malformed("every measure is used by an output, HAVING or ORDER BY"));
     }
     // One rule for both forms: a message may say what fits into the SQL that says the same.
     tokens::read(&to_sql(query)).map(drop).map_err(|_| too_large())
@@ -60,6 +79,35 @@ fn predicate(part: &Predicate, depth: usize) -> Result<(), Refusal> {
         Predicate::Compare { literal: one, .. } => literal(one),
         Predicate::Between { low, high, .. } => literal(low).and_then(|()| literal(high)),
         Predicate::IsNull { .. } => Ok(()),
+    }
+}
+
+fn having(
+    part: &Having,
+    depth: usize,
+    of: &mut dyn FnMut(&OutputExpression) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    if depth > MAX_DEPTH {
+        return Err(too_large());
+    }
+    match part {
+        Having::And(parts) | Having::Or(parts) if parts.is_empty() => {
+            Err(malformed("AND and OR join at least one condition"))
+        }
+        Having::And(parts) | Having::Or(parts) => parts.iter().try_for_each(|part| having(part, depth + 1, of)),
+        Having::Not(part) => having(part, depth + 1, of),
+        Having::Compare { left, right, .. } => of(left).and_then(|()| of(right)),
+    }
+}
+
+fn value(part: &RowValue, depth: usize) -> Result<(), Refusal> {
+    if depth > MAX_DEPTH {
+        return Err(too_large());
+    }
+    match part {
+        RowValue::Column(_) | RowValue::Constant(_) => Ok(()),
+        RowValue::Clamp { of, .. } => value(of, depth + 1),
+        RowValue::Binary { left, right, .. } => value(left, depth + 1).and_then(|()| value(right, depth + 1)),
     }
 }
 

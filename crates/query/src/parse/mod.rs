@@ -5,6 +5,8 @@ mod dialect;
 mod outputs;
 mod select;
 pub(crate) mod tokens;
+mod values;
+mod view;
 
 use crate::{AggregateQuery, MAX_NESTING, MAX_SQL_BYTES};
 pub(crate) use conditions::day;

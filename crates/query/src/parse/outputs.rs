@@ -2,10 +2,14 @@
 
 use super::conditions::{condition, number, unsupported};
 use super::select::Source;
+use super::values::{self, Case};
 use super::{bare, folded, place, refuse, too_large};
 use crate::canonical::measure_key;
 use crate::to_sql::default_name;
-use crate::{Aggregate, Arithmetic, MAX_DEPTH, MAX_MEASURES, Measure, Output, OutputExpression};
+use crate::{
+    Aggregate, Arithmetic, MAX_DEPTH, MAX_MEASURES, Measure, OrderKey, Output, OutputExpression, Predicate, RowValue,
+    Spread,
+};
 use firebreak_domain::{ColumnName, ReasonCode, Refusal};
 use sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
@@ -21,12 +25,22 @@ pub(super) struct Outputs<'a> {
     measures: Vec<Measure>,
     known: HashMap<String, usize>,
     found: Vec<(Option<String>, OutputExpression)>,
+    /// Each item of the list, as ORDER BY names it by its place.
+    items: Vec<OrderKey>,
     loose_column: Option<Option<Location>>,
 }
 
 impl<'a> Outputs<'a> {
     pub(super) fn new(source: &'a Source, groups: &'a [ColumnName]) -> Self {
-        Self { source, groups, measures: Vec::new(), known: HashMap::new(), found: Vec::new(), loose_column: None }
+        Self {
+            source,
+            groups,
+            measures: Vec::new(),
+            known: HashMap::new(),
+            found: Vec::new(),
+            items: Vec::new(),
+            loose_column: None,
+        }
     }
 
     /// Takes one item of the list. A group column is passed over: it is in every answer.
@@ -38,12 +52,14 @@ impl<'a> Outputs<'a> {
                 let what = "a group column keeps its own name";
                 return Err(refuse(ReasonCode::UnsupportedClause, place(expr), what));
             }
+            self.items.push(OrderKey::Group(column));
             return Ok(());
         }
         let expression = self.expression(expr, 0)?;
         if self.found.len() >= MAX_MEASURES {
             return Err(too_large());
         }
+        self.items.push(OrderKey::Value(expression.clone()));
         self.found.push((alias.map(folded), expression));
         Ok(())
     }
@@ -51,7 +67,7 @@ impl<'a> Outputs<'a> {
     /// The measures and outputs, each output named.
     pub(super) fn finish(self) -> Result<(Vec<Measure>, Vec<Output>), Refusal> {
         if self.measures.is_empty() {
-            let what = "an answer holds at least one COUNT, SUM or AVG";
+            let what = "an answer holds at least one aggregate: COUNT, SUM, AVG, VARIANCE or STDDEV";
             return Err(refuse(ReasonCode::RowsAsked, self.loose_column.flatten(), what));
         }
         if let Some(place) = self.loose_column {
@@ -73,6 +89,34 @@ impl<'a> Outputs<'a> {
             outputs.push(Output { name, expression });
         }
         Ok((self.measures, outputs))
+    }
+
+    /// What HAVING or ORDER BY names: the heading of an output, or an expression of its own.
+    pub(super) fn named(&mut self, expr: &Expr) -> Result<OutputExpression, Refusal> {
+        match self.heading(expr) {
+            Some(expression) => Ok(expression),
+            None => self.expression(expr, 0),
+        }
+    }
+
+    /// The output of that heading, as far as it was given one.
+    fn heading(&self, expr: &Expr) -> Option<OutputExpression> {
+        let Expr::Identifier(ident) = bare(expr) else { return None };
+        let name = folded(ident);
+        self.found.iter().find(|(alias, _)| alias.as_ref() == Some(&name)).map(|(_, expression)| expression.clone())
+    }
+
+    /// The group column that an expression is.
+    pub(super) fn group(&self, expr: &Expr) -> Result<Option<ColumnName>, Refusal> {
+        if self.heading(expr).is_some() {
+            return Ok(None);
+        }
+        Ok(self.source.column(expr, "ORDER BY")?.filter(|column| self.groups.contains(column)))
+    }
+
+    /// The place of an item of the SELECT list, from 1.
+    pub(super) fn at(&self, place: usize) -> Option<OrderKey> {
+        self.items.get(place.checked_sub(1)?).cloned()
     }
 
     fn expression(&mut self, expr: &Expr, depth: usize) -> Result<OutputExpression, Refusal> {
@@ -126,7 +170,7 @@ impl<'a> Outputs<'a> {
         if over.is_some() {
             return Err(refuse(ReasonCode::UnsupportedExpression, at, "windows (OVER) are over rows"));
         }
-        if !matches!(word.as_str(), "count" | "sum" | "avg") {
+        if !matches!(word.as_str(), "count" | "sum" | "avg") && Spread::of_word(&word).is_none() {
             return Err(unknown_function(&word, at));
         }
         let FunctionArguments::List(FunctionArgumentList { duplicate_treatment, args, clauses }) = args else {
@@ -139,11 +183,15 @@ impl<'a> Outputs<'a> {
             return Err(refuse(ReasonCode::UnsupportedAggregate, at, "an aggregate takes one column and a FILTER"));
         }
         let distinct = matches!(duplicate_treatment, Some(DuplicateTreatment::Distinct));
-        let aggregate = match args.as_slice() {
+        let (aggregate, case) = match args.as_slice() {
             [FunctionArg::Unnamed(argument)] => self.of_argument(&word, distinct, argument, at)?,
             _ => return Err(refuse(ReasonCode::UnsupportedAggregate, at, "an aggregate takes one column")),
         };
         let filter = filter.as_ref().map(|expr| condition(expr, self.source)).transpose()?;
+        let filter = match (filter, case) {
+            (Some(filter), Some(case)) => Some(Predicate::And(vec![filter, case])),
+            (filter, case) => filter.or(case),
+        };
         let measure = Measure { aggregate, filter };
         let next = self.measures.len();
         let index = *self.known.entry(measure_key(&measure)).or_insert(next);
@@ -162,29 +210,46 @@ impl<'a> Outputs<'a> {
         distinct: bool,
         argument: &FunctionArgExpr,
         at: Option<Location>,
-    ) -> Result<Aggregate, Refusal> {
+    ) -> Result<(Aggregate, Option<Predicate>), Refusal> {
         let expr = match argument {
-            FunctionArgExpr::Wildcard if word == "count" && !distinct => return Ok(Aggregate::CountRows),
-            FunctionArgExpr::Expr(expr) => expr,
+            FunctionArgExpr::Wildcard if word == "count" && !distinct => return Ok((Aggregate::CountRows, None)),
+            FunctionArgExpr::Expr(expr) => bare(expr),
             _ => return Err(refuse(ReasonCode::UnsupportedAggregate, at, "only COUNT(*) takes a star")),
         };
-        if word == "count" && !distinct && matches!(bare(expr), Expr::Value(v) if matches!(v.value, Value::Number(..)))
-        {
+        // A value that is missing, or for a sum 0, wherever a condition does not hold, is the value under a filter.
+        let Case { condition, value } = values::case(expr, word == "sum", self.source)?;
+        let aggregate = match (word, distinct) {
+            ("count", _) => self.counted(value, distinct, at)?,
+            (_, true) => {
+                let what = "DISTINCT stands only in COUNT(DISTINCT ..)";
+                return Err(refuse(ReasonCode::UnsupportedAggregate, at, what));
+            }
+            // The sum of 1 over rows is their number, as people write it around CASE.
+            ("sum", false) => match values::value(value, self.source, 0)? {
+                RowValue::Constant(number) if number == crate::Decimal::whole(1) => Aggregate::CountRows,
+                value => Aggregate::Sum(value),
+            },
+            ("avg", false) => Aggregate::Avg(values::value(value, self.source, 0)?),
+            (word, false) => match Spread::of_word(word) {
+                Some(spread) => Aggregate::Spread(spread, values::value(value, self.source, 0)?),
+                None => return Err(unknown_function(word, at)),
+            },
+        };
+        Ok((aggregate, condition))
+    }
+
+    fn counted(&self, expr: &Expr, distinct: bool, at: Option<Location>) -> Result<Aggregate, Refusal> {
+        if !distinct && matches!(expr, Expr::Value(v) if matches!(v.value, Value::Number(..))) {
             // COUNT(1) counts rows, as everywhere.
             return Ok(Aggregate::CountRows);
         }
-        let Some(column) = self.source.column(expr, "an aggregate")? else {
-            return Err(match bare(expr) {
+        match self.source.column(expr, "an aggregate")? {
+            Some(column) if distinct => Ok(Aggregate::CountDistinct(column)),
+            Some(column) => Ok(Aggregate::Count(column)),
+            None => Err(match expr {
                 subquery @ (Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. }) => unsupported(subquery),
-                _ => refuse(ReasonCode::UnsupportedExpression, at, "an aggregate takes a column, not an expression"),
-            });
-        };
-        match (word, distinct) {
-            ("count", true) => Ok(Aggregate::CountDistinct(column)),
-            ("count", false) => Ok(Aggregate::Count(column)),
-            ("sum", false) => Ok(Aggregate::Sum(column)),
-            ("avg", false) => Ok(Aggregate::Avg(column)),
-            _ => Err(refuse(ReasonCode::UnsupportedAggregate, at, "DISTINCT stands only in COUNT(DISTINCT ..)")),
+                _ => refuse(ReasonCode::UnsupportedExpression, at, "COUNT takes a column, not an expression"),
+            }),
         }
     }
 }

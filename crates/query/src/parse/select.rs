@@ -1,12 +1,12 @@
 //! The clauses of the statement.
 
 use super::outputs::Outputs;
-use super::{bare, conditions, folded, place, refuse};
+use super::{bare, conditions, folded, place, refuse, view};
 use crate::{AggregateQuery, Decimal, Literal};
 use firebreak_domain::{ColumnName, CutId, DatasetId, ReasonCode, Refusal, Rho};
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Setting, TableFactor,
-    TableVersion, TableWithJoins,
+    Distinct, Expr, GroupByExpr, Ident, LimitClause, ObjectName, OrderBy, Query, Select, SelectItem, SetExpr, Setting,
+    TableFactor, TableVersion, TableWithJoins,
 };
 use sqlparser::tokenizer::Location;
 
@@ -34,14 +34,13 @@ pub(super) fn question(query: Query) -> Result<AggregateQuery, Refusal> {
         }
     };
     unsupported(&[
-        ("ORDER BY: every declared group is returned, sort the answer", order_by.is_some()),
-        ("LIMIT and OFFSET: every declared group is returned", limit_clause.is_some() || fetch.is_some()),
+        ("FETCH: write LIMIT", fetch.is_some()),
         ("FOR", !locks.is_empty() || for_clause.is_some()),
         ("FORMAT", format_clause.is_some()),
         ("a pipe", !pipe_operators.is_empty()),
     ])?;
     let rho = price(settings.as_deref().unwrap_or_default())?;
-    let mut question = of_select(select)?;
+    let mut question = of_select(select, order_by.as_ref(), limit_clause.as_ref())?;
     question.rho = rho;
     Ok(question)
 }
@@ -53,7 +52,11 @@ fn unsupported(clauses: &[(&str, bool)]) -> Result<(), Refusal> {
     }
 }
 
-fn of_select(select: Select) -> Result<AggregateQuery, Refusal> {
+fn of_select(
+    select: Select,
+    order_by: Option<&OrderBy>,
+    limit: Option<&LimitClause>,
+) -> Result<AggregateQuery, Refusal> {
     // INVARIANT: every field is named, as above. Hints and the order of words change nothing.
     let Select {
         select_token: _,
@@ -86,7 +89,6 @@ fn of_select(select: Select) -> Result<AggregateQuery, Refusal> {
         ("DISTINCT stands only in COUNT(DISTINCT ..)", distinct.is_some_and(|d| d != Distinct::All)),
         ("TOP", top.is_some()),
         ("INTO", into.is_some()),
-        ("HAVING: every declared group is returned, filter the answer", having.is_some()),
         ("WINDOW and QUALIFY", !named_window.is_empty() || qualify.is_some()),
         (
             "SORT BY, CLUSTER BY and DISTRIBUTE BY",
@@ -112,9 +114,10 @@ fn of_select(select: Select) -> Result<AggregateQuery, Refusal> {
             }
         }
     }
+    let view = view::view(&mut outputs, having.as_ref(), order_by, limit)?;
     let (measures, outputs) = outputs.finish()?;
     let Source { dataset, cut, .. } = source;
-    Ok(AggregateQuery { dataset, cut, filter, group_by, measures, outputs, rho: None })
+    Ok(AggregateQuery { dataset, cut, filter, group_by, measures, outputs, view, rho: None })
 }
 
 fn groups(group_by: &GroupByExpr, source: &Source) -> Result<Vec<ColumnName>, Refusal> {

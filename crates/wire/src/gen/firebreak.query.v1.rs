@@ -60,17 +60,87 @@ pub struct AggregateQuery {
     pub measures: ::prost::alloc::vec::Vec<Measure>,
     #[prost(message, repeated, tag = "5")]
     pub outputs: ::prost::alloc::vec::Vec<Output>,
+    /// Which rows of the answer are shown, by their released values.
+    #[prost(message, optional, tag = "6")]
+    pub view: ::core::option::Option<View>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct View {
+    #[prost(message, optional, tag = "1")]
+    pub having: ::core::option::Option<Having>,
+    #[prost(message, repeated, tag = "2")]
+    pub order_by: ::prost::alloc::vec::Vec<Order>,
+    /// So many rows are left out first.
+    #[prost(uint32, tag = "3")]
+    pub offset: u32,
+    /// At most so many rows; all where it is absent.
+    #[prost(uint32, optional, tag = "4")]
+    pub limit: ::core::option::Option<u32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Having {
+    #[prost(oneof = "having::Node", tags = "1, 2, 3, 4")]
+    pub node: ::core::option::Option<having::Node>,
+}
+/// Nested message and enum types in `Having`.
+pub mod having {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Node {
+        #[prost(message, tag = "1")]
+        All(super::Havings),
+        #[prost(message, tag = "2")]
+        Any(super::Havings),
+        #[prost(message, tag = "3")]
+        Not(::prost::alloc::boxed::Box<super::Having>),
+        #[prost(message, tag = "4")]
+        Compare(super::HavingComparison),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Havings {
+    #[prost(message, repeated, tag = "1")]
+    pub of: ::prost::alloc::vec::Vec<Having>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HavingComparison {
+    #[prost(message, optional, tag = "1")]
+    pub left: ::core::option::Option<Expression>,
+    #[prost(enumeration = "comparison::Operator", tag = "2")]
+    pub operator: i32,
+    #[prost(message, optional, tag = "3")]
+    pub right: ::core::option::Option<Expression>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Order {
+    #[prost(bool, tag = "3")]
+    pub descending: bool,
+    #[prost(oneof = "order::By", tags = "1, 2")]
+    pub by: ::core::option::Option<order::By>,
+}
+/// Nested message and enum types in `Order`.
+pub mod order {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum By {
+        /// A group column.
+        #[prost(string, tag = "1")]
+        Group(::prost::alloc::string::String),
+        #[prost(message, tag = "2")]
+        Value(super::Expression),
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Measure {
     #[prost(enumeration = "measure::Aggregate", tag = "1")]
     pub aggregate: i32,
-    /// Empty for COUNT(\*).
+    /// Empty for COUNT(\*), and where there is a value.
     #[prost(string, tag = "2")]
     pub column: ::prost::alloc::string::String,
     /// FILTER (WHERE …)
     #[prost(message, optional, tag = "3")]
     pub filter: ::core::option::Option<Predicate>,
+    /// Of SUM, AVG and the measures of spread, in place of a column.
+    #[prost(message, optional, tag = "4")]
+    pub value: ::core::option::Option<RowValue>,
 }
 /// Nested message and enum types in `Measure`.
 pub mod measure {
@@ -94,10 +164,18 @@ pub mod measure {
         CountDistinct = 2,
         /// COUNT(column)
         Count = 3,
-        /// SUM(column)
+        /// SUM(column) or SUM(value)
         Sum = 4,
-        /// AVG(column)
+        /// AVG, likewise
         Avg = 5,
+        /// VARIANCE: squared distances from the mean over n - 1
+        VarSamp = 6,
+        /// VAR_POP: over n
+        VarPop = 7,
+        /// STDDEV: the root of VARIANCE
+        StddevSamp = 8,
+        /// STDDEV_POP: the root of VAR_POP
+        StddevPop = 9,
     }
     impl Aggregate {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -112,6 +190,10 @@ pub mod measure {
                 Self::Count => "AGGREGATE_COUNT",
                 Self::Sum => "AGGREGATE_SUM",
                 Self::Avg => "AGGREGATE_AVG",
+                Self::VarSamp => "AGGREGATE_VAR_SAMP",
+                Self::VarPop => "AGGREGATE_VAR_POP",
+                Self::StddevSamp => "AGGREGATE_STDDEV_SAMP",
+                Self::StddevPop => "AGGREGATE_STDDEV_POP",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -123,10 +205,100 @@ pub mod measure {
                 "AGGREGATE_COUNT" => Some(Self::Count),
                 "AGGREGATE_SUM" => Some(Self::Sum),
                 "AGGREGATE_AVG" => Some(Self::Avg),
+                "AGGREGATE_VAR_SAMP" => Some(Self::VarSamp),
+                "AGGREGATE_VAR_POP" => Some(Self::VarPop),
+                "AGGREGATE_STDDEV_SAMP" => Some(Self::StddevSamp),
+                "AGGREGATE_STDDEV_POP" => Some(Self::StddevPop),
                 _ => None,
             }
         }
     }
+}
+/// A number on one row; missing where one of its columns is.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RowValue {
+    #[prost(oneof = "row_value::Node", tags = "1, 2, 3, 4")]
+    pub node: ::core::option::Option<row_value::Node>,
+}
+/// Nested message and enum types in `RowValue`.
+pub mod row_value {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Node {
+        #[prost(string, tag = "1")]
+        Column(::prost::alloc::string::String),
+        /// A decimal number.
+        #[prost(string, tag = "2")]
+        Constant(::prost::alloc::string::String),
+        #[prost(message, tag = "3")]
+        Binary(::prost::alloc::boxed::Box<super::RowBinary>),
+        #[prost(message, tag = "4")]
+        Clamp(::prost::alloc::boxed::Box<super::Clamp>),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RowBinary {
+    #[prost(enumeration = "row_binary::Operator", tag = "1")]
+    pub operator: i32,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub left: ::core::option::Option<::prost::alloc::boxed::Box<RowValue>>,
+    #[prost(message, optional, boxed, tag = "3")]
+    pub right: ::core::option::Option<::prost::alloc::boxed::Box<RowValue>>,
+}
+/// Nested message and enum types in `RowBinary`.
+pub mod row_binary {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Operator {
+        Unspecified = 0,
+        Add = 1,
+        Subtract = 2,
+        Multiply = 3,
+    }
+    impl Operator {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "OPERATOR_UNSPECIFIED",
+                Self::Add => "OPERATOR_ADD",
+                Self::Subtract => "OPERATOR_SUBTRACT",
+                Self::Multiply => "OPERATOR_MULTIPLY",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "OPERATOR_UNSPECIFIED" => Some(Self::Unspecified),
+                "OPERATOR_ADD" => Some(Self::Add),
+                "OPERATOR_SUBTRACT" => Some(Self::Subtract),
+                "OPERATOR_MULTIPLY" => Some(Self::Multiply),
+                _ => None,
+            }
+        }
+    }
+}
+/// CLAMP(of, low, high)
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Clamp {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub of: ::core::option::Option<::prost::alloc::boxed::Box<RowValue>>,
+    /// Decimal numbers.
+    #[prost(string, tag = "2")]
+    pub low: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub high: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Output {
