@@ -2,12 +2,13 @@
 //!
 //! - [`client`] is what a program needs to ask a gateway or an adapter's local listener: a [`client::Profile`], a
 //!   connection, signed requests, answers or refusals.
-//! - [`show`], [`table`] and [`number`] lay out what is shown.
+//! - [`show`], [`table`], [`bar`] and [`number`] lay out what is shown.
 //! - [`run`] is a whole command: `firebreak` is a thin `main` around it.
 //!
 //! Everything that came over the network passes [`terminal::printable`] before it reaches a terminal.
 
 mod arguments;
+pub mod bar;
 pub mod client;
 mod commands;
 pub mod csv;
