@@ -1,5 +1,6 @@
 //! R1, R5, R9, R13, R34: what a caller sees of the catalogue, the commands on a terminal, and what a refusal suggests.
 
+mod formats;
 mod microdata;
 
 use crate::health::SERVICES;

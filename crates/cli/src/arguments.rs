@@ -173,6 +173,8 @@ mod tests {
             "datasets",
             "datasets health.visits --profile p.toml",
             "query --agreement a --purpose p --cut 2024-Q4 --rho 0.01 --csv --receipt r SQL",
+            "query --agreement a --purpose p --format sdmx-csv --out f SQL",
+            "query --agreement a --purpose p --csv --out f SQL",
             "query --agreement a --purpose p --dry-run --gateway g:1 --gateway-identity u --identity d --authority f SQL",
             "budget --agreement a",
             "export --agreement a --purpose p --kind identifiable --endpoint e --dataset d",
@@ -194,9 +196,14 @@ mod tests {
                 panic!("{line}\n{error}");
             }
         }
-        for line in
-            ["query SQL", "contract check c.toml --binding b.toml", "export --agreement a --purpose p --kind raw"]
-        {
+        for line in [
+            "query SQL",
+            "query --agreement a --purpose p --format xlsx SQL",
+            "query --agreement a --purpose p --format json --csv SQL",
+            "query --agreement a --purpose p --format json --dry-run SQL",
+            "contract check c.toml --binding b.toml",
+            "export --agreement a --purpose p --kind raw",
+        ] {
             assert!(Arguments::try_parse_from(std::iter::once("firebreak").chain(line.split(' '))).is_err(), "{line}");
         }
     }

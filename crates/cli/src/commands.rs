@@ -10,6 +10,7 @@ pub(crate) mod export;
 mod files;
 pub(crate) mod matched;
 pub(crate) mod matching;
+mod progress;
 pub(crate) mod query;
 mod receipt;
 

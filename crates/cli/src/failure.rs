@@ -1,4 +1,5 @@
 use crate::client::{ClientError, Refused};
+use crate::format::FormatError;
 use crate::table;
 use crate::terminal::{Terminal, printable};
 use firebreak_audit::VerifyError;
@@ -75,6 +76,9 @@ pub enum Failure {
     /// A signature that could not be made.
     #[error(transparent)]
     Signing(#[from] SigningError),
+    /// An answer that could not be laid out.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// The result could not be written.
     #[error("the result could not be written")]
     Write(#[from] io::Error),

@@ -2,16 +2,17 @@
 //!
 //! - [`client`] is what a program needs to ask a gateway or an adapter's local listener: a [`client::Profile`], a
 //!   connection, signed requests, answers or refusals.
-//! - [`show`], [`table`] and [`number`] lay out what is shown.
+//! - [`show`], [`table`], [`bar`] and [`number`] lay out what is shown, and [`format`] what other programs read.
 //! - [`run`] is a whole command: `firebreak` is a thin `main` around it.
 //!
 //! Everything that came over the network passes [`terminal::printable`] before it reaches a terminal.
 
 mod arguments;
+pub mod bar;
 pub mod client;
 mod commands;
-pub mod csv;
 mod failure;
+pub mod format;
 pub mod number;
 pub mod schema;
 pub mod show;

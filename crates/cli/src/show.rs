@@ -8,7 +8,7 @@ use firebreak_wire::query::v1::Account;
 /// An answer: the table with values, standard errors, intervals and marks; then cost, what is left, and the release.
 #[must_use]
 pub fn answer(answer: &QueryAnswer, width: usize) -> String {
-    query::shown(answer, width)
+    query::shown(answer, width, query::Bars::None)
 }
 
 /// A refusal: reason, rule, what was wrong, deciding policies, what would be answered instead, how to contest.

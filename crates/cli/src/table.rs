@@ -4,7 +4,7 @@ use crate::terminal::printable;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Between two columns.
-const GAP: usize = 2;
+pub(crate) const GAP: usize = 2;
 /// A column of text is not made narrower, and a heading not narrower than its longest word up to this.
 const NARROWEST: usize = 12;
 
@@ -15,6 +15,8 @@ enum Align {
     Left,
     /// Numbers: never wrapped, never cut.
     Right,
+    /// Drawings: as numbers, but on the left.
+    Drawn,
 }
 
 #[derive(Debug, Clone)]
@@ -63,6 +65,12 @@ impl Table {
         self.column(heading, Align::Right)
     }
 
+    /// Adds a column of drawings that are as wide as they are.
+    #[must_use]
+    pub fn drawing(self, heading: &str) -> Self {
+        self.column(heading, Align::Drawn)
+    }
+
     fn column(mut self, heading: &str, align: Align) -> Self {
         self.columns.push(Column { heading: printable(heading).into_owned(), align });
         self
@@ -96,15 +104,24 @@ impl Table {
         }
     }
 
+    /// The columns that it takes where nothing has to give way.
+    #[must_use]
+    pub fn full_width(&self) -> usize {
+        self.full_widths().iter().sum::<usize>() + GAP * self.columns.len().saturating_sub(1)
+    }
+
+    fn full_widths(&self) -> Vec<usize> {
+        let cells = |place: usize| self.rows.iter().filter_map(move |row| row.get(place));
+        let columns = self.columns.iter().enumerate();
+        columns
+            .map(|(place, column)| cells(place).map(|c| c.width()).fold(column.heading.width(), usize::max))
+            .collect()
+    }
+
     /// What each column gets; `None` if even the narrowest layout is too wide.
     fn widths(&self, width: usize) -> Option<Vec<usize>> {
         let cells = |place: usize| self.rows.iter().filter_map(move |row| row.get(place));
-        let widths: Vec<usize> = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(place, column)| cells(place).map(|c| c.width()).fold(column.heading.width(), usize::max))
-            .collect();
+        let widths = self.full_widths();
         // Words stay whole if they can: an identifier in two pieces is neither read nor copied with ease.
         let mut least: Vec<usize> = (0..self.columns.len())
             .map(|place| {
@@ -163,7 +180,7 @@ impl Table {
                 let piece = cell.get(line).map_or("", String::as_str);
                 let pad = " ".repeat(width.saturating_sub(piece.width()));
                 match column.align {
-                    Align::Left => format!("{piece}{pad}"),
+                    Align::Left | Align::Drawn => format!("{piece}{pad}"),
                     Align::Right => format!("{pad}{piece}"),
                 }
             });

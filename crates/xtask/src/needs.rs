@@ -19,7 +19,7 @@ pub struct Need {
     pub path: PathBuf,
 }
 
-/// The packages of the Python client, with their versions.
+/// The packages of the Python client and of the readers of answers as files, with their versions.
 const REQUIREMENTS: &str = include_str!("../requirements.txt");
 /// Where Debian puts Go's packages.
 const GO_PATH: &str = "/usr/share/gocode";

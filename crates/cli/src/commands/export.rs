@@ -1,6 +1,7 @@
 //! `firebreak export`.
 
-use super::query::{account, note_retry, told};
+use super::progress::Progress;
+use super::query::{account, note_retry};
 use super::{files, receipt};
 use crate::arguments::{self, GatewayOptions};
 use crate::client::{Ask, Export, request_export};
@@ -77,7 +78,8 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
     ask.request_id = arguments.request_id.unwrap_or(ask.request_id);
     let export = Export { kind: arguments.kind.into(), endpoint: arguments.endpoint, dataset: arguments.dataset };
     let connection = arguments.gateway.connect().await?;
-    let came = request_export(&connection, &ask, &export, &mut |step| terminal.note(told(step))).await;
+    let progress = Progress::of(terminal);
+    let came = progress.follow(request_export(&connection, &ask, &export, &mut |step| progress.step(step))).await;
     note_retry(&came, &ask, terminal);
     let answer = receipt::keep(came, |a| a.released.receipt.as_str(), arguments.receipt.as_deref())?;
     match &arguments.out {

@@ -1,18 +1,27 @@
 //! `firebreak query`.
 
+mod destination;
+
+use super::progress::Progress;
 use super::receipt;
 use crate::arguments::{self, GatewayOptions};
-use crate::client::{Ask, ClientError, QueryAnswer, Step, run_query, validate_query};
-use crate::csv;
-use crate::failure::Failure;
+use crate::bar::Scale;
+use crate::client::{Ask, ClientError, Connection, QueryAnswer, describe_dataset, run_query, validate_query};
+use crate::failure::{Exit, Failure};
+use crate::format::sdmx_csv::{self, Calendar};
+use crate::format::{Format, csv, json, parquet};
 use crate::number::{count, decimal, loss, with_error};
-use crate::table::{Table, fields, wrap};
+use crate::table::{GAP, Table, fields, wrap};
 use crate::terminal::{Terminal, printable};
 use clap::Args;
+use destination::Destination;
 use firebreak_domain::{Charge, CutId, RequestId, Rho};
-use firebreak_wire::query::v1::{Accepted, Account, Estimate, Released, Row, ValidateQueryResponse};
+use firebreak_wire::query::v1::{Accepted, Account, Estimate, Released, ValidateQueryResponse};
 use firebreak_wire::{charge_from_wire, estimate_status};
 use std::path::PathBuf;
+
+/// A bar narrower than this tells little, and one wider than this no more.
+const BAR: std::ops::RangeInclusive<usize> = 10..=40;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -30,11 +39,17 @@ pub(crate) struct Arguments {
     /// The privacy loss to spend, as rho [default: the agreement's price]
     #[arg(long, value_parser = arguments::rho)]
     rho: Option<Rho>,
-    /// Writes CSV with full precision to standard output, everything else to standard error
+    /// Writes the answer with full precision for other programs, and everything else to standard error
+    #[arg(long, value_enum, conflicts_with = "csv")]
+    format: Option<Format>,
+    /// The same as --format csv
     #[arg(long)]
     csv: bool,
+    /// The file to write, in place of what it holds [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Says what would be answered and what it would cost; asks and charges nothing
-    #[arg(long, conflicts_with_all = ["csv", "receipt", "request_id"])]
+    #[arg(long, conflicts_with_all = ["format", "csv", "out", "receipt", "request_id"])]
     dry_run: bool,
     /// Stores the receipt, of a refusal too; `firebreak audit verify` checks it
     #[arg(long, value_name = "FILE")]
@@ -50,57 +65,92 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
     let mut ask = Ask::new(&arguments.agreement, &arguments.purpose, &arguments.sql)?;
     (ask.cut, ask.rho) = (arguments.cut, arguments.rho);
     ask.request_id = arguments.request_id.unwrap_or(ask.request_id);
+    let format = arguments.format.or(arguments.csv.then_some(Format::Csv));
+    let destination = match (format, arguments.out.as_deref()) {
+        (None, None) => None,
+        (None, Some(_)) => return Err(Failure::Usage("--out FILE needs --format, for instance csv".to_owned())),
+        (Some(format), out) => Some((format, Destination::open(out, format, terminal)?)),
+    };
     let connection = arguments.gateway.connect().await?;
     if arguments.dry_run {
         let said = validate_query(&connection, &ask).await?;
         return Ok(terminal.block(validated(&said, terminal.width))?);
     }
-    let came = run_query(&connection, &ask, &mut |step| terminal.note(told(step))).await;
+    let calendar = match format {
+        Some(Format::SdmxCsv) => calendar(&connection, &ask).await?,
+        _ => Calendar::default(),
+    };
+    let progress = Progress::of(terminal);
+    let came = progress.follow(run_query(&connection, &ask, &mut |step| progress.step(step))).await;
     note_retry(&came, &ask, terminal);
-    let answer = receipt::keep(came, |a| a.released.receipt.as_str(), arguments.receipt.as_deref())?;
-    if arguments.csv {
-        terminal.block(csv::answer(&answer.accepted, &answer.rows))?;
-        terminal.note_block(account(&answer.accepted, &answer.released, terminal.width));
-    } else {
-        terminal.block(shown(&answer, terminal.width))?;
+    let kept = receipt::keep(came, |a| a.released.receipt.as_str(), arguments.receipt.as_deref());
+    let delivered = kept.and_then(|answer| deliver(&answer, destination, &calendar, terminal));
+    if delivered.as_ref().is_err_and(|f| !matches!(f, Failure::Client(_)) && f.exit() == Exit::Failed) {
+        terminal.note(again(&ask));
     }
+    delivered
+}
+
+/// The months and years of the dataset asked: none where the question cannot be read, which will be refused.
+async fn calendar(connection: &Connection, ask: &Ask) -> Result<Calendar, ClientError> {
+    match ask.dataset() {
+        Some(dataset) => match describe_dataset(connection, dataset.as_str()).await {
+            Ok(described) => Ok(Calendar::of(&described)),
+            // What is hidden is refused when it is asked, with the reason, evidence and a receipt.
+            Err(ClientError::Refused(_)) => Ok(Calendar::default()),
+            Err(error) => Err(error),
+        },
+        None => Ok(Calendar::default()),
+    }
+}
+
+/// Brings the answer to where it goes: to a person, or in a format to its destination with the rest told beside it.
+fn deliver(
+    answer: &QueryAnswer,
+    destination: Option<(Format, Destination)>,
+    calendar: &Calendar,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), Failure> {
+    let Some((format, destination)) = destination else {
+        let bars = if terminal.out_is_terminal { Bars::WhereTheyFit } else { Bars::None };
+        return Ok(terminal.block(shown(answer, terminal.width, bars))?);
+    };
+    let content = match format {
+        Format::Csv => csv::answer(&answer.accepted, &answer.rows).into_bytes(),
+        Format::Json => json::answer(answer)?.into_bytes(),
+        Format::Parquet => parquet::answer(answer)?,
+        Format::SdmxCsv => sdmx_csv::answer(answer, calendar).into_bytes(),
+    };
+    destination.write(&content, terminal)?;
+    terminal.note_block(account(&answer.accepted, &answer.released, terminal.width));
     Ok(())
 }
 
 /// After a failure, says how to ask again without paying again.
 pub(super) fn note_retry<T>(came: &Result<T, ClientError>, ask: &Ask, terminal: &mut Terminal<'_>) {
     if let Err(ClientError::Failed { .. } | ClientError::Answer(_)) = came {
-        terminal.note(format!("The request was {}: add --request-id {0} to repeat it.", ask.request_id));
+        terminal.note(again(ask));
     }
 }
 
-/// A step as a person follows it.
-pub(super) fn told(step: Step<'_>) -> String {
-    match step {
-        Step::Accepted(accepted) => {
-            let cost = charge_from_wire(accepted.cost.as_ref());
-            let (dataset, cut) = (printable(&accepted.dataset), printable(&accepted.cut));
-            format!("Accepted: {dataset} at {cut}, for {}", loss(cost.rho))
-        }
-        Step::Progress(words) => format!("… {}", printable(words)),
-    }
+fn again(ask: &Ask) -> String {
+    format!("The request was {}: add --request-id {0} to repeat it.", ask.request_id)
+}
+
+/// Whether intervals are drawn as well as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bars {
+    /// For whoever looks: beside each interval, all of an output on one scale, unless the terminal is too narrow.
+    WhereTheyFit,
+    /// For files and pipes.
+    None,
 }
 
 /// An answer as `firebreak query` shows it: the table, what its marks mean, what it cost and left.
 #[must_use]
-pub(crate) fn shown(answer: &QueryAnswer, width: usize) -> String {
+pub(crate) fn shown(answer: &QueryAnswer, width: usize, bars: Bars) -> String {
     let marked = answer.rows.iter().flat_map(|row| &row.estimates).any(|e| estimate_status(e) != "A");
-    let mut table = answer.accepted.groups.iter().fold(Table::new(), |table, name| table.text(name));
-    for column in &answer.accepted.columns {
-        table = table.number(&column.name).number("± s.e.").number("95 % interval");
-        if marked {
-            table = table.text("");
-        }
-    }
-    for row in &answer.rows {
-        table.row(cells(row, marked));
-    }
-    let mut text = table.render(width);
+    let mut text = table(answer, marked, width, bars).render(width);
     if marked {
         for meaning in ["U: unreliable, the standard error is above a quarter of the value", "O: not computable"] {
             text += &wrap(meaning, width).join("\n");
@@ -111,16 +161,47 @@ pub(crate) fn shown(answer: &QueryAnswer, width: usize) -> String {
     text + &account(&answer.accepted, &answer.released, width)
 }
 
-fn cells(row: &Row, marked: bool) -> Vec<String> {
-    let mut cells = row.groups.clone();
-    for estimate in &row.estimates {
-        cells.extend(estimated(estimate));
+/// With bars as wide as the terminal has room for, where nothing else has to give way to them.
+fn table(answer: &QueryAnswer, marked: bool, width: usize, bars: Bars) -> Table {
+    let mut scales = vec![None; answer.accepted.columns.len()];
+    let plain = laid_out(answer, marked, &scales, 0);
+    if bars == Bars::None {
+        return plain;
+    }
+    for (place, scale) in scales.iter_mut().enumerate() {
+        *scale = Scale::of(answer.rows.iter().filter_map(|row| row.estimates.get(place)));
+    }
+    let drawn = scales.iter().flatten().count();
+    let room = width.saturating_sub(plain.full_width()).checked_div(drawn).unwrap_or(0).saturating_sub(GAP);
+    let room = room.min(*BAR.end());
+    if BAR.contains(&room) { laid_out(answer, marked, &scales, room) } else { plain }
+}
+
+/// The table, with bars so wide for the outputs that have a scale.
+fn laid_out(answer: &QueryAnswer, marked: bool, scales: &[Option<Scale>], width: usize) -> Table {
+    let mut table = answer.accepted.groups.iter().fold(Table::new(), |table, name| table.text(name));
+    for (column, scale) in answer.accepted.columns.iter().zip(scales) {
+        table = table.number(&column.name).number("± s.e.").number("95 % interval");
+        if let Some(scale) = scale {
+            table = table.drawing(&scale.heading(width));
+        }
         if marked {
-            let status = estimate_status(estimate);
-            cells.push(if status == "A" { String::new() } else { status.to_owned() });
+            table = table.text("");
         }
     }
-    cells
+    for row in &answer.rows {
+        let mut cells = row.groups.clone();
+        for (estimate, scale) in row.estimates.iter().zip(scales) {
+            cells.extend(estimated(estimate));
+            cells.extend(scale.map(|scale| scale.bar(estimate, width)));
+            if marked {
+                let status = estimate_status(estimate);
+                cells.push(if status == "A" { String::new() } else { status.to_owned() });
+            }
+        }
+        table.row(cells);
+    }
+    table
 }
 
 /// Value, standard error, interval.

@@ -91,3 +91,15 @@ fn rows_of_another_length_are_made_to_fit() {
     assert_eq!(table.render(40), "a  b\n─  ─\n1\n1  2\n");
     assert_eq!((table.len(), table.is_empty()), (2, false));
 }
+
+#[test]
+fn a_drawing_keeps_its_spaces_and_its_width() {
+    let mut table = Table::new().text("region").drawing("0   9").text("mark");
+    table.row(["north", "  ├─┤", "U"]);
+    table.row(["south", "─    ", ""]);
+    assert_eq!(table.full_width(), 6 + GAP + 5 + GAP + 4);
+    assert_eq!(
+        table.render(table.full_width()),
+        "region  0   9  mark\n──────  ─────  ────\nnorth     ├─┤  U\nsouth   ─\n"
+    );
+}

@@ -1,6 +1,6 @@
 use super::*;
 use firebreak_wire::charge_to_wire;
-use firebreak_wire::query::v1::{MeasuredNoise, OutputColumn, estimate::Status};
+use firebreak_wire::query::v1::{MeasuredNoise, OutputColumn, Row, estimate::Status};
 use unicode_width::UnicodeWidthStr;
 
 fn charge(nano: u64) -> Option<firebreak_wire::query::v1::Charge> {
@@ -40,7 +40,7 @@ fn answer(last: Estimate) -> QueryAnswer {
 
 #[test]
 fn an_answer_shows_value_error_interval_cost_and_what_is_left() {
-    let text = shown(&answer(estimate(88.0, 10.2, Status::Normal)), 80).replace('\u{202f}', " ");
+    let text = shown(&answer(estimate(88.0, 10.2, Status::Normal)), 80, Bars::None).replace('\u{202f}', " ");
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "region  visits  ± s.e.    95 % interval");
     assert_eq!(lines[2], "north   12 346      10  12 325 … 12 366");
@@ -54,21 +54,67 @@ fn an_answer_shows_value_error_interval_cost_and_what_is_left() {
 
 #[test]
 fn unreliable_and_missing_values_are_marked_and_explained() {
-    let text = shown(&answer(estimate(8.0, 10.2, Status::Unreliable)), 80);
+    let text = shown(&answer(estimate(8.0, 10.2, Status::Unreliable)), 80, Bars::None);
     assert!(text.lines().any(|l| l.starts_with("south") && l.ends_with("  U")), "{text}");
     let none = Estimate { status: Status::NotComputable.into(), ..Estimate::default() };
-    let text = shown(&answer(none), 80);
+    let text = shown(&answer(none), 80, Bars::None);
     assert!(text.lines().any(|l| l.starts_with("south") && l.contains('–') && l.ends_with('O')), "{text}");
     assert!(text.contains("O: not computable"));
 }
 
 #[test]
 fn every_layout_keeps_to_the_terminal() {
-    for width in 40..120 {
-        let text = shown(&answer(estimate(8.0, 10.2, Status::Unreliable)), width);
-        let widest = text.lines().map(UnicodeWidthStr::width).max().unwrap_or(0);
-        assert!(widest <= width, "{widest} in {width}\n{text}");
+    let mut wide = answer(estimate(8.0, 10.2, Status::Unreliable));
+    wide.rows
+        .push(Row { groups: vec!["東京都".into()], estimates: vec![estimate(-70_000.0, 10.2, Status::Normal)] });
+    for width in 40..160 {
+        for bars in [Bars::None, Bars::WhereTheyFit] {
+            let text = shown(&wide, width, bars);
+            let widest = text.lines().map(UnicodeWidthStr::width).max().unwrap_or(0);
+            assert!(widest <= width, "{widest} in {width}\n{text}");
+            assert!(width < 58 || text.contains('●') == (bars == Bars::WhereTheyFit), "{width}\n{text}");
+        }
     }
+}
+
+/// An answer whose intervals are apart, but for the last, which is given.
+fn compared(last: Estimate) -> QueryAnswer {
+    let mut answer = answer(last);
+    let more = [("east", estimate(60.0, 10.0, Status::Normal)), ("west", estimate(100.0, 10.0, Status::Normal))];
+    answer.rows.remove(0);
+    answer.rows.extend(more.map(|(code, estimate)| Row { groups: vec![code.into()], estimates: vec![estimate] }));
+    answer
+}
+
+#[test]
+fn on_a_terminal_the_intervals_of_an_output_are_drawn_on_one_scale() {
+    let text = shown(&compared(estimate(20.0, 10.0, Status::Unreliable)), 61, Bars::WhereTheyFit);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines[..5],
+        [
+            "region  visits  ± s.e.  95 % interval  0               120",
+            "──────  ──────  ──────  ─────────────  ───────────────────  ─",
+            "south       20      10         0 … 40  ├──●──┤              U",
+            "east        60      10        40 … 80        ├──●──┤",
+            "west       100      10       80 … 120              ├──●──┤",
+        ]
+    );
+}
+
+#[test]
+fn what_is_not_computable_has_no_bar_and_a_narrow_terminal_none_at_all() {
+    let none = Estimate { status: Status::NotComputable.into(), ..Estimate::default() };
+    let text = shown(&compared(none), 80, Bars::WhereTheyFit);
+    assert!(text.lines().any(|l| l.starts_with("south") && !l.contains('●') && l.ends_with('O')), "{text}");
+    assert_eq!(text.matches('●').count(), 2, "{text}");
+    for (width, bars) in [(50, Bars::WhereTheyFit), (80, Bars::None)] {
+        let text = shown(&compared(none), width, bars);
+        assert!(text.contains("95 % interval") && !text.contains(['●', '├']), "{text}");
+    }
+    // One bar alone compares nothing.
+    let text = shown(&answer(none), 80, Bars::WhereTheyFit);
+    assert!(!text.contains('●'), "{text}");
 }
 
 #[test]
@@ -90,11 +136,4 @@ fn a_dry_run_says_cost_noise_and_whether_it_can_be_paid() {
     }
     said.affordable = false;
     assert!(validated(&said, 80).contains("no: an account has less left"));
-}
-
-#[test]
-fn steps_are_told_with_dataset_cut_and_cost() {
-    let accepted = answer(Estimate::default()).accepted;
-    assert_eq!(told(Step::Accepted(&accepted)), "Accepted: health.visits at 2024-Q4, for ρ 0.005 (ε 0.53 at δ = 1e-6)");
-    assert_eq!(told(Step::Progress("measuring")), "… measuring");
 }

@@ -1,10 +1,8 @@
 //! Answers as CSV (RFC 4180), laid out as the gateway lays out an export.
 
+use super::SUFFIXES;
 use firebreak_wire::estimate_status;
 use firebreak_wire::query::v1::{Accepted, Row};
-
-/// What stands behind an output's name in the headings of its five columns.
-const SUFFIXES: [&str; 5] = ["", "_standard_error", "_lower", "_upper", "_status"];
 
 /// The answer as a CSV file with a heading: the groups, then for each output value, standard error, ends of the 95 %
 /// interval and SDMX status. What is not computable is empty.
@@ -32,8 +30,12 @@ pub fn answer(accepted: &Accepted, rows: &[Row]) -> String {
 #[must_use]
 pub fn field(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+    if formula { quoted(&format!("'{text}")) } else { quoted(text) }
+}
+
+/// A text as a field, quoted where it must be, and otherwise as it is: for programs that know what they read.
+pub(super) fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
 #[cfg(test)]

@@ -1,0 +1,148 @@
+//! Answers as JSON (RFC 8259).
+
+use super::{FORMAT, FormatError};
+use crate::client::QueryAnswer;
+use firebreak_domain::{Charge, Epsilon};
+use firebreak_wire::query::v1::Estimate;
+use firebreak_wire::{charge_from_wire, estimate_status};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+/// The answer as one object on one line.
+///
+/// Keys stand in one order: `format` (1), `dataset`, `cut`, `mechanism`, `cost` (`rho`; `epsilon`, null where the
+/// mechanism is not pure; `delta`), `estimand`, `release_id`, `columns` (`groups` and `outputs`, names in order), `rows`.
+/// A row has its codes by name under `groups`, and by name under `outputs` a `value`, its `standard_error`, the ends
+/// `lower_95` and `upper_95` of its interval, and its SDMX `status`. What is not computable is null.
+///
+/// # Errors
+/// [`FormatError::Json`].
+pub fn answer(answer: &QueryAnswer) -> Result<String, FormatError> {
+    let (accepted, released) = (&answer.accepted, &answer.released);
+    let names: Vec<&str> = accepted.columns.iter().map(|column| column.name.as_str()).collect();
+    let rows = answer.rows.iter().map(|row| Row {
+        groups: Named(accepted.groups.iter().map(String::as_str).zip(row.groups.iter().map(String::as_str)).collect()),
+        outputs: Named(names.iter().copied().zip(row.estimates.iter().map(Figure::of)).collect()),
+    });
+    let answer = Answer {
+        format: FORMAT,
+        dataset: &accepted.dataset,
+        cut: &accepted.cut,
+        mechanism: &accepted.mechanism,
+        cost: charge_from_wire(accepted.cost.as_ref()).into(),
+        estimand: &released.estimand,
+        release_id: &released.release_id,
+        columns: Columns { groups: &accepted.groups, outputs: &names },
+        rows: rows.collect(),
+    };
+    Ok(serde_json::to_string(&answer)? + "\n")
+}
+
+#[derive(serde::Serialize)]
+struct Answer<'a> {
+    format: u32,
+    dataset: &'a str,
+    cut: &'a str,
+    mechanism: &'a str,
+    cost: Cost,
+    estimand: &'a str,
+    release_id: &'a str,
+    columns: Columns<'a>,
+    rows: Vec<Row<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct Cost {
+    rho: f64,
+    epsilon: Option<f64>,
+    delta: f64,
+}
+
+impl From<Charge> for Cost {
+    fn from(charge: Charge) -> Self {
+        let pure = charge.epsilon != Epsilon::default();
+        Self {
+            rho: charge.rho.as_f64(),
+            epsilon: pure.then(|| charge.epsilon.as_f64()),
+            delta: charge.delta.atto() as f64 / 1e18,
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Columns<'a> {
+    groups: &'a [String],
+    outputs: &'a [&'a str],
+}
+
+#[derive(serde::Serialize)]
+struct Row<'a> {
+    groups: Named<'a, &'a str>,
+    outputs: Named<'a, Figure>,
+}
+
+#[derive(serde::Serialize)]
+struct Figure {
+    value: Option<f64>,
+    standard_error: Option<f64>,
+    lower_95: Option<f64>,
+    upper_95: Option<f64>,
+    status: &'static str,
+}
+
+impl Figure {
+    fn of(estimate: &Estimate) -> Self {
+        Self {
+            value: estimate.value,
+            standard_error: estimate.standard_error,
+            lower_95: estimate.lower,
+            upper_95: estimate.upper,
+            status: estimate_status(estimate),
+        }
+    }
+}
+
+/// An object whose keys stand in this order.
+struct Named<'a, T>(Vec<(&'a str, T)>);
+
+impl<T: Serialize> Serialize for Named<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in &self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::samples;
+
+    #[test]
+    fn numbers_are_numbers_what_is_absent_is_null_and_keys_keep_their_order() {
+        let text = answer(&samples::answer()).unwrap();
+        let head = "{\"format\":1,\"dataset\":\"health.visits\",\"cut\":\"2024-Q4\",\"mechanism\":\"discrete_gaussian\",\
+                    \"cost\":{\"rho\":0.005,\"epsilon\":null,\"delta\":0.0},\"estimand\":\"rows of the bounded view\",\
+                    \"release_id\":\"r-1\",\"columns\":{\"groups\":[\"region\",\"visit_year\"],\
+                    \"outputs\":[\"visits\",\"mean, cost\"]},\"rows\":[";
+        assert!(text.starts_with(head), "{text}");
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let rows = read["rows"].as_array().unwrap();
+        assert_eq!(rows.len(), 2);
+        let first = &rows[0]["outputs"]["visits"];
+        for (key, expected) in [("value", 1234.0625), ("standard_error", 0.1), ("lower_95", 1.5), ("upper_95", 2.0)] {
+            assert_eq!(first[key].as_f64(), Some(expected), "{key}");
+        }
+        assert_eq!((first["status"].as_str(), rows[0]["groups"]["region"].as_str()), (Some("U"), Some("n\"1")));
+        let absent = &rows[1]["outputs"]["mean, cost"];
+        assert!(absent["value"].is_null() && absent["upper_95"].is_null(), "{absent}");
+        assert_eq!(absent["status"].as_str(), Some("O"));
+    }
+
+    #[test]
+    fn a_pure_mechanism_costs_an_epsilon() {
+        let cost = Cost::from(Charge::of_epsilon(Epsilon::from_nano(100_000_000)));
+        assert_eq!((cost.rho, cost.epsilon), (0.005, Some(0.1)));
+    }
+}

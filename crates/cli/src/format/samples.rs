@@ -1,0 +1,42 @@
+//! An answer that every format is tried on.
+
+use crate::client::QueryAnswer;
+use firebreak_domain::{Charge, Rho};
+use firebreak_wire::charge_to_wire;
+use firebreak_wire::query::v1::{Accepted, Estimate, OutputColumn, Released, Row, estimate::Status};
+
+/// Two groups and two outputs: names and codes that must be quoted, an unreliable figure, and one not computable.
+pub(crate) fn answer() -> QueryAnswer {
+    let known = |status: Status| Estimate {
+        value: Some(1234.0625),
+        standard_error: Some(0.1),
+        lower: Some(1.5),
+        upper: Some(2.0),
+        status: status.into(),
+    };
+    let unknown = Estimate { status: Status::NotComputable.into(), ..Estimate::default() };
+    let row = |region: &str, year: &str, estimates: [Estimate; 2]| Row {
+        groups: vec![region.into(), year.into()],
+        estimates: estimates.into(),
+    };
+    QueryAnswer {
+        accepted: Accepted {
+            cost: Some(charge_to_wire(Charge::of_rho(Rho::from_nano(5_000_000)))),
+            dataset: "health.visits".into(),
+            cut: "2024-Q4".into(),
+            mechanism: "discrete_gaussian".into(),
+            columns: ["visits", "mean, cost"].map(|name| OutputColumn { name: name.into() }).into(),
+            groups: vec!["region".into(), "visit_year".into()],
+        },
+        rows: vec![
+            row("n\"1", "2023", [known(Status::Unreliable), known(Status::Normal)]),
+            row("=2", "2024", [known(Status::Normal), unknown]),
+        ],
+        released: Released {
+            release_id: "r-1".into(),
+            receipt: "text".into(),
+            left: Vec::new(),
+            estimand: "rows of the bounded view".into(),
+        },
+    }
+}

@@ -1,0 +1,221 @@
+//! Answers as SDMX-CSV 2.0, the data message of SDMX 3.0.
+//!
+//! The structure is that of the question: a dimension for each column grouped by, `MEASURE` for the outputs, and one
+//! measure, `OBS_VALUE`. Its id, `FIREBREAK:<dataset>-<column>-…(1.0.0)`, names dataset and columns grouped by, so that
+//! two files with one id have the same dimensions.
+
+use super::csv::quoted;
+use crate::client::QueryAnswer;
+use firebreak_wire::catalogue::v1::DescribeDatasetResponse;
+use firebreak_wire::estimate_status;
+use firebreak_wire::query::v1::{Estimate, Row};
+use std::collections::BTreeSet;
+
+const MEASURE: &str = "MEASURE";
+const TIME_PERIOD: &str = "TIME_PERIOD";
+const VALUE: &str = "OBS_VALUE";
+/// What stands before the dimensions.
+const LEADING: [&str; 3] = ["STRUCTURE", "STRUCTURE_ID", "ACTION"];
+/// What stands behind the value: of each figure its status, its confidentiality, its standard error and the ends of its
+/// 95 % interval; of all of them the release and the cut.
+const ATTRIBUTES: [&str; 7] = ["OBS_STATUS", "CONF_STATUS", "STD_ERROR", "LOWER_95", "UPPER_95", "RELEASE_ID", "CUT"];
+/// What an id of a dimension may not be, beside the columns above.
+const TAKEN: [&str; 3] = ["STRUCTURE_NAME", "SERIES_KEY", "OBS_KEY"];
+/// The code of CL_CONF_STATUS for every figure: not for publication, for use inside the recipient's organisation.
+///
+/// The noise protects the persons, so that none of the codes for confidential figures fits. But an answer goes to the
+/// recipient that its agreement names, for the purpose that it names; `F`, free, would let anybody pass it on. Who
+/// publishes it under the agreement writes `F`.
+const CONFIDENTIALITY: &str = "N";
+
+/// The columns of a dataset that are months or years, as its contract says.
+#[derive(Debug, Clone, Default)]
+pub struct Calendar {
+    months: BTreeSet<String>,
+    years: BTreeSet<String>,
+}
+
+impl Calendar {
+    /// That of a dataset in the catalogue. There the words for a domain begin with its type.
+    #[must_use]
+    pub fn of(described: &DescribeDatasetResponse) -> Self {
+        let of_type = |wanted: &str| {
+            let columns = described.columns.iter().filter(|column| column.domain.split(',').next() == Some(wanted));
+            columns.map(|column| column.name.clone()).collect()
+        };
+        Self { months: of_type("month"), years: of_type("year") }
+    }
+
+    /// Which of the groups is the time: the first that is a month, else the first that is a year. A structure has one
+    /// time at most; other months and years are dimensions as any.
+    fn time(&self, groups: &[String], rows: &[Row]) -> Option<usize> {
+        let first = |columns: &BTreeSet<String>, formed: fn(&str) -> bool| {
+            groups.iter().enumerate().position(|(place, name)| {
+                let mut codes = rows.iter().filter_map(|row| row.groups.get(place));
+                columns.contains(name) && codes.all(|code| formed(code))
+            })
+        };
+        first(&self.months, is_month).or_else(|| first(&self.years, is_year))
+    }
+}
+
+/// `YYYY`, as SDMX writes a year.
+fn is_year(code: &str) -> bool {
+    code.len() == 4 && code.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// `YYYY-MM`, as SDMX writes a month.
+fn is_month(code: &str) -> bool {
+    code.split_once('-').is_some_and(|(year, month)| {
+        is_year(year) && month.len() == 2 && month.parse::<u8>().is_ok_and(|month| (1..=12).contains(&month))
+    })
+}
+
+/// The answer in long form: a line for each output of each row, with a heading.
+///
+/// Columns: `STRUCTURE` (`datastructure`), `STRUCTURE_ID`, `ACTION` (`I`, information); a dimension for each group, its
+/// name in capitals, or `TIME_PERIOD` for the one that is the time; `MEASURE`, the output's name; `OBS_VALUE`, empty where
+/// it is not computable; `OBS_STATUS` and `CONF_STATUS` by the SDMX code lists, `STD_ERROR`, `LOWER_95`, `UPPER_95`,
+/// `RELEASE_ID`, `CUT`. Codes are the contract's own.
+#[must_use]
+pub fn answer(answer: &QueryAnswer, calendar: &Calendar) -> String {
+    let accepted = &answer.accepted;
+    let time = calendar.time(&accepted.groups, &answer.rows);
+    let dimensions = dimensions(&accepted.groups, time);
+    let measures = measures(accepted.columns.iter().map(|column| column.name.as_str()));
+    let leading = ["datastructure".to_owned(), structure_id(&accepted.dataset, &accepted.groups), "I".to_owned()];
+
+    let mut text = String::new();
+    let dimensions = dimensions.iter().map(String::as_str).chain([MEASURE, VALUE]);
+    put(&mut text, LEADING.into_iter().chain(dimensions).chain(ATTRIBUTES));
+    for row in &answer.rows {
+        for (measure, estimate) in measures.iter().zip(&row.estimates) {
+            let figure = figure(estimate);
+            let key = leading.iter().chain(&row.groups).chain([measure]);
+            let release = [&answer.released.release_id, &accepted.cut];
+            put(&mut text, key.chain(&figure).chain(release).map(String::as_str));
+        }
+    }
+    text
+}
+
+/// From the value to the end of the interval.
+fn figure(estimate: &Estimate) -> [String; 6] {
+    let number = |number: Option<f64>| number.map(|n| n.to_string()).unwrap_or_default();
+    [
+        number(estimate.value),
+        estimate_status(estimate).to_owned(),
+        CONFIDENTIALITY.to_owned(),
+        number(estimate.standard_error),
+        number(estimate.lower),
+        number(estimate.upper),
+    ]
+}
+
+/// The ids of the groups' dimensions.
+fn dimensions(groups: &[String], time: Option<usize>) -> Vec<String> {
+    let known = LEADING.into_iter().chain([MEASURE, TIME_PERIOD, VALUE]).chain(ATTRIBUTES).chain(TAKEN);
+    let mut taken: BTreeSet<String> = known.map(str::to_owned).collect();
+    let ids = groups.iter().enumerate().map(|(place, name)| match time {
+        Some(time) if time == place => TIME_PERIOD.to_owned(),
+        _ => {
+            let id = capitals(name);
+            // An id begins with a letter.
+            let lettered = id.starts_with(|c: char| c.is_ascii_alphabetic());
+            alone(if lettered { id } else { format!("C_{id}") }, &mut taken)
+        }
+    });
+    ids.collect()
+}
+
+/// The outputs' names as codes.
+fn measures<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut taken = BTreeSet::new();
+    let permitted = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '@' | '$' | '-');
+    names.map(|name| alone(name.replace(|c| !permitted(c), "_"), &mut taken)).collect()
+}
+
+fn structure_id(dataset: &str, groups: &[String]) -> String {
+    let names = std::iter::once(dataset).chain(groups.iter().map(String::as_str)).map(capitals);
+    format!("FIREBREAK:{}(1.0.0)", names.collect::<Vec<_>>().join("-"))
+}
+
+fn capitals(name: &str) -> String {
+    name.to_ascii_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+}
+
+/// The id, lengthened until no other is the same.
+fn alone(mut id: String, taken: &mut BTreeSet<String>) -> String {
+    while !taken.insert(id.clone()) {
+        id.push('_');
+    }
+    id
+}
+
+fn put<'a>(text: &mut String, fields: impl Iterator<Item = &'a str>) {
+    let fields: Vec<String> = fields.map(quoted).collect();
+    text.push_str(&fields.join(","));
+    text.push_str("\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::samples;
+    use firebreak_wire::catalogue::v1::Column;
+
+    fn calendar(columns: &[(&str, &str)]) -> Calendar {
+        let column = |(name, domain): &(&str, &str)| Column {
+            name: (*name).into(),
+            domain: (*domain).into(),
+            ..Column::default()
+        };
+        let columns = columns.iter().map(column).collect();
+        Calendar::of(&DescribeDatasetResponse { columns, ..DescribeDatasetResponse::default() })
+    }
+
+    #[test]
+    fn each_figure_is_a_line_with_its_dimensions_and_attributes() {
+        let calendar = calendar(&[("region", "category, 17 codes"), ("visit_year", "year, 2020 to 2024")]);
+        let text = answer(&samples::answer(), &calendar);
+        let lines: Vec<&str> = text.split_terminator("\r\n").collect();
+        let leading = "datastructure,FIREBREAK:HEALTH_VISITS-REGION-VISIT_YEAR(1.0.0),I";
+        assert_eq!(
+            lines,
+            [
+                "STRUCTURE,STRUCTURE_ID,ACTION,REGION,TIME_PERIOD,MEASURE,OBS_VALUE,OBS_STATUS,CONF_STATUS,STD_ERROR,\
+                 LOWER_95,UPPER_95,RELEASE_ID,CUT",
+                &format!("{leading},\"n\"\"1\",2023,visits,1234.0625,U,N,0.1,1.5,2,r-1,2024-Q4"),
+                &format!("{leading},\"n\"\"1\",2023,mean__cost,1234.0625,A,N,0.1,1.5,2,r-1,2024-Q4"),
+                &format!("{leading},=2,2024,visits,1234.0625,A,N,0.1,1.5,2,r-1,2024-Q4"),
+                &format!("{leading},=2,2024,mean__cost,,O,N,,,,r-1,2024-Q4"),
+            ]
+        );
+    }
+
+    #[test]
+    fn only_a_month_or_year_of_the_contract_is_the_time() {
+        let groups = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let row = |codes: &[&str]| Row { groups: groups(codes), estimates: Vec::new() };
+        let known = calendar(&[("y", "year, 2020 to 2024"), ("m", "month, 2020-01 to 2020-12"), ("c", "category")]);
+        for (names, codes, expected) in [
+            (["c", "y"], ["2020", "2021"], Some(1)),
+            (["y", "m"], ["2020", "2020-02"], Some(1)),
+            (["c", "c"], ["2020", "2020-02"], None),
+            // What SDMX does not take for a time is none.
+            (["c", "y"], ["a", "20"], None),
+            (["c", "m"], ["a", "2020-13"], None),
+        ] {
+            assert_eq!(known.time(&groups(&names), &[row(&codes)]), expected, "{names:?} {codes:?}");
+        }
+        assert_eq!(Calendar::default().time(&groups(&["y"]), &[row(&["2020"])]), None);
+    }
+
+    #[test]
+    fn ids_are_of_their_form_and_never_the_same() {
+        let groups = ["measure", "obs_value", "a.b", "a_b", "2nd", "time_period", "cut"].map(str::to_owned);
+        let ids = dimensions(&groups, None);
+        assert_eq!(ids, ["MEASURE_", "OBS_VALUE_", "A_B", "A_B_", "C_2ND", "TIME_PERIOD_", "CUT_"]);
+        assert_eq!(measures(["n", "a b", "a,b", "coût"].into_iter()), ["n", "a_b", "a_b_", "co_t"]);
+    }
+}
