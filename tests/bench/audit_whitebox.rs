@@ -62,6 +62,9 @@ fn main() -> Result<()> {
     for (_, violation) in &found.violations {
         remark(violation);
     }
+    for unreadable in found.unreadable.iter().take(20) {
+        remark(&format!("{unreadable} file of a neighbour that is not read"));
+    }
     remark(&format!("{} plans in {:.0} s", found.plans, begun.elapsed().as_secs_f64()));
     for (kind, reached) in &found.reached {
         remark(&format!(
@@ -76,7 +79,9 @@ fn main() -> Result<()> {
     figure("whitebox_pairs_alone", found.pairs_alone as f64, "pairs");
     aimed("whitebox_pairs", found.pairs as f64, "pairs", "at least 1,000,000");
     aimed("whitebox_violations", found.violating as f64, "pairs", "0");
+    aimed("whitebox_unreadable", found.unreadable.len() as f64, "neighbours", "0");
     aimed("whitebox_worst_ratio", found.worst(), "ratio", "at most 1, and near it");
     ensure!(found.violating == 0, "a vector moved by more than its sensitivity: see above");
+    ensure!(found.unreadable.is_empty(), "what a person's rows hold made a file unreadable: see above");
     Ok(())
 }

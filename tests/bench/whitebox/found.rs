@@ -47,6 +47,8 @@ pub struct Found {
     pub violating: u64,
     /// The first violations of each kind, in words.
     pub violations: Vec<(Kind, String)>,
+    /// Neighbours of which the adapter does not read the one or the other, in words.
+    pub unreadable: Vec<String>,
     /// Kind by kind.
     pub reached: BTreeMap<Kind, Reached>,
 }
@@ -118,6 +120,7 @@ impl Found {
         self.pairs_alone += other.pairs_alone;
         self.violating += other.violating;
         self.violations.extend(other.violations);
+        self.unreadable.extend(other.unreadable);
         for (kind, other) in other.reached {
             let reached = self.reached.entry(kind).or_default();
             reached.compared += other.compared;
