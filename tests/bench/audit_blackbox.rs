@@ -1,0 +1,60 @@
+//! The black-box audit: what loss the releases themselves betray.
+//!
+//! `bench-audit-blackbox [RUNS]`. One question is measured RUNS times at each of two neighbours, by decision, ledger,
+//! price and measurement as an adapter goes through them. How often either side passes a threshold bounds the loss from
+//! below; a bound above the declared loss would refute the promise. `docs/PRIVACY.md`, section 10, says what this shows
+//! and what it cannot.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the federation of the measurement's own tests is used as it is: what fails there fails the audit"
+)]
+
+mod blackbox;
+#[expect(dead_code, reason = "the measurement's own tests use the rest")]
+#[path = "../../crates/privacy/tests/measurement/fixture.rs"]
+mod fixture;
+
+use anyhow::{Result, ensure};
+use blackbox::{Audit, CASES};
+use firebreak_tests::bench::{aimed, argument, conditions, figure, remark};
+use std::time::Instant;
+
+const RUNS: u32 = 200_000;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    conditions();
+    let runs = argument(RUNS)?;
+    let mut worst = 0.0_f64;
+    for case in CASES {
+        worst = worst.max(bound(Audit { case, runs, moved: 1.0 }).await?);
+    }
+    // A sensitivity that is understated by a quarter, to see that the audit would find it.
+    let planted = bound(Audit { case: CASES[0], runs, moved: 1.25 }).await?;
+    figure("blackbox_runs_a_side", runs.into(), "runs");
+    aimed("blackbox_rho_lower_over_declared", worst, "ratio", "at most 1, and near it");
+    aimed("blackbox_planted_over_declared", planted, "ratio", "above 1");
+    ensure!(worst <= 1.0, "a release betrays more than is declared: see above");
+    ensure!(planted > 1.0, "too few runs: a sensitivity that is understated by a quarter is not found");
+    Ok(())
+}
+
+/// A lower bound on the loss over the declared loss.
+async fn bound(audit: Audit) -> Result<f64> {
+    let begun = Instant::now();
+    let bound = audit.run().await?;
+    remark(&format!(
+        "{}, {}, moved by {} sensitivities: loss at least {:.4} of the declared by the trade-off, {:.4} by divergence \
+         alone; {:.0} s",
+        audit.case.mechanism.as_str(),
+        audit.case.name,
+        audit.moved,
+        bound.by_trade_off,
+        bound.by_divergence,
+        begun.elapsed().as_secs_f64(),
+    ));
+    Ok(bound.worst())
+}

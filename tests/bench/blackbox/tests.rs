@@ -1,0 +1,21 @@
+//! The short runs. Noise comes from the operating system and cannot be seeded: a bound is wrong at most once in 10⁹ runs.
+
+use super::*;
+
+const RUNS: u32 = 1_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn releases_of_two_neighbours_betray_no_more_than_the_declared_loss() {
+    for case in CASES {
+        let bound = Audit { case, runs: RUNS, moved: 1.0 }.run().await.unwrap();
+        assert!(bound.worst() <= 1.0, "{}: {bound:?}", case.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sensitivity_understated_by_four_is_found_in_the_releases() {
+    for case in CASES {
+        let bound = Audit { case, runs: RUNS, moved: 4.0 }.run().await.unwrap();
+        assert!(bound.by_trade_off > 1.0 && bound.by_divergence > 1.0, "{}: {bound:?}", case.name);
+    }
+}

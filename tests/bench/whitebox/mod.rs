@@ -1,0 +1,269 @@
+//! Neighbours through the adapter's own reading, bounding and aggregating, and how far apart they come out.
+
+mod contracts;
+mod files;
+mod found;
+mod persons;
+mod questions;
+
+use crate::bounded::{RankingKey, view};
+use crate::engine::Engine;
+use agency_adapter::source;
+use anyhow::{Context, Result, anyhow, ensure};
+use contracts::{Ground, STRATUM};
+use files::Tables;
+use firebreak_domain::{ColumnName, Contract, CutId};
+use firebreak_query::{AggregateQuery, CheckedQuery, check};
+pub use found::{Change, Found, Kind};
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tempfile::TempDir;
+
+/// Tables that share a file.
+const STRATA: usize = 48;
+/// In one plan of so many, a table has its file for itself.
+const ALONE: u64 = 2;
+/// Neighbours of one base, and questions asked of each.
+const NEIGHBOURS: usize = 3;
+const QUESTIONS: usize = 3;
+
+/// A fault planted to see that the audit finds it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Plant {
+    /// Rows of a person that the view keeps beyond the contract's bound.
+    pub rows: u32,
+    /// What is taken off each squared sensitivity.
+    pub sensitivity: u128,
+}
+
+/// An audit: a seed gives the same plans whatever the number of threads.
+#[derive(Debug, Clone, Copy)]
+pub struct Audit {
+    pub seed: u64,
+    pub plant: Plant,
+}
+
+impl Audit {
+    /// Runs plan after plan, on all processors, until so many pairs were compared.
+    ///
+    /// # Errors
+    /// A question that its contract does not fit, a view that cannot be made, a failing engine.
+    pub fn until(self, pairs: u64) -> Result<Found> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let (next, compared) = (AtomicU64::new(0), AtomicU64::new(0));
+        let work = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let folder = tempfile::tempdir()?;
+            let mut found = Found::default();
+            while compared.load(Ordering::Relaxed) < pairs {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let before = found.pairs;
+                runtime
+                    .block_on(self.plan(number, &folder, &mut found))
+                    .with_context(|| format!("seed {}, plan {number}", self.seed))?;
+                compared.fetch_add(found.pairs - before, Ordering::Relaxed);
+            }
+            Ok::<_, anyhow::Error>(found)
+        };
+        std::thread::scope(|scope| {
+            let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            running.into_iter().try_fold(Found::default(), |sum, thread| {
+                Ok(sum.and(thread.join().map_err(|_| anyhow!("a thread of the audit ended early"))??))
+            })
+        })
+    }
+
+    /// One contract with its files and questions.
+    async fn plan(self, number: u64, folder: &TempDir, found: &mut Found) -> Result<()> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(number);
+        let rng = &mut rng;
+        let strata = if number.is_multiple_of(ALONE) { 1 } else { STRATA };
+        let ground = Ground::random(rng, strata)?;
+        let questions = (0..QUESTIONS).map(|_| Question::random(rng, &ground)).collect::<Result<Vec<_>>>()?;
+        let place = format!("seed {}, plan {number}", self.seed);
+        let base = ground.tables(rng, strata);
+        let before = self.vectors(rng, &ground, &base, &questions, folder.path()).await?;
+        for _ in 0..NEIGHBOURS {
+            let (tables, changes) = ground.neighbour(rng, &base);
+            let after = self.vectors(rng, &ground, &tables, &questions, folder.path()).await?;
+            // Nothing that a person's rows hold may decide whether there is an answer at all.
+            let (Some(before), Some(after)) = (&before, &after) else {
+                found.unreadable.push(format!("{place}: {}", if ground.csv { "CSV" } else { "Parquet" }));
+                continue;
+            };
+            for (question, (before, after)) in questions.iter().zip(before.iter().zip(after)) {
+                question.compare(before, after, &changes, self.plant, found, &place)?;
+            }
+        }
+        found.plans += 1;
+        Ok(())
+    }
+
+    /// The exact vectors of each question over tables that share a file, as the adapter comes to them; `None` if it does
+    /// not read the file.
+    async fn vectors(
+        self,
+        rng: &mut ChaCha8Rng,
+        ground: &Ground,
+        tables: &Tables,
+        questions: &[Question],
+        folder: &Path,
+    ) -> Result<Option<Vec<Vec<Vec<i64>>>>> {
+        ground.write(rng, tables, folder)?;
+        let mut contract: Contract = ground.contract.clone();
+        let Ok(rows) = source::read(&contract, &ground.binding, folder, &CutId::new("2024")?, None).await else {
+            return Ok(None);
+        };
+        contract.contribution.rows_per_person += self.plant.rows;
+        let view = view(&contract, &rows, &RankingKey::new([7; 32]))?;
+        let engine = Engine::over(&view, rng.random_range(1..=3))?;
+        let mut vectors = Vec::with_capacity(questions.len());
+        for question in questions {
+            vectors.push(engine.execute(&question.asked).await?.open());
+        }
+        Ok(Some(vectors))
+    }
+}
+
+/// A question as it is asked of a whole file, and its declared sensitivities when one table is asked alone.
+struct Question {
+    asked: CheckedQuery,
+    declared: Vec<u128>,
+}
+
+impl Question {
+    fn random(rng: &mut ChaCha8Rng, ground: &Ground) -> Result<Self> {
+        let question = ground.question(rng)?;
+        let checked = |question: &AggregateQuery| {
+            check(question, &ground.contract).map_err(|refusal| anyhow!("refused: {refusal}"))
+        };
+        let alone = checked(&question)?;
+        let mut split = question;
+        if ground.strata() > 1 {
+            split.group_by.push(ColumnName::new(STRATUM)?);
+        }
+        let asked = checked(&split)?;
+        // Splitting by stratum adds cells and nothing else. Whoever is in one stratum alone is bounded as if it were
+        // asked alone, which is the narrower bound.
+        ensure!(asked.primitives() == alone.primitives(), "a group more changes what is measured");
+        let declared = alone.squared_sensitivities().to_vec();
+        ensure!(asked.squared_sensitivities().iter().zip(&declared).all(|(a, b)| a >= b), "a group more bounds less");
+        Ok(Self { asked, declared })
+    }
+
+    /// The stratum of a cell.
+    fn stratum(&self, cell: usize) -> usize {
+        let groups = self.asked.groups();
+        let Some(place) = groups.iter().position(|group| group.column.as_str() == STRATUM) else { return 0 };
+        let stride: usize = groups.iter().skip(place + 1).map(|group| group.codes.len()).product();
+        cell / stride % groups.get(place).map_or(1, |group| group.codes.len())
+    }
+
+    fn compare(
+        &self,
+        before: &[Vec<i64>],
+        after: &[Vec<i64>],
+        changes: &[Change],
+        plant: Plant,
+        found: &mut Found,
+        place: &str,
+    ) -> Result<()> {
+        ensure!(before.len() == self.declared.len() && after.len() == before.len(), "{place}: another shape");
+        let mut violating = vec![false; changes.len()];
+        for (((primitive, declared), before), after) in
+            self.asked.primitives().iter().zip(&self.declared).zip(before).zip(after)
+        {
+            let mut squares = vec![0_u128; changes.len()];
+            for (cell, (before, after)) in before.iter().zip(after).enumerate() {
+                let moved = u128::from(before.abs_diff(*after));
+                let square = squares.get_mut(self.stratum(cell)).context("a cell of no stratum")?;
+                *square = square.saturating_add(moved.saturating_mul(moved));
+            }
+            let kind = Kind::of(primitive.kind());
+            for ((square, change), violating) in squares.into_iter().zip(changes).zip(&mut violating) {
+                let declared = declared.saturating_sub(plant.sensitivity);
+                if !found.compare(kind, *change, square, declared) {
+                    *violating = true;
+                    found.report(kind, || {
+                        format!(
+                            "{place}: {}, {} rows a person, {} cells in {} tables, {change:?}: moved by {square} squared, \
+                             declared {declared}",
+                            kind.name(),
+                            self.asked.rows_per_person(),
+                            self.asked.cells(),
+                            changes.len(),
+                        )
+                    });
+                }
+            }
+        }
+        let pairs = changes.iter().filter(|change| **change != Change::Nothing).count() as u64;
+        found.pairs += pairs;
+        found.pairs_alone += if changes.len() == 1 { pairs } else { 0 };
+        found.violating += violating.into_iter().filter(|v| *v).count() as u64;
+        Ok(())
+    }
+}
+
+impl Ground {
+    fn strata(&self) -> usize {
+        self.fields.first().map_or(1, |stratum| stratum.column.domain.codes().len())
+    }
+
+    fn tables(&self, rng: &mut ChaCha8Rng, strata: usize) -> Tables {
+        let mut tables = Vec::with_capacity(strata);
+        for stratum in 0..strata {
+            let mut persons = Vec::new();
+            let most = rng.random_range(4..=30);
+            let mut rows = 0;
+            for number in 0..rng.random_range(0..=6) {
+                let person = self.person(rng, stratum, (stratum * 100 + number) as i64);
+                rows += person.rows.len();
+                if rows <= most {
+                    persons.push(person);
+                }
+            }
+            tables.push(persons);
+        }
+        tables
+    }
+
+    /// One person of each table added, removed or replaced, but for a few tables in which nothing changes.
+    fn neighbour(&self, rng: &mut ChaCha8Rng, base: &Tables) -> (Tables, Vec<Change>) {
+        let mut tables = base.clone();
+        let mut changes = Vec::with_capacity(tables.len());
+        for (stratum, persons) in tables.iter_mut().enumerate() {
+            let change = [Change::Added, Change::Removed, Change::Replaced, Change::Replaced].choose(rng).copied();
+            let nothing = base.len() > 1 && rng.random_bool(0.05);
+            let change = change.filter(|_| !nothing).unwrap_or(Change::Nothing);
+            let place = if persons.is_empty() { None } else { Some(rng.random_range(0..persons.len())) };
+            let fresh = (stratum * 100 + 50) as i64;
+            changes.push(match (change, place) {
+                (Change::Nothing, _) => Change::Nothing,
+                (Change::Removed, Some(place)) => {
+                    persons.remove(place);
+                    Change::Removed
+                }
+                (Change::Replaced, Some(place)) => {
+                    // By somebody else, or by the same person with other rows.
+                    let gone = persons.remove(place);
+                    let key = if rng.random_bool(0.5) { gone.key } else { fresh };
+                    persons.push(self.person(rng, stratum, key));
+                    Change::Replaced
+                }
+                _ => {
+                    persons.push(self.person(rng, stratum, fresh));
+                    Change::Added
+                }
+            });
+        }
+        (tables, changes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

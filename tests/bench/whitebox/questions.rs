@@ -1,0 +1,116 @@
+//! Random questions over a contract.
+
+use super::contracts::{Ground, STRATUM, UNIT, one_of};
+use anyhow::{Context, Result};
+use firebreak_domain::{Column, ColumnName, ColumnRole, Domain};
+use firebreak_query::{
+    Aggregate, AggregateQuery, Comparison, Decimal, Literal, Measure, Output, OutputExpression, Predicate,
+};
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use rand_chacha::ChaCha8Rng;
+
+const ORDERED: &[Comparison] = &[Comparison::Lt, Comparison::Le, Comparison::Gt, Comparison::Ge];
+const EXACT: &[Comparison] = &[Comparison::Eq, Comparison::Ne];
+/// Cells of one table, at most.
+const CELLS: usize = 60;
+
+impl Ground {
+    /// A random question, not split by stratum.
+    pub fn question(&self, rng: &mut ChaCha8Rng) -> Result<AggregateQuery> {
+        let mut group_by = Vec::new();
+        let mut cells = 1;
+        for field in self.fields.iter().filter(|f| f.column.name.as_str() != STRATUM) {
+            let column = &field.column;
+            let codes = column.domain.codes().len();
+            if column.role == ColumnRole::Category && cells * codes <= CELLS && rng.random_bool(0.5) {
+                cells *= codes;
+                group_by.push(column.name.clone());
+            }
+        }
+        let mut measures = Vec::new();
+        for _ in 0..rng.random_range(3..=8) {
+            let filter = if rng.random_bool(0.3) { Some(self.predicate(rng, 2)?) } else { None };
+            measures.push(Measure { aggregate: self.aggregate(rng)?, filter });
+        }
+        let outputs = (0..measures.len())
+            .map(|place| Output { name: format!("output {place}"), expression: OutputExpression::Measure(place) });
+        Ok(AggregateQuery {
+            dataset: self.contract.id.clone(),
+            cut: None,
+            filter: if rng.random_bool(0.4) { Some(self.predicate(rng, 3)?) } else { None },
+            group_by,
+            outputs: outputs.collect(),
+            measures,
+            rho: None,
+        })
+    }
+
+    fn readable(&self, rng: &mut ChaCha8Rng, fits: &dyn Fn(&Column) -> bool) -> Result<&Column> {
+        let columns: Vec<_> = self.fields.iter().skip(1).map(|field| &field.column).filter(|c| fits(c)).collect();
+        columns.choose(rng).copied().context("no column fits")
+    }
+
+    fn aggregate(&self, rng: &mut ChaCha8Rng) -> Result<Aggregate> {
+        let measured = |column: &Column| column.role == ColumnRole::Measure;
+        Ok(match rng.random_range(0..6) {
+            0 => Aggregate::CountRows,
+            1 => Aggregate::CountDistinct(ColumnName::new(UNIT)?),
+            2 => Aggregate::Count(self.readable(rng, &|_| true)?.name.clone()),
+            3 | 4 => Aggregate::Sum(self.readable(rng, &measured)?.name.clone()),
+            _ => Aggregate::Avg(self.readable(rng, &measured)?.name.clone()),
+        })
+    }
+
+    fn predicate(&self, rng: &mut ChaCha8Rng, depth: u32) -> Result<Predicate> {
+        let parts = |rng: &mut ChaCha8Rng| (0..2).map(|_| self.predicate(rng, depth - 1)).collect::<Result<_>>();
+        let shape = if depth == 0 { 9 } else { rng.random_range(0..10) };
+        Ok(match shape {
+            0 | 1 => Predicate::And(parts(rng)?),
+            2 | 3 => Predicate::Or(parts(rng)?),
+            4 => Predicate::Not(Box::new(self.predicate(rng, depth - 1)?)),
+            _ => {
+                let column = self.readable(rng, &|_| true)?;
+                condition(rng, column)?
+            }
+        })
+    }
+}
+
+fn condition(rng: &mut ChaCha8Rng, column: &Column) -> Result<Predicate> {
+    let name = column.name.clone();
+    let ordered = !matches!(column.domain, Domain::Category { .. });
+    Ok(match rng.random_range(0..5) {
+        0 => Predicate::IsNull { column: name },
+        1 if ordered => {
+            Predicate::Between { column: name, low: literal(rng, &column.domain)?, high: literal(rng, &column.domain)? }
+        }
+        2 => {
+            Predicate::In { column: name, literals: vec![literal(rng, &column.domain)?, literal(rng, &column.domain)?] }
+        }
+        3 if ordered => {
+            let op = one_of(rng, ORDERED, Comparison::Le);
+            Predicate::Compare { column: name, op, literal: literal(rng, &column.domain)? }
+        }
+        _ => {
+            let op = one_of(rng, EXACT, Comparison::Eq);
+            Predicate::Compare { column: name, op, literal: literal(rng, &column.domain)? }
+        }
+    })
+}
+
+/// A literal in the column's domain.
+fn literal(rng: &mut ChaCha8Rng, domain: &Domain) -> Result<Literal> {
+    Ok(match domain {
+        Domain::Year { first, last } => Literal::Number(Decimal::whole(rng.random_range(*first..=*last).into())),
+        Domain::Integer { min, max } | Domain::Decimal { min, max, .. } => {
+            let drawn = rng.random_range(*min..=*max);
+            Literal::Number(Decimal::whole(one_of(rng, &[*min, *max, drawn], drawn)))
+        }
+        Domain::Date { first, last } => {
+            let number = rng.random_range(first.to_epoch_days()..=last.to_epoch_days());
+            Literal::Date(chrono::NaiveDate::from_epoch_days(number).context("no such day")?)
+        }
+        domain => Literal::Text(domain.codes().choose(rng).context("no code")?.clone()),
+    })
+}
