@@ -78,7 +78,8 @@ const HOSTILE_REALS: &[f64] =
     &[f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN, 5e-324, -0.0, 0.5, -0.5, 9.3e18, -9.3e18];
 const HOSTILE_WHOLES: &[i64] = &[i64::MIN, i64::MIN + 1, i64::MAX, 0, -1, 1 << 53, (1 << 53) + 1, 32_768, 99, 77];
 /// Days of the calendar that the file's reader has, which ends a quarter of a million years from here.
-const HOSTILE_DAYS: &[i32] = &[-90_000_000, 90_000_000, 0, -1, 2_932_897, -719_529];
+const HOSTILE_DAYS: &[i32] = &[i32::MIN, i32::MAX, -90_000_000, 90_000_000, 0, -1, 2_932_897, -719_529];
+const HOSTILE_INSTANTS: &[i64] = &[i64::MIN, i64::MAX, -90_000_000 * DAY, 2_932_897 * DAY, 0, -1, DAY - 1];
 const DAY: i64 = 86_400_000;
 
 impl Ground {
@@ -208,7 +209,7 @@ impl Field {
             Form::Whole => Value::Whole(one_of(rng, HOSTILE_WHOLES, 0)),
             Form::Real => Value::Real(one_of(rng, HOSTILE_REALS, 0.0)),
             Form::Day => Value::Day(one_of(rng, HOSTILE_DAYS, 0)),
-            Form::Instant => Value::Instant(i64::from(one_of(rng, HOSTILE_DAYS, 0)) * DAY),
+            Form::Instant => Value::Instant(one_of(rng, HOSTILE_INSTANTS, 0)),
         }
     }
 }

@@ -4,7 +4,8 @@ use super::contracts::{Ground, STRATUM, UNIT, one_of};
 use anyhow::{Context, Result};
 use firebreak_domain::{Column, ColumnName, ColumnRole, Domain};
 use firebreak_query::{
-    Aggregate, AggregateQuery, Comparison, Decimal, Literal, Measure, Output, OutputExpression, Predicate,
+    Aggregate, AggregateQuery, Comparison, Decimal, Literal, Measure, Output, OutputExpression, Predicate, RowArithmetic,
+    RowValue, Spread, View, check,
 };
 use rand::Rng;
 use rand::seq::IndexedRandom;
@@ -12,6 +13,9 @@ use rand_chacha::ChaCha8Rng;
 
 const ORDERED: &[Comparison] = &[Comparison::Lt, Comparison::Le, Comparison::Gt, Comparison::Ge];
 const EXACT: &[Comparison] = &[Comparison::Eq, Comparison::Ne];
+const ROW_ARITHMETIC: &[RowArithmetic] = &[RowArithmetic::Add, RowArithmetic::Subtract, RowArithmetic::Multiply];
+const SPREADS: &[Spread] =
+    &[Spread::VarianceSample, Spread::VariancePopulation, Spread::DeviationSample, Spread::DeviationPopulation];
 /// Cells of one table, at most.
 const CELLS: usize = 60;
 
@@ -42,6 +46,7 @@ impl Ground {
             group_by,
             outputs: outputs.collect(),
             measures,
+            view: View::default(),
             rho: None,
         })
     }
@@ -53,13 +58,51 @@ impl Ground {
 
     fn aggregate(&self, rng: &mut ChaCha8Rng) -> Result<Aggregate> {
         let measured = |column: &Column| column.role == ColumnRole::Measure;
-        Ok(match rng.random_range(0..6) {
+        let column = self.readable(rng, &measured)?;
+        let plain = RowValue::Column(column.name.clone());
+        Ok(match rng.random_range(0..8) {
             0 => Aggregate::CountRows,
             1 => Aggregate::CountDistinct(ColumnName::new(UNIT)?),
             2 => Aggregate::Count(self.readable(rng, &|_| true)?.name.clone()),
-            3 | 4 => Aggregate::Sum(self.readable(rng, &measured)?.name.clone()),
-            _ => Aggregate::Avg(self.readable(rng, &measured)?.name.clone()),
+            3 => Aggregate::Sum(plain),
+            4 => Aggregate::Avg(plain),
+            5 => Aggregate::Sum(self.value(rng, column)?),
+            6 => Aggregate::Avg(self.value(rng, column)?),
+            _ => {
+                // Its square is within the integers for narrow bounds alone; wide ones are cut.
+                let near = |rng: &mut ChaCha8Rng| Decimal::whole(rng.random_range(-1_000..=1_000));
+                let (one, other) = (near(rng), near(rng));
+                let (low, high) = if one.as_f64() <= other.as_f64() { (one, other) } else { (other, one) };
+                let cut = RowValue::Clamp { of: Box::new(plain), low, high };
+                Aggregate::Spread(one_of(rng, SPREADS, Spread::VarianceSample), cut)
+            }
         })
+    }
+
+    /// Arithmetic over one measure or two that leaves no integers, or else the measure itself.
+    fn value(&self, rng: &mut ChaCha8Rng, column: &Column) -> Result<RowValue> {
+        let measured = |column: &Column| column.role == ColumnRole::Measure;
+        let number = RowValue::Constant(Decimal::new(rng.random_range(-30..=30), 1)?);
+        let other = RowValue::Column(self.readable(rng, &measured)?.name.clone());
+        let joined = |op, left, right| RowValue::Binary { op, left: Box::new(left), right: Box::new(right) };
+        let op = one_of(rng, ROW_ARITHMETIC, RowArithmetic::Add);
+        let plain = RowValue::Column(column.name.clone());
+        let value = match rng.random_range(0..3) {
+            0 => joined(op, plain.clone(), number),
+            1 => joined(op, other, plain.clone()),
+            _ => joined(op, joined(RowArithmetic::Multiply, number, other), plain.clone()),
+        };
+        let alone = AggregateQuery {
+            dataset: self.contract.id.clone(),
+            cut: None,
+            filter: None,
+            group_by: Vec::new(),
+            outputs: vec![Output { name: "alone".to_owned(), expression: OutputExpression::Measure(0) }],
+            measures: vec![Measure { aggregate: Aggregate::Sum(value.clone()), filter: None }],
+            view: View::default(),
+            rho: None,
+        };
+        Ok(if check(&alone, &self.contract).is_ok() { value } else { plain })
     }
 
     fn predicate(&self, rng: &mut ChaCha8Rng, depth: u32) -> Result<Predicate> {
