@@ -4,6 +4,7 @@ mod answers;
 mod bundles;
 mod canary;
 mod catalogue;
+mod cookbook;
 mod crash;
 mod denial;
 mod evidence;
