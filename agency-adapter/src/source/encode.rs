@@ -1,11 +1,12 @@
 //! Values of one column as integers of its domain.
 
 use super::SourceError;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Date32Type, Float64Type};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use datafusion::arrow::compute::{cast, nullif};
+use datafusion::arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, TimeUnit};
 use firebreak_domain::{Column, ColumnName, Domain};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// Stands for a missing value in [`EncodedColumn::values`]; outside every domain.
 pub const MISSING: i64 = i64::MIN;
@@ -91,6 +92,7 @@ impl EncodedColumn {
     /// Appends the rows of `array` that `keeps` names.
     pub(crate) fn extend(&mut self, array: &ArrayRef, keeps: &dyn Fn(usize) -> bool) -> Result<(), SourceError> {
         let kept = |row: &usize| keeps(*row);
+        let array = &within_calendar(array)?;
         // Text is compared with the contract's codes for missing first, whatever the type.
         let absent = self.absent(array)?;
         let is_absent = |row: usize| absent.as_ref().is_some_and(|a| a.get(row).copied().unwrap_or(true));
@@ -141,6 +143,28 @@ impl EncodedColumn {
     }
 }
 
+/// The array, with days and times outside the years 1 to 9999 missing.
+///
+/// PRIVACY: a cast of one such value fails for the whole array, and one person's row would keep everybody's from being read.
+fn within_calendar(array: &ArrayRef) -> Result<ArrayRef, SourceError> {
+    const DAY: i64 = 86_400;
+    let units_of_a_day = match array.data_type() {
+        DataType::Date32 => 1,
+        DataType::Date64 | DataType::Timestamp(TimeUnit::Millisecond, _) => DAY * 1_000,
+        DataType::Timestamp(TimeUnit::Second, _) => DAY,
+        DataType::Timestamp(TimeUnit::Microsecond, _) => DAY * 1_000_000,
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => DAY * 1_000_000_000,
+        _ => return Ok(Arc::clone(array)),
+    };
+    let (first, end) = (-719_162_i64, 2_932_897_i64);
+    let numbers = cast(array, &DataType::Int64)?;
+    let outside = numbers.as_primitive::<Int64Type>().iter().map(|number| {
+        // Within a day of either end it is left out as well: a time zone may shift it.
+        Some(number.is_some_and(|n| !(first + 1..end - 1).contains(&n.div_euclid(units_of_a_day))))
+    });
+    Ok(nullif(array, &outside.collect::<BooleanArray>())?)
+}
+
 fn day(date: chrono::NaiveDate) -> i64 {
     i64::from(date.signed_duration_since(chrono::NaiveDate::default()).num_days() as i32)
 }
@@ -148,7 +172,10 @@ fn day(date: chrono::NaiveDate) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::arrow::array::{Date32Array, Float64Array, StringArray};
+    use datafusion::arrow::array::{
+        Date32Array, Date64Array, Float64Array, StringArray, TimestampMicrosecondArray, TimestampMillisecondArray,
+        TimestampSecondArray,
+    };
     use firebreak_domain::ColumnRole;
     use std::sync::Arc;
 
@@ -192,6 +219,43 @@ mod tests {
             [124, 0, 1000, 0, MISSING]
         );
         assert_eq!(encode(domain, &["99"], &[], texts(&["1.5", "many", "99", ""])), [150, MISSING, MISSING, MISSING]);
+    }
+
+    /// Whatever one row says, every other is read as it is.
+    #[test]
+    fn a_day_beyond_every_calendar_is_missing_and_keeps_no_other_from_being_read() {
+        let date = |text: &str| text.parse::<chrono::NaiveDate>().unwrap();
+        let good = day(date("2020-02-29"));
+        let extremes = [i64::MIN, i64::MAX, -719_163, 2_932_897, 1 << 40, -(1 << 40)];
+        let texts = ["-", "x"];
+        let domains = [
+            (Domain::Date { first: date("2020-01-01"), last: date("2020-12-31") }, good),
+            (Domain::Month { first: "2020-01".into(), last: "2020-12".into() }, 1),
+            (Domain::Year { first: 2019, last: 2020 }, 1),
+        ];
+        for (domain, encoded) in domains {
+            for missing in [&[][..], &texts[..]] {
+                for extreme in extremes {
+                    let days = vec![Some(good as i32), Some(extreme.clamp(i32::MIN.into(), i32::MAX.into()) as i32)];
+                    let seconds = vec![good * 86_400, extreme];
+                    let scaled = |by: i64| vec![good * 86_400 * by, extreme];
+                    let arrays: [ArrayRef; 6] = [
+                        Arc::new(Date32Array::from(days)),
+                        Arc::new(Date64Array::from(scaled(1_000))),
+                        Arc::new(TimestampSecondArray::from(seconds)),
+                        Arc::new(TimestampMillisecondArray::from(scaled(1_000))),
+                        Arc::new(TimestampMicrosecondArray::from(scaled(1_000_000))),
+                        Arc::new(TimestampMillisecondArray::from(scaled(1_000)).with_timezone("+02:00")),
+                    ];
+                    for array in arrays {
+                        let what = format!("{:?}, {extreme}", array.data_type());
+                        let found = encode(domain.clone(), missing, &[], array);
+                        assert_eq!(found[0], encoded, "{what}");
+                        assert_eq!(found[1], MISSING, "{what}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

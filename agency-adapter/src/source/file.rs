@@ -1,11 +1,14 @@
 //! Parquet and CSV files as DataFusion reads them.
 
+use datafusion::arrow::csv::reader::Format;
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::Column as FrameColumn;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{CsvReadOptions, DataFrame, Expr, ParquetReadOptions, SessionConfig, SessionContext};
 use firebreak_domain::{Binding, Contract, CutId, FileType, Misfit};
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 /// A cut that cannot be read. For the agency's own log: it may name its files and columns, never a value.
@@ -77,11 +80,13 @@ async fn frame(path: &Path) -> Result<DataFrame, SourceError> {
     // One partition: the reader is not the slow part, and a plain order of batches is easier to follow.
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
     if path.extension().is_some_and(|e| e == "csv") {
-        let inferred = context.read_csv(name, CsvReadOptions::new().schema_infer_max_records(1)).await?;
-        let fields: Vec<_> =
-            inferred.schema().fields().iter().map(|f| Field::new(f.name(), DataType::Utf8, true)).collect();
+        // The header alone says what the columns are: nothing that stands in a record may change whether a file is read.
+        let header = File::open(path).map_err(|_| SourceError::Unreadable(path.to_owned()))?;
+        let (header, _) = Format::default().with_header(true).infer_schema(BufReader::new(header), Some(0))?;
+        let fields: Vec<_> = header.fields().iter().map(|f| Field::new(f.name(), DataType::Utf8, true)).collect();
         let schema = Schema::new(fields);
-        Ok(context.read_csv(name, CsvReadOptions::new().schema(&schema)).await?)
+        let options = CsvReadOptions::new().schema(&schema).newlines_in_values(true);
+        Ok(context.read_csv(name, options).await?)
     } else {
         Ok(context.read_parquet(name, ParquetReadOptions::default()).await?)
     }
@@ -107,5 +112,28 @@ fn kind(kind: &DataType) -> FileType {
         kind if kind.is_integer() => FileType::Integer,
         kind if kind.is_numeric() => FileType::Decimal,
         _ => FileType::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the first record says is its own affair.
+    #[tokio::test]
+    async fn a_csv_file_is_read_whatever_its_first_record_says() {
+        let folder = tempfile::tempdir().unwrap();
+        for first in ["a", "\"\nb\"", "\"a\nb\"", "\"\"\"\n\"\"\"", "\"a,b\"", "", "\"\n\n\n\""] {
+            for rows in [0, 9, 400, 20_000] {
+                let path = folder.path().join("cut.csv");
+                let mut text = format!("person,month,day,value,a,b,c,d\nt1,2020-07,0,2020-03,1,{first},1289,P1\n");
+                text += &"t2,2020-07,0,2020-03,1,x,1289,P1\n".repeat(rows);
+                std::fs::write(&path, text).unwrap();
+                let columns = file_schema(&path).await.unwrap();
+                assert_eq!(columns.len(), 8, "{first:?}");
+                let found = frame(&path).await.unwrap().count().await.unwrap();
+                assert_eq!(found, rows + 1, "{first:?} before {rows} rows");
+            }
+        }
     }
 }

@@ -52,8 +52,8 @@ fn a_receipt_of_another_form_is_refused() {
     for (changed, error) in [
         (text.replacen("format 1", "format 9", 1), None),
         (many, Some(TextError::Value("proof"))),
-        (text.replacen("leaf 23", "leaf 24", 1), Some(TextError::Trailing)),
-        (text.replacen("leaf 23", "leaf 99999999999", 1), Some(TextError::Value("leaf"))),
+        (text.replacen("leaf 24", "leaf 25", 1), Some(TextError::Trailing)),
+        (text.replacen("leaf 24", "leaf 99999999999", 1), Some(TextError::Value("leaf"))),
         (text.replacen("index 6", "index 06", 1), Some(TextError::Value("index"))),
     ] {
         assert_ne!(changed, text);
