@@ -148,7 +148,7 @@ fn number(of: &BoundNumber) -> Result<Expr, EngineError> {
         BoundNumber::Times(one, other) => number(one)? * number(other)?,
         BoundNumber::Clamp(of, low, high) => {
             let value = number(of)?;
-            let below = when(value.clone().lt(lit(*low)), lit(*low));
+            let mut below = when(value.clone().lt(lit(*low)), lit(*low));
             below.when(value.clone().gt(lit(*high)), lit(*high)).otherwise(value)?
         }
     })

@@ -4,8 +4,8 @@ use super::contracts::{Ground, STRATUM, UNIT, one_of};
 use anyhow::{Context, Result};
 use firebreak_domain::{Column, ColumnName, ColumnRole, Domain};
 use firebreak_query::{
-    Aggregate, AggregateQuery, Comparison, Decimal, Literal, Measure, Output, OutputExpression, Predicate, RowArithmetic,
-    RowValue, Spread, View, check,
+    Aggregate, AggregateQuery, Comparison, Decimal, Literal, Measure, Output, OutputExpression, Predicate,
+    RowArithmetic, RowValue, Spread, View, check,
 };
 use rand::Rng;
 use rand::seq::IndexedRandom;
