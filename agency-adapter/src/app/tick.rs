@@ -25,7 +25,8 @@ const NUMBER: u64 = 50;
 #[must_use]
 pub fn work(query: &CheckedQuery, rows: u64) -> u64 {
     let weight = |primitive: &Primitive| match primitive.kind() {
-        PrimitiveKind::CountRows | PrimitiveKind::CountValues { .. } | PrimitiveKind::SumCentred { .. } => 1,
+        PrimitiveKind::CountRows | PrimitiveKind::CountValues { .. } => 1,
+        PrimitiveKind::SumCentred { value, .. } => value.parts(),
         PrimitiveKind::CountPersons => DISTINCT,
     };
     let read: u64 = query.primitives().iter().map(weight).sum();

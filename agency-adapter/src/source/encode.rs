@@ -92,6 +92,10 @@ impl EncodedColumn {
     /// Appends the rows of `array` that `keeps` names.
     pub(crate) fn extend(&mut self, array: &ArrayRef, keeps: &dyn Fn(usize) -> bool) -> Result<(), SourceError> {
         let kept = |row: &usize| keeps(*row);
+        let array = match array.data_type() {
+            DataType::Dictionary(_, value) => &cast(array, value)?,
+            _ => array,
+        };
         let array = &within_calendar(array)?;
         // Text is compared with the contract's codes for missing first, whatever the type.
         let absent = self.absent(array)?;

@@ -116,6 +116,13 @@ impl OpeningKey {
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedOpening(Vec<u8>);
 
+/// A sealed opening taken apart.
+struct Parts<'a> {
+    wrapped: &'a [u8],
+    nonce: &'a [u8; NONCE],
+    ciphertext: &'a [u8],
+}
+
 impl fmt::Debug for SealedOpening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SealedOpening(..)")
@@ -158,8 +165,7 @@ impl SealedOpening {
         Sha256::digest(&self.0).into()
     }
 
-    /// The wrapped keys, the nonce, and the ciphertext.
-    fn parts(&self) -> Result<(&[u8], &[u8; NONCE], &[u8]), SealError> {
+    fn parts(&self) -> Result<Parts<'_>, SealError> {
         let (format, rest) = self.0.split_first().ok_or(SealError::Malformed)?;
         if *format != FORMAT {
             return Err(SealError::Format(*format));
@@ -168,7 +174,7 @@ impl SealedOpening {
         let (wrapped, rest) =
             rest.split_at_checked(usize::from(*readers) * (ENCAPSULATED + WRAPPED)).ok_or(SealError::Malformed)?;
         let (nonce, rest) = rest.split_first_chunk::<NONCE>().ok_or(SealError::Malformed)?;
-        Ok((wrapped, nonce, rest))
+        Ok(Parts { wrapped, nonce, ciphertext: rest })
     }
 
     /// As it is stored and sent.
@@ -191,10 +197,10 @@ impl SealedOpening {
     }
 
     fn open_committed(&self, key: &OpeningKey, commitment: &Hash) -> Result<Opened, SealError> {
-        let (wrapped, nonce, rest) = self.parts()?;
+        let Parts { wrapped, nonce, ciphertext } = self.parts()?;
         let content = wrapped.chunks_exact(ENCAPSULATED + WRAPPED).find_map(|wrapped| unwrap(key, wrapped));
         let cipher = ChaCha20Poly1305::new_from_slice(content.ok_or(SealError::Open)?.as_slice());
-        let payload = Payload { msg: rest, aad: commitment };
+        let payload = Payload { msg: ciphertext, aad: commitment };
         let plain = cipher.map_err(|_| SealError::Open)?.decrypt(&Nonce::from(*nonce), payload);
         let opened = Opened::decode(&plain.map_err(|_| SealError::Open)?).ok_or(SealError::Mismatch)?;
         let holds = opened.opening.commitment() == *commitment && opened.is_of_its_request();

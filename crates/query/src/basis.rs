@@ -6,11 +6,11 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
 /// What keeps this hash apart from every other use of SHA-256, and the number of its encoding.
-const DOMAIN: &[u8] = b"firebreak query basis format 1\n";
+const DOMAIN: &[u8] = b"firebreak query basis format 2\n";
 
 /// SHA-256 over all that a contract says about what the numbers of one question count and how they are read: who is a
 /// person and how many rows each may have; the bounds, codes and missing values of every column that the question
-/// touches; the groups in order; and what is measured, in order, with its centre, half-width and decimals.
+/// touches; the groups in order; and what is measured, in order, with its filter, centre, half-width and decimals.
 ///
 /// The canonical form names columns and codes, and not what they stand for. Numbers measured under one basis are wrong
 /// under another, though both answer one canonical form: another centre shifts a sum, another order of codes changes
@@ -38,6 +38,7 @@ impl Basis {
         touched: &BTreeSet<ColumnName>,
         groups: &[GroupColumn],
         primitives: &[Primitive],
+        keys: &[String],
     ) -> Self {
         let mut hash = Encoder::new();
         // Each field is named, so that whoever adds one to a contract decides whether it counts here.
@@ -68,6 +69,8 @@ impl Basis {
             hash.list(codes, |hash, code| hash.text(code));
         });
         hash.list(primitives, |hash, primitive| hash.kind(primitive.kind()));
+        // With their filters: which number is which.
+        hash.list(keys, |hash, key| hash.text(key));
         hash.finish()
     }
 }

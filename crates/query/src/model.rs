@@ -1,6 +1,6 @@
 //! The typed question, before any contract is known.
 
-use crate::Decimal;
+use crate::{Decimal, MAX_MEASURES};
 use chrono::NaiveDate;
 use firebreak_domain::{ColumnName, CutId, DatasetId, Rho};
 use std::collections::BTreeSet;
@@ -283,6 +283,26 @@ impl Aggregate {
     }
 }
 
+impl OutputExpression {
+    fn parts(&self) -> usize {
+        match self {
+            Self::Measure(_) | Self::Constant(_) => 1,
+            Self::Negate(part) => 1 + part.parts(),
+            Self::Binary { left, right, .. } => 1 + left.parts() + right.parts(),
+        }
+    }
+}
+
+impl Having {
+    fn parts(&self) -> usize {
+        match self {
+            Self::And(parts) | Self::Or(parts) => 1 + parts.iter().map(Self::parts).sum::<usize>(),
+            Self::Not(part) => 1 + part.parts(),
+            Self::Compare { left, right, .. } => 1 + left.parts() + right.parts(),
+        }
+    }
+}
+
 impl Spread {
     /// The measure of that name in SQL, in lower case.
     #[must_use]
@@ -399,7 +419,27 @@ impl Comparison {
     }
 }
 
+/// The most parts of all outputs and of the view together.
+const MAX_PARTS: usize = 1024;
+
 impl AggregateQuery {
+    /// Whether a question that came as a message has no more parts than any may have: looked at before anything is made
+    /// of it.
+    #[must_use]
+    pub fn is_small(&self) -> bool {
+        let most = |length: usize| length <= MAX_MEASURES;
+        if !most(self.measures.len()) || !most(self.outputs.len()) || !most(self.view.order_by.len()) {
+            return false;
+        }
+        let orders = self.view.order_by.iter().map(|order| match &order.by {
+            OrderKey::Group(_) => 1,
+            OrderKey::Value(value) => value.parts(),
+        });
+        let outputs = self.outputs.iter().map(|output| output.expression.parts());
+        let having = self.view.having.iter().map(Having::parts);
+        outputs.chain(orders).chain(having).sum::<usize>() <= MAX_PARTS
+    }
+
     /// Every column that the question names anywhere, the privacy unit included, before any contract is known.
     #[must_use]
     pub fn columns(&self) -> BTreeSet<&ColumnName> {

@@ -28,6 +28,18 @@ pub enum BoundNumber {
 }
 
 impl BoundNumber {
+    /// How many columns, constants and operators an engine computes for it, what is inside a CLAMP three times.
+    #[must_use]
+    pub fn parts(&self) -> u64 {
+        match self {
+            Self::Column(_) | Self::Constant(_) => 1,
+            Self::Plus(one, other) | Self::Minus(one, other) | Self::Times(one, other) => {
+                1 + one.parts() + other.parts()
+            }
+            Self::Clamp(of, _, _) => 1 + 3 * of.parts(),
+        }
+    }
+
     /// The columns that it reads.
     #[must_use]
     pub fn columns(&self) -> BTreeSet<&ColumnName> {
@@ -118,7 +130,7 @@ pub(crate) fn bounded(value: &RowValue, contract: &Contract) -> Result<Bounded, 
 fn constant(number: Decimal) -> Result<Bounded, Refusal> {
     let decimals = (0..=MAX_DECIMALS).find(|decimals| number.fixed_point(*decimals).is_some());
     let found = decimals.and_then(|decimals| Some((number.fixed_point(decimals)?, decimals)));
-    let (value, decimals) = found.ok_or_else(too_wide)?;
+    let (value, decimals) = found.filter(|(value, _)| value.unsigned_abs() < 1 << 62).ok_or_else(too_wide)?;
     Ok(Bounded { number: BoundNumber::Constant(value), low: value, high: value, decimals })
 }
 

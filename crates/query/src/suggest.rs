@@ -238,8 +238,17 @@ impl Mentioned {
         self.aggregate(&aggregate, contract);
     }
 
-    /// Keeps an aggregate that the contract can answer, once.
+    /// Keeps an aggregate that the contract can answer, once: of its first column alone.
+    // PRIVACY: constants inside an aggregate are the caller's words.
     fn aggregate(&mut self, aggregate: &Aggregate, contract: &Contract) {
+        let plain = |value: &RowValue| value.columns().first().map(|name| RowValue::Column((*name).clone()));
+        let plain = match aggregate {
+            Aggregate::Sum(value) => plain(value).map(Aggregate::Sum),
+            Aggregate::Avg(value) => plain(value).map(Aggregate::Avg),
+            Aggregate::Spread(spread, value) => plain(value).map(|value| Aggregate::Spread(*spread, value)),
+            other => Some(other.clone()),
+        };
+        let Some(aggregate) = &plain else { return };
         let alone = question(contract, vec![aggregate.clone()], Vec::new(), None);
         if !self.aggregates.contains(aggregate) && fits(&alone, contract).is_ok() {
             self.aggregates.push(aggregate.clone());

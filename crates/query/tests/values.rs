@@ -1,4 +1,5 @@
 //! Arithmetic inside aggregates, CASE, and measures of spread.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where its own material is wrong")]
 
 mod support;
 
@@ -42,6 +43,30 @@ fn a_value_under_a_condition_is_one_question_however_it_is_written() {
     ] {
         assert_ne!(checked(one).canonical(), checked(other).canonical(), "{one}");
     }
+}
+
+/// A release of the one is given for the other: which number is which must not depend on how either was written.
+#[test]
+fn questions_that_share_a_form_share_their_primitives_and_which_differ_differ() {
+    let pair = |a: &str, b: &str| {
+        checked(&format!("SUM({a}) FILTER (WHERE region = 'R01') AS a, SUM({b}) FILTER (WHERE region = 'R02') AS b"))
+    };
+    let (one, other) = (pair("2 * cost", "cost * 2"), pair("cost * 2", "2 * cost"));
+    assert_eq!(one.canonical(), other.canonical());
+    assert_eq!(one.basis(), other.basis());
+    assert!(one.primitives() == other.primitives());
+    let values = [100.0, 900.0];
+    assert_eq!(one.evaluate(&values, &[1.0; 2]), other.evaluate(&values, &[1.0; 2]));
+    for (one, other) in [
+        ("SUM(cost + 3 * cost)", "SUM(cost * 3 + cost)"),
+        ("SUM(cost * 1), SUM(cost * 0.1)", "SUM(cost * 0.1), SUM(cost * 1)"),
+        ("AVG(cost), STDDEV(cost)", "STDDEV(cost), AVG(cost)"),
+    ] {
+        let (one, other) = (checked(one), checked(other));
+        assert_eq!((one.canonical(), one.basis()), (other.canonical(), other.basis()));
+        assert!(one.primitives() == other.primitives());
+    }
+    assert_eq!(checked("AVG(cost + 2), SUM(2 + cost)").primitives().len(), 2, "one sum, and its count");
 }
 
 /// `cost` is declared from 0.00 to 5000.00, and a person has at most four rows.
@@ -130,6 +155,8 @@ fn what_is_no_value_is_refused_with_what_can_be_had() {
         ("SUM(cost * cost * cost * cost * cost)", ReasonCode::NotMeasurable),
         ("VARIANCE(cost * cost * cost)", ReasonCode::NotMeasurable),
         ("SUM(CLAMP(cost, 10, 1))", ReasonCode::LiteralMismatch),
+        ("SUM(CLAMP(CLAMP(CLAMP(cost, 0, 1), 0, 1), 0, 1))", ReasonCode::QueryTooLarge),
+        ("SUM(CLAMP(cost, 9000000000000000000, 9000000000000000000))", ReasonCode::NotMeasurable),
         ("SUM(CLAMP(cost, cost, 1))", ReasonCode::UnsupportedExpression),
         ("SUM(ROUND(cost))", ReasonCode::UnsupportedExpression),
         ("SUM(CASE WHEN kind = 'emergency' THEN cost ELSE 5 END)", ReasonCode::UnsupportedExpression),
@@ -145,4 +172,11 @@ fn what_is_no_value_is_refused_with_what_can_be_had() {
     ] {
         assert_eq!(read(measures).err().map(|refusal| refusal.reason), Some(reason), "{measures}");
     }
+}
+
+#[test]
+fn a_value_of_too_many_parts_is_refused() {
+    let long = |parts: usize| format!("SUM(cost{})", " + 1".repeat(parts));
+    assert!(read(&long(31)).is_ok());
+    assert_eq!(read(&long(32)).err().map(|refusal| refusal.reason), Some(ReasonCode::QueryTooLarge));
 }

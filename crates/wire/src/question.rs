@@ -26,7 +26,7 @@ pub fn question_from_wire(question: Option<&wire::Question>) -> Result<Aggregate
         Some(question::Form::Query(query)) => {
             let query = aggregate_query(query)?;
             // As long as the SQL that says the same may be, so that whatever is signed and recorded of it has a bound.
-            if to_sql(&query).len() > MAX_SQL_BYTES {
+            if !query.is_small() || to_sql(&query).len() > MAX_SQL_BYTES {
                 return Err(too_large());
             }
             query

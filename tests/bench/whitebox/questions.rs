@@ -73,8 +73,9 @@ impl Ground {
                 let near = |rng: &mut ChaCha8Rng| Decimal::whole(rng.random_range(-1_000..=1_000));
                 let (one, other) = (near(rng), near(rng));
                 let (low, high) = if one.as_f64() <= other.as_f64() { (one, other) } else { (other, one) };
-                let cut = RowValue::Clamp { of: Box::new(plain), low, high };
-                Aggregate::Spread(one_of(rng, SPREADS, Spread::VarianceSample), cut)
+                let cut = RowValue::Clamp { of: Box::new(plain.clone()), low, high };
+                let spread = Aggregate::Spread(one_of(rng, SPREADS, Spread::VarianceSample), cut);
+                if self.is_answered(&spread) { spread } else { Aggregate::Avg(plain) }
             }
         })
     }
@@ -92,17 +93,21 @@ impl Ground {
             1 => joined(op, other, plain.clone()),
             _ => joined(op, joined(RowArithmetic::Multiply, number, other), plain.clone()),
         };
+        Ok(if self.is_answered(&Aggregate::Sum(value.clone())) { value } else { plain })
+    }
+
+    fn is_answered(&self, aggregate: &Aggregate) -> bool {
         let alone = AggregateQuery {
             dataset: self.contract.id.clone(),
             cut: None,
             filter: None,
             group_by: Vec::new(),
             outputs: vec![Output { name: "alone".to_owned(), expression: OutputExpression::Measure(0) }],
-            measures: vec![Measure { aggregate: Aggregate::Sum(value.clone()), filter: None }],
+            measures: vec![Measure { aggregate: aggregate.clone(), filter: None }],
             view: View::default(),
             rho: None,
         };
-        Ok(if check(&alone, &self.contract).is_ok() { value } else { plain })
+        check(&alone, &self.contract).is_ok()
     }
 
     fn predicate(&self, rng: &mut ChaCha8Rng, depth: u32) -> Result<Predicate> {

@@ -2,7 +2,8 @@
 
 use super::bind::typed;
 use super::{Misfit, listed};
-use crate::{Aggregate, Comparison, Predicate, RowValue};
+use crate::canonical::value_key;
+use crate::{Aggregate, Comparison, Predicate, RowArithmetic, RowValue};
 use firebreak_domain::{Column, ColumnName, ColumnRole, Contract, Domain, ReasonCode, Refusal, SpecialKind};
 use std::collections::BTreeSet;
 
@@ -130,7 +131,12 @@ impl<'a> Columns<'a> {
             RowValue::Column(name) => RowValue::Column(self.measurable(name)?),
             RowValue::Constant(number) => RowValue::Constant(*number),
             RowValue::Binary { op, left, right } => {
-                RowValue::Binary { op: *op, left: Box::new(self.part(left)?), right: Box::new(self.part(right)?) }
+                let (mut left, mut right) = (self.part(left)?, self.part(right)?);
+                // INVARIANT: what has one canonical form is computed in one way, so that it is one primitive.
+                if *op != RowArithmetic::Subtract && value_key(&right) < value_key(&left) {
+                    std::mem::swap(&mut left, &mut right);
+                }
+                RowValue::Binary { op: *op, left: Box::new(left), right: Box::new(right) }
             }
             RowValue::Clamp { of, low, high } => {
                 RowValue::Clamp { of: Box::new(self.part(of)?), low: *low, high: *high }

@@ -1,7 +1,7 @@
 //! Measures into primitives, outputs into formulas over them.
 
 use super::bind::bound;
-use crate::canonical::filter_key;
+use crate::canonical::{filter_key, measure_key};
 use crate::evaluate::Formula;
 use crate::number::{Bounded, bounded, too_wide};
 use crate::view::{CheckedHaving, CheckedKey, CheckedOrder, CheckedView};
@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What a question costs and what it shows.
 pub(super) struct Lowered {
     pub(super) primitives: Vec<Primitive>,
+    /// What each primitive is, its filter included, as a text.
+    pub(super) keys: Vec<String>,
     pub(super) outputs: Vec<CheckedOutput>,
     pub(super) view: CheckedView,
 }
@@ -67,7 +69,15 @@ pub(super) fn lower(query: &AggregateQuery, contract: &Contract) -> Result<Lower
         Some((columns, filter_key(measure.filter.as_ref())))
     });
     let mut plan = Plan { contract, counted: counted.collect(), primitives: BTreeMap::new() };
-    let estimates = query.measures.iter().map(|measure| plan.estimate(measure)).collect::<Result<Vec<_>, _>>()?;
+    // INVARIANT: in the order of the canonical form, so that nothing depends on the order in which measures were written.
+    let mut written: Vec<(usize, &Measure)> = query.measures.iter().enumerate().collect();
+    written.sort_by_key(|(_, measure)| measure_key(measure));
+    let mut estimates = Vec::with_capacity(written.len());
+    for (place, measure) in written {
+        estimates.push((place, plan.estimate(measure)?));
+    }
+    estimates.sort_by_key(|(place, _)| *place);
+    let estimates: Vec<Estimate> = estimates.into_iter().map(|(_, estimate)| estimate).collect();
     let order: BTreeMap<&str, usize> = plan.primitives.keys().enumerate().map(|(i, key)| (key.as_str(), i)).collect();
     let mut outputs = Vec::with_capacity(query.outputs.len());
     let formula = |expression: &OutputExpression| {
@@ -79,7 +89,8 @@ pub(super) fn lower(query: &AggregateQuery, contract: &Contract) -> Result<Lower
         outputs.push(CheckedOutput { name: output.name.clone(), formula: formula(&output.expression)? });
     }
     let view = view(&query.view, &query.group_by, &formula)?;
-    Ok(Lowered { outputs, view, primitives: plan.primitives.into_values().collect() })
+    let (keys, primitives) = plan.primitives.into_iter().unzip();
+    Ok(Lowered { outputs, view, primitives, keys })
 }
 
 type Lower<'a> = &'a dyn Fn(&OutputExpression) -> Result<Formula, Refusal>;
@@ -171,7 +182,9 @@ impl Plan<'_> {
                 let names: Vec<&str> = columns.iter().map(ColumnName::as_str).collect();
                 ("count_values".to_owned(), names.join(" "))
             }
-            PrimitiveKind::SumCentred { value, centre, .. } => (format!("sum around {centre}"), value.to_string()),
+            PrimitiveKind::SumCentred { value, centre, decimals, .. } => {
+                (format!("sum around {centre} in {decimals}"), value.to_string())
+            }
         };
         let key = format!("{word} {of} where {}", filter_key(measure.filter.as_ref()));
         if !self.primitives.contains_key(&key) {

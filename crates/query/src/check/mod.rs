@@ -68,7 +68,7 @@ pub(crate) fn fits(query: &AggregateQuery, contract: &Contract) -> Result<Checke
         dataset: contract.id.clone(),
         agency: contract.agency.clone(),
         canonical: resolved.canonical(),
-        basis: Basis::of(contract, &columns, &groups, &lowered.primitives),
+        basis: Basis::of(contract, &columns, &groups, &lowered.primitives, &lowered.keys),
         cut,
         groups,
         shown,

@@ -26,7 +26,7 @@ pub(super) fn check(query: &AggregateQuery) -> Result<(), Refusal> {
     }
     for measure in &query.measures {
         if let Aggregate::Sum(of) | Aggregate::Avg(of) | Aggregate::Spread(_, of) = &measure.aggregate {
-            value(of, 0)?;
+            value(of, 0, 0, &mut 0)?;
         }
     }
     let mut used = BTreeSet::new();
@@ -100,14 +100,23 @@ fn having(
     }
 }
 
-fn value(part: &RowValue, depth: usize) -> Result<(), Refusal> {
-    if depth > MAX_DEPTH {
+/// The most columns, constants and operators of one value.
+const MAX_VALUE: usize = 64;
+/// How often CLAMP may stand within CLAMP: an engine computes what is inside three times.
+const MAX_CLAMPS: usize = 2;
+
+fn value(part: &RowValue, depth: usize, clamps: usize, parts: &mut usize) -> Result<(), Refusal> {
+    *parts += 1;
+    if depth > MAX_DEPTH || *parts > MAX_VALUE || clamps > MAX_CLAMPS {
         return Err(too_large());
     }
     match part {
         RowValue::Column(_) | RowValue::Constant(_) => Ok(()),
-        RowValue::Clamp { of, .. } => value(of, depth + 1),
-        RowValue::Binary { left, right, .. } => value(left, depth + 1).and_then(|()| value(right, depth + 1)),
+        RowValue::Clamp { of, .. } => value(of, depth + 1, clamps + 1, parts),
+        RowValue::Binary { left, right, .. } => {
+            value(left, depth + 1, clamps, parts)?;
+            value(right, depth + 1, clamps, parts)
+        }
     }
 }
 
