@@ -18,9 +18,13 @@ pub struct Outcome {
 impl Outcome {
     /// Takes up one line of a runner: a summary of `cargo nextest`, a closing line of a `cargo test` binary, or the
     /// line of a test that failed there. Other lines change nothing.
+    ///
+    /// What a failed test printed stands indented in what `cargo nextest` shows of it, its own closing line too: that one
+    /// counts for its name alone.
     pub fn read(&mut self, line: &str) {
+        let closing = line.strip_prefix("test result: ");
         let line = line.trim();
-        if let Some(counts) = line.strip_prefix("test result: ") {
+        if let Some(counts) = closing {
             // ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s
             let counts = counts.split_once(". ").map_or("", |(_, counts)| counts);
             self.add(counts.split(';'));
@@ -97,6 +101,10 @@ mod tests {
         let bad = "     Summary [ 61.1s] 12/14 tests run: 8 passed (1 slow), 3 failed, 1 timed out, 2 skipped";
         assert_eq!(of(&[bad]), "8 passed, 4 failed");
         assert_eq!(of(&["     Summary [   0.1s] 1 test run: 0 passed, 1 failed, 0 skipped"]), "0 passed, 1 failed");
+        let shown =
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 5 filtered out; finished in 0.01s";
+        let summary = "     Summary [   0.1s] 2 tests run: 1 passed, 1 failed, 0 skipped";
+        assert_eq!(of(&[shown, summary]), "1 passed, 1 failed", "what nextest shows of a test counts once");
     }
 
     #[test]
