@@ -1,18 +1,20 @@
 //! Exact aggregates over a bounded view, by DataFusion. What comes out is [`Exact`]: it can only be measured.
 
 use crate::bounded::PERSON;
-use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Int64Type};
+use datafusion::arrow::datatypes::{DataType, Int32Type, Int64Type};
 use datafusion::common::{Column as FrameColumn, ScalarValue};
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::expr_fn::{count, count_distinct, sum};
-use datafusion::logical_expr::{ExprFunctionExt, when};
+use datafusion::logical_expr::{ColumnarValue, ExprFunctionExt, ScalarUDF, Volatility, create_udf, when};
 use datafusion::prelude::{DataFrame, Expr, SessionConfig, SessionContext, lit};
 use firebreak_domain::ColumnName;
 use firebreak_privacy::{Exact, ExactCells};
-use firebreak_query::{BoundNumber, BoundPredicate, CheckedQuery, Comparison, PrimitiveKind};
+use firebreak_query::{
+    BoundCategory, BoundNumber, BoundPredicate, Candidates, CheckedQuery, Comparison, PrimitiveKind,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -60,7 +62,7 @@ impl Engine {
         Ok(Self { frame: context.read_table(Arc::new(table))? })
     }
 
-    /// One whole number for each primitive and cell, in the query's order.
+    /// One whole number for each primitive and cell, in the query's order; of a quantile, one for each cell and candidate.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -69,10 +71,26 @@ impl Engine {
         if let Some(filter) = query.filter() {
             frame = frame.filter(condition(filter))?;
         }
-        let groups: Vec<Expr> = query.groups().iter().map(|g| column(g.column.as_str())).collect();
+        let groups = query.groups().iter().enumerate().map(|(place, group)| grouped(place, &group.category));
+        let groups: Vec<Expr> = groups.collect::<Result<_, _>>()?;
+        let mut values: Vec<Vec<i64>> = query
+            .primitives()
+            .iter()
+            .map(|primitive| vec![0; query.cells() * primitive.kind().numbers_per_cell()])
+            .collect();
         let mut aggregates = Vec::with_capacity(query.primitives().len());
+        let mut places = Vec::with_capacity(query.primitives().len());
         for (place, primitive) in query.primitives().iter().enumerate() {
             let aggregate = match primitive.kind() {
+                PrimitiveKind::Quantile { value, candidates, .. } => {
+                    let values = values.get_mut(place).ok_or(EngineError)?;
+                    let mut frame = frame.clone();
+                    if let Some(filter) = primitive.filter() {
+                        frame = frame.filter(condition(filter))?;
+                    }
+                    histogram(frame, query, &groups, (value, candidates), values).await?;
+                    continue;
+                }
                 PrimitiveKind::CountRows => count(lit(1_i64)),
                 PrimitiveKind::CountPersons => count_distinct(column(PERSON)),
                 PrimitiveKind::CountValues { columns } => count(present(columns)?),
@@ -90,36 +108,139 @@ impl Engine {
                 None => aggregate,
             };
             aggregates.push(aggregate.alias(format!("Primitive{place}")));
+            places.push(place);
         }
-        let batches = frame.aggregate(groups, aggregates)?.collect().await?;
-        let mut values = vec![vec![0_i64; query.cells()]; query.primitives().len()];
-        for batch in &batches {
-            fill(query, batch, &mut values)?;
+        for batch in &frame.aggregate(groups, aggregates)?.collect().await? {
+            fill(query, batch, &places, &mut values)?;
         }
         Ok(Exact::new(ExactCells::new(values)))
     }
 }
 
-/// Puts the groups of a batch into their cells. Groups of a missing value are in no cell.
-fn fill(query: &CheckedQuery, batch: &RecordBatch, values: &mut [Vec<i64>]) -> Result<(), EngineError> {
-    let integers = |place: usize| Ok::<_, EngineError>(cast(batch.column(place), &DataType::Int64)?);
-    let groups = query.groups().iter().enumerate().map(|(place, _)| integers(place)).collect::<Result<Vec<_>, _>>()?;
-    let results = (0..values.len()).map(|p| integers(groups.len() + p)).collect::<Result<Vec<_>, _>>()?;
-    for row in 0..batch.num_rows() {
-        let mut cell = Some(0_usize);
-        for (group, codes) in groups.iter().zip(query.groups()) {
-            let code = (!group.is_null(row)).then(|| group.as_primitive::<Int64Type>().value(row));
-            let code = code.and_then(|c| usize::try_from(c).ok()).filter(|c| *c < codes.codes.len());
-            cell = cell.zip(code).map(|(cell, code)| cell * codes.codes.len() + code);
-        }
-        let Some(cell) = cell else { continue };
-        for (primitive, result) in values.iter_mut().zip(&results) {
-            // A sum over nothing is missing, and counts as 0.
-            let value = if result.is_null(row) { 0 } else { result.as_primitive::<Int64Type>().value(row) };
-            *primitive.get_mut(cell).ok_or(EngineError)? = value;
+/// How many values each candidate stands for, cell by cell.
+async fn histogram(
+    frame: DataFrame,
+    query: &CheckedQuery,
+    groups: &[Expr],
+    (value, candidates): (&BoundNumber, &Candidates),
+    counts: &mut [i64],
+) -> Result<(), EngineError> {
+    // No value is below the first candidate.
+    let candidate = (number(value)? - lit(candidates.low())) / lit(candidates.step());
+    let by = groups.iter().cloned().chain([candidate.alias("Candidate")]).collect();
+    for batch in &frame.aggregate(by, vec![count(lit(1_i64)).alias("Values")])?.collect().await? {
+        let cells = Cells::of(query, batch)?;
+        let (candidate, found) = (integers(batch, cells.columns.len())?, integers(batch, cells.columns.len() + 1)?);
+        for row in 0..batch.num_rows() {
+            let (Some(cell), Some(place)) = (cells.at(row), integer(&candidate, row)) else { continue };
+            let place = usize::try_from(place).map_err(|_| EngineError)?;
+            let number = cell * candidates.count() as usize + place;
+            *counts.get_mut(number).ok_or(EngineError)? = integer(&found, row).ok_or(EngineError)?;
         }
     }
     Ok(())
+}
+
+/// Puts the groups of a batch into their cells; `places` are the primitives that its last columns are of.
+fn fill(
+    query: &CheckedQuery,
+    batch: &RecordBatch,
+    places: &[usize],
+    values: &mut [Vec<i64>],
+) -> Result<(), EngineError> {
+    let cells = Cells::of(query, batch)?;
+    for (column, place) in (cells.columns.len()..).zip(places) {
+        let result = integers(batch, column)?;
+        let primitive = values.get_mut(*place).ok_or(EngineError)?;
+        for row in 0..batch.num_rows() {
+            let Some(cell) = cells.at(row) else { continue };
+            // A sum over nothing is missing, and counts as 0.
+            *primitive.get_mut(cell).ok_or(EngineError)? = integer(&result, row).unwrap_or(0);
+        }
+    }
+    Ok(())
+}
+
+/// The first columns of a batch: the groups that its rows are of.
+struct Cells<'a> {
+    query: &'a CheckedQuery,
+    columns: Vec<ArrayRef>,
+}
+
+impl<'a> Cells<'a> {
+    fn of(query: &'a CheckedQuery, batch: &RecordBatch) -> Result<Self, EngineError> {
+        let columns = (0..query.groups().len()).map(|place| integers(batch, place)).collect::<Result<_, _>>()?;
+        Ok(Self { query, columns })
+    }
+
+    /// The cell of a row; the group of a missing value is in none.
+    fn at(&self, row: usize) -> Option<usize> {
+        self.columns.iter().zip(self.query.groups()).try_fold(0, |cell, (codes, group)| {
+            let code = usize::try_from(integer(codes, row)?).ok().filter(|code| *code < group.codes.len())?;
+            Some(cell * group.codes.len() + code)
+        })
+    }
+}
+
+fn integers(batch: &RecordBatch, column: usize) -> Result<ArrayRef, EngineError> {
+    Ok(cast(batch.columns().get(column).ok_or(EngineError)?, &DataType::Int64)?)
+}
+
+fn integer(array: &ArrayRef, row: usize) -> Option<i64> {
+    (!array.is_null(row)).then(|| array.as_primitive::<Int64Type>().value(row))
+}
+
+/// The group of a row, as its index.
+fn grouped(place: usize, category: &BoundCategory) -> Result<Expr, EngineError> {
+    let code = |code: u16| lit(i32::from(code));
+    let group = match category {
+        BoundCategory::Code(of) => return Ok(column(of.as_str())),
+        BoundCategory::Table { column: of, first, codes } => {
+            let value = datafusion::prelude::cast(column(of.as_str()), DataType::Int32);
+            table(&format!("Table{place}"), *first, codes).call(vec![value])
+        }
+        BoundCategory::Bucket { value, low, high, buckets } => {
+            let value = number(value)?;
+            // Within the ends first, so that nothing overflows whichever branch an engine computes.
+            let within = clamped(value.clone(), *low, *high)?;
+            let part = (within - lit(*low)) * lit(i64::from(*buckets)) / lit(high - low) + lit(1_i64);
+            when(value.lt(lit(*low)), lit(0_i64)).otherwise(part)?
+        }
+        BoundCategory::Case { branches, otherwise } => {
+            let mut branches = branches.iter();
+            let (first, its) = branches.next().ok_or(EngineError)?;
+            let mut case = when(condition(first), code(*its));
+            for (next, its) in branches {
+                case = case.when(condition(next), code(*its));
+            }
+            match otherwise {
+                Some(its) => case.otherwise(code(*its))?,
+                None => case.end()?,
+            }
+        }
+    };
+    Ok(group.alias(format!("Group{place}")))
+}
+
+/// The entry for a value, counted from `first`.
+fn table(name: &str, first: i64, codes: &[u16]) -> ScalarUDF {
+    let codes: Arc<[u16]> = codes.into();
+    let entry = move |value: i32| {
+        let place = usize::try_from(i64::from(value) - first).ok()?;
+        codes.get(place).map(|code| i32::from(*code))
+    };
+    let of_column = move |arguments: &[ColumnarValue]| {
+        let arrays = ColumnarValue::values_to_arrays(arguments)?;
+        let [values] = arrays.as_slice() else { return datafusion::common::exec_err!("a table takes one column") };
+        let found: Int32Array = values.as_primitive::<Int32Type>().iter().map(|value| entry(value?)).collect();
+        Ok(ColumnarValue::Array(Arc::new(found)))
+    };
+    create_udf(name, vec![DataType::Int32], DataType::Int32, Volatility::Immutable, Arc::new(of_column))
+}
+
+fn clamped(value: Expr, low: i64, high: i64) -> Result<Expr, EngineError> {
+    let mut below = when(value.clone().lt(lit(low)), lit(low));
+    Ok(below.when(value.clone().gt(lit(high)), lit(high)).otherwise(value)?)
 }
 
 fn column(name: &str) -> Expr {
@@ -146,11 +267,7 @@ fn number(of: &BoundNumber) -> Result<Expr, EngineError> {
         BoundNumber::Plus(one, other) => number(one)? + number(other)?,
         BoundNumber::Minus(one, other) => number(one)? - number(other)?,
         BoundNumber::Times(one, other) => number(one)? * number(other)?,
-        BoundNumber::Clamp(of, low, high) => {
-            let value = number(of)?;
-            let mut below = when(value.clone().lt(lit(*low)), lit(*low));
-            below.when(value.clone().gt(lit(*high)), lit(*high)).otherwise(value)?
-        }
+        BoundNumber::Clamp(of, low, high) => clamped(number(of)?, *low, *high)?,
     })
 }
 

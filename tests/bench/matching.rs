@@ -2,13 +2,17 @@
 //!
 //! `bench-match [PERSONS]`. The CPU time is that of both adapters, from reading their files to writing down who
 //! matched. The receiver takes part with about as many of its persons, by year of birth, as the sender has, and the
-//! figure counts the smaller of both sets.
+//! figure counts the smaller of both sets. Beside it the protocol alone, on one thread of this process: how fast the
+//! curve is on this machine.
 
 use anyhow::{Context, Result, ensure};
 use firebreak::client::{ClientError, Connection, MatchAsk, run_match};
+use firebreak_psi::{
+    FORMAT, KeyContext, MatchParams, Normaliser, Receiver, SecretSeed, Sender, SessionId, derive_session_key,
+};
 use firebreak_testbed::Federation;
 use firebreak_tests::Caller;
-use firebreak_tests::bench::{Bench, Spent, aimed, argument, conditions, remark};
+use firebreak_tests::bench::{Bench, Spent, aimed, argument, conditions, figure, remark};
 use firebreak_wire::local::v1::MatchSummary;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -41,8 +45,47 @@ async fn main() -> Result<()> {
         summary.matched
     ));
     remark(&format!("CPU: receiver {receiver:.1} s, sender {sender:.1} s; gateway, not counted, {gateway:.1} s"));
-    aimed("match_rate", n as f64 / (receiver + sender), "elements/core-s", "at least 8,000");
-    bench.stop().await
+    bench.stop().await?;
+    let (rate, bare) = (n as f64 / (receiver + sender), protocol_alone()?);
+    remark(&format!("the protocol alone: {bare:.0} elements/core-s"));
+    aimed("match_rate", rate, "elements/core-s", "at least 8,000");
+    figure("match_rate_over_protocol_alone", rate / bare, "ratio");
+    Ok(())
+}
+
+/// Elements in a second for which one thread does what both sides do: hash, blind, evaluate, prove, verify, unblind and
+/// compare, without files, padding, connections or disks.
+fn protocol_alone() -> Result<f64> {
+    const ELEMENTS: u32 = 16_384;
+    const CHUNK: u32 = 4_096;
+    let session = SessionId::from_bytes([3; 16]);
+    let context = KeyContext {
+        agreement: "bench",
+        receiver: "bench",
+        field: "number",
+        normaliser: Normaliser::V1,
+        session: &[3; 16],
+    };
+    let inputs = || {
+        (0..ELEMENTS)
+            .map(|n| Normaliser::V1.normalise(&format!("id-{n:08}")))
+            .collect::<Option<Vec<_>>>()
+            .context("no number")
+    };
+    let params = MatchParams::new(FORMAT, CHUNK, ELEMENTS, ELEMENTS)?;
+    let key = derive_session_key(&SecretSeed::generate()?, &context)?;
+    let public = key.public_key().clone();
+    let mut receiver = Receiver::new(session, &SecretSeed::generate()?, inputs()?, public, params)?;
+    let sender = Sender::new(key, inputs()?, params)?;
+    let begun = Instant::now();
+    while let Some(next) = receiver.next_chunk() {
+        let chunk = receiver.blind_chunk(next)?;
+        let verified = receiver.verify_chunk(&chunk, &sender.evaluate(next, chunk.as_bytes())?)?;
+        receiver.accept(&verified)?;
+    }
+    receiver.push_tags(sender.tag_list()?.as_bytes())?;
+    ensure!(receiver.finish()?.inputs().len() == ELEMENTS as usize, "the protocol alone lost a match");
+    Ok(f64::from(ELEMENTS) / begun.elapsed().as_secs_f64())
 }
 
 /// How many persons with a number the sender's register holds, and the year of birth from which on the receiver's

@@ -1,4 +1,4 @@
-use firebreak_query::{CheckedQuery, Primitive, PrimitiveKind};
+use firebreak_query::{BoundPredicate, CheckedQuery, Primitive, PrimitiveKind};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -17,6 +17,15 @@ const ROWS_PER_TICK: u64 = 2_000_000;
 /// To count distinct persons takes as long as to count so many rows.
 const DISTINCT: u64 = 8;
 
+/// So many conditions and values that choose rows take as long to test on a row as to count it.
+const TESTS: u64 = 4;
+
+/// To count values by candidate takes as long as to count so many rows.
+const HISTOGRAM: u64 = 8;
+
+/// To weigh a candidate of a quantile takes as long as to count so many rows.
+const CANDIDATE: u64 = 10;
+
 /// A noisy number takes as long as to count so many rows.
 const NUMBER: u64 = 50;
 
@@ -28,10 +37,22 @@ pub fn work(query: &CheckedQuery, rows: u64) -> u64 {
         PrimitiveKind::CountRows | PrimitiveKind::CountValues { .. } => 1,
         PrimitiveKind::SumCentred { value, .. } => value.parts(),
         PrimitiveKind::CountPersons => DISTINCT,
+        PrimitiveKind::Quantile { value, .. } => value.parts() + HISTOGRAM,
     };
-    let read: u64 = query.primitives().iter().map(weight).sum();
-    let numbers = (query.cells() as u64).saturating_mul(query.primitives().len() as u64);
-    rows.saturating_mul(read).saturating_add(numbers.saturating_mul(NUMBER))
+    let counted: u64 = query.primitives().iter().map(weight).sum();
+    let filters = query.primitives().iter().filter_map(Primitive::filter).chain(query.filter());
+    let tested = filters.map(BoundPredicate::parts).chain(query.groups().iter().map(|group| group.category.parts()));
+    let read = counted.saturating_add(tested.sum::<u64>() / TESTS);
+    let numbers: u64 = query.primitives().iter().map(|primitive| drawn(primitive.kind())).sum();
+    rows.saturating_mul(read).saturating_add((query.cells() as u64).saturating_mul(numbers))
+}
+
+/// What is drawn in each cell.
+fn drawn(kind: &PrimitiveKind) -> u64 {
+    match kind {
+        PrimitiveKind::Quantile { candidates, .. } => u64::from(candidates.count()) * CANDIDATE,
+        _ => NUMBER,
+    }
 }
 
 impl Tick {

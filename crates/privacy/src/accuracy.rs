@@ -1,9 +1,12 @@
 use crate::release::Released;
 use firebreak_domain::Rho;
-use firebreak_query::{CheckedQuery, OutputValue};
+use firebreak_query::{CheckedOutput, CheckedQuery, OutputValue};
 
 /// The relative standard error above which a value is called unreliable.
 pub const UNRELIABLE_ABOVE: f64 = 0.25;
+
+/// The share of values by which a quantile's rank may be off before it is called unreliable.
+pub const UNRELIABLE_RANK_ABOVE: f64 = 0.05;
 
 /// The δ at which a loss is shown as an ε.
 pub const SHOWN_DELTA: f64 = 1e-6;
@@ -13,10 +16,19 @@ pub const SHOWN_DELTA: f64 = 1e-6;
 pub struct Answer {
     /// Headings of the groups, in the order asked.
     pub group_columns: Vec<String>,
-    /// Headings of the outputs, in the order asked.
-    pub output_columns: Vec<String>,
+    /// The outputs, in the order asked.
+    pub output_columns: Vec<AnswerColumn>,
     /// The rows, in the order of the declared values.
     pub rows: Vec<AnswerRow>,
+}
+
+/// An output of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerColumn {
+    /// Its heading.
+    pub name: String,
+    /// Whether its figures have an error in rank and none in value: a quantile.
+    pub in_rank: bool,
 }
 
 /// One row of an answer.
@@ -39,6 +51,9 @@ pub struct Estimate {
     /// The 95 % interval, from lower to upper end; `None` where there is no value, and for a ratio whose denominator may as
     /// well be 0. It covers noise alone: not what bounding and clamping leave out, nor any error in the data.
     pub interval: Option<(f64, f64)>,
+    /// Of a quantile, in place of an error of its value: the share of values by which its rank is off at most, with 95 %
+    /// probability, for the noise alone.
+    pub rank_error: Option<f64>,
     /// How far to trust it.
     pub status: ObservationStatus,
 }
@@ -49,7 +64,7 @@ pub enum ObservationStatus {
     /// `A`, normal value.
     Normal,
     /// `U`, low reliability: the standard error is above a quarter of the value ([`UNRELIABLE_ABOVE`]), or nothing bounds
-    /// the value.
+    /// the value; of a quantile, its rank may be off by more than a twentieth ([`UNRELIABLE_RANK_ABOVE`]).
     Unreliable,
     /// `O`, missing value: not computable from the noisy numbers, for instance a ratio whose denominator is 0.
     NotComputable,
@@ -111,10 +126,16 @@ impl Released {
             })
             .collect::<Result<_, _>>()?;
         Ok(Answer {
-            group_columns: query.shown_groups().map(|group| group.column.to_string()).collect(),
-            output_columns: query.outputs().iter().map(|output| output.name().to_owned()).collect(),
+            group_columns: query.shown_groups().map(|group| group.name.clone()).collect(),
+            output_columns: query.outputs().iter().map(AnswerColumn::of).collect(),
             rows,
         })
+    }
+}
+
+impl AnswerColumn {
+    fn of(output: &CheckedOutput) -> Self {
+        Self { name: output.name().to_owned(), in_rank: output.is_quantile() }
     }
 }
 
@@ -122,16 +143,20 @@ impl Estimate {
     /// An estimate from an output and the error of its noise.
     #[must_use]
     pub fn of(output: OutputValue) -> Self {
-        let (Some(value), Some(error)) = (output.value, output.standard_error) else {
-            let status = ObservationStatus::NotComputable;
-            return Self { value: None, standard_error: None, interval: None, status };
+        let OutputValue { value, standard_error, interval, rank_error } = output;
+        let reliable = match (value, standard_error) {
+            (Some(value), Some(error)) => interval.is_some() && error <= UNRELIABLE_ABOVE * value.abs(),
+            // A quantile by itself has an error in rank; what is made of several has none at all.
+            (Some(_), None) => rank_error.is_some_and(|error| error <= UNRELIABLE_RANK_ABOVE),
+            (None, _) => return Self::not_computable(),
         };
-        let status = if output.interval.is_none() || error > UNRELIABLE_ABOVE * value.abs() {
-            ObservationStatus::Unreliable
-        } else {
-            ObservationStatus::Normal
-        };
-        Self { value: Some(value), standard_error: Some(error), interval: output.interval, status }
+        let status = if reliable { ObservationStatus::Normal } else { ObservationStatus::Unreliable };
+        Self { value, standard_error, interval, rank_error, status }
+    }
+
+    const fn not_computable() -> Self {
+        let status = ObservationStatus::NotComputable;
+        Self { value: None, standard_error: None, interval: None, rank_error: None, status }
     }
 }
 
@@ -150,7 +175,7 @@ mod tests {
     #[test]
     fn an_estimate_carries_its_interval_and_says_how_far_to_trust_it() {
         let of = |value: Option<f64>, standard_error: Option<f64>, interval: Option<(f64, f64)>| {
-            Estimate::of(OutputValue { value, standard_error, interval })
+            Estimate::of(OutputValue { value, standard_error, interval, rank_error: None })
         };
         let bounded = |value, error| of(Some(value), Some(error), Some((value - 2.0 * error, value + 2.0 * error)));
         let good = bounded(100.0, 25.0);
@@ -160,10 +185,21 @@ mod tests {
         assert_eq!(bounded(0.0, 0.0).status, ObservationStatus::Normal);
         let open = of(Some(100.0), Some(1.0), None);
         assert_eq!((open.value, open.status, open.interval), (Some(100.0), ObservationStatus::Unreliable, None));
-        for none in [of(None, None, None), of(None, Some(1.0), None), of(Some(1.0), None, None)] {
+        for none in [of(None, None, None), of(None, Some(1.0), None)] {
             assert_eq!(none.status, ObservationStatus::NotComputable);
             assert!(none.value.is_none() && none.standard_error.is_none() && none.interval.is_none());
         }
+    }
+
+    #[test]
+    fn a_quantile_is_unreliable_where_its_rank_may_be_far_off_and_where_nothing_is_known_of_it() {
+        let of = |rank_error| {
+            Estimate::of(OutputValue { value: Some(7.0), standard_error: None, interval: None, rank_error })
+        };
+        assert_eq!(of(Some(0.05)).status, ObservationStatus::Normal);
+        assert_eq!(of(Some(0.051)).status, ObservationStatus::Unreliable);
+        assert_eq!((of(None).status, of(None).value), (ObservationStatus::Unreliable, Some(7.0)));
+        assert_eq!(of(Some(0.01)).standard_error, None);
     }
 
     #[test]

@@ -23,7 +23,8 @@ mod price;
 mod release;
 
 pub use accuracy::{
-    Answer, AnswerRow, Estimate, ObservationStatus, OtherQuery, SHOWN_DELTA, UNRELIABLE_ABOVE, shown_epsilon,
+    Answer, AnswerColumn, AnswerRow, Estimate, ObservationStatus, OtherQuery, SHOWN_DELTA, UNRELIABLE_ABOVE,
+    UNRELIABLE_RANK_ABOVE, shown_epsilon,
 };
 pub use exact::{Exact, ExactCells};
 pub use measure::{Armed, Funded, FundingError, MeasureError, Measured, RunError};

@@ -74,6 +74,9 @@ pub enum MeasureError {
     /// The engine gave another number of primitives or cells than the query has.
     #[error("the engine's answer does not have the shape of the query")]
     Shape,
+    /// The sampler failed: the system gave no randomness.
+    #[error("the sampler failed: check the system's source of randomness")]
+    Sampler,
 }
 
 /// Why [`Funded::release`] released nothing. The charge stands.
@@ -138,15 +141,18 @@ impl Funded {
         F: Future<Output = Result<Exact<ExactCells>, E>>,
     {
         // PRIVACY: the noise is there before the engine is asked, so that the time between the engine's answer and
-        // the release says nothing of the noise.
+        // the release says nothing of the noise. A choice can be made only then; its time is hidden by the tick.
         let armed = self.draw_noise().await?;
         let exact = execute().await.map_err(RunError::Engine)?;
-        Ok(armed.measure(exact)?)
+        tokio::task::spawn_blocking(|| armed.measure(exact))
+            .await
+            .map_err(|_| MeasureError::Sampler)?
+            .map_err(Into::into)
     }
 }
 
 impl Armed {
-    /// Adds the noise: the one way in which an exact value leaves.
+    /// Adds the noise and chooses: the one way in which an exact value leaves. To be called where it blocks nobody.
     ///
     /// # Errors
     /// [`MeasureError`]. The charge stands.
@@ -156,10 +162,13 @@ impl Armed {
     }
 }
 
-/// The measurement M(x) = x + Z, cell by cell; `noise` was drawn by the price's own plan.
+/// The measurement M(x) = x + Z, or a choice, cell by cell; `noise` was drawn by the price's own plan.
 fn release(price: &Price, noise: Noise, exact: Exact<ExactCells>) -> Result<Released, MeasureError> {
     let exact = exact.into_inner();
-    let noisy = noise.add_to(exact.values()).ok_or(MeasureError::Shape)?;
+    let noisy = noise.measure(exact.values())?;
+    if noisy.iter().any(|values| values.len() != price.plan.cells()) {
+        return Err(MeasureError::Shape);
+    }
     let primitives = price.sigmas().zip(noisy).map(|(sigma, values)| NoisyPrimitive { sigma, values }).collect();
     Ok(Released::measured(price.mechanism, price.query, price.basis, price.charge, price.plan.cells(), primitives))
 }

@@ -1,12 +1,15 @@
-//! Discrete Gaussian noise under zero-concentrated differential privacy, by opendp's exact sampler.
+//! Noise under zero-concentrated differential privacy, by opendp's exact samplers: the discrete Gaussian for what is
+//! counted and added up, the exponential mechanism for what is chosen.
 
+use crate::measure::MeasureError;
 use crate::release::shape_is_allowed;
 use firebreak_domain::Rho;
+use firebreak_query::{Candidates, CheckedQuery, PrimitiveKind};
 use opendp::core::Measurement;
 use opendp::domains::{AtomDomain, VectorDomain};
-use opendp::measurements::make_gaussian;
+use opendp::measurements::{make_gaussian, make_noisy_max};
 use opendp::measures::ZeroConcentratedDivergence;
-use opendp::metrics::L2Distance;
+use opendp::metrics::{L2Distance, LInfDistance};
 use zeroize::Zeroizing;
 
 /// The largest standard deviation that is drawn. Forty of them stay below 2⁶¹, so that exact values within ±2⁶²
@@ -42,12 +45,31 @@ pub struct Scale {
     squared_sensitivity: u128,
     rho: Rho,
     sigma: f64,
+    way: Way,
+}
+
+/// What is done to exact numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Noise is added to each.
+    Add,
+    /// One candidate of each cell is chosen.
+    Choose,
 }
 
 type Gaussian = Measurement<VectorDomain<AtomDomain<i128>>, L2Distance<f64>, ZeroConcentratedDivergence, Vec<i128>>;
 
 fn gaussian(sigma: f64) -> Result<Gaussian, NoiseError> {
     make_gaussian(VectorDomain::new(AtomDomain::<i128>::default()), L2Distance::<f64>::default(), sigma, None)
+        .map_err(|_| NoiseError::Sampler)
+}
+
+type Exponential = Measurement<VectorDomain<AtomDomain<i64>>, LInfDistance<i64>, ZeroConcentratedDivergence, usize>;
+
+/// Chooses the place of a low score: that of score `s` with a probability proportional to `exp(−s/scale)`.
+fn exponential(scale: f64) -> Result<Exponential, NoiseError> {
+    let domain = VectorDomain::new(AtomDomain::<i64>::default());
+    make_noisy_max(domain, LInfDistance::default(), ZeroConcentratedDivergence, scale, true)
         .map_err(|_| NoiseError::Sampler)
 }
 
@@ -79,6 +101,23 @@ impl Scale {
     /// # Errors
     /// [`NoiseError`], which depends on the arguments alone.
     pub fn for_loss(squared_sensitivity: u128, rho: Rho) -> Result<Self, NoiseError> {
+        Self::smallest(Way::Add, squared_sensitivity, rho)
+    }
+
+    /// The smallest scale of the exponential mechanism whose loss over all cells is at most `rho`.
+    ///
+    /// Where a person moves the scores of cell `c` by at most `Δ_c`, they differ between any two candidates by at most
+    /// `2·Δ_c` more or less, and one choice loses `(2·Δ_c/scale)²/8` (Cesar and Rogers 2021, lemma 3.4: a mechanism of
+    /// ε-bounded range is ε²/8-zCDP). The cells' losses add up to at most `ΣΔ_c²/(2·scale²)`: that of the discrete Gaussian
+    /// at the same squared sensitivity and scale.
+    ///
+    /// # Errors
+    /// As [`Scale::for_loss`].
+    pub fn for_choice(squared_sensitivity: u128, rho: Rho) -> Result<Self, NoiseError> {
+        Self::smallest(Way::Choose, squared_sensitivity, rho)
+    }
+
+    fn smallest(way: Way, squared_sensitivity: u128, rho: Rho) -> Result<Self, NoiseError> {
         if rho.nano() == 0 {
             return Err(NoiseError::LossTooSmall);
         }
@@ -91,7 +130,7 @@ impl Scale {
             if !sigma.is_finite() || sigma > MAX_SIGMA {
                 return Err(NoiseError::NoiseTooLarge);
             }
-            let scale = Self { squared_sensitivity, rho, sigma };
+            let scale = Self { squared_sensitivity, rho, sigma, way };
             if scale.loss()? <= limit {
                 return Ok(scale);
             }
@@ -102,11 +141,20 @@ impl Scale {
 
     /// The loss ρ that opendp's privacy map gives at this sensitivity: an upper bound.
     fn loss(&self) -> Result<f64, NoiseError> {
-        gaussian(self.sigma)?.map(&root_above(self.squared_sensitivity)).map_err(|_| NoiseError::Sampler)
+        match self.way {
+            Way::Add => gaussian(self.sigma)?.map(&root_above(self.squared_sensitivity)),
+            Way::Choose => {
+                let whole = self.squared_sensitivity.isqrt();
+                let above = whole + u128::from(whole * whole < self.squared_sensitivity);
+                exponential(self.sigma)?.map(&i64::try_from(above).map_err(|_| NoiseError::NoiseTooLarge)?)
+            }
+        }
+        .map_err(|_| NoiseError::Sampler)
     }
 
     /// σ: the parameter of the discrete Gaussian, and an upper bound of its standard deviation
-    /// (Canonne, Kamath and Steinke 2020, corollary 9). In units of the primitive's fixed point.
+    /// (Canonne, Kamath and Steinke 2020, corollary 9). In units of the primitive's fixed point. Of a choice, the scale of
+    /// the exponential mechanism in units of its scores.
     #[must_use]
     pub const fn sigma(&self) -> f64 {
         self.sigma
@@ -118,19 +166,19 @@ impl Scale {
         self.rho
     }
 
+    // PRIVACY: the price is checked against the measurement that is about to be used, not one like it.
+    fn check(&self) -> Result<(), NoiseError> {
+        if self.loss()? > rho_below(self.rho)? { Err(NoiseError::Underpaid) } else { Ok(()) }
+    }
+
     /// Draws independent noise for each of `cells` cells.
     ///
     /// The mechanism is M(x) = x + Z with Z independent of x, so that M(0) is a draw of Z, and adding it to an exact
     /// vector later gives a draw of M at that vector. `i128` holds every draw: |Z| ≥ 2¹²⁷ is 2⁷² standard deviations
     /// away at the largest scale allowed.
     fn draw(&self, cells: usize) -> Result<Vec<i128>, NoiseError> {
-        // PRIVACY: the price is checked against the measurement that is about to be used, not one like it.
-        let measurement = gaussian(self.sigma)?;
-        let loss = measurement.map(&root_above(self.squared_sensitivity)).map_err(|_| NoiseError::Sampler)?;
-        if loss > rho_below(self.rho)? {
-            return Err(NoiseError::Underpaid);
-        }
-        measurement.invoke(&vec![0_i128; cells]).map_err(|_| NoiseError::Sampler)
+        self.check()?;
+        gaussian(self.sigma)?.invoke(&vec![0_i128; cells]).map_err(|_| NoiseError::Sampler)
     }
 }
 
@@ -138,6 +186,8 @@ impl Scale {
 #[derive(Debug, Clone, PartialEq)]
 pub struct NoisePlan {
     scales: Vec<Scale>,
+    /// Among what is chosen, for each primitive that is a choice.
+    choices: Vec<Option<Candidates>>,
     cells: usize,
 }
 
@@ -148,6 +198,28 @@ impl NoisePlan {
     /// # Errors
     /// [`NoiseError`], which depends on the arguments alone.
     pub fn split(squared_sensitivities: &[u128], cells: usize, rho: Rho) -> Result<Self, NoiseError> {
+        Self::shared(squared_sensitivities, vec![None; squared_sensitivities.len()], cells, rho)
+    }
+
+    /// [`NoisePlan::split`] over the primitives of a query.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of(query: &CheckedQuery, rho: Rho) -> Result<Self, NoiseError> {
+        let choice = |primitive: &firebreak_query::Primitive| match primitive.kind() {
+            PrimitiveKind::Quantile { candidates, .. } => Some(*candidates),
+            _ => None,
+        };
+        let choices = query.primitives().iter().map(choice).collect();
+        Self::shared(query.squared_sensitivities(), choices, query.cells(), rho)
+    }
+
+    fn shared(
+        squared_sensitivities: &[u128],
+        choices: Vec<Option<Candidates>>,
+        cells: usize,
+        rho: Rho,
+    ) -> Result<Self, NoiseError> {
         if !shape_is_allowed(squared_sensitivities.len(), cells) {
             return Err(NoiseError::Shape);
         }
@@ -161,9 +233,13 @@ impl NoisePlan {
         let scales = squared_sensitivities
             .iter()
             .zip(shares)
-            .map(|(&squared, share)| Scale::for_loss(squared, Rho::from_nano(share)))
+            .zip(&choices)
+            .map(|((&squared, share), choice)| match choice {
+                None => Scale::for_loss(squared, Rho::from_nano(share)),
+                Some(_) => Scale::for_choice(squared, Rho::from_nano(share)),
+            })
             .collect::<Result<_, _>>()?;
-        Ok(Self { scales, cells })
+        Ok(Self { scales, choices, cells })
     }
 
     /// The scale of each primitive, in the order of the query's primitives.
@@ -185,37 +261,80 @@ impl NoisePlan {
 /// being added, and is wiped from memory when dropped.
 //
 // PRIVACY: no trait may be derived or implemented here.
-pub(crate) struct Noise(Zeroizing<Vec<Vec<i128>>>);
+pub(crate) struct Noise(Vec<Drawn>);
+
+/// What a primitive is measured with.
+enum Drawn {
+    /// To be added.
+    Noise(Zeroizing<Vec<i128>>),
+    /// A choice depends on scores, which only the engine gives: nothing of it can be drawn before. That its loss is paid is
+    /// checked before.
+    Choice(Scale, Candidates),
+}
 
 impl Noise {
     /// Draws what `plan` says. Takes about 20 µs a cell and primitive, and its time hints at the scale alone:
     /// run it where it blocks nobody.
     pub(crate) fn draw(plan: &NoisePlan) -> Result<Self, NoiseError> {
-        let drawn = plan.scales.iter().map(|scale| scale.draw(plan.cells)).collect::<Result<_, _>>()?;
-        Ok(Self(Zeroizing::new(drawn)))
+        let drawn = plan.scales.iter().zip(&plan.choices).map(|(scale, choice)| match choice {
+            None => Ok(Drawn::Noise(Zeroizing::new(scale.draw(plan.cells)?))),
+            Some(candidates) => scale.check().map(|()| Drawn::Choice(*scale, *candidates)),
+        });
+        Ok(Self(drawn.collect::<Result<_, _>>()?))
     }
 
-    /// Adds it to exact values of the same shape, clamped to 64 bits; `None` if the shapes differ.
+    /// Measures exact values: adds the noise to those of the same shape, and chooses among the candidates. A choice takes up
+    /// to a few µs a candidate, and its time hints at the scores: run it where it blocks nobody, and before a tick.
     ///
-    /// The true sum is formed first and clamped then: clamping what was already measured is post-processing. An
-    /// `i64` and a draw of at most 2¹²⁷ − 2⁶⁴ never overflow `i128`; beyond, saturation and clamp give the same bound.
-    pub(crate) fn add_to(self, exact: &[Vec<i64>]) -> Option<Vec<Vec<i64>>> {
-        let shapes_fit =
-            exact.len() == self.0.len() && exact.iter().zip(self.0.iter()).all(|(e, n)| e.len() == n.len());
-        shapes_fit.then(|| {
-            let add = |(&value, &noise): (&i64, &i128)| clamp_to_i64(i128::from(value).saturating_add(noise));
-            exact.iter().zip(self.0.iter()).map(|(e, n)| e.iter().zip(n).map(add).collect()).collect()
-        })
+    /// # Errors
+    /// [`MeasureError`].
+    pub(crate) fn measure(self, exact: &[Vec<i64>]) -> Result<Vec<Vec<i64>>, MeasureError> {
+        if exact.len() != self.0.len() {
+            return Err(MeasureError::Shape);
+        }
+        exact.iter().zip(&self.0).map(|(exact, drawn)| drawn.measure(exact)).collect()
     }
 
     #[cfg(test)]
     pub(crate) fn planted(noise: Vec<Vec<i128>>) -> Self {
-        Self(Zeroizing::new(noise))
+        Self(noise.into_iter().map(|noise| Drawn::Noise(Zeroizing::new(noise))).collect())
     }
 
     #[cfg(test)]
-    pub(crate) fn expose(&self) -> &[Vec<i128>] {
-        &self.0
+    pub(crate) fn expose(&self) -> Vec<&[i128]> {
+        let mut noise = Vec::new();
+        for drawn in &self.0 {
+            if let Drawn::Noise(drawn) = drawn {
+                noise.push(drawn.as_slice());
+            }
+        }
+        noise
+    }
+}
+
+impl Drawn {
+    /// Sums are formed first and clamped to 64 bits then: clamping what was already measured is post-processing. An
+    /// `i64` and a draw of at most 2¹²⁷ − 2⁶⁴ never overflow `i128`; beyond, saturation and clamp give the same bound.
+    fn measure(&self, exact: &[i64]) -> Result<Vec<i64>, MeasureError> {
+        match self {
+            Self::Noise(noise) if noise.len() == exact.len() => {
+                let add = |(&value, &noise): (&i64, &i128)| clamp_to_i64(i128::from(value).saturating_add(noise));
+                Ok(exact.iter().zip(noise.iter()).map(add).collect())
+            }
+            Self::Noise(_) => Err(MeasureError::Shape),
+            Self::Choice(scale, candidates) => {
+                let choose = exponential(scale.sigma).map_err(|_| MeasureError::Sampler)?;
+                let cells = exact.chunks_exact(candidates.count() as usize);
+                if !cells.remainder().is_empty() {
+                    return Err(MeasureError::Shape);
+                }
+                let of_cell = |counts| {
+                    let scores = Zeroizing::new(candidates.scores(counts));
+                    choose.invoke(&scores).map(|place| candidates.value(place)).map_err(|_| MeasureError::Sampler)
+                };
+                cells.map(of_cell).collect()
+            }
+        }
     }
 }
 

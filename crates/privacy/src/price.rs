@@ -31,9 +31,7 @@ pub struct Price {
 /// [`NoiseError`], if no noise fits; independent of the data.
 pub fn price(query: &CheckedQuery, mechanism: Mechanism, rho: Rho) -> Result<Price, NoiseError> {
     let (charge, plan) = match mechanism {
-        Mechanism::DiscreteGaussian => {
-            (Charge::of_rho(rho), NoisePlan::split(query.squared_sensitivities(), query.cells(), rho)?)
-        }
+        Mechanism::DiscreteGaussian => (Charge::of_rho(rho), NoisePlan::of(query, rho)?),
     };
     Ok(Price {
         mechanism,

@@ -1,6 +1,6 @@
 //! What of a contract gives the numbers of one question their meaning.
 
-use crate::{GroupColumn, Primitive, PrimitiveKind};
+use crate::{BoundCategory, CheckedGroup, Primitive, PrimitiveKind};
 use firebreak_domain::{Column, ColumnName, Contract, Contribution, Domain};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ impl Basis {
     pub(crate) fn of(
         contract: &Contract,
         touched: &BTreeSet<ColumnName>,
-        groups: &[GroupColumn],
+        groups: &[CheckedGroup],
         primitives: &[Primitive],
         keys: &[String],
     ) -> Self {
@@ -64,10 +64,7 @@ impl Basis {
         let mut read: Vec<&Column> = columns.iter().filter(|column| touched.contains(&column.name)).collect();
         read.sort_by(|one, other| one.name.cmp(&other.name));
         hash.list(&read, |hash, column| hash.column(column));
-        hash.list(groups, |hash, GroupColumn { column, codes }| {
-            hash.text(column.as_str());
-            hash.list(codes, |hash, code| hash.text(code));
-        });
+        hash.list(groups, Encoder::group);
         hash.list(primitives, |hash, primitive| hash.kind(primitive.kind()));
         // With their filters: which number is which.
         hash.list(keys, |hash, key| hash.text(key));
@@ -110,6 +107,38 @@ impl Encoder {
         self.domain(domain);
         let missing: BTreeSet<&String> = missing.iter().collect();
         self.list(&missing.into_iter().collect::<Vec<_>>(), |hash, text| hash.text(text));
+    }
+
+    /// Its heading is the caller's own, and so are the labels of a CASE: only their number counts.
+    fn group(&mut self, group: &CheckedGroup) {
+        let CheckedGroup { name: _, category, codes, is_period: _ } = group;
+        match category {
+            BoundCategory::Code(column) => {
+                self.text("code");
+                self.text(column.as_str());
+                self.list(codes, |hash, code| hash.text(code));
+            }
+            BoundCategory::Table { column, first, codes: entries } => {
+                self.text("table");
+                self.text(column.as_str());
+                self.number(*first);
+                self.list(entries, |hash, entry| hash.number(*entry));
+                self.list(codes, |hash, code| hash.text(code));
+            }
+            BoundCategory::Bucket { value, low, high, buckets } => {
+                self.text("bucket");
+                self.text(&value.to_string());
+                self.number(*low);
+                self.number(*high);
+                self.number(*buckets);
+            }
+            BoundCategory::Case { branches, otherwise } => {
+                self.text("case");
+                self.list(branches, |hash, (_, code)| hash.number(*code));
+                self.list(otherwise.as_slice(), |hash, code| hash.number(*code));
+                self.length(codes.len());
+            }
+        }
     }
 
     fn domain(&mut self, domain: &Domain) {
@@ -162,6 +191,12 @@ impl Encoder {
                 self.text(&value.to_string());
                 self.number(*centre);
                 self.0.update(half_width.to_be_bytes());
+                self.number(*decimals);
+            }
+            PrimitiveKind::Quantile { value, candidates, decimals } => {
+                self.text("quantile");
+                self.text(&value.to_string());
+                self.text(&candidates.to_string());
                 self.number(*decimals);
             }
         }

@@ -1,8 +1,9 @@
 //! The one form of a question that is decided, priced, signed and compared.
 
+use crate::category::labels;
 use crate::{
-    Aggregate, AggregateQuery, CANONICAL_FORMAT, Comparison, Literal, Measure, Predicate, RowArithmetic, RowValue,
-    Spread,
+    Aggregate, AggregateQuery, CANONICAL_FORMAT, Category, Comparison, Literal, Measure, Predicate, RowArithmetic,
+    RowValue, Spread,
 };
 use firebreak_domain::ColumnName;
 use sha2::{Digest, Sha256};
@@ -11,7 +12,7 @@ use std::fmt::{self, Write};
 
 /// The canonical form of a question: a text of labelled lines whose first names its format.
 ///
-/// It covers dataset, cut, filter, the set of group columns, the set of measures, and the price; not the outputs,
+/// It covers dataset, cut, filter, the set of categories by which it is split, the set of measures, and the price; not the outputs,
 /// their names or their order, which are worked out from what is released and change nothing that is measured.
 /// Conditions are in negation normal form, flattened, merged (`x = 1 OR x = 2` is `x IN (1, 2)`), sorted and free of
 /// repeats, which keeps their meaning on every row, missing values included. A text literal is written with its
@@ -51,7 +52,7 @@ impl AggregateQuery {
     /// The canonical form of the question as it stands, before any contract is known: what its caller signs.
     #[must_use]
     pub fn canonical(&self) -> Canonical {
-        let groups: BTreeSet<&str> = self.group_by.iter().map(ColumnName::as_str).collect();
+        let groups: BTreeSet<String> = self.group_by.iter().map(|group| category_key(&group.category)).collect();
         let measures: BTreeSet<String> = self.measures.iter().map(measure_key).collect();
         let mut text = format!("firebreak query format {CANONICAL_FORMAT}\ndataset {}\n", self.dataset);
         let cut = self.cut.as_ref().map_or("latest", |cut| cut.as_str());
@@ -65,6 +66,32 @@ impl AggregateQuery {
             let _ = writeln!(text, "measure {measure}");
         }
         Canonical(text)
+    }
+}
+
+/// The text by which two categories are the same or not. What their groups are called is no part of it: they are
+/// numbered.
+pub(crate) fn category_key(category: &Category) -> String {
+    match category {
+        Category::Column(column) => column.to_string(),
+        Category::Bucket { value, low, high, buckets } => {
+            format!("(bucket {} n:{low} n:{high} {buckets})", value_key(value))
+        }
+        Category::Date { part, column } => format!("({} {column})", part.as_str()),
+        Category::Case { branches, otherwise } => {
+            let labels = labels(branches, otherwise.as_ref());
+            let place = |label: &String| labels.iter().position(|known| *known == label).unwrap_or_default();
+            let mut text = "(case".to_owned();
+            // Writing to a String cannot fail.
+            for (condition, label) in branches {
+                let _ = write!(text, " {} {}", filter_key(Some(condition)), place(label));
+            }
+            if let Some(label) = otherwise {
+                let _ = write!(text, " else {}", place(label));
+            }
+            text.push(')');
+            text
+        }
     }
 }
 
@@ -85,6 +112,7 @@ pub(crate) fn measure_key(measure: &Measure) -> String {
             };
             (word, value_key(value))
         }
+        Aggregate::Quantile(value, rank) => ("quantile", format!("n:{rank} {}", value_key(value))),
     };
     format!("{word} {of} where {}", filter_key(measure.filter.as_ref()))
 }

@@ -2,7 +2,7 @@
 
 use crate::evaluate::Formula;
 use crate::view::CheckedView;
-use crate::{Basis, BoundNumber, BoundPredicate, Canonical};
+use crate::{Basis, BoundCategory, BoundNumber, BoundPredicate, Candidates, Canonical};
 use firebreak_domain::{ColumnName, CutId, DatasetId, OrgId, Rho, SpecialKind};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,7 +19,7 @@ pub struct CheckedQuery {
     pub(crate) cut: CutId,
     pub(crate) canonical: Canonical,
     pub(crate) basis: Basis,
-    pub(crate) groups: Vec<GroupColumn>,
+    pub(crate) groups: Vec<CheckedGroup>,
     pub(crate) shown: Vec<usize>,
     pub(crate) filter: Option<BoundPredicate>,
     pub(crate) primitives: Vec<Primitive>,
@@ -33,16 +33,21 @@ pub struct CheckedQuery {
     pub(crate) rows_per_person: u32,
 }
 
-/// A column by which the answer is split, and its declared values in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupColumn {
-    /// The column.
-    pub column: ColumnName,
-    /// Its declared values; a row's encoded value is an index into them.
+/// By what the answer is split, and its groups in order.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CheckedGroup {
+    /// Its heading.
+    pub name: String,
+    /// What puts a row into a group: the group's index.
+    pub category: BoundCategory,
+    /// What the groups are called.
     pub codes: Vec<String>,
+    /// Whether they are periods of time, and called as SDMX writes those.
+    pub is_period: bool,
 }
 
-/// One vector of whole numbers, one per cell, that is computed exactly and released with noise.
+/// One vector of whole numbers that is computed exactly and measured with noise: one per cell, and of a quantile one per
+/// cell and candidate.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Primitive {
     pub(crate) kind: PrimitiveKind,
@@ -69,6 +74,17 @@ pub enum PrimitiveKind {
         centre: i64,
         /// The largest distance of a value from the centre, in fixed point; at least 1.
         half_width: u64,
+        /// Decimals of the fixed point.
+        decimals: u8,
+    },
+    /// The candidate whose rank is nearest to the one asked for, among the values in fixed point, columns clamped to their
+    /// bounds first; a missing value counts nothing. What is computed exactly is how many values each candidate stands
+    /// for.
+    Quantile {
+        /// The value.
+        value: BoundNumber,
+        /// What is chosen among, and the rank.
+        candidates: Candidates,
         /// Decimals of the fixed point.
         decimals: u8,
     },
@@ -115,9 +131,9 @@ impl CheckedQuery {
         &self.basis
     }
 
-    /// The group columns in canonical order. Cells are numbered from 0 with the last column running fastest.
+    /// The groups in canonical order. Cells are numbered from 0 with the last column running fastest.
     #[must_use]
-    pub fn groups(&self) -> &[GroupColumn] {
+    pub fn groups(&self) -> &[CheckedGroup] {
         &self.groups
     }
 
@@ -140,7 +156,7 @@ impl CheckedQuery {
         &self.squared_sensitivities
     }
 
-    /// The columns of the answer after the group columns.
+    /// The columns of the answer after the groups.
     #[must_use]
     pub fn outputs(&self) -> &[CheckedOutput] {
         &self.outputs
@@ -177,8 +193,8 @@ impl CheckedQuery {
         self.rows_per_person
     }
 
-    /// The group columns in the order in which they were asked, for the heading of the answer.
-    pub fn shown_groups(&self) -> impl Iterator<Item = &GroupColumn> {
+    /// The groups in the order in which they were asked, for the heading of the answer.
+    pub fn shown_groups(&self) -> impl Iterator<Item = &CheckedGroup> {
         self.shown.iter().filter_map(|index| self.groups.get(*index))
     }
 
@@ -200,6 +216,17 @@ impl CheckedQuery {
             labels.reverse();
             (cell, labels)
         })
+    }
+}
+
+impl PrimitiveKind {
+    /// How many whole numbers an engine computes for each cell.
+    #[must_use]
+    pub const fn numbers_per_cell(&self) -> usize {
+        match self {
+            Self::Quantile { candidates, .. } => candidates.count() as usize,
+            Self::CountRows | Self::CountPersons | Self::CountValues { .. } | Self::SumCentred { .. } => 1,
+        }
     }
 }
 
@@ -228,7 +255,9 @@ impl Primitive {
     /// - for a count of persons by at most 1 in each cell with `n_c ≥ 1`, of which there are at most
     ///   `min(m, cells)`: the square is at most that;
     /// - for a centred sum by at most `n_c·w` in cell `c`, `w` being the largest distance of a clamped value from the
-    ///   centre: `Σ (n_c·w)² ≤ m²·w²`.
+    ///   centre: `Σ (n_c·w)² ≤ m²·w²`;
+    /// - for a quantile, the score of each candidate of cell `c` by at most `n_c·s`, `s` being what one value can move a
+    ///   score by ([`Candidates::score_sensitivity`]): with the largest change of each cell, `Σ (n_c·s)² ≤ m²·s²`.
     #[must_use]
     pub fn squared_l2_sensitivity(&self, m: u32, cells: usize) -> Option<u128> {
         let rows = u128::from(m);
@@ -239,6 +268,10 @@ impl Primitive {
                 let width = u128::from(*half_width);
                 (rows * rows).checked_mul(width * width)
             }
+            PrimitiveKind::Quantile { candidates, .. } => {
+                let one = u128::from(candidates.score_sensitivity());
+                Some((rows * one).pow(2))
+            }
         }
     }
 }
@@ -248,6 +281,12 @@ impl CheckedOutput {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it is a quantile by itself, which has an error in rank.
+    #[must_use]
+    pub const fn is_quantile(&self) -> bool {
+        matches!(self.formula, Formula::Quantile { .. })
     }
 }
 
@@ -262,7 +301,7 @@ macro_rules! without_contents {
     )*};
 }
 
-without_contents!(CheckedQuery, Primitive, CheckedOutput);
+without_contents!(CheckedGroup, CheckedQuery, Primitive, CheckedOutput);
 
 #[cfg(test)]
 mod tests {

@@ -24,6 +24,15 @@ pub struct Decimal {
 pub struct InvalidDecimal;
 
 impl Decimal {
+    /// One half.
+    pub(crate) const HALF: Self = Self { mantissa: 5, scale: 1 };
+
+    /// So many hundredths, which are no whole tenths.
+    pub(crate) const fn hundredths(number: i128) -> Self {
+        assert!(number % 10 != 0, "there is a shorter form");
+        Self { mantissa: number, scale: 2 }
+    }
+
     /// `mantissa` divided by ten to the power of `scale`.
     ///
     /// # Errors

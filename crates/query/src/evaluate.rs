@@ -1,6 +1,6 @@
 //! Outputs from released numbers, with the error that follows from the noise.
 
-use crate::{Arithmetic, CheckedQuery, Spread};
+use crate::{Arithmetic, Candidates, CheckedQuery, Spread};
 
 /// One number of the answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,6 +12,9 @@ pub struct OutputValue {
     /// The 95 % interval of the value for the noise alone; `None` where the value is not computable, and for a ratio whose
     /// denominator may as well be 0.
     pub interval: Option<(f64, f64)>,
+    /// Of a quantile, in place of an error of its value: the share of values by which its rank is off at most, with 95 %
+    /// probability ([`Candidates::rank_error`]).
+    pub rank_error: Option<f64>,
 }
 
 /// The 97.5 % quantile of the standard normal distribution: half the width of a 95 % interval in standard errors.
@@ -28,6 +31,8 @@ pub(crate) enum Formula {
     Mean { sum: usize, count: usize, centre: f64, unit: f64 },
     /// `(squares + centre·count)/count − (sum/count)²`, over `unit`; of a sample times `count/(count − 1)`; its root.
     Spread { sum: usize, squares: usize, count: usize, centre: f64, unit: f64, spread: Spread },
+    /// `chosen / unit`, where there is anything to choose for.
+    Quantile { chosen: usize, count: usize, unit: f64, candidates: Candidates },
     /// A constant.
     Constant(f64),
     /// The negative.
@@ -63,14 +68,20 @@ impl CheckedQuery {
 }
 
 fn output_value(formula: &Formula, values: &[f64], deviations: &[f64], fits: bool) -> OutputValue {
-    let none = OutputValue { value: None, standard_error: None, interval: None };
+    let none = OutputValue { value: None, standard_error: None, interval: None, rank_error: None };
+    if formula.reads_a_quantile() {
+        let value = if fits { formula.value(values) } else { None };
+        let rank_error = value.and_then(|_| formula.rank_error(values, deviations));
+        return OutputValue { value, rank_error, ..none };
+    }
     let Some(jet) = formula.jet(values).filter(|_| fits) else { return none };
     let variance = jet.covariance(&jet, deviations);
     if !jet.value.is_finite() || !variance.is_finite() {
         return none;
     }
     let error = variance.sqrt();
-    OutputValue { value: Some(jet.value), standard_error: Some(error), interval: formula.interval(values, deviations) }
+    let interval = formula.interval(values, deviations);
+    OutputValue { value: Some(jet.value), standard_error: Some(error), interval, rank_error: None }
 }
 
 /// `shift + numerator / denominator`.
@@ -120,9 +131,31 @@ impl Formula {
                     Arithmetic::Divide => left / right,
                 }
             }
+            // A noisy count of none or fewer says that there is nothing to choose for.
+            Self::Quantile { count, .. } if *values.get(*count)? <= 0.0 => return None,
+            Self::Quantile { chosen, unit, .. } => values.get(*chosen)? / unit,
             Self::Total { .. } | Self::Mean { .. } | Self::Spread { .. } => self.jet(values)?.value,
         };
         value.is_finite().then_some(value)
+    }
+
+    /// Whether its error follows from no derivative: how far a quantile's value is off is not known from its rank.
+    fn reads_a_quantile(&self) -> bool {
+        match self {
+            Self::Quantile { .. } => true,
+            Self::Negate(part) => part.reads_a_quantile(),
+            Self::Binary(_, left, right) => left.reads_a_quantile() || right.reads_a_quantile(),
+            Self::Primitive(_) | Self::Total { .. } | Self::Mean { .. } | Self::Spread { .. } | Self::Constant(_) => {
+                false
+            }
+        }
+    }
+
+    /// Of a quantile by itself.
+    fn rank_error(&self, values: &[f64], deviations: &[f64]) -> Option<f64> {
+        let Self::Quantile { chosen, count, candidates, .. } = self else { return None };
+        let off = candidates.rank_error(*deviations.get(*chosen)?);
+        Some((off / values.get(*count)?.max(1.0)).min(1.0))
     }
 
     /// Of a measure of spread, the variance.
@@ -188,7 +221,11 @@ impl Formula {
             Self::Constant(_) => true,
             Self::Negate(part) => part.reads_nothing(),
             Self::Binary(_, left, right) => left.reads_nothing() && right.reads_nothing(),
-            Self::Primitive(_) | Self::Total { .. } | Self::Mean { .. } | Self::Spread { .. } => false,
+            Self::Primitive(_)
+            | Self::Total { .. }
+            | Self::Mean { .. }
+            | Self::Spread { .. }
+            | Self::Quantile { .. } => false,
         }
     }
 
@@ -202,6 +239,7 @@ impl Formula {
         };
         match self {
             Self::Primitive(_) | Self::Total { .. } | Self::Constant(_) => true,
+            Self::Quantile { .. } => false,
             Self::Mean { count, .. } | Self::Spread { count, .. } => clear(Jet::variable(values, *count)),
             Self::Negate(part) => part.is_bounded(values, deviations),
             Self::Binary(op, left, right) => {
@@ -229,6 +267,7 @@ impl Formula {
     fn jet(&self, values: &[f64]) -> Option<Jet> {
         match self {
             Self::Primitive(index) => Jet::variable(values, *index),
+            Self::Quantile { .. } => None,
             Self::Constant(value) => Some(Jet::constant(values, *value)),
             Self::Total { sum, count: None, unit, .. } => Some(Jet::variable(values, *sum)?.scaled(1.0 / unit)),
             Self::Total { sum, count: Some(count), centre, unit } => {

@@ -24,6 +24,9 @@
 //! `AVG(CLAMP(cost, 0, 1000))`), whose bounds follow from those of the columns. `CASE WHEN c THEN v END` in an aggregate is
 //! `FILTER (WHERE c)` after it. `HAVING`, `ORDER BY` and `LIMIT` choose among released values and cost nothing.
 //!
+//! An answer is split by declared categories, and by what follows from columns: parts of dates (`EXTRACT(YEAR FROM day)`,
+//! `DATE_TRUNC('month', day)`), `WIDTH_BUCKET(value, low, high, n)`, and `CASE WHEN condition THEN 'label' .. END`.
+//!
 //! The dataset's id is written as a compound name or in double quotes. `FOR SYSTEM_TIME AS OF` (SQL:2011) names a
 //! cut, the latest one being asked without it; `SETTINGS rho` names a price. Every declared group is in the answer,
 //! empty ones too; a row whose group column is missing is in no group.
@@ -33,6 +36,7 @@
 
 mod basis;
 mod canonical;
+mod category;
 mod check;
 mod checked;
 mod decimal;
@@ -42,14 +46,16 @@ mod number;
 mod parse;
 mod plan;
 mod predicate;
+mod quantile;
 mod suggest;
 mod to_sql;
 mod view;
 
 pub use basis::Basis;
 pub use canonical::Canonical;
+pub use category::{BoundCategory, Category, DatePart, Group};
 pub use check::check;
-pub use checked::{CheckedOutput, CheckedQuery, GroupColumn, Primitive, PrimitiveKind};
+pub use checked::{CheckedGroup, CheckedOutput, CheckedQuery, Primitive, PrimitiveKind};
 pub use decimal::{Decimal, InvalidDecimal};
 pub use evaluate::{INTERVAL_95, OutputValue};
 pub use model::{
@@ -60,6 +66,7 @@ pub use number::BoundNumber;
 pub use parse::{parse_sql, too_large};
 pub use plan::{Contracts, plan, plan_query};
 pub use predicate::{BoundPredicate, BoundValue};
+pub use quantile::Candidates;
 pub use suggest::default_sql;
 pub use to_sql::to_sql;
 
@@ -74,6 +81,15 @@ pub const MAX_CELLS: usize = 100_000;
 
 /// The most measures of one question, and the most outputs.
 pub const MAX_MEASURES: usize = 32;
+
+/// The most values among which a quantile is chosen: the ends of a thousand steps.
+pub const MAX_QUANTILE_CANDIDATES: u32 = 1_001;
+
+/// The most cells of an answer with quantiles, each times the candidates of all of its quantiles.
+pub const MAX_QUANTILE_NUMBERS: usize = 2_000_000;
+
+/// The most parts of a WIDTH_BUCKET.
+pub const MAX_BUCKETS: u16 = 10_000;
 
 /// The most nested brackets in the SQL of a question.
 pub const MAX_NESTING: usize = 12;

@@ -1,6 +1,6 @@
 //! The typed question, before any contract is known.
 
-use crate::{Decimal, MAX_MEASURES};
+use crate::{Decimal, Group, MAX_MEASURES};
 use chrono::NaiveDate;
 use firebreak_domain::{ColumnName, CutId, DatasetId, Rho};
 use std::collections::BTreeSet;
@@ -17,8 +17,8 @@ pub struct AggregateQuery {
     pub cut: Option<CutId>,
     /// Which rows count at all (`WHERE`).
     pub filter: Option<Predicate>,
-    /// The declared categories by which the answer is split, in the order in which they are shown.
-    pub group_by: Vec<ColumnName>,
+    /// By what the answer is split, in the order in which it is shown.
+    pub group_by: Vec<Group>,
     /// What is measured, and paid for. Every one is used by an output.
     pub measures: Vec<Measure>,
     /// What is shown, in order.
@@ -54,6 +54,9 @@ pub enum Aggregate {
     Avg(RowValue),
     /// `VARIANCE(value)` and its kin: the mean squared distance from the mean, or its root.
     Spread(Spread, RowValue),
+    /// `QUANTILE(value, rank)`: the value below which that share of the values lies; the rank is above 0 and below 1, with
+    /// at most four decimals. `MEDIAN(value)` is that of rank 0.5.
+    Quantile(RowValue, Decimal),
 }
 
 /// The measures of spread.
@@ -163,8 +166,8 @@ pub struct Order {
 /// By what rows are sorted.
 #[derive(Clone, PartialEq, Eq)]
 pub enum OrderKey {
-    /// A group column, in the order of its declared values.
-    Group(ColumnName),
+    /// A group by its heading, in the order of its values.
+    Group(String),
     /// A value.
     Value(OutputExpression),
 }
@@ -278,7 +281,7 @@ impl Aggregate {
         match self {
             Self::CountRows => BTreeSet::new(),
             Self::CountDistinct(column) | Self::Count(column) => [column].into(),
-            Self::Sum(value) | Self::Avg(value) | Self::Spread(_, value) => value.columns(),
+            Self::Sum(value) | Self::Avg(value) | Self::Spread(_, value) | Self::Quantile(value, _) => value.columns(),
         }
     }
 }
@@ -443,7 +446,7 @@ impl AggregateQuery {
     /// Every column that the question names anywhere, the privacy unit included, before any contract is known.
     #[must_use]
     pub fn columns(&self) -> BTreeSet<&ColumnName> {
-        let mut columns: BTreeSet<&ColumnName> = self.group_by.iter().collect();
+        let mut columns: BTreeSet<&ColumnName> = self.group_by.iter().flat_map(|g| g.category.columns()).collect();
         columns.extend(self.measures.iter().flat_map(|m| m.aggregate.columns()));
         let filters = self.measures.iter().filter_map(|m| m.filter.as_ref()).chain(&self.filter);
         for filter in filters {

@@ -1,6 +1,6 @@
 //! Numbers on one row in fixed point, with bounds that follow from the contract.
 
-use crate::{Decimal, RowArithmetic, RowValue};
+use crate::{BoundCategory, BoundValue, Decimal, RowArithmetic, RowValue};
 use firebreak_domain::{ColumnName, Contract, ReasonCode, Refusal};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -37,6 +37,23 @@ impl BoundNumber {
                 1 + one.parts() + other.parts()
             }
             Self::Clamp(of, _, _) => 1 + 3 * of.parts(),
+        }
+    }
+
+    /// The number on a row, `None` where it is missing. `value` gives a column's encoded value, `None` where it is missing.
+    ///
+    /// This is the meaning to which every engine is held.
+    pub fn value(&self, value: &dyn Fn(&ColumnName) -> Option<BoundValue>) -> Option<i64> {
+        match self {
+            Self::Column(column) => match value(column)? {
+                BoundValue::Number(number) => Some(number),
+                BoundValue::Code(_) | BoundValue::Day(_) => None,
+            },
+            Self::Constant(number) => Some(*number),
+            Self::Plus(one, other) => Some(one.value(value)? + other.value(value)?),
+            Self::Minus(one, other) => Some(one.value(value)? - other.value(value)?),
+            Self::Times(one, other) => Some(one.value(value)? * other.value(value)?),
+            Self::Clamp(of, low, high) => Some(of.value(value)?.max(*low).min(*high)),
         }
     }
 
@@ -96,13 +113,7 @@ pub(crate) fn bounded(value: &RowValue, contract: &Contract) -> Result<Bounded, 
         }
         RowValue::Constant(number) => constant(*number),
         RowValue::Clamp { of, low, high } => {
-            let of = bounded(of, contract)?;
-            let ends = constant(*low)?.aligned(&constant(*high)?)?;
-            let (of, low) = of.aligned(&ends.0)?;
-            let (of, high) = of.aligned(&ends.1)?;
-            // Both ends were brought to the decimals of the other, and the value to those of both.
-            let low = low.low;
-            let high = high.low;
+            let (of, low, high) = bounded(of, contract)?.and_range(*low, *high)?;
             if low > high {
                 return Err(Refusal::new(ReasonCode::LiteralMismatch).because("a range has its lower end first"));
             }
@@ -139,6 +150,14 @@ impl Bounded {
     fn aligned(&self, other: &Self) -> Result<(Self, Self), Refusal> {
         let decimals = self.decimals.max(other.decimals);
         Ok((self.scaled_to(decimals)?, other.scaled_to(decimals)?))
+    }
+
+    /// With the ends of a range, all three in the decimals of the one that has most.
+    fn and_range(self, low: Decimal, high: Decimal) -> Result<(Self, i64, i64), Refusal> {
+        let ends = constant(low)?.aligned(&constant(high)?)?;
+        let (of, low) = self.aligned(&ends.0)?;
+        let (of, high) = of.aligned(&ends.1)?;
+        Ok((of, low.low, high.low))
     }
 
     fn scaled_to(&self, decimals: u8) -> Result<Self, Refusal> {
@@ -186,6 +205,27 @@ impl Bounded {
         let number = join(Box::new(self.number.clone()), Box::new(other.number.clone()));
         Ok(Self { number, low, high, decimals: self.decimals })
     }
+}
+
+/// `WIDTH_BUCKET(value, low, high, buckets)` over encoded columns.
+pub(crate) fn bucket(
+    value: &RowValue,
+    low: Decimal,
+    high: Decimal,
+    buckets: u16,
+    contract: &Contract,
+) -> Result<BoundCategory, Refusal> {
+    let (of, low, high) = bounded(value, contract)?.and_range(low, high)?;
+    if low >= high {
+        let what = "the buckets lie between two ends, the lower first";
+        return Err(Refusal::new(ReasonCode::LiteralMismatch).because(what));
+    }
+    // INVARIANT: what an engine computes for a value between the ends stays within 62 bits.
+    let widest = i128::from(high - low) * i128::from(buckets);
+    if widest >= 1 << 62 {
+        return Err(too_wide());
+    }
+    Ok(BoundCategory::Bucket { value: of.number, low, high, buckets })
 }
 
 /// A value whose bounds leave the integers.

@@ -63,6 +63,16 @@ pub enum BoundValue {
 }
 
 impl BoundPredicate {
+    /// How many columns an engine tests for it.
+    #[must_use]
+    pub fn parts(&self) -> u64 {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::parts).sum(),
+            Self::Not(part) => part.parts(),
+            Self::Codes { .. } | Self::Number { .. } | Self::Day { .. } | Self::IsNull { .. } => 1,
+        }
+    }
+
     /// Whether it holds on a row, `None` for unknown. `value` gives a column's encoded value, `None` where it is missing.
     ///
     /// This is the meaning to which every engine is held. A value of another kind than the condition's counts as

@@ -1,14 +1,18 @@
 //! The question that can be answered, for one that cannot.
 
 use crate::check::{Misfit, fits, is_groupable, is_readable};
+use crate::quantile::MEDIAN;
 use crate::to_sql::default_name;
 use crate::{
-    Aggregate, AggregateQuery, Comparison, Decimal, Literal, MAX_CELLS, Measure, Output, OutputExpression, Predicate,
-    RowValue, Spread, View, to_sql,
+    Aggregate, AggregateQuery, Category, Comparison, DatePart, Decimal, Group, Literal, MAX_CELLS, Measure, Output,
+    OutputExpression, Predicate, RowValue, Spread, View, to_sql,
 };
 use firebreak_domain::{Column, ColumnName, ColumnRole, Contract, DatasetId, Domain, ReasonCode, Refusal};
 use sqlparser::tokenizer::{Token, Word};
 
+/// Ranks that stand for the least value and for the largest.
+const NEAR_LEAST: Decimal = Decimal::hundredths(5);
+const NEAR_LARGEST: Decimal = Decimal::hundredths(95);
 /// The most aggregates of a suggestion.
 const MAX_SUGGESTED: usize = 4;
 
@@ -65,16 +69,16 @@ fn suggested(reason: ReasonCode, contract: &Contract, mentioned: &Mentioned, abo
     let groupable = |name: &&ColumnName| column(name).is_some_and(is_groupable);
     let mut groups: Vec<ColumnName> = mentioned.groups.iter().filter(groupable).cloned().collect();
     let about_a_day = about.is_some_and(|c| matches!(c.domain, Domain::Date { .. }));
-    if reason == ReasonCode::NotGroupable && about_a_day {
-        // By day is not to be had; by month or year may be.
-        let calendar = |c: &&Column| is_groupable(c) && matches!(c.domain, Domain::Month { .. } | Domain::Year { .. });
-        groups.extend(contract.columns.iter().find(calendar).map(|c| c.name.clone()));
-    }
     let rows = matches!(reason, ReasonCode::RowsAsked | ReasonCode::UngroupedColumn | ReasonCode::UnsupportedClause);
     if groups.is_empty() && rows {
         groups.extend(mentioned.columns.iter().filter(groupable).take(2).cloned());
     }
     keep_within(&mut groups, contract);
+    let mut groups: Vec<Group> = groups.into_iter().map(Group::of_column).collect();
+    if reason == ReasonCode::NotGroupable && groups.is_empty() && about_a_day {
+        // By day is not to be had; by month is.
+        groups.extend(about.map(|column| Group::of_date(DatePart::Month, column.name.clone())));
+    }
     let filter = about.filter(|_| reason == ReasonCode::LiteralMismatch).and_then(example);
     question(contract, aggregates, groups, filter)
 }
@@ -118,7 +122,7 @@ fn example(column: &Column) -> Option<Predicate> {
 fn question(
     contract: &Contract,
     aggregates: Vec<Aggregate>,
-    group_by: Vec<ColumnName>,
+    group_by: Vec<Group>,
     filter: Option<Predicate>,
 ) -> AggregateQuery {
     let measures: Vec<Measure> = aggregates.into_iter().map(|aggregate| Measure { aggregate, filter: None }).collect();
@@ -144,7 +148,11 @@ impl Mentioned {
         let mut mentioned = Self::default();
         let known = |name: &&ColumnName| contract.column(name.as_str()).is_some();
         mentioned.columns.extend(query.columns().into_iter().filter(known).cloned());
-        mentioned.groups.extend(query.group_by.iter().filter(known).cloned());
+        let columns = query.group_by.iter().filter_map(|group| match &group.category {
+            Category::Column(column) => Some(column),
+            _ => None,
+        });
+        mentioned.groups.extend(columns.filter(known).cloned());
         for measure in &query.measures {
             mentioned.aggregate(&measure.aggregate, contract);
         }
@@ -172,6 +180,7 @@ impl Mentioned {
                         "having" | "order" | "limit" | "settings" | "window" | "qualify" => grouping = false,
                         "distinct" => mentioned.persons = true,
                         "count" | "sum" | "avg" => mentioned.call(keyword, rest, contract),
+                        "min" | "max" | "median" => mentioned.call(keyword, rest, contract),
                         _ if Spread::of_word(keyword).is_some() => mentioned.call(keyword, rest, contract),
                         _ => {}
                     }
@@ -230,6 +239,10 @@ impl Mentioned {
             ("count", false) => Aggregate::Count(name),
             ("sum", false) => Aggregate::Sum(RowValue::Column(name)),
             ("avg", false) => Aggregate::Avg(RowValue::Column(name)),
+            // The least and the largest are one person's; what lies near them is not.
+            ("min", false) => Aggregate::Quantile(RowValue::Column(name), NEAR_LEAST),
+            ("max", false) => Aggregate::Quantile(RowValue::Column(name), NEAR_LARGEST),
+            ("median", false) => Aggregate::Quantile(RowValue::Column(name), MEDIAN),
             _ => match Spread::of_word(function).filter(|_| !distinct) {
                 Some(spread) => Aggregate::Spread(spread, RowValue::Column(name)),
                 None => return,
@@ -246,6 +259,10 @@ impl Mentioned {
             Aggregate::Sum(value) => plain(value).map(Aggregate::Sum),
             Aggregate::Avg(value) => plain(value).map(Aggregate::Avg),
             Aggregate::Spread(spread, value) => plain(value).map(|value| Aggregate::Spread(*spread, value)),
+            Aggregate::Quantile(value, rank) if [NEAR_LEAST, MEDIAN, NEAR_LARGEST].contains(rank) => {
+                plain(value).map(|value| Aggregate::Quantile(value, *rank))
+            }
+            Aggregate::Quantile(value, _) => plain(value).map(|value| Aggregate::Quantile(value, MEDIAN)),
             other => Some(other.clone()),
         };
         let Some(aggregate) = &plain else { return };
@@ -259,7 +276,11 @@ impl Mentioned {
 }
 
 fn is_function(word: &str) -> bool {
-    !matches!(word, "in" | "and" | "or" | "not" | "where" | "from" | "select" | "by" | "as" | "filter" | "over" | "on")
+    const AROUND: &[&str] = &[
+        "in", "and", "or", "not", "where", "from", "select", "by", "as", "filter", "over", "on", "case", "when",
+        "then", "else",
+    ];
+    !AROUND.contains(&word)
 }
 
 fn word(token: &Token) -> Option<String> {

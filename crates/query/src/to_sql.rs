@@ -1,8 +1,9 @@
 //! The question written as SQL.
 
+use crate::quantile::MEDIAN;
 use crate::{
-    Aggregate, AggregateQuery, Arithmetic, Having, Literal, Measure, Order, OrderKey, OutputExpression, Predicate,
-    RowArithmetic, RowValue, View,
+    Aggregate, AggregateQuery, Arithmetic, Category, Group, Having, Literal, Measure, Order, OrderKey,
+    OutputExpression, Predicate, RowArithmetic, RowValue, View,
 };
 use sqlparser::keywords::ALL_KEYWORDS;
 use std::fmt::Write;
@@ -21,7 +22,7 @@ const PLAIN_WORDS: &[&str] = &[
 /// // PRIVACY: the text holds the question's literals. It is for its caller, not for logs.
 #[must_use]
 pub fn to_sql(query: &AggregateQuery) -> String {
-    let mut items: Vec<String> = query.group_by.iter().map(|column| name(column.as_str())).collect();
+    let mut items: Vec<String> = query.group_by.iter().map(group).collect();
     for output in &query.outputs {
         let text = expression(&output.expression, &query.measures);
         let plain = default_name(&output.expression, &query.measures);
@@ -38,7 +39,7 @@ pub fn to_sql(query: &AggregateQuery) -> String {
         let _ = write!(sql, " WHERE {}", condition(filter).0);
     }
     if !query.group_by.is_empty() {
-        let groups: Vec<String> = query.group_by.iter().map(|column| name(column.as_str())).collect();
+        let groups: Vec<String> = query.group_by.iter().map(|group| name(&group.name)).collect();
         let _ = write!(sql, " GROUP BY {}", groups.join(", "));
     }
     sql += &view(&query.view, &query.measures);
@@ -46,6 +47,25 @@ pub fn to_sql(query: &AggregateQuery) -> String {
         let _ = write!(sql, " SETTINGS rho = {rho}");
     }
     sql
+}
+
+/// A group in the SELECT list, under its heading.
+fn group(group: &Group) -> String {
+    let of = match &group.category {
+        Category::Column(column) => return name(column.as_str()),
+        Category::Date { part, column } => part.to_sql(&name(column.as_str())),
+        Category::Bucket { value, low, high, buckets } => {
+            format!("WIDTH_BUCKET({}, {low}, {high}, {buckets})", row_value(value).0)
+        }
+        Category::Case { branches, otherwise } => {
+            let text = |label: &String| literal(&Literal::Text(label.clone()));
+            let branch = |(when, label): &(_, _)| format!(" WHEN {} THEN {}", condition(when).0, text(label));
+            let branches: String = branches.iter().map(branch).collect();
+            let otherwise = otherwise.as_ref().map(|label| format!(" ELSE {}", text(label)));
+            format!("CASE{branches}{} END", otherwise.unwrap_or_default())
+        }
+    };
+    format!("{of} AS {}", name(&group.name))
 }
 
 fn view(view: &View, measures: &[Measure]) -> String {
@@ -56,7 +76,7 @@ fn view(view: &View, measures: &[Measure]) -> String {
     }
     let order = |order: &Order| {
         let by = match &order.by {
-            OrderKey::Group(column) => name(column.as_str()),
+            OrderKey::Group(heading) => name(heading),
             // In brackets a number is a value, and no position in the SELECT list.
             OrderKey::Value(value @ OutputExpression::Constant(_)) => format!("({})", expression(value, measures)),
             OrderKey::Value(value) => expression(value, measures),
@@ -105,6 +125,8 @@ pub(crate) fn default_name(expression: &OutputExpression, measures: &[Measure]) 
             Some(Aggregate::Sum(value)) => value_name("sum", value),
             Some(Aggregate::Avg(value)) => value_name("avg", value),
             Some(Aggregate::Spread(spread, value)) => value_name(&spread.as_sql().to_ascii_lowercase(), value),
+            Some(Aggregate::Quantile(value, rank)) if *rank == MEDIAN => value_name("median", value),
+            Some(Aggregate::Quantile(value, _)) => value_name("quantile", value),
             None => "value".into(),
         },
         _ => "value".into(),
@@ -174,6 +196,7 @@ fn measure(measure: &Measure) -> String {
         Aggregate::Sum(value) => format!("SUM({})", row_value(value).0),
         Aggregate::Avg(value) => format!("AVG({})", row_value(value).0),
         Aggregate::Spread(spread, value) => format!("{}({})", spread.as_sql(), row_value(value).0),
+        Aggregate::Quantile(value, rank) => format!("QUANTILE({}, {rank})", row_value(value).0),
     };
     match &measure.filter {
         None => call,

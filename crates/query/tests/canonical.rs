@@ -11,8 +11,9 @@ mod support;
 use chrono::{Datelike, NaiveDate};
 use firebreak_domain::{ColumnName, CutId, DatasetId, Rho};
 use firebreak_query::{
-    Aggregate, AggregateQuery, Arithmetic, BoundValue, Comparison, Decimal, Literal, Measure, Output, OutputExpression,
-    OutputValue, Predicate, RowArithmetic, RowValue, Spread, View, check, parse_sql, to_sql,
+    Aggregate, AggregateQuery, Arithmetic, BoundValue, Category, Comparison, DatePart, Decimal, Group, Literal,
+    Measure, Output, OutputExpression, OutputValue, Predicate, RowArithmetic, RowValue, Spread, View, check, parse_sql,
+    to_sql,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -150,6 +151,41 @@ fn expression(measures: usize) -> impl Strategy<Value = OutputExpression> {
     })
 }
 
+/// Ways to split an answer.
+fn groupings() -> Vec<Vec<Group>> {
+    let of = |name: &str| Group::of_column(column(name));
+    let named = |name: &str, category| Group { name: name.to_owned(), category };
+    let month = |name: &str| named(name, Category::Date { part: DatePart::Month, column: column("visit_date") });
+    let costs = RowValue::Clamp {
+        of: Box::new(RowValue::Column(column("cost"))),
+        low: Decimal::new(5, 1).unwrap(),
+        high: Decimal::whole(900),
+    };
+    let (low, high) = (Decimal::new(-25, 1).unwrap(), Decimal::whole(1_000));
+    let bucket = named("Cost band", Category::Bucket { value: costs, low, high, buckets: 7 });
+    let holds = |column: &str, op, literal| Predicate::Compare { column: self::column(column), op, literal };
+    let either = Predicate::Or(vec![
+        holds("region", Comparison::Eq, Literal::Text("R01".into())),
+        Predicate::IsNull { column: column("cost") },
+    ]);
+    let late = holds("visit_year", Comparison::Ge, Literal::Number(Decimal::whole(2_023)));
+    let branches = vec![(either, "it's one".to_owned()), (late.clone(), "x".to_owned()), (late, "it's one".to_owned())];
+    let case = |otherwise: Option<&str>| Category::Case {
+        branches: branches.clone(),
+        otherwise: otherwise.map(ToOwned::to_owned),
+    };
+    vec![
+        vec![],
+        vec![of("region")],
+        vec![of("visit_year"), of("region")],
+        vec![of("kind"), of("region")],
+        vec![month("month")],
+        vec![month("when"), named("case", case(None)), of("kind")],
+        vec![bucket, named("a \"b\"", case(Some("rest")))],
+        vec![named("again", case(Some("x")))],
+    ]
+}
+
 prop_compose! {
     fn question()(
         measures in prop::collection::vec(measure(), 1..4),
@@ -157,7 +193,7 @@ prop_compose! {
         more in prop::collection::vec(expression(measures.len()), 0..3),
         measures in Just(measures),
         filter in prop::option::of(predicate()),
-        group_by in select(vec![vec![], vec!["region"], vec!["visit_year", "region"], vec!["kind", "region"]]),
+        group_by in select(groupings()),
         cut in select(vec![None, Some("2024-Q4"), Some("2024-Q2")]),
         rho in prop::option::of(1..10_000_000_000_u64),
     ) -> AggregateQuery {
@@ -167,7 +203,7 @@ prop_compose! {
             dataset: DatasetId::new("health.visits").unwrap(),
             cut: cut.map(|cut| CutId::new(cut).unwrap()),
             filter,
-            group_by: group_by.into_iter().map(column).collect(),
+            group_by,
             outputs: each.chain(more).enumerate().map(named).collect(),
             measures,
             view: View::default(),
@@ -470,7 +506,7 @@ fn every_word_of_the_grammar_can_be_a_name() {
         let Ok(name) = ColumnName::new(word.clone()) else { continue };
         let mut query = parse_sql("SELECT COUNT(*) FROM a.b").unwrap();
         query.dataset = DatasetId::new(format!("a.{word}")).unwrap();
-        query.group_by = vec![name.clone()];
+        query.group_by = vec![Group::of_column(name.clone())];
         query.filter = Some(Predicate::And(vec![
             Predicate::IsNull { column: name.clone() },
             Predicate::In { column: name.clone(), literals: vec![Literal::Text(word.clone())] },

@@ -86,7 +86,7 @@ fn primitives_and_cells_depend_on_the_canonical_form_alone() {
     assert!(one.primitives() == two.primitives());
     assert_eq!(one.groups(), two.groups());
     assert_eq!(one.cells(), 5 * 17);
-    let shown = |query: &CheckedQuery| query.shown_groups().map(|g| g.column.to_string()).collect::<Vec<_>>();
+    let shown = |query: &CheckedQuery| query.shown_groups().map(|g| g.name.clone()).collect::<Vec<_>>();
     assert_eq!(shown(&one), ["visit_year", "region"]);
     assert_eq!(shown(&two), ["region", "visit_year"]);
     // Cells run over region, then year: (2021, R03) is cell 2·5 + 1, wherever it is shown.

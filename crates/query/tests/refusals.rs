@@ -99,7 +99,7 @@ fn suggestions_stay_close_to_what_was_asked() {
         ("SELECT name FROM health.visits", "SELECT COUNT(DISTINCT person_key) FROM health.visits"),
         (
             "SELECT visit_date, COUNT(*) FROM health.visits GROUP BY visit_date",
-            "SELECT visit_year, COUNT(*) FROM health.visits GROUP BY visit_year",
+            "SELECT DATE_TRUNC('month', visit_date) AS month, COUNT(*) FROM health.visits GROUP BY month",
         ),
         (
             "SELECT COUNT(*) FROM health.visits WHERE visit_date = '1.2.2024'",

@@ -2,7 +2,7 @@ use crate::query::v1::estimate::Status as WireStatus;
 use crate::query::v1::{Accepted, Estimate as WireEstimate, OutputColumn, Row};
 use firebreak_domain::{Charge, Mechanism};
 use firebreak_privacy::{Answer, Estimate, ObservationStatus};
-use firebreak_query::CheckedQuery;
+use firebreak_query::{CheckedOutput, CheckedQuery};
 
 /// The first message of an answer: what will be answered, and at what cost.
 #[must_use]
@@ -12,9 +12,16 @@ pub fn accepted(query: &CheckedQuery, cost: Charge, mechanism: Mechanism) -> Acc
         dataset: query.dataset().to_string(),
         cut: query.cut().to_string(),
         mechanism: mechanism.as_str().to_owned(),
-        columns: query.outputs().iter().map(|o| OutputColumn { name: o.name().to_owned() }).collect(),
-        groups: query.shown_groups().map(|g| g.column.to_string()).collect(),
+        columns: query.outputs().iter().map(column).collect(),
+        groups: query.shown_groups().map(|g| g.name.clone()).collect(),
+        periods: (0..).zip(query.shown_groups()).filter(|(_, group)| group.is_period).map(|(place, _)| place).collect(),
     }
+}
+
+/// An output's heading, as sent.
+#[must_use]
+pub fn column(output: &CheckedOutput) -> OutputColumn {
+    OutputColumn { name: output.name().to_owned(), in_rank: output.is_quantile() }
 }
 
 /// The rows of an answer as sent, in order.
@@ -39,6 +46,7 @@ fn estimate(estimate: &Estimate) -> WireEstimate {
         lower: estimate.interval.map(|(lower, _)| lower),
         upper: estimate.interval.map(|(_, upper)| upper),
         status: status.into(),
+        rank_error: estimate.rank_error,
     }
 }
 

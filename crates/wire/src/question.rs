@@ -1,5 +1,6 @@
 //! The message form of a question. It means what the SQL form means.
 
+use crate::group::{group_from_wire, group_to_wire};
 use crate::query::v1::{self as wire, expression, literal, measure, predicate, question, row_value};
 use crate::view::{view_from_wire, view_to_wire};
 use firebreak_domain::{ColumnName, CutId, DatasetId, ReasonCode, Refusal, Rho};
@@ -46,7 +47,7 @@ pub(crate) fn malformed(what: &str) -> Refusal {
 }
 
 fn aggregate_query(query: &wire::AggregateQuery) -> Result<AggregateQuery, Refusal> {
-    let group_by = query.group_by.iter().map(|c| column(c)).collect::<Result<_, _>>()?;
+    let group_by = query.group_by.iter().map(group_from_wire).collect::<Result<_, _>>()?;
     Ok(AggregateQuery {
         dataset: DatasetId::new(query.dataset.clone()).map_err(|_| Refusal::new(ReasonCode::UnknownDataset))?,
         cut: None,
@@ -82,11 +83,18 @@ fn measure(measure: &wire::Measure) -> Result<Measure, Refusal> {
         Wire::VarPop => Aggregate::Spread(Spread::VariancePopulation, value()?),
         Wire::StddevSamp => Aggregate::Spread(Spread::DeviationSample, value()?),
         Wire::StddevPop => Aggregate::Spread(Spread::DeviationPopulation, value()?),
+        Wire::Quantile => {
+            let rank = measure.rank.parse().map_err(|_| malformed("a quantile's rank is not a decimal number"))?;
+            Aggregate::Quantile(value()?, rank)
+        }
     };
+    if measure.aggregate() != Wire::Quantile && !measure.rank.is_empty() {
+        return Err(malformed("only a quantile has a rank"));
+    }
     Ok(Measure { aggregate, filter: measure.filter.as_ref().map(predicate).transpose()? })
 }
 
-fn row_value(node: &wire::RowValue) -> Result<RowValue, Refusal> {
+pub(crate) fn row_value(node: &wire::RowValue) -> Result<RowValue, Refusal> {
     use wire::row_binary::Operator;
     let number = |text: &str| text.parse().map_err(|_| malformed("a constant is not a decimal number"));
     match node.node.as_ref().ok_or_else(|| malformed("a value is empty"))? {
@@ -111,7 +119,7 @@ fn row_value(node: &wire::RowValue) -> Result<RowValue, Refusal> {
     }
 }
 
-fn row_value_to_wire(value: &RowValue) -> wire::RowValue {
+pub(crate) fn row_value_to_wire(value: &RowValue) -> wire::RowValue {
     use wire::row_binary::Operator;
     let node = match value {
         RowValue::Column(column) => row_value::Node::Column(column.to_string()),
@@ -166,7 +174,7 @@ pub(crate) fn expression(node: &wire::Expression) -> Result<OutputExpression, Re
     }
 }
 
-fn predicate(node: &wire::Predicate) -> Result<Predicate, Refusal> {
+pub(crate) fn predicate(node: &wire::Predicate) -> Result<Predicate, Refusal> {
     let several = |of: &wire::Predicates| {
         if of.of.is_empty() {
             return Err(malformed("a condition joins nothing"));
@@ -244,12 +252,18 @@ pub fn question_to_wire(query: &AggregateQuery) -> wire::Question {
                 };
                 (kind, None, Some(value))
             }
+            Aggregate::Quantile(value, _) => (Wire::Quantile, None, Some(value)),
+        };
+        let rank = match &measure.aggregate {
+            Aggregate::Quantile(_, rank) => rank.to_string(),
+            _ => String::new(),
         };
         wire::Measure {
             aggregate: kind.into(),
             column: column.map(ToString::to_string).unwrap_or_default(),
             filter: measure.filter.as_ref().map(predicate_to_wire),
             value: value.map(row_value_to_wire),
+            rank,
         }
     };
     let output = |output: &Output| wire::Output {
@@ -259,7 +273,7 @@ pub fn question_to_wire(query: &AggregateQuery) -> wire::Question {
     let message = wire::AggregateQuery {
         dataset: query.dataset.to_string(),
         filter: query.filter.as_ref().map(predicate_to_wire),
-        group_by: query.group_by.iter().map(ToString::to_string).collect(),
+        group_by: query.group_by.iter().map(group_to_wire).collect(),
         measures: query.measures.iter().map(aggregate).collect(),
         outputs: query.outputs.iter().map(output).collect(),
         view: (query.view != View::default()).then(|| view_to_wire(&query.view)),
@@ -306,7 +320,7 @@ pub(crate) const fn comparison_to_wire(op: Comparison) -> wire::comparison::Oper
     }
 }
 
-fn predicate_to_wire(predicate: &Predicate) -> wire::Predicate {
+pub(crate) fn predicate_to_wire(predicate: &Predicate) -> wire::Predicate {
     let several = |parts: &[Predicate]| wire::Predicates { of: parts.iter().map(predicate_to_wire).collect() };
     let node = match predicate {
         Predicate::And(parts) => predicate::Node::All(several(parts)),
@@ -355,6 +369,11 @@ mod tests {
              FROM health.visits WHERE NOT (visit_year BETWEEN 2020 AND 2022 OR kind IN ('other', 'maternity')) \
              AND cost >= 1.5 AND visit_date < DATE '2024-01-01' AND region IS NOT NULL GROUP BY region",
             "SELECT COUNT(DISTINCT person_key) AS p, SUM(cost) - COUNT(cost) AS d FROM health.visits",
+            "SELECT DATE_TRUNC('week', visit_date) AS w, WIDTH_BUCKET(cost + 1, -1.5, 20, 7) AS b, EXTRACT(ISODOW FROM \
+             visit_date) AS d, MEDIAN(cost) AS m, QUANTILE(CLAMP(cost, 1, 2), 0.9999) / 2 AS q FROM health.visits \
+             GROUP BY w, b, d ORDER BY w DESC, m",
+            "SELECT CASE WHEN region = 'R01' OR cost IS NULL THEN 'it''s' WHEN cost < 5 THEN 'b' END AS c, COUNT(*) AS n \
+             FROM health.visits GROUP BY c, CASE region WHEN 'R02' THEN 1 ELSE 0 END",
         ] {
             let query = parse_sql(sql).unwrap();
             let back = question_from_wire(Some(&question_to_wire(&query))).unwrap();

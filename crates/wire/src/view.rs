@@ -1,7 +1,7 @@
 //! The message form of HAVING, ORDER BY and LIMIT.
 
 use crate::query::v1::{self as wire, having, order};
-use crate::question::{column, comparison, comparison_to_wire, expression, expression_to_wire, malformed};
+use crate::question::{comparison, comparison_to_wire, expression, expression_to_wire, malformed};
 use firebreak_domain::Refusal;
 use firebreak_query::{Having, Order, OrderKey, View};
 
@@ -38,7 +38,7 @@ fn having_from_wire(node: &wire::Having) -> Result<Having, Refusal> {
 
 fn order_from_wire(order: &wire::Order) -> Result<Order, Refusal> {
     let by = match order.by.as_ref().ok_or_else(|| malformed("an order names nothing"))? {
-        order::By::Group(name) => OrderKey::Group(column(name)?),
+        order::By::Group(name) => OrderKey::Group(name.clone()),
         order::By::Value(value) => OrderKey::Value(expression(value)?),
     };
     Ok(Order { by, descending: order.descending })
@@ -70,7 +70,7 @@ fn having_to_wire(having: &Having) -> wire::Having {
 
 fn order_to_wire(order: &Order) -> wire::Order {
     let by = match &order.by {
-        OrderKey::Group(name) => order::By::Group(name.to_string()),
+        OrderKey::Group(name) => order::By::Group(name.clone()),
         OrderKey::Value(value) => order::By::Value(expression_to_wire(value)),
     };
     wire::Order { by: Some(by), descending: order.descending }

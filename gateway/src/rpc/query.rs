@@ -167,6 +167,11 @@ fn measured_noise(primitive: &firebreak_query::Primitive, sigma: f64) -> wire::M
             let columns = value.columns();
             (format!("sum of a value from {}", joined(&mut columns.into_iter())), 10_f64.powi(i32::from(*decimals)))
         }
+        PrimitiveKind::Quantile { value, candidates, .. } => {
+            let columns = joined(&mut value.columns().into_iter());
+            let measured = format!("rank of a quantile of {columns}, in values, 95 % bound");
+            return wire::MeasuredNoise { measured, standard_error: candidates.rank_error(sigma) };
+        }
     };
     wire::MeasuredNoise { measured, standard_error: sigma / scale }
 }

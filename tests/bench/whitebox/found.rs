@@ -19,6 +19,7 @@ pub enum Kind {
     Persons,
     Values,
     Sum,
+    Quantile,
 }
 
 /// How far vectors of one kind moved.
@@ -61,6 +62,7 @@ impl Kind {
             PrimitiveKind::CountPersons => Self::Persons,
             PrimitiveKind::CountValues { .. } => Self::Values,
             PrimitiveKind::SumCentred { .. } => Self::Sum,
+            PrimitiveKind::Quantile { .. } => Self::Quantile,
         }
     }
 
@@ -71,6 +73,7 @@ impl Kind {
             Self::Persons => "persons",
             Self::Values => "rows with a value",
             Self::Sum => "centred sum",
+            Self::Quantile => "scores of a quantile",
         }
     }
 }

@@ -3,6 +3,7 @@
 mod contracts;
 mod files;
 mod found;
+mod meaning;
 mod persons;
 mod questions;
 
@@ -13,7 +14,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use contracts::{Ground, STRATUM};
 use files::Tables;
 use firebreak_domain::{ColumnName, Contract, CutId};
-use firebreak_query::{AggregateQuery, CheckedQuery, check};
+use firebreak_query::{AggregateQuery, CheckedQuery, Group, PrimitiveKind, check};
 pub use found::{Change, Found, Kind};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -123,7 +124,9 @@ impl Audit {
         let engine = Engine::over(&view, rng.random_range(1..=3))?;
         let mut vectors = Vec::with_capacity(questions.len());
         for question in questions {
-            vectors.push(engine.execute(&question.asked).await?.open());
+            let found = engine.execute(&question.asked).await?.open();
+            ensure!(found == meaning::vectors(&question.asked, &view)?, "the engine computes something else");
+            vectors.push(found);
         }
         Ok(Some(vectors))
     }
@@ -144,7 +147,7 @@ impl Question {
         let alone = checked(&question)?;
         let mut split = question;
         if ground.strata() > 1 {
-            split.group_by.push(ColumnName::new(STRATUM)?);
+            split.group_by.push(Group::of_column(ColumnName::new(STRATUM)?));
         }
         let asked = checked(&split)?;
         // Splitting by stratum adds cells and nothing else. Whoever is in one stratum alone is bounded as if it were
@@ -158,7 +161,7 @@ impl Question {
     /// The stratum of a cell.
     fn stratum(&self, cell: usize) -> usize {
         let groups = self.asked.groups();
-        let Some(place) = groups.iter().position(|group| group.column.as_str() == STRATUM) else { return 0 };
+        let Some(place) = groups.iter().position(|group| group.name == STRATUM) else { return 0 };
         let stride: usize = groups.iter().skip(place + 1).map(|group| group.codes.len()).product();
         cell / stride % groups.get(place).map_or(1, |group| group.codes.len())
     }
@@ -178,8 +181,9 @@ impl Question {
             self.asked.primitives().iter().zip(&self.declared).zip(before).zip(after)
         {
             let mut squares = vec![0_u128; changes.len()];
-            for (cell, (before, after)) in before.iter().zip(after).enumerate() {
-                let moved = u128::from(before.abs_diff(*after));
+            let per_cell = primitive.kind().numbers_per_cell();
+            for (cell, (before, after)) in before.chunks(per_cell).zip(after.chunks(per_cell)).enumerate() {
+                let moved = u128::from(movement(primitive.kind(), before, after));
                 let square = squares.get_mut(self.stratum(cell)).context("a cell of no stratum")?;
                 *square = square.saturating_add(moved.saturating_mul(moved));
             }
@@ -207,6 +211,16 @@ impl Question {
         found.violating += violating.into_iter().filter(|v| *v).count() as u64;
         Ok(())
     }
+}
+
+/// How far the numbers of one cell moved: of a quantile, the score that moved most.
+fn movement(kind: &PrimitiveKind, before: &[i64], after: &[i64]) -> u64 {
+    let largest = |before: &[i64], after: &[i64]| before.iter().zip(after).map(|(b, a)| b.abs_diff(*a)).max();
+    match kind {
+        PrimitiveKind::Quantile { candidates, .. } => largest(&candidates.scores(before), &candidates.scores(after)),
+        _ => largest(before, after),
+    }
+    .unwrap_or(0)
 }
 
 impl Ground {

@@ -4,8 +4,8 @@ use super::contracts::{Ground, STRATUM, UNIT, one_of};
 use anyhow::{Context, Result};
 use firebreak_domain::{Column, ColumnName, ColumnRole, Domain};
 use firebreak_query::{
-    Aggregate, AggregateQuery, Comparison, Decimal, Literal, Measure, Output, OutputExpression, Predicate,
-    RowArithmetic, RowValue, Spread, View, check,
+    Aggregate, AggregateQuery, Category, Comparison, DatePart, Decimal, Group, Literal, Measure, Output,
+    OutputExpression, Predicate, RowArithmetic, RowValue, Spread, View, check,
 };
 use rand::Rng;
 use rand::seq::IndexedRandom;
@@ -16,6 +16,16 @@ const EXACT: &[Comparison] = &[Comparison::Eq, Comparison::Ne];
 const ROW_ARITHMETIC: &[RowArithmetic] = &[RowArithmetic::Add, RowArithmetic::Subtract, RowArithmetic::Multiply];
 const SPREADS: &[Spread] =
     &[Spread::VarianceSample, Spread::VariancePopulation, Spread::DeviationSample, Spread::DeviationPopulation];
+const PARTS: &[DatePart] = &[
+    DatePart::Year,
+    DatePart::Quarter,
+    DatePart::Month,
+    DatePart::Week,
+    DatePart::QuarterOfYear,
+    DatePart::MonthOfYear,
+    DatePart::WeekOfYear,
+    DatePart::DayOfWeek,
+];
 /// Cells of one table, at most.
 const CELLS: usize = 60;
 
@@ -29,7 +39,13 @@ impl Ground {
             let codes = column.domain.codes().len();
             if column.role == ColumnRole::Category && cells * codes <= CELLS && rng.random_bool(0.5) {
                 cells *= codes;
-                group_by.push(column.name.clone());
+                group_by.push(Group::of_column(column.name.clone()));
+            }
+        }
+        if rng.random_bool(0.4) {
+            let rule = Group { name: "by rule".to_owned(), category: self.rule(rng)? };
+            if self.cells(&rule).is_some_and(|more| cells * more <= CELLS) {
+                group_by.push(rule);
             }
         }
         let mut measures = Vec::new();
@@ -37,18 +53,63 @@ impl Ground {
             let filter = if rng.random_bool(0.3) { Some(self.predicate(rng, 2)?) } else { None };
             measures.push(Measure { aggregate: self.aggregate(rng)?, filter });
         }
+        let filter = if rng.random_bool(0.4) { Some(self.predicate(rng, 3)?) } else { None };
+        Ok(AggregateQuery { filter, group_by, ..self.plain(measures) })
+    }
+
+    /// A category that follows from columns by a rule.
+    fn rule(&self, rng: &mut ChaCha8Rng) -> Result<Category> {
+        let dates: Vec<_> = self.fields.iter().skip(1).map(|field| &field.column).collect();
+        let dated = |c: &&&Column| matches!(c.domain, Domain::Date { .. } | Domain::Month { .. });
+        let dates: Vec<_> = dates.iter().filter(dated).collect();
+        Ok(match (rng.random_range(0..3), dates.choose(rng)) {
+            (0, Some(column)) => {
+                Category::Date { part: one_of(rng, PARTS, DatePart::Year), column: column.name.clone() }
+            }
+            (1, _) => {
+                let measured = |column: &Column| column.role == ColumnRole::Measure;
+                let value = RowValue::Column(self.readable(rng, &measured)?.name.clone());
+                let low = rng.random_range(-1_000..1_000);
+                let high = low + rng.random_range(1..2_000);
+                Category::Bucket {
+                    value,
+                    low: Decimal::whole(low),
+                    high: Decimal::whole(high),
+                    buckets: rng.random_range(1..=6),
+                }
+            }
+            _ => {
+                let branch = |rng: &mut ChaCha8Rng| {
+                    let label = rng.random_range(0..3).to_string();
+                    Ok((self.predicate(rng, 2)?, label))
+                };
+                let branches = (0..rng.random_range(1..=3)).map(|_| branch(rng)).collect::<Result<_>>()?;
+                Category::Case { branches, otherwise: rng.random_bool(0.5).then(|| "rest".to_owned()) }
+            }
+        })
+    }
+
+    /// How many groups a category has, if it can be asked for.
+    fn cells(&self, group: &Group) -> Option<usize> {
+        let measures = vec![Measure { aggregate: Aggregate::CountRows, filter: None }];
+        let alone = AggregateQuery { group_by: vec![group.clone()], ..self.plain(measures) };
+        check(&alone, &self.contract).ok().map(|checked| checked.cells())
+    }
+
+    /// A question of measures alone.
+    fn plain(&self, measures: Vec<Measure>) -> AggregateQuery {
         let outputs = (0..measures.len())
             .map(|place| Output { name: format!("output {place}"), expression: OutputExpression::Measure(place) });
-        Ok(AggregateQuery {
+        AggregateQuery {
             dataset: self.contract.id.clone(),
             cut: None,
-            filter: if rng.random_bool(0.4) { Some(self.predicate(rng, 3)?) } else { None },
-            group_by,
+            filter: None,
+            group_by: Vec::new(),
             outputs: outputs.collect(),
             measures,
             view: View::default(),
             rho: None,
-        })
+        }
     }
 
     fn readable(&self, rng: &mut ChaCha8Rng, fits: &dyn Fn(&Column) -> bool) -> Result<&Column> {
@@ -60,7 +121,7 @@ impl Ground {
         let measured = |column: &Column| column.role == ColumnRole::Measure;
         let column = self.readable(rng, &measured)?;
         let plain = RowValue::Column(column.name.clone());
-        Ok(match rng.random_range(0..8) {
+        Ok(match rng.random_range(0..9) {
             0 => Aggregate::CountRows,
             1 => Aggregate::CountDistinct(ColumnName::new(UNIT)?),
             2 => Aggregate::Count(self.readable(rng, &|_| true)?.name.clone()),
@@ -68,6 +129,12 @@ impl Ground {
             4 => Aggregate::Avg(plain),
             5 => Aggregate::Sum(self.value(rng, column)?),
             6 => Aggregate::Avg(self.value(rng, column)?),
+            7 => {
+                // Few candidates, for a score of each is compared in each stratum.
+                let near = Decimal::whole(rng.random_range(-20..=20));
+                let cut = RowValue::Clamp { of: Box::new(plain), low: Decimal::whole(-20), high: near };
+                Aggregate::Quantile(cut, Decimal::new(rng.random_range(1..=99), 2)?)
+            }
             _ => {
                 // Its square is within the integers for narrow bounds alone; wide ones are cut.
                 let near = |rng: &mut ChaCha8Rng| Decimal::whole(rng.random_range(-1_000..=1_000));
@@ -97,16 +164,7 @@ impl Ground {
     }
 
     fn is_answered(&self, aggregate: &Aggregate) -> bool {
-        let alone = AggregateQuery {
-            dataset: self.contract.id.clone(),
-            cut: None,
-            filter: None,
-            group_by: Vec::new(),
-            outputs: vec![Output { name: "alone".to_owned(), expression: OutputExpression::Measure(0) }],
-            measures: vec![Measure { aggregate: aggregate.clone(), filter: None }],
-            view: View::default(),
-            rho: None,
-        };
+        let alone = self.plain(vec![Measure { aggregate: aggregate.clone(), filter: None }]);
         check(&alone, &self.contract).is_ok()
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const KINDS: [Kind; 4] = [Kind::Rows, Kind::Persons, Kind::Values, Kind::Sum];
+const KINDS: [Kind; 5] = [Kind::Rows, Kind::Persons, Kind::Values, Kind::Sum, Kind::Quantile];
 
 #[test]
 fn a_person_added_removed_or_replaced_moves_no_exact_vector_beyond_its_sensitivity() {

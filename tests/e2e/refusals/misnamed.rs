@@ -8,7 +8,7 @@ use firebreak_audit::{Leaf, VerifierKey};
 use firebreak_domain::{Clock, ReasonCode, SystemClock};
 use firebreak_tests::{Caller, run, send, shared};
 use firebreak_wire::export::v1::ExportKind;
-use firebreak_wire::query::v1::{AggregateQuery, Question, RequestHeader, RunQueryRequest, question};
+use firebreak_wire::query::v1::{AggregateQuery, Group, Question, RequestHeader, RunQueryRequest, group, question};
 use firebreak_wire::refusal_of_status;
 use prost::Message;
 
@@ -174,9 +174,13 @@ fn a_question_longer_than_any_leaves_the_evidence_of_its_refusal() -> Result<()>
         let trust = shared.federation.authority().trust_anchor()?;
         let gateway = firebreak_testbed::gateway_identity().parse()?;
         let channel = firebreak_transport::connect(&shared.live.address.to_string(), &ada, &trust, &gateway).await?;
+        let of_column = |n| {
+            let category = Some(group::Category::Column(format!("c{n:x}")));
+            Group { name: String::new(), category }
+        };
         let query = AggregateQuery {
             dataset: "health.visits".to_owned(),
-            group_by: (0..34_000).map(|n| format!("c{n:x}")).collect(),
+            group_by: (0..34_000).map(of_column).collect(),
             ..AggregateQuery::default()
         };
         let form = Some(question::Form::Query(query));

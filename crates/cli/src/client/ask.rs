@@ -44,13 +44,6 @@ impl Ask {
         })
     }
 
-    /// The dataset asked; `None` where there is no question that can be read.
-    #[must_use]
-    pub fn dataset(&self) -> Option<DatasetId> {
-        let question = self.sql.as_ref().map(|_| self.question());
-        question_from_wire(question.as_ref()).ok().map(|query| query.dataset)
-    }
-
     /// The question as sent.
     pub(super) fn question(&self) -> Question {
         Question {
@@ -115,14 +108,6 @@ mod tests {
             let expected = Act::Export { kind: "identifiable".into(), canonical_query: "health.visits".into() };
             assert_eq!(ask.export("identifiable", "health.visits"), expected);
         }
-    }
-
-    #[test]
-    fn the_dataset_is_that_of_the_question() {
-        let dataset = |sql: &str| Ask::new("a", "p", sql).unwrap().dataset().map(|dataset| dataset.to_string());
-        assert_eq!(dataset("SELECT COUNT(*) AS n FROM health.visits").as_deref(), Some("health.visits"));
-        assert_eq!(dataset("DELETE FROM x"), None);
-        assert_eq!(Ask::without_question("a", "p").unwrap().dataset(), None);
     }
 
     #[test]

@@ -116,7 +116,7 @@ mod tests {
     use run_query_response::Step as Wire;
 
     fn accepted() -> Wire {
-        let columns = vec![OutputColumn { name: "n".into() }];
+        let columns = vec![OutputColumn { name: "n".into(), in_rank: false }];
         Wire::Accepted(Accepted { columns, groups: vec!["region".into()], ..Accepted::default() })
     }
 

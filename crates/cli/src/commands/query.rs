@@ -6,9 +6,9 @@ use super::progress::Progress;
 use super::receipt;
 use crate::arguments::{self, GatewayOptions};
 use crate::bar::Scale;
-use crate::client::{Ask, ClientError, Connection, QueryAnswer, describe_dataset, run_query, validate_query};
+use crate::client::{Ask, ClientError, QueryAnswer, run_query, validate_query};
 use crate::failure::{Exit, Failure};
-use crate::format::sdmx_csv::{self, Calendar};
+use crate::format::sdmx_csv;
 use crate::format::{Format, csv, json, parquet};
 use crate::number::{count, decimal, loss, with_error};
 use crate::table::{GAP, Table, fields, wrap};
@@ -76,39 +76,21 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
         let said = validate_query(&connection, &ask).await?;
         return Ok(terminal.block(validated(&said, terminal.width))?);
     }
-    let calendar = match format {
-        Some(Format::SdmxCsv) => calendar(&connection, &ask).await?,
-        _ => Calendar::default(),
-    };
     let progress = Progress::of(terminal);
     let came = progress.follow(run_query(&connection, &ask, &mut |step| progress.step(step))).await;
     note_retry(&came, &ask, terminal);
     let kept = receipt::keep(came, |a| a.released.receipt.as_str(), arguments.receipt.as_deref());
-    let delivered = kept.and_then(|answer| deliver(&answer, destination, &calendar, terminal));
+    let delivered = kept.and_then(|answer| deliver(&answer, destination, terminal));
     if delivered.as_ref().is_err_and(|f| !matches!(f, Failure::Client(_)) && f.exit() == Exit::Failed) {
         terminal.note(again(&ask));
     }
     delivered
 }
 
-/// The months and years of the dataset asked: none where the question cannot be read, which will be refused.
-async fn calendar(connection: &Connection, ask: &Ask) -> Result<Calendar, ClientError> {
-    match ask.dataset() {
-        Some(dataset) => match describe_dataset(connection, dataset.as_str()).await {
-            Ok(described) => Ok(Calendar::of(&described)),
-            // What is hidden is refused when it is asked, with the reason, evidence and a receipt.
-            Err(ClientError::Refused(_)) => Ok(Calendar::default()),
-            Err(error) => Err(error),
-        },
-        None => Ok(Calendar::default()),
-    }
-}
-
 /// Brings the answer to where it goes: to a person, or in a format to its destination with the rest told beside it.
 fn deliver(
     answer: &QueryAnswer,
     destination: Option<(Format, Destination)>,
-    calendar: &Calendar,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), Failure> {
     let Some((format, destination)) = destination else {
@@ -119,7 +101,7 @@ fn deliver(
         Format::Csv => csv::answer(&answer.accepted, &answer.rows).into_bytes(),
         Format::Json => json::answer(answer)?.into_bytes(),
         Format::Parquet => parquet::answer(answer)?,
-        Format::SdmxCsv => sdmx_csv::answer(answer, calendar).into_bytes(),
+        Format::SdmxCsv => sdmx_csv::answer(answer).into_bytes(),
     };
     destination.write(&content, terminal)?;
     terminal.note_block(account(&answer.accepted, &answer.released, terminal.width));
@@ -152,7 +134,13 @@ pub(crate) fn shown(answer: &QueryAnswer, width: usize, bars: Bars) -> String {
     let marked = answer.rows.iter().flat_map(|row| &row.estimates).any(|e| estimate_status(e) != "A");
     let mut text = table(answer, marked, width, bars).render(width);
     if marked {
-        for meaning in ["U: unreliable, the standard error is above a quarter of the value", "O: not computable"] {
+        let in_rank = answer.accepted.columns.iter().any(|column| column.in_rank);
+        let unreliable = if in_rank {
+            "U: unreliable, the standard error is above a quarter of the value, or the rank may be off by more than 5 %"
+        } else {
+            "U: unreliable, the standard error is above a quarter of the value"
+        };
+        for meaning in [unreliable, "O: not computable"] {
             text += &wrap(meaning, width).join("\n");
             text.push('\n');
         }
@@ -181,7 +169,12 @@ fn table(answer: &QueryAnswer, marked: bool, width: usize, bars: Bars) -> Table 
 fn laid_out(answer: &QueryAnswer, marked: bool, scales: &[Option<Scale>], width: usize) -> Table {
     let mut table = answer.accepted.groups.iter().fold(Table::new(), |table, name| table.text(name));
     for (column, scale) in answer.accepted.columns.iter().zip(scales) {
-        table = table.number(&column.name).number("± s.e.").number("95 % interval");
+        table = table.number(&column.name);
+        table = if column.in_rank {
+            table.number("± rank, 95 %")
+        } else {
+            table.number("± s.e.").number("95 % interval")
+        };
         if let Some(scale) = scale {
             table = table.drawing(&scale.heading(width));
         }
@@ -191,8 +184,12 @@ fn laid_out(answer: &QueryAnswer, marked: bool, scales: &[Option<Scale>], width:
     }
     for row in &answer.rows {
         let mut cells = row.groups.clone();
-        for (estimate, scale) in row.estimates.iter().zip(scales) {
-            cells.extend(estimated(estimate));
+        for ((column, estimate), scale) in answer.accepted.columns.iter().zip(&row.estimates).zip(scales) {
+            if column.in_rank {
+                cells.extend(ranked(estimate));
+            } else {
+                cells.extend(estimated(estimate));
+            }
             cells.extend(scale.map(|scale| scale.bar(estimate, width)));
             if marked {
                 let status = estimate_status(estimate);
@@ -204,10 +201,20 @@ fn laid_out(answer: &QueryAnswer, marked: bool, scales: &[Option<Scale>], width:
     table
 }
 
+/// Value of a quantile, with all the decimals that its candidates have, and by how much its rank may be off.
+fn ranked(estimate: &Estimate) -> [String; 2] {
+    let value = estimate.value.map_or_else(|| "–".to_owned(), |value| with_error(value, 0.0).value);
+    let off = |error: f64| format!("{} %", decimal(100.0 * error, 1));
+    [value, estimate.rank_error.map(off).unwrap_or_default()]
+}
+
 /// Value, standard error, interval.
 fn estimated(estimate: &Estimate) -> [String; 3] {
-    let (Some(value), Some(error)) = (estimate.value, estimate.standard_error) else {
-        return ["–".to_owned(), String::new(), String::new()];
+    let (value, error) = match (estimate.value, estimate.standard_error) {
+        (Some(value), Some(error)) => (value, error),
+        // What is made of quantiles has a value and no error.
+        (Some(value), None) => return [with_error(value, 0.0).value, String::new(), String::new()],
+        (None, _) => return ["–".to_owned(), String::new(), String::new()],
     };
     let shown = with_error(value, error);
     let interval = match (estimate.lower, estimate.upper) {

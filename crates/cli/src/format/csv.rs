@@ -1,22 +1,23 @@
 //! Answers as CSV (RFC 4180), laid out as the gateway lays out an export.
 
-use super::SUFFIXES;
+use super::{STATUS, figures};
 use firebreak_wire::estimate_status;
 use firebreak_wire::query::v1::{Accepted, Row};
 
 /// The answer as a CSV file with a heading: the groups, then for each output value, standard error, ends of the 95 %
-/// interval and SDMX status. What is not computable is empty.
+/// interval and SDMX status; for a quantile value, error in rank and status. What is not computable is empty.
 #[must_use]
 pub fn answer(accepted: &Accepted, rows: &[Row]) -> String {
     let mut heading: Vec<String> = accepted.groups.iter().map(|name| field(name)).collect();
     for column in &accepted.columns {
-        heading.extend(SUFFIXES.map(|suffix| field(&format!("{}{suffix}", column.name))));
+        let suffixes = figures(column).iter().map(|(suffix, _)| *suffix).chain([STATUS]);
+        heading.extend(suffixes.map(|suffix| field(&format!("{}{suffix}", column.name))));
     }
     let mut text = heading.join(",") + "\r\n";
     for row in rows {
         let mut fields: Vec<String> = row.groups.iter().map(|code| field(code)).collect();
-        for estimate in &row.estimates {
-            let numbers = [estimate.value, estimate.standard_error, estimate.lower, estimate.upper];
+        for (column, estimate) in accepted.columns.iter().zip(&row.estimates) {
+            let numbers = figures(column).iter().map(|(_, number)| number(estimate));
             fields.extend(numbers.map(|number| number.map(|n| n.to_string()).unwrap_or_default()));
             fields.push(estimate_status(estimate).to_owned());
         }
@@ -44,10 +45,13 @@ mod tests {
     use firebreak_wire::query::v1::{Estimate, OutputColumn, estimate::Status};
 
     #[test]
-    fn each_output_has_five_columns_at_full_precision() {
+    fn each_output_has_its_columns_at_full_precision() {
         let accepted = Accepted {
             groups: vec!["region".into()],
-            columns: vec![OutputColumn { name: "mean, cost".into() }],
+            columns: vec![
+                OutputColumn { name: "mean, cost".into(), in_rank: false },
+                OutputColumn { name: "median".into(), in_rank: true },
+            ],
             ..Accepted::default()
         };
         let known = Estimate {
@@ -56,12 +60,20 @@ mod tests {
             lower: Some(1.5),
             upper: Some(2.0),
             status: Status::Unreliable.into(),
+            rank_error: None,
+        };
+        let median = Estimate {
+            value: Some(7.5),
+            rank_error: Some(0.015),
+            status: Status::Normal.into(),
+            ..Estimate::default()
         };
         let unknown = Estimate { status: Status::NotComputable.into(), ..Estimate::default() };
-        let row = |code: &str, estimate| Row { groups: vec![code.into()], estimates: vec![estimate] };
-        let text = answer(&accepted, &[row("n\"1", known), row("=2", unknown)]);
+        let row = |code: &str, estimates: [Estimate; 2]| Row { groups: vec![code.into()], estimates: estimates.into() };
+        let text = answer(&accepted, &[row("n\"1", [known, median]), row("=2", [unknown.clone(), unknown])]);
         let heading = "region,\"mean, cost\",\"mean, cost_standard_error\",\"mean, cost_lower\",\"mean, cost_upper\",\
-                       \"mean, cost_status\"\r\n";
-        assert_eq!(text, format!("{heading}\"n\"\"1\",1234.0625,0.1,1.5,2,U\r\n'=2,,,,,O\r\n"));
+                       \"mean, cost_status\",median,median_rank_error,median_status\r\n";
+        let rows = "\"n\"\"1\",1234.0625,0.1,1.5,2,U,7.5,0.015,A\r\n'=2,,,,,O,,,O\r\n";
+        assert_eq!(text, format!("{heading}{rows}"));
     }
 }

@@ -3,7 +3,7 @@
 use super::{FORMAT, FormatError};
 use crate::client::QueryAnswer;
 use firebreak_domain::{Charge, Epsilon};
-use firebreak_wire::query::v1::Estimate;
+use firebreak_wire::query::v1::{self as wire, Estimate, OutputColumn};
 use firebreak_wire::{charge_from_wire, estimate_status};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -12,7 +12,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 /// Keys stand in one order: `format` (1), `dataset`, `cut`, `mechanism`, `cost` (`rho`; `epsilon`, null where the
 /// mechanism is not pure; `delta`), `estimand`, `release_id`, `columns` (`groups` and `outputs`, names in order), `rows`.
 /// A row has its codes by name under `groups`, and by name under `outputs` a `value`, its `standard_error`, the ends
-/// `lower_95` and `upper_95` of its interval, and its SDMX `status`. What is not computable is null.
+/// `lower_95` and `upper_95` of its interval, its SDMX `status`, and of a quantile its `rank_error`. What is not computable
+/// is null.
 ///
 /// # Errors
 /// [`FormatError::Json`].
@@ -21,7 +22,7 @@ pub fn answer(answer: &QueryAnswer) -> Result<String, FormatError> {
     let names: Vec<&str> = accepted.columns.iter().map(|column| column.name.as_str()).collect();
     let rows = answer.rows.iter().map(|row| Row {
         groups: Named(accepted.groups.iter().map(String::as_str).zip(row.groups.iter().map(String::as_str)).collect()),
-        outputs: Named(names.iter().copied().zip(row.estimates.iter().map(Figure::of)).collect()),
+        outputs: Named(outputs(&accepted.columns, row)),
     });
     let answer = Answer {
         format: FORMAT,
@@ -35,6 +36,11 @@ pub fn answer(answer: &QueryAnswer) -> Result<String, FormatError> {
         rows: rows.collect(),
     };
     Ok(serde_json::to_string(&answer)? + "\n")
+}
+
+fn outputs<'a>(columns: &'a [OutputColumn], row: &wire::Row) -> Vec<(&'a str, Figure)> {
+    let figures = columns.iter().zip(&row.estimates);
+    figures.map(|(column, estimate)| (column.name.as_str(), Figure::of(column, estimate))).collect()
 }
 
 #[derive(serde::Serialize)]
@@ -87,16 +93,20 @@ struct Figure {
     lower_95: Option<f64>,
     upper_95: Option<f64>,
     status: &'static str,
+    /// Of a quantile, null or not; of anything else it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rank_error: Option<Option<f64>>,
 }
 
 impl Figure {
-    fn of(estimate: &Estimate) -> Self {
+    fn of(column: &OutputColumn, estimate: &Estimate) -> Self {
         Self {
             value: estimate.value,
             standard_error: estimate.standard_error,
             lower_95: estimate.lower,
             upper_95: estimate.upper,
             status: estimate_status(estimate),
+            rank_error: column.in_rank.then_some(estimate.rank_error),
         }
     }
 }

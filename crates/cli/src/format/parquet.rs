@@ -1,10 +1,9 @@
 //! Answers as Apache Parquet.
 
-use super::{FORMAT, FormatError, SUFFIXES};
+use super::{FORMAT, FormatError, STATUS, figures};
 use crate::client::QueryAnswer;
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use firebreak_wire::query::v1::Estimate;
 use firebreak_wire::{charge_from_wire, estimate_status};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -14,7 +13,7 @@ use parquet::file::properties::WriterProperties;
 use std::sync::Arc;
 
 /// The answer as a Parquet file with the columns of the CSV file: a text for each group, then for each output value,
-/// standard error and the ends of the 95 % interval as double precision numbers, null where nothing is computable, and
+/// standard error and the ends of the 95 % interval, or of a quantile its error in rank, as double precision numbers, null where nothing is computable, and
 /// the SDMX status.
 ///
 /// The file's metadata tell `format` (1), `release_id`, `dataset`, `cut`, `mechanism`, `estimand`, and `cost` as ρ.
@@ -44,14 +43,13 @@ fn batch(answer: &QueryAnswer) -> Result<RecordBatch, ParquetError> {
     }
     for (place, output) in answer.accepted.columns.iter().enumerate() {
         let estimates = || answer.rows.iter().map(move |row| row.estimates.get(place));
-        let number = |of: fn(&Estimate) -> Option<f64>| -> ArrayRef {
-            Arc::new(estimates().map(|estimate| estimate.and_then(of)).collect::<Float64Array>())
-        };
-        columns.extend([number(|e| e.value), number(|e| e.standard_error), number(|e| e.lower), number(|e| e.upper)]);
-        columns.push(Arc::new(estimates().map(|e| e.map(estimate_status)).collect::<StringArray>()));
-        for (suffix, column) in SUFFIXES.iter().zip(columns.iter().rev().take(SUFFIXES.len()).rev()) {
-            fields.push(Field::new(format!("{}{suffix}", output.name), column.data_type().clone(), true));
+        for (suffix, number) in figures(output) {
+            let numbers = estimates().map(|estimate| estimate.and_then(number));
+            fields.push(Field::new(format!("{}{suffix}", output.name), DataType::Float64, true));
+            columns.push(Arc::new(numbers.collect::<Float64Array>()));
         }
+        fields.push(Field::new(format!("{}{STATUS}", output.name), DataType::Utf8, true));
+        columns.push(Arc::new(estimates().map(|e| e.map(estimate_status)).collect::<StringArray>()));
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }

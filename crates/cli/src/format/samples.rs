@@ -13,6 +13,7 @@ pub(crate) fn answer() -> QueryAnswer {
         lower: Some(1.5),
         upper: Some(2.0),
         status: status.into(),
+        rank_error: None,
     };
     let unknown = Estimate { status: Status::NotComputable.into(), ..Estimate::default() };
     let row = |region: &str, year: &str, estimates: [Estimate; 2]| Row {
@@ -25,8 +26,9 @@ pub(crate) fn answer() -> QueryAnswer {
             dataset: "health.visits".into(),
             cut: "2024-Q4".into(),
             mechanism: "discrete_gaussian".into(),
-            columns: ["visits", "mean, cost"].map(|name| OutputColumn { name: name.into() }).into(),
+            columns: ["visits", "mean, cost"].map(|name| OutputColumn { name: name.into(), in_rank: false }).into(),
             groups: vec!["region".into(), "visit_year".into()],
+            periods: vec![1],
         },
         rows: vec![
             row("n\"1", "2023", [known(Status::Unreliable), known(Status::Normal)]),

@@ -6,9 +6,8 @@
 
 use super::csv::quoted;
 use crate::client::QueryAnswer;
-use firebreak_wire::catalogue::v1::DescribeDatasetResponse;
 use firebreak_wire::estimate_status;
-use firebreak_wire::query::v1::{Estimate, Row};
+use firebreak_wire::query::v1::{Accepted, Estimate, Row};
 use std::collections::BTreeSet;
 
 const MEASURE: &str = "MEASURE";
@@ -17,8 +16,9 @@ const VALUE: &str = "OBS_VALUE";
 /// What stands before the dimensions.
 const LEADING: [&str; 3] = ["STRUCTURE", "STRUCTURE_ID", "ACTION"];
 /// What stands behind the value: of each figure its status, its confidentiality, its standard error and the ends of its
-/// 95 % interval; of all of them the release and the cut.
-const ATTRIBUTES: [&str; 7] = ["OBS_STATUS", "CONF_STATUS", "STD_ERROR", "LOWER_95", "UPPER_95", "RELEASE_ID", "CUT"];
+/// 95 % interval, of a quantile its error in rank; of all of them the release and the cut.
+const ATTRIBUTES: [&str; 8] =
+    ["OBS_STATUS", "CONF_STATUS", "STD_ERROR", "LOWER_95", "UPPER_95", "RANK_ERROR", "RELEASE_ID", "CUT"];
 /// What an id of a dimension may not be, beside the columns above.
 const TAKEN: [&str; 3] = ["STRUCTURE_NAME", "SERIES_KEY", "OBS_KEY"];
 /// The code of CL_CONF_STATUS for every figure: not for publication, for use inside the recipient's organisation.
@@ -28,47 +28,13 @@ const TAKEN: [&str; 3] = ["STRUCTURE_NAME", "SERIES_KEY", "OBS_KEY"];
 /// publishes it under the agreement writes `F`.
 const CONFIDENTIALITY: &str = "N";
 
-/// The columns of a dataset that are months or years, as its contract says.
-#[derive(Debug, Clone, Default)]
-pub struct Calendar {
-    months: BTreeSet<String>,
-    years: BTreeSet<String>,
-}
-
-impl Calendar {
-    /// That of a dataset in the catalogue. There the words for a domain begin with its type.
-    #[must_use]
-    pub fn of(described: &DescribeDatasetResponse) -> Self {
-        let of_type = |wanted: &str| {
-            let columns = described.columns.iter().filter(|column| column.domain.split(',').next() == Some(wanted));
-            columns.map(|column| column.name.clone()).collect()
-        };
-        Self { months: of_type("month"), years: of_type("year") }
-    }
-
-    /// Which of the groups is the time: the first that is a month, else the first that is a year. A structure has one
-    /// time at most; other months and years are dimensions as any.
-    fn time(&self, groups: &[String], rows: &[Row]) -> Option<usize> {
-        let first = |columns: &BTreeSet<String>, formed: fn(&str) -> bool| {
-            groups.iter().enumerate().position(|(place, name)| {
-                let mut codes = rows.iter().filter_map(|row| row.groups.get(place));
-                columns.contains(name) && codes.all(|code| formed(code))
-            })
-        };
-        first(&self.months, is_month).or_else(|| first(&self.years, is_year))
-    }
-}
-
-/// `YYYY`, as SDMX writes a year.
-fn is_year(code: &str) -> bool {
-    code.len() == 4 && code.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// `YYYY-MM`, as SDMX writes a month.
-fn is_month(code: &str) -> bool {
-    code.split_once('-').is_some_and(|(year, month)| {
-        is_year(year) && month.len() == 2 && month.parse::<u8>().is_ok_and(|month| (1..=12).contains(&month))
-    })
+/// Which of the groups is the time: of those that are periods the finest, whose codes are longest. A structure has one time
+/// at most; other periods are dimensions as any.
+fn time(accepted: &Accepted, rows: &[Row]) -> Option<usize> {
+    let length = |place: &usize| rows.first().and_then(|row| row.groups.get(*place)).map(String::len);
+    let periods = accepted.periods.iter().map(|place| *place as usize).filter(|place| *place < accepted.groups.len());
+    // The first of those that are equally fine.
+    periods.rev().max_by_key(length)
 }
 
 /// The answer in long form: a line for each output of each row, with a heading.
@@ -76,11 +42,11 @@ fn is_month(code: &str) -> bool {
 /// Columns: `STRUCTURE` (`datastructure`), `STRUCTURE_ID`, `ACTION` (`I`, information); a dimension for each group, its
 /// name in capitals, or `TIME_PERIOD` for the one that is the time; `MEASURE`, the output's name; `OBS_VALUE`, empty where
 /// it is not computable; `OBS_STATUS` and `CONF_STATUS` by the SDMX code lists, `STD_ERROR`, `LOWER_95`, `UPPER_95`,
-/// `RELEASE_ID`, `CUT`. Codes are the contract's own.
+/// `RANK_ERROR`, `RELEASE_ID`, `CUT`. Codes are the contract's own.
 #[must_use]
-pub fn answer(answer: &QueryAnswer, calendar: &Calendar) -> String {
+pub fn answer(answer: &QueryAnswer) -> String {
     let accepted = &answer.accepted;
-    let time = calendar.time(&accepted.groups, &answer.rows);
+    let time = time(accepted, &answer.rows);
     let dimensions = dimensions(&accepted.groups, time);
     let measures = measures(accepted.columns.iter().map(|column| column.name.as_str()));
     let leading = ["datastructure".to_owned(), structure_id(&accepted.dataset, &accepted.groups), "I".to_owned()];
@@ -99,8 +65,8 @@ pub fn answer(answer: &QueryAnswer, calendar: &Calendar) -> String {
     text
 }
 
-/// From the value to the end of the interval.
-fn figure(estimate: &Estimate) -> [String; 6] {
+/// From the value to the error in rank.
+fn figure(estimate: &Estimate) -> [String; 7] {
     let number = |number: Option<f64>| number.map(|n| n.to_string()).unwrap_or_default();
     [
         number(estimate.value),
@@ -109,6 +75,7 @@ fn figure(estimate: &Estimate) -> [String; 6] {
         number(estimate.standard_error),
         number(estimate.lower),
         number(estimate.upper),
+        number(estimate.rank_error),
     ]
 }
 
@@ -162,53 +129,38 @@ fn put<'a>(text: &mut String, fields: impl Iterator<Item = &'a str>) {
 mod tests {
     use super::*;
     use crate::format::samples;
-    use firebreak_wire::catalogue::v1::Column;
-
-    fn calendar(columns: &[(&str, &str)]) -> Calendar {
-        let column = |(name, domain): &(&str, &str)| Column {
-            name: (*name).into(),
-            domain: (*domain).into(),
-            ..Column::default()
-        };
-        let columns = columns.iter().map(column).collect();
-        Calendar::of(&DescribeDatasetResponse { columns, ..DescribeDatasetResponse::default() })
-    }
 
     #[test]
     fn each_figure_is_a_line_with_its_dimensions_and_attributes() {
-        let calendar = calendar(&[("region", "category, 17 codes"), ("visit_year", "year, 2020 to 2024")]);
-        let text = answer(&samples::answer(), &calendar);
+        let text = answer(&samples::answer());
         let lines: Vec<&str> = text.split_terminator("\r\n").collect();
         let leading = "datastructure,FIREBREAK:HEALTH_VISITS-REGION-VISIT_YEAR(1.0.0),I";
         assert_eq!(
             lines,
             [
                 "STRUCTURE,STRUCTURE_ID,ACTION,REGION,TIME_PERIOD,MEASURE,OBS_VALUE,OBS_STATUS,CONF_STATUS,STD_ERROR,\
-                 LOWER_95,UPPER_95,RELEASE_ID,CUT",
-                &format!("{leading},\"n\"\"1\",2023,visits,1234.0625,U,N,0.1,1.5,2,r-1,2024-Q4"),
-                &format!("{leading},\"n\"\"1\",2023,mean__cost,1234.0625,A,N,0.1,1.5,2,r-1,2024-Q4"),
-                &format!("{leading},=2,2024,visits,1234.0625,A,N,0.1,1.5,2,r-1,2024-Q4"),
-                &format!("{leading},=2,2024,mean__cost,,O,N,,,,r-1,2024-Q4"),
+                 LOWER_95,UPPER_95,RANK_ERROR,RELEASE_ID,CUT",
+                &format!("{leading},\"n\"\"1\",2023,visits,1234.0625,U,N,0.1,1.5,2,,r-1,2024-Q4"),
+                &format!("{leading},\"n\"\"1\",2023,mean__cost,1234.0625,A,N,0.1,1.5,2,,r-1,2024-Q4"),
+                &format!("{leading},=2,2024,visits,1234.0625,A,N,0.1,1.5,2,,r-1,2024-Q4"),
+                &format!("{leading},=2,2024,mean__cost,,O,N,,,,,r-1,2024-Q4"),
             ]
         );
     }
 
     #[test]
-    fn only_a_month_or_year_of_the_contract_is_the_time() {
-        let groups = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let row = |codes: &[&str]| Row { groups: groups(codes), estimates: Vec::new() };
-        let known = calendar(&[("y", "year, 2020 to 2024"), ("m", "month, 2020-01 to 2020-12"), ("c", "category")]);
-        for (names, codes, expected) in [
-            (["c", "y"], ["2020", "2021"], Some(1)),
-            (["y", "m"], ["2020", "2020-02"], Some(1)),
-            (["c", "c"], ["2020", "2020-02"], None),
-            // What SDMX does not take for a time is none.
-            (["c", "y"], ["a", "20"], None),
-            (["c", "m"], ["a", "2020-13"], None),
-        ] {
-            assert_eq!(known.time(&groups(&names), &[row(&codes)]), expected, "{names:?} {codes:?}");
-        }
-        assert_eq!(Calendar::default().time(&groups(&["y"]), &[row(&["2020"])]), None);
+    fn the_finest_of_the_periods_is_the_time() {
+        let texts = |of: &[&str]| of.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let found = |periods: &[u32], codes: &[&str]| {
+            let groups = texts(&["a", "b", "c"]);
+            let accepted = Accepted { groups, periods: periods.into(), ..Accepted::default() };
+            time(&accepted, &[Row { groups: texts(codes), estimates: Vec::new() }])
+        };
+        assert_eq!(found(&[], &["2020", "2021", "x"]), None);
+        assert_eq!(found(&[1], &["2020", "2021", "x"]), Some(1));
+        assert_eq!(found(&[0, 1], &["2020", "2020-07", "x"]), Some(1));
+        assert_eq!(found(&[0, 1], &["2020", "2021", "x"]), Some(0));
+        assert_eq!(found(&[7], &["2020", "2021", "x"]), None, "a place that is not there");
     }
 
     #[test]

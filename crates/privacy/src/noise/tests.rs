@@ -15,7 +15,8 @@ fn rho(nano: u64) -> Rho {
 
 /// A scale with that σ, whatever it costs.
 fn scale_of(sigma: f64) -> Scale {
-    Scale { squared_sensitivity: 1, rho: Rho::at_least(1.0 / (2.0 * sigma * sigma) * 1.000_001).unwrap(), sigma }
+    let rho = Rho::at_least(1.0 / (2.0 * sigma * sigma) * 1.000_001).unwrap();
+    Scale { squared_sensitivity: 1, rho, sigma, way: Way::Add }
 }
 
 fn draws(sigma: f64) -> Vec<i128> {
@@ -97,9 +98,9 @@ fn other_probabilities_are_found() {
 
 #[test]
 fn noise_of_cells_and_of_primitives_is_independent_and_a_repeated_draw_is_found() {
-    let plan = NoisePlan { scales: vec![scale_of(50.0), scale_of(50.0)], cells: DRAWS };
+    let plan = NoisePlan { scales: vec![scale_of(50.0), scale_of(50.0)], choices: vec![None, None], cells: DRAWS };
     let noise = Noise::draw(&plan).unwrap();
-    let [first, second] = noise.expose() else { panic!("two primitives were planned") };
+    let [first, second] = noise.expose()[..] else { panic!("two primitives were planned") };
     assert!(uncorrelated(first, second, 50.0));
     assert!(uncorrelated(first, &first[1..], 50.0));
     assert!(!uncorrelated(first, first, 50.0));
@@ -148,17 +149,17 @@ fn a_sensitivity_of_zero_still_gets_noise() {
 fn noise_beside_the_ends_of_64_bits_is_clamped_and_never_wraps() {
     let ends = vec![vec![i64::MAX, i64::MIN, i64::MAX, i64::MIN, i64::MIN, i64::MAX, 7]];
     let noise = vec![vec![1, -1, i128::MAX, i128::MIN, i128::from(u64::MAX), -i128::from(u64::MAX), -9]];
-    let sum = Noise::planted(noise).add_to(&ends).unwrap();
+    let sum = Noise::planted(noise).measure(&ends).unwrap();
     assert_eq!(sum, [[i64::MAX, i64::MIN, i64::MAX, i64::MIN, i64::MAX, i64::MIN, -2]]);
 }
 
 #[test]
 fn exact_values_of_another_shape_get_no_noise() {
     let noise = || Noise::planted(vec![vec![1, 2], vec![3, 4]]);
-    assert!(noise().add_to(&[vec![0, 0], vec![0, 0]]).is_some());
-    assert!(noise().add_to(&[vec![0, 0]]).is_none());
-    assert!(noise().add_to(&[vec![0, 0], vec![0]]).is_none());
-    assert!(noise().add_to(&[vec![0, 0], vec![0, 0, 0]]).is_none());
+    assert!(noise().measure(&[vec![0, 0], vec![0, 0]]).is_ok());
+    assert!(noise().measure(&[vec![0, 0]]).is_err());
+    assert!(noise().measure(&[vec![0, 0], vec![0]]).is_err());
+    assert!(noise().measure(&[vec![0, 0], vec![0, 0, 0]]).is_err());
 }
 
 proptest! {
@@ -195,5 +196,87 @@ proptest! {
         let (first, others) = plan.scales().split_first().unwrap();
         prop_assert!(others.iter().all(|s| s.rho().nano() == nano / squares.len() as u64));
         prop_assert!(first.rho().nano() - nano / (squares.len() as u64) < squares.len() as u64);
+    }
+}
+
+fn choice(candidates: Candidates, sigma: f64) -> Drawn {
+    Drawn::Choice(Scale { way: Way::Choose, ..scale_of(sigma) }, candidates)
+}
+
+/// The candidates of `QUANTILE(visits, rank)` of whole numbers from 0 to 9, as a question comes to them.
+fn candidates(rank: &str) -> Candidates {
+    const CONTRACT: &str = r#"
+format = 1
+id = "a.b"
+title = ""
+description = ""
+controller = ""
+agency = "a"
+population = ""
+unit_space = { id = "a.persons", register_size = 10, rho_per_year = 1, rho_for_life = 1 }
+contribution = { rows_per_person = 1 }
+cuts = ["2024"]
+column = [
+    { name = "k", label = "", definition = "", role = "privacy_unit", domain = { type = "text" } },
+    { name = "x", label = "", definition = "", role = "measure", domain = { type = "integer", min = 0, max = 9 } },
+]
+"#;
+    let question = firebreak_query::parse_sql(&format!("SELECT QUANTILE(x, {rank}) FROM a.b")).unwrap();
+    let checked = firebreak_query::check(&question, &toml::from_str(CONTRACT).unwrap()).unwrap();
+    let kinds = checked.primitives().iter().map(|primitive| primitive.kind().clone());
+    let quantile = |kind| match kind {
+        PrimitiveKind::Quantile { candidates, .. } => Some(candidates),
+        _ => None,
+    };
+    kinds.filter_map(quantile).next().unwrap()
+}
+
+/// Whether so many choices fall on the candidates as `exp(−score/scale)` says. With nine degrees of freedom χ² is above 63.5
+/// with a probability below 10⁻⁹; each candidate is expected often enough for that.
+fn is_exponential(drawn: &[i64], scores: &[i64], scale: f64) -> bool {
+    let weights: Vec<f64> = scores.iter().map(|score| (-(*score as f64) / scale).exp()).collect();
+    let whole: f64 = weights.iter().sum();
+    let expected = |weight: &f64| weight / whole * drawn.len() as f64;
+    assert!(weights.iter().all(|weight| expected(weight) > 50.0), "too rare to be counted: {weights:?}");
+    let squares = (0..).zip(&weights).map(|(candidate, weight)| {
+        let found = drawn.iter().filter(|value| **value == candidate).count() as f64;
+        (found - expected(weight)).powi(2) / expected(weight)
+    });
+    squares.sum::<f64>() < 63.5
+}
+
+#[test]
+fn a_choice_falls_on_each_candidate_as_often_as_the_exponential_mechanism_says() {
+    let candidates = candidates("0.3");
+    let counts = [3, 0, 4, 1, 0, 0, 2, 5, 0, 9];
+    let scores = candidates.scores(&counts);
+    let drawn = choice(candidates, 40.0).measure(&counts.repeat(DRAWS)).unwrap();
+    assert!(is_exponential(&drawn, &scores, 40.0));
+    // A scale that is a seventh smaller, and a person's values counted twice.
+    assert!(!is_exponential(&choice(candidates, 35.0).measure(&counts.repeat(DRAWS)).unwrap(), &scores, 40.0));
+    let mut more = counts;
+    more[9] *= 2;
+    assert!(!is_exponential(&choice(candidates, 40.0).measure(&more.repeat(DRAWS)).unwrap(), &scores, 40.0));
+}
+
+#[test]
+fn a_choice_gives_a_value_for_each_cell_and_only_for_whole_ones() {
+    let candidates = candidates("0.5");
+    let far = |place: usize| (0..10).map(|at| if at == place { 1_000_000 } else { 0 }).collect::<Vec<i64>>();
+    let drawn = choice(candidates, 1.0).measure(&[far(2), far(7)].concat()).unwrap();
+    assert_eq!(drawn, [2, 7], "a million values on one candidate leave no doubt");
+    assert_eq!(choice(candidates, 1.0).measure(&[0; 11]), Err(MeasureError::Shape));
+}
+
+#[test]
+fn a_choice_has_the_scale_that_noise_has_at_its_sensitivity_and_is_never_underpaid() {
+    for (squared, nano) in [(1, 1), (16, 5_000_000), (25_000_000, 123_456_789), (1 << 40, 2_000_000_000)] {
+        let (noise, choice) =
+            (Scale::for_loss(squared, rho(nano)).unwrap(), Scale::for_choice(squared, rho(nano)).unwrap());
+        assert!((choice.sigma() / noise.sigma() - 1.0).abs() < 1e-12);
+        assert!(choice.loss().unwrap() <= nano as f64 / 1e9);
+        assert!(choice.check().is_ok());
+        let cheaper = Scale { sigma: choice.sigma * 0.999_999, ..choice };
+        assert_eq!(cheaper.check(), Err(NoiseError::Underpaid));
     }
 }

@@ -29,9 +29,9 @@ impl Row {
     }
 
     fn cell(&self, query: &CheckedQuery) -> Option<usize> {
-        query.groups().iter().try_fold(0, |cell, group| match self.value(group.column.as_str()) {
-            Some(BoundValue::Code(code)) => Some(cell * group.codes.len() + usize::from(code)),
-            _ => None,
+        query.groups().iter().try_fold(0, |cell, group| {
+            let code = group.category.code(&|column| self.value(column.as_str()))?;
+            Some(cell * group.codes.len() + usize::from(code))
         })
     }
 }
@@ -39,7 +39,8 @@ impl Row {
 /// What the query's primitives mean, written down row by row.
 fn exact(query: &CheckedQuery, rows: &[Row]) -> Vec<Vec<i64>> {
     let of = |primitive: &firebreak_query::Primitive| {
-        let mut totals = vec![0; query.cells()];
+        let per_cell = primitive.kind().numbers_per_cell();
+        let mut totals = vec![0; query.cells() * per_cell];
         let mut persons = vec![BTreeSet::new(); query.cells()];
         for row in rows {
             let passes = [query.filter(), primitive.filter()]
@@ -47,30 +48,49 @@ fn exact(query: &CheckedQuery, rows: &[Row]) -> Vec<Vec<i64>> {
                 .flatten()
                 .all(|filter| filter.holds(&|column| row.value(column.as_str())) == Some(true));
             let (true, Some(cell)) = (passes, row.cell(query)) else { continue };
-            totals[cell] += match primitive.kind() {
+            let mut place = cell * per_cell;
+            let more = match primitive.kind() {
                 PrimitiveKind::CountRows => 1,
                 PrimitiveKind::CountPersons => i64::from(persons[cell].insert(row.person)),
                 PrimitiveKind::CountValues { .. } => i64::from(row.cost.is_some()),
                 PrimitiveKind::SumCentred { centre, .. } => row.cost.map_or(0, |cost| cost - centre),
+                PrimitiveKind::Quantile { candidates, .. } => {
+                    let Some(cost) = row.cost else { continue };
+                    place += candidates.place(cost) as usize;
+                    1
+                }
             };
+            totals[place] += more;
         }
-        totals
+        match primitive.kind() {
+            // What decides a choice, and has a sensitivity, is the scores.
+            PrimitiveKind::Quantile { candidates, .. } => {
+                totals.chunks(per_cell).flat_map(|counts| candidates.scores(counts)).collect()
+            }
+            _ => totals,
+        }
     };
     query.primitives().iter().map(of).collect()
 }
 
-fn squared_distances(one: &[Vec<i64>], other: &[Vec<i64>]) -> Vec<u128> {
-    let distance = |(a, b): (&Vec<i64>, &Vec<i64>)| {
-        a.iter().zip(b).map(|(a, b)| u128::from(a.abs_diff(*b)) * u128::from(a.abs_diff(*b))).sum()
+/// The squared distance of each primitive: of each cell the largest movement of a number counts.
+fn squared_distances(query: &CheckedQuery, one: &[Vec<i64>], other: &[Vec<i64>]) -> Vec<u128> {
+    let moved = |(a, b): (&i64, &i64)| u128::from(a.abs_diff(*b));
+    let distance = |(primitive, (one, other)): (&firebreak_query::Primitive, (&Vec<i64>, &Vec<i64>))| {
+        let cells =
+            one.chunks(primitive.kind().numbers_per_cell()).zip(other.chunks(primitive.kind().numbers_per_cell()));
+        cells.map(|(a, b)| a.iter().zip(b).map(moved).max().unwrap_or(0).pow(2)).sum()
     };
-    one.iter().zip(other).map(distance).collect()
+    query.primitives().iter().zip(one.iter().zip(other)).map(distance).collect()
 }
 
-const QUESTIONS: [&str; 4] = [
+const QUESTIONS: [&str; 6] = [
     "SELECT COUNT(*) AS a, COUNT(DISTINCT person) AS b, COUNT(cost) AS c, SUM(cost) AS d, AVG(cost) AS e FROM health.visits",
     "SELECT region, kind, COUNT(*) AS a, COUNT(DISTINCT person) AS b, SUM(cost) AS d FROM health.visits GROUP BY region, kind",
     "SELECT region, AVG(cost) FILTER (WHERE kind = 'emergency') AS e, COUNT(cost) AS c FROM health.visits WHERE cost > 20 GROUP BY region",
     "SELECT COUNT(DISTINCT person) AS b FROM health.visits WHERE kind = 'planned' GROUP BY region",
+    "SELECT region, QUANTILE(cost, 0.3) AS q FROM health.visits GROUP BY region",
+    "SELECT MEDIAN(cost) AS m, COUNT(*) AS n FROM health.visits GROUP BY CASE WHEN cost < 50 THEN 'a' WHEN region = 'n' THEN 'b' END",
 ];
 
 fn row(person: u32) -> impl Strategy<Value = Row> {
@@ -92,7 +112,7 @@ proptest! {
         let query = ask(QUESTIONS[question]);
         prop_assert_eq!(contract().contribution.rows_per_person, 4);
         let with: Vec<Row> = others.iter().chain(&person).cloned().collect();
-        let distances = squared_distances(&exact(&query, &others), &exact(&query, &with));
+        let distances = squared_distances(&query, &exact(&query, &others), &exact(&query, &with));
         for (distance, bound) in distances.iter().zip(query.squared_sensitivities()) {
             prop_assert!(distance <= bound, "{} above {}", distance, bound);
         }
@@ -105,9 +125,9 @@ fn the_worst_person_reaches_the_sensitivity_and_one_row_beyond_the_bound_exceeds
     let query = ask(QUESTIONS[0]);
     let none = exact(&query, &[]);
     let bounds = query.squared_sensitivities();
-    let at_the_bound = squared_distances(&none, &exact(&query, &vec![worst.clone(); 4]));
+    let at_the_bound = squared_distances(&query, &none, &exact(&query, &vec![worst.clone(); 4]));
     assert_eq!(at_the_bound.iter().collect::<BTreeSet<_>>(), bounds.iter().collect::<BTreeSet<_>>());
-    let beyond = squared_distances(&none, &exact(&query, &vec![worst; 5]));
+    let beyond = squared_distances(&query, &none, &exact(&query, &vec![worst; 5]));
     assert!(beyond.iter().zip(bounds).any(|(distance, bound)| distance > bound));
 }
 

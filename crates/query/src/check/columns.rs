@@ -3,7 +3,7 @@
 use super::bind::typed;
 use super::{Misfit, listed};
 use crate::canonical::value_key;
-use crate::{Aggregate, Comparison, Predicate, RowArithmetic, RowValue};
+use crate::{Aggregate, Category, Comparison, Predicate, RowArithmetic, RowValue};
 use firebreak_domain::{Column, ColumnName, ColumnRole, Contract, Domain, ReasonCode, Refusal, SpecialKind};
 use std::collections::BTreeSet;
 
@@ -74,11 +74,31 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// The declared values of a column by which the answer may be split.
-    pub(super) fn groupable(&mut self, name: &ColumnName) -> Result<Vec<String>, Misfit> {
+    /// By what the answer may be split, with literals in their columns' types.
+    ///
+    /// What follows from columns by a rule asks no more of them than a condition does: each group is the rows for which
+    /// one holds. So it may rest on any column that may be filtered.
+    pub(super) fn category(&mut self, category: &Category) -> Result<Category, Misfit> {
+        Ok(match category {
+            Category::Column(name) => Category::Column(self.groupable(name)?),
+            Category::Date { part, column } => {
+                Category::Date { part: *part, column: self.readable(column)?.name.clone() }
+            }
+            Category::Bucket { value, low, high, buckets } => {
+                Category::Bucket { value: self.value(value)?, low: *low, high: *high, buckets: *buckets }
+            }
+            Category::Case { branches, otherwise } => {
+                let branch = |(condition, label): &(Predicate, String)| Ok((self.resolve(condition)?, label.clone()));
+                let branches = branches.iter().map(branch).collect::<Result<_, Misfit>>()?;
+                Category::Case { branches, otherwise: otherwise.clone() }
+            }
+        })
+    }
+
+    fn groupable(&mut self, name: &ColumnName) -> Result<ColumnName, Misfit> {
         let column = self.readable(name)?;
         if is_groupable(column) {
-            return Ok(column.domain.codes());
+            return Ok(column.name.clone());
         }
         let refusal = Refusal::new(ReasonCode::NotGroupable).because(format!("column {} is not one", column.name));
         Err(Misfit { refusal: Box::new(refusal), column: Some(column.name.clone()) })
@@ -93,6 +113,7 @@ impl<'a> Columns<'a> {
             Aggregate::Sum(value) => self.value(value).map(Aggregate::Sum),
             Aggregate::Avg(value) => self.value(value).map(Aggregate::Avg),
             Aggregate::Spread(spread, value) => self.value(value).map(|value| Aggregate::Spread(*spread, value)),
+            Aggregate::Quantile(value, rank) => self.value(value).map(|value| Aggregate::Quantile(value, *rank)),
         }
     }
 

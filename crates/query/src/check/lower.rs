@@ -6,8 +6,8 @@ use crate::evaluate::Formula;
 use crate::number::{Bounded, bounded, too_wide};
 use crate::view::{CheckedHaving, CheckedKey, CheckedOrder, CheckedView};
 use crate::{
-    Aggregate, AggregateQuery, CheckedOutput, Having, Measure, Order, OrderKey, OutputExpression, Primitive,
-    PrimitiveKind, RowValue, Spread, View,
+    Aggregate, AggregateQuery, Candidates, CheckedGroup, CheckedOutput, Having, Measure, Order, OrderKey,
+    OutputExpression, Primitive, PrimitiveKind, RowValue, Spread, View,
 };
 use firebreak_domain::{ColumnName, Contract, ReasonCode, Refusal};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +35,7 @@ enum Estimate {
     Total { sum: String, count: Option<String>, centre: f64, unit: f64 },
     Mean { sum: String, count: String, centre: f64, unit: f64 },
     Spread { sum: String, squares: String, count: String, centre: f64, unit: f64, spread: Spread },
+    Quantile { chosen: String, count: String, unit: f64, candidates: Candidates },
 }
 
 fn columns_of(value: &RowValue) -> BTreeSet<ColumnName> {
@@ -59,11 +60,11 @@ fn columns_of(value: &RowValue) -> BTreeSet<ColumnName> {
 ///
 /// A variance is `Σ(x − c)²/n − (Σ(x − c)/n)²`, which holds around any `c`: the squares of distances from the midpoint lie
 /// between 0 and `h²`, and are summed around the middle of that, so that their noise is scaled to `h²/2`.
-pub(super) fn lower(query: &AggregateQuery, contract: &Contract) -> Result<Lowered, Refusal> {
+pub(super) fn lower(query: &AggregateQuery, groups: &[CheckedGroup], contract: &Contract) -> Result<Lowered, Refusal> {
     let counted = query.measures.iter().filter_map(|measure| {
         let columns = match &measure.aggregate {
             Aggregate::Count(column) => [column.clone()].into(),
-            Aggregate::Avg(value) | Aggregate::Spread(_, value) => columns_of(value),
+            Aggregate::Avg(value) | Aggregate::Spread(_, value) | Aggregate::Quantile(value, _) => columns_of(value),
             Aggregate::CountRows | Aggregate::CountDistinct(_) | Aggregate::Sum(_) => return None,
         };
         Some((columns, filter_key(measure.filter.as_ref())))
@@ -88,22 +89,21 @@ pub(super) fn lower(query: &AggregateQuery, contract: &Contract) -> Result<Lower
     for output in &query.outputs {
         outputs.push(CheckedOutput { name: output.name.clone(), formula: formula(&output.expression)? });
     }
-    let view = view(&query.view, &query.group_by, &formula)?;
+    let view = view(&query.view, groups, &formula)?;
     let (keys, primitives) = plan.primitives.into_iter().unzip();
     Ok(Lowered { outputs, view, primitives, keys })
 }
 
 type Lower<'a> = &'a dyn Fn(&OutputExpression) -> Result<Formula, Refusal>;
 
-fn view(view: &View, groups: &[ColumnName], formula: Lower<'_>) -> Result<CheckedView, Refusal> {
-    let canonical: BTreeSet<&ColumnName> = groups.iter().collect();
+fn view(view: &View, groups: &[CheckedGroup], formula: Lower<'_>) -> Result<CheckedView, Refusal> {
     let order = |order: &Order| {
         let by = match &order.by {
             OrderKey::Value(value) => CheckedKey::Value(formula(value)?),
             OrderKey::Group(name) => {
-                let place = canonical.iter().position(|group| *group == name);
+                let place = groups.iter().position(|group| group.name == *name);
                 CheckedKey::Group(place.ok_or_else(|| {
-                    Refusal::new(ReasonCode::UngroupedColumn).because("ORDER BY names a group column or a value")
+                    Refusal::new(ReasonCode::UngroupedColumn).because("ORDER BY names a group or a value")
                 })?)
             }
         };
@@ -153,6 +153,15 @@ impl Plan<'_> {
                 let count = self.count(measure, columns_of(value))?;
                 Ok(Estimate::Spread { sum, squares, count, centre, unit, spread: *spread })
             }
+            Aggregate::Quantile(value, rank) => {
+                let of = bounded(value, self.contract)?;
+                let candidates = Candidates::between(of.low, of.high, *rank)?;
+                let unit = unit(of.decimals);
+                let kind = PrimitiveKind::Quantile { value: of.number, candidates, decimals: of.decimals };
+                let chosen = self.primitive(measure, kind)?;
+                let count = self.count(measure, columns_of(value))?;
+                Ok(Estimate::Quantile { chosen, count, unit, candidates })
+            }
         }
     }
 
@@ -171,7 +180,7 @@ impl Plan<'_> {
         let half_width = of.low.abs_diff(centre).max(of.high.abs_diff(centre)).max(1);
         let kind = PrimitiveKind::SumCentred { value: of.number, centre, half_width, decimals: of.decimals };
         let key = self.primitive(measure, kind)?;
-        Ok(Sum { key, centre: centre as f64, unit: 10_f64.powi(i32::from(of.decimals)) })
+        Ok(Sum { key, centre: centre as f64, unit: unit(of.decimals) })
     }
 
     fn primitive(&mut self, measure: &Measure, kind: PrimitiveKind) -> Result<String, Refusal> {
@@ -185,6 +194,9 @@ impl Plan<'_> {
             PrimitiveKind::SumCentred { value, centre, decimals, .. } => {
                 (format!("sum around {centre} in {decimals}"), value.to_string())
             }
+            PrimitiveKind::Quantile { value, candidates, decimals } => {
+                (format!("quantile {candidates} in {decimals}"), value.to_string())
+            }
         };
         let key = format!("{word} {of} where {}", filter_key(measure.filter.as_ref()));
         if !self.primitives.contains_key(&key) {
@@ -193,6 +205,11 @@ impl Plan<'_> {
         }
         Ok(key)
     }
+}
+
+/// The units of a fixed point in 1.
+fn unit(decimals: u8) -> f64 {
+    10_f64.powi(i32::from(decimals))
 }
 
 /// A sum: its key, the centre, and the units in 1.
@@ -238,6 +255,9 @@ fn formula(expression: &OutputExpression, estimates: &[Estimate], order: &BTreeM
                 unit: *unit,
                 spread: *spread,
             },
+            Estimate::Quantile { chosen, count, unit, candidates } => {
+                Formula::Quantile { chosen: index(chosen)?, count: index(count)?, unit: *unit, candidates: *candidates }
+            }
         },
     })
 }

@@ -2,15 +2,16 @@
 
 mod bind;
 mod columns;
+mod groups;
 mod lower;
 mod shape;
 
 use crate::suggest::{Mentioned, complete};
-use crate::{AggregateQuery, Basis, CheckedQuery, GroupColumn, MAX_CELLS, Measure, Predicate};
+use crate::{AggregateQuery, Basis, CheckedQuery, MAX_QUANTILE_NUMBERS, Measure, Predicate};
 use columns::Columns;
 pub(crate) use columns::{is_groupable, is_readable};
 use firebreak_domain::{ColumnName, Contract, CutId, ReasonCode, Refusal};
-use std::collections::BTreeSet;
+use groups::{Groups, groups};
 
 /// Why a question does not fit, and the column that it is about, for the suggestion.
 pub(crate) struct Misfit {
@@ -44,8 +45,7 @@ pub(crate) fn fits(query: &AggregateQuery, contract: &Contract) -> Result<Checke
     }
     let cut = cut(query, contract)?;
     let mut columns = Columns::new(contract);
-    let (groups, shown) = groups(query, &mut columns)?;
-    let cells = cells(&groups)?;
+    let Groups { resolved: group_by, checked: groups, shown, cells } = groups(&query.group_by, &mut columns, contract)?;
     let filter = query.filter.as_ref().map(|filter| columns.resolve(filter)).transpose()?;
     let mut measures = Vec::with_capacity(query.measures.len());
     for measure in &query.measures {
@@ -53,9 +53,17 @@ pub(crate) fn fits(query: &AggregateQuery, contract: &Contract) -> Result<Checke
         let filter = measure.filter.as_ref().map(|filter| columns.resolve(filter)).transpose()?;
         measures.push(Measure { aggregate, filter });
     }
-    let resolved = AggregateQuery { cut: Some(cut.clone()), filter, measures, ..query.clone() };
+    let resolved = AggregateQuery { cut: Some(cut.clone()), filter, group_by, measures, ..query.clone() };
     let bound = |filter: &Option<Predicate>| filter.as_ref().map(|filter| bind::bound(filter, contract)).transpose();
-    let lowered = lower::lower(&resolved, contract)?;
+    let lowered = lower::lower(&resolved, &groups, contract)?;
+    let numbers = |primitive: &crate::Primitive| match primitive.kind().numbers_per_cell() {
+        1 => 0,
+        several => several.saturating_mul(cells),
+    };
+    if lowered.primitives.iter().map(numbers).fold(0, usize::saturating_add) > MAX_QUANTILE_NUMBERS {
+        let what = "quantiles are chosen among up to a thousand values in each group: fewer groups, or fewer quantiles";
+        return Err(Refusal::new(ReasonCode::TooManyGroups).because(what).into());
+    }
     let rows_per_person = contract.contribution.rows_per_person;
     let sensitivity = |primitive: &crate::Primitive| {
         primitive.squared_l2_sensitivity(rows_per_person, cells).ok_or_else(|| {
@@ -95,38 +103,6 @@ fn cut(query: &AggregateQuery, contract: &Contract) -> Result<CutId, Refusal> {
         Some(_) => Err(unknown()),
         None => contract.latest_cut().cloned().ok_or_else(unknown),
     }
-}
-
-/// The group columns in canonical order, and the order in which they are shown.
-fn groups(query: &AggregateQuery, columns: &mut Columns<'_>) -> Result<(Vec<GroupColumn>, Vec<usize>), Misfit> {
-    let names: BTreeSet<&ColumnName> = query.group_by.iter().collect();
-    let mut groups = Vec::with_capacity(names.len());
-    for column in &query.group_by {
-        // In the order asked, so that the first misfit is the first that the caller wrote.
-        columns.groupable(column)?;
-    }
-    for column in &names {
-        let codes = columns.groupable(column)?;
-        groups.push(GroupColumn { column: (*column).clone(), codes });
-    }
-    let mut shown = Vec::with_capacity(names.len());
-    for column in &query.group_by {
-        if let Some(index) = names.iter().position(|name| *name == column)
-            && !shown.contains(&index)
-        {
-            shown.push(index);
-        }
-    }
-    Ok((groups, shown))
-}
-
-fn cells(groups: &[GroupColumn]) -> Result<usize, Refusal> {
-    let product = groups.iter().try_fold(1_usize, |cells, group| cells.checked_mul(group.codes.len()));
-    product.filter(|cells| *cells <= MAX_CELLS).ok_or_else(|| {
-        let sizes: Vec<String> =
-            groups.iter().map(|group| format!("{} has {} values", group.column, group.codes.len())).collect();
-        Refusal::new(ReasonCode::TooManyGroups).because(sizes.join(", "))
-    })
 }
 
 /// A list in words, cut off where it gets long.

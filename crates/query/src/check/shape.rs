@@ -2,13 +2,14 @@
 
 use crate::parse::{tokens, too_large};
 use crate::{
-    Aggregate, AggregateQuery, Having, MAX_DEPTH, MAX_MEASURES, OrderKey, OutputExpression, Predicate, RowValue, to_sql,
+    Aggregate, AggregateQuery, Category, Group, Having, MAX_DEPTH, MAX_MEASURES, OrderKey, OutputExpression, Predicate,
+    RowValue, to_sql,
 };
 use chrono::Datelike;
 use firebreak_domain::{ReasonCode, Refusal};
 use std::collections::BTreeSet;
 
-/// The longest heading.
+/// The longest heading or label.
 const MAX_NAME: usize = 128;
 
 pub(super) fn check(query: &AggregateQuery) -> Result<(), Refusal> {
@@ -25,20 +26,26 @@ pub(super) fn check(query: &AggregateQuery) -> Result<(), Refusal> {
         predicate(filter, 0)?;
     }
     for measure in &query.measures {
-        if let Aggregate::Sum(of) | Aggregate::Avg(of) | Aggregate::Spread(_, of) = &measure.aggregate {
+        if let Aggregate::Sum(of) | Aggregate::Avg(of) | Aggregate::Spread(_, of) | Aggregate::Quantile(of, _) =
+            &measure.aggregate
+        {
             value(of, 0, 0, &mut 0)?;
         }
     }
     let mut used = BTreeSet::new();
-    let mut names: BTreeSet<&str> = query.group_by.iter().map(firebreak_domain::ColumnName::as_str).collect();
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    for (place, group) in query.group_by.iter().enumerate() {
+        self::group(group)?;
+        let repeated = query.group_by.iter().take(place).any(|before| before == group);
+        if !names.insert(&group.name) && !repeated {
+            return Err(twice());
+        }
+    }
     for output in &query.outputs {
         expression(&output.expression, query.measures.len(), &mut used, 0)?;
-        let length = output.name.chars().count();
-        if !(1..=MAX_NAME).contains(&length) || output.name.chars().any(char::is_control) {
-            return Err(malformed("an output's name has 1 to 128 characters, none of them a control character"));
-        }
+        heading(&output.name)?;
         if !names.insert(&output.name) {
-            return Err(malformed("two columns of the answer have one name"));
+            return Err(twice());
         }
     }
     let mut of_view = |part: &OutputExpression| expression(part, query.measures.len(), &mut used, 0);
@@ -62,6 +69,33 @@ pub(super) fn check(query: &AggregateQuery) -> Result<(), Refusal> {
 
 fn malformed(what: &'static str) -> Refusal {
     Refusal::new(ReasonCode::MalformedRequest).because(what)
+}
+
+fn twice() -> Refusal {
+    malformed("two columns of the answer have one name")
+}
+
+fn heading(text: &str) -> Result<(), Refusal> {
+    let length = text.chars().count();
+    if (1..=MAX_NAME).contains(&length) && !text.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err(malformed("a heading or a label has 1 to 128 characters, none of them a control character"))
+    }
+}
+
+fn group(Group { name, category }: &Group) -> Result<(), Refusal> {
+    heading(name)?;
+    match category {
+        Category::Column(column) if column.as_str() != name => Err(malformed("a group column keeps its own name")),
+        Category::Column(_) | Category::Date { .. } => Ok(()),
+        Category::Bucket { value: of, .. } => value(of, 0, 0, &mut 0),
+        Category::Case { branches, .. } if branches.is_empty() => Err(malformed("a CASE has at least one WHEN")),
+        Category::Case { branches, otherwise } => {
+            branches.iter().map(|(_, label)| label).chain(otherwise).try_for_each(|label| heading(label))?;
+            branches.iter().try_for_each(|(condition, _)| predicate(condition, 0))
+        }
+    }
 }
 
 fn predicate(part: &Predicate, depth: usize) -> Result<(), Refusal> {

@@ -140,12 +140,17 @@ pub(super) fn unsupported(expr: &Expr) -> Refusal {
         Expr::Case { .. } => refuse(
             ReasonCode::UnsupportedExpression,
             place,
-            "instead of CASE write FILTER (WHERE ..) after an aggregate",
+            "a CASE stands in GROUP BY, or within an aggregate as FILTER (WHERE ..) after it",
+        ),
+        Expr::Extract { .. } => refuse(
+            ReasonCode::UnsupportedExpression,
+            place,
+            "a part of a date stands in GROUP BY; a condition is on the day: BETWEEN DATE '2024-01-01' AND DATE '2024-12-31'",
         ),
         Expr::Cast { .. } | Expr::Convert { .. } => {
             refuse(ReasonCode::UnsupportedExpression, place, "types are the contract's and are not cast")
         }
-        Expr::Function(_) | Expr::Extract { .. } | Expr::Substring { .. } | Expr::Trim { .. } => {
+        Expr::Function(_) | Expr::Substring { .. } | Expr::Trim { .. } => {
             refuse(ReasonCode::UnsupportedExpression, place, "no function is applied here")
         }
         _ => refuse(ReasonCode::UnsupportedExpression, place, "this form is not known"),

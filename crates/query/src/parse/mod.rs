@@ -1,5 +1,6 @@
 //! SQL into the typed question.
 
+mod categories;
 mod conditions;
 mod dialect;
 mod outputs;

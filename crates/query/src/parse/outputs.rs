@@ -1,16 +1,18 @@
 //! The SELECT list: aggregates become measures, the arithmetic around them outputs.
 
-use super::conditions::{condition, number, unsupported};
+use super::categories::category;
+use super::conditions::{condition, literal, number, unsupported};
 use super::select::Source;
 use super::values::{self, Case};
 use super::{bare, folded, place, refuse, too_large};
-use crate::canonical::measure_key;
+use crate::canonical::{category_key, measure_key};
+use crate::quantile::MEDIAN;
 use crate::to_sql::default_name;
 use crate::{
-    Aggregate, Arithmetic, MAX_DEPTH, MAX_MEASURES, Measure, OrderKey, Output, OutputExpression, Predicate, RowValue,
-    Spread,
+    Aggregate, Arithmetic, Category, Decimal, Group, Literal, MAX_DEPTH, MAX_MEASURES, Measure, OrderKey, Output,
+    OutputExpression, Predicate, RowValue, Spread,
 };
-use firebreak_domain::{ColumnName, ReasonCode, Refusal};
+use firebreak_domain::{ReasonCode, Refusal};
 use sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, UnaryOperator, Value,
@@ -21,7 +23,7 @@ use std::collections::HashMap;
 /// The SELECT list as it is read.
 pub(super) struct Outputs<'a> {
     source: &'a Source,
-    groups: &'a [ColumnName],
+    groups: &'a [Group],
     measures: Vec<Measure>,
     known: HashMap<String, usize>,
     found: Vec<(Option<String>, OutputExpression)>,
@@ -31,7 +33,7 @@ pub(super) struct Outputs<'a> {
 }
 
 impl<'a> Outputs<'a> {
-    pub(super) fn new(source: &'a Source, groups: &'a [ColumnName]) -> Self {
+    pub(super) fn new(source: &'a Source, groups: &'a [Group]) -> Self {
         Self {
             source,
             groups,
@@ -43,16 +45,17 @@ impl<'a> Outputs<'a> {
         }
     }
 
-    /// Takes one item of the list. A group column is passed over: it is in every answer.
+    /// Takes one item of the list. A group is passed over: it is in every answer.
     pub(super) fn add(&mut self, expr: &Expr, alias: Option<&Ident>) -> Result<(), Refusal> {
-        if let Some(column) = self.source.column(expr, "SELECT")? {
-            if !self.groups.contains(&column) {
+        if let Some(category) = self.category(expr, "SELECT")? {
+            let name = self.group_of(&category).map(|group| group.name.clone());
+            if name.is_none() {
                 self.loose_column.get_or_insert(place(expr));
-            } else if alias.is_some_and(|alias| folded(alias) != column.as_str()) {
-                let what = "a group column keeps its own name";
+            } else if alias.is_some_and(|alias| name.as_ref() != Some(&folded(alias))) {
+                let what = "a group column keeps its own name, and a group has one";
                 return Err(refuse(ReasonCode::UnsupportedClause, place(expr), what));
             }
-            self.items.push(OrderKey::Group(column));
+            self.items.push(OrderKey::Group(name.unwrap_or_default()));
             return Ok(());
         }
         let expression = self.expression(expr, 0)?;
@@ -67,13 +70,13 @@ impl<'a> Outputs<'a> {
     /// The measures and outputs, each output named.
     pub(super) fn finish(self) -> Result<(Vec<Measure>, Vec<Output>), Refusal> {
         if self.measures.is_empty() {
-            let what = "an answer holds at least one aggregate: COUNT, SUM, AVG, VARIANCE or STDDEV";
+            let what = "an answer holds at least one aggregate: COUNT, SUM, AVG, QUANTILE, VARIANCE or STDDEV";
             return Err(refuse(ReasonCode::RowsAsked, self.loose_column.flatten(), what));
         }
         if let Some(place) = self.loose_column {
-            return Err(refuse(ReasonCode::UngroupedColumn, place, "this column is not in GROUP BY"));
+            return Err(refuse(ReasonCode::UngroupedColumn, place, "this is not in GROUP BY"));
         }
-        let mut taken: Vec<String> = self.groups.iter().map(ToString::to_string).collect();
+        let mut taken: Vec<String> = self.groups.iter().map(|group| group.name.clone()).collect();
         taken.extend(self.found.iter().filter_map(|(alias, _)| alias.clone()));
         let mut outputs = Vec::with_capacity(self.found.len());
         for (alias, expression) in self.found {
@@ -106,12 +109,30 @@ impl<'a> Outputs<'a> {
         self.found.iter().find(|(alias, _)| alias.as_ref() == Some(&name)).map(|(_, expression)| expression.clone())
     }
 
-    /// The group column that an expression is.
-    pub(super) fn group(&self, expr: &Expr) -> Result<Option<ColumnName>, Refusal> {
+    /// The heading of the group that an expression is, or names.
+    pub(super) fn group(&self, expr: &Expr) -> Result<Option<String>, Refusal> {
         if self.heading(expr).is_some() {
             return Ok(None);
         }
-        Ok(self.source.column(expr, "ORDER BY")?.filter(|column| self.groups.contains(column)))
+        if let Expr::Identifier(ident) = bare(expr) {
+            let name = folded(ident);
+            return Ok(self.groups.iter().any(|group| group.name == name).then_some(name));
+        }
+        let category = self.category(expr, "ORDER BY")?;
+        Ok(category.and_then(|category| self.group_of(&category)).map(|group| group.name.clone()))
+    }
+
+    /// What an expression may be grouped by, if it is that: a column, or what follows from columns by a rule.
+    fn category(&self, expr: &Expr, clause: &str) -> Result<Option<Category>, Refusal> {
+        match self.source.column(expr, clause)? {
+            Some(column) => Ok(Some(Category::Column(column))),
+            None => category(expr, self.source),
+        }
+    }
+
+    fn group_of(&self, category: &Category) -> Option<&Group> {
+        let key = category_key(category);
+        self.groups.iter().find(|group| category_key(&group.category) == key)
     }
 
     /// The place of an item of the SELECT list, from 1.
@@ -170,7 +191,8 @@ impl<'a> Outputs<'a> {
         if over.is_some() {
             return Err(refuse(ReasonCode::UnsupportedExpression, at, "windows (OVER) are over rows"));
         }
-        if !matches!(word.as_str(), "count" | "sum" | "avg") && Spread::of_word(&word).is_none() {
+        let known = matches!(word.as_str(), "count" | "sum" | "avg" | "quantile" | "median");
+        if !known && Spread::of_word(&word).is_none() {
             return Err(unknown_function(&word, at));
         }
         let FunctionArguments::List(FunctionArgumentList { duplicate_treatment, args, clauses }) = args else {
@@ -183,8 +205,18 @@ impl<'a> Outputs<'a> {
             return Err(refuse(ReasonCode::UnsupportedAggregate, at, "an aggregate takes one column and a FILTER"));
         }
         let distinct = matches!(duplicate_treatment, Some(DuplicateTreatment::Distinct));
-        let (aggregate, case) = match args.as_slice() {
-            [FunctionArg::Unnamed(argument)] => self.of_argument(&word, distinct, argument, at)?,
+        let (aggregate, case) = match (word.as_str(), args.as_slice()) {
+            ("quantile", [FunctionArg::Unnamed(argument), FunctionArg::Unnamed(FunctionArgExpr::Expr(rank))]) => {
+                let Literal::Number(rank) = literal(rank)? else {
+                    return Err(refuse(ReasonCode::LiteralMismatch, place(rank), "a rank is a number"));
+                };
+                self.of_argument(&word, distinct, argument, rank, at)?
+            }
+            ("quantile", _) => {
+                let what = "QUANTILE takes a value and a rank: QUANTILE(value, 0.9)";
+                return Err(refuse(ReasonCode::UnsupportedAggregate, at, what));
+            }
+            (_, [FunctionArg::Unnamed(argument)]) => self.of_argument(&word, distinct, argument, MEDIAN, at)?,
             _ => return Err(refuse(ReasonCode::UnsupportedAggregate, at, "an aggregate takes one column")),
         };
         let filter = filter.as_ref().map(|expr| condition(expr, self.source)).transpose()?;
@@ -209,6 +241,7 @@ impl<'a> Outputs<'a> {
         word: &str,
         distinct: bool,
         argument: &FunctionArgExpr,
+        rank: Decimal,
         at: Option<Location>,
     ) -> Result<(Aggregate, Option<Predicate>), Refusal> {
         let expr = match argument {
@@ -226,9 +259,10 @@ impl<'a> Outputs<'a> {
             }
             // The sum of 1 over rows is their number, as people write it around CASE.
             ("sum", false) => match values::value(value, self.source, 0)? {
-                RowValue::Constant(number) if number == crate::Decimal::whole(1) => Aggregate::CountRows,
+                RowValue::Constant(number) if number == Decimal::whole(1) => Aggregate::CountRows,
                 value => Aggregate::Sum(value),
             },
+            ("quantile" | "median", false) => Aggregate::Quantile(values::value(value, self.source, 0)?, rank),
             ("avg", false) => Aggregate::Avg(values::value(value, self.source, 0)?),
             (word, false) => match Spread::of_word(word) {
                 Some(spread) => Aggregate::Spread(spread, values::value(value, self.source, 0)?),
@@ -278,11 +312,9 @@ fn unknown_function(word: &str, at: Option<Location>) -> Refusal {
         "max",
         "max_by",
         "mean",
-        "median",
         "min",
         "min_by",
         "mode",
-        "quantile",
         "string_agg",
         "total",
         "xmlagg",
@@ -291,7 +323,11 @@ fn unknown_function(word: &str, at: Option<Location>) -> Refusal {
         &["approx_", "bit_", "covar", "json", "kurt", "percentile", "quantile", "regr_", "skew", "std", "var"];
     let elsewhere = ELSEWHERE.contains(&word) || FAMILIES.iter().any(|family| word.starts_with(family));
     if elsewhere {
-        refuse(ReasonCode::UnsupportedAggregate, at, "this aggregate is not offered")
+        refuse(
+            ReasonCode::UnsupportedAggregate,
+            at,
+            "this aggregate is not offered: for MIN, MAX and percentiles write QUANTILE(value, rank)",
+        )
     } else {
         refuse(ReasonCode::UnsupportedExpression, at, "no function is applied to aggregates or columns")
     }

@@ -1,8 +1,9 @@
 //! The clauses of the statement.
 
+use super::categories::{self, Listed};
 use super::outputs::Outputs;
 use super::{bare, conditions, folded, place, refuse, view};
-use crate::{AggregateQuery, Decimal, Literal};
+use crate::{AggregateQuery, Decimal, Group, Literal};
 use firebreak_domain::{ColumnName, CutId, DatasetId, ReasonCode, Refusal, Rho};
 use sqlparser::ast::{
     Distinct, Expr, GroupByExpr, Ident, LimitClause, ObjectName, OrderBy, Query, Select, SelectItem, SetExpr, Setting,
@@ -99,7 +100,13 @@ fn of_select(
         ("CONNECT BY", !connect_by.is_empty()),
         ("a modifier of SELECT", select_modifiers.is_some() || value_table_mode.is_some() || exclude.is_some()),
     ])?;
-    let group_by = groups(&group_by, &source)?;
+    let listed = projection.iter().filter_map(|item| match item {
+        SelectItem::UnnamedExpr(expr) => Some((expr, None)),
+        SelectItem::ExprWithAlias { expr, alias } => Some((expr, Some(alias))),
+        _ => None,
+    });
+    let listed = Listed::read(listed, &source)?;
+    let group_by = groups(&group_by, &listed, &source)?;
     let filter = selection.as_ref().map(|expr| conditions::condition(expr, &source)).transpose()?;
     let mut outputs = Outputs::new(&source, &group_by);
     for item in &projection {
@@ -120,14 +127,13 @@ fn of_select(
     Ok(AggregateQuery { dataset, cut, filter, group_by, measures, outputs, view, rho: None })
 }
 
-fn groups(group_by: &GroupByExpr, source: &Source) -> Result<Vec<ColumnName>, Refusal> {
+fn groups(group_by: &GroupByExpr, listed: &Listed, source: &Source) -> Result<Vec<Group>, Refusal> {
     let GroupByExpr::Expressions(expressions, modifiers) = group_by else {
         return Err(refuse(ReasonCode::UnsupportedClause, None, "GROUP BY ALL: name the columns"));
     };
     unsupported(&[("ROLLUP, CUBE and TOTALS", !modifiers.is_empty())])?;
-    let mut groups = Vec::new();
     for expr in expressions {
-        let column = match bare(expr) {
+        match bare(expr) {
             Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) => {
                 return Err(refuse(ReasonCode::UnsupportedClause, None, "ROLLUP, CUBE and GROUPING SETS"));
             }
@@ -135,16 +141,10 @@ fn groups(group_by: &GroupByExpr, source: &Source) -> Result<Vec<ColumnName>, Re
                 let place = Some(value.span.start);
                 return Err(refuse(ReasonCode::UnsupportedClause, place, "GROUP BY names columns, not positions"));
             }
-            other => source.column(other, "GROUP BY")?.ok_or_else(|| {
-                let what = "GROUP BY names columns, not expressions";
-                refuse(ReasonCode::NotGroupable, place(other), what)
-            })?,
-        };
-        if !groups.contains(&column) {
-            groups.push(column);
+            _ => {}
         }
     }
-    Ok(groups)
+    categories::groups(expressions, listed, source)
 }
 
 fn price(settings: &[Setting]) -> Result<Option<Rho>, Refusal> {

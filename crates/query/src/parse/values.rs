@@ -85,17 +85,12 @@ pub(super) fn value(expr: &Expr, source: &Source, depth: usize) -> Result<RowVal
     }
 }
 
-/// `CLAMP(value, low, high)`, the one function of values.
-fn clamp(function: &Function, source: &Source, depth: usize) -> Result<RowValue, Refusal> {
+/// A plain call of a function: its name in lower case and its arguments. `None` for one with DISTINCT, FILTER, OVER or
+/// whatever else an aggregate may have.
+pub(super) fn plain_call(function: &Function) -> Option<(String, Vec<&Expr>)> {
     // INVARIANT: every field is named, so a part that a later parser learns to read cannot slip through unread.
     let Function { name, uses_odbc_syntax, parameters, args, filter, null_treatment, over, within_group } = function;
-    let ident = match name.0.as_slice() {
-        [part] => part.as_ident(),
-        _ => None,
-    };
-    let at = ident.map(|ident| ident.span.start);
-    let refused =
-        || refuse(ReasonCode::UnsupportedExpression, at, "the one function of values is CLAMP(value, low, high)");
+    let [part] = name.0.as_slice() else { return None };
     let plain = matches!(parameters, FunctionArguments::None)
         && !*uses_odbc_syntax
         && filter.is_none()
@@ -103,16 +98,26 @@ fn clamp(function: &Function, source: &Source, depth: usize) -> Result<RowValue,
         && over.is_none()
         && within_group.is_empty();
     let FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses }) = args else {
-        return Err(refused());
+        return None;
     };
-    let [of, low, high] = args.as_slice() else { return Err(refused()) };
-    if !plain || !clauses.is_empty() || ident.map(folded).as_deref() != Some("clamp") {
-        return Err(refused());
-    }
-    let read = |argument: &FunctionArg| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => value(expr, source, depth + 1),
-        _ => Err(refused()),
+    let argument = |argument| match argument {
+        &FunctionArg::Unnamed(FunctionArgExpr::Expr(ref expr)) => Some(expr),
+        _ => None,
     };
+    let arguments = args.iter().map(argument).collect::<Option<_>>()?;
+    let name = part.as_ident().map(folded)?;
+    (plain && clauses.is_empty()).then_some((name, arguments))
+}
+
+/// `CLAMP(value, low, high)`, the one function of values.
+fn clamp(function: &Function, source: &Source, depth: usize) -> Result<RowValue, Refusal> {
+    let at = function.name.0.first().and_then(|part| part.as_ident()).map(|ident| ident.span.start);
+    let call = plain_call(function);
+    let Some(("clamp", [of, low, high])) = call.as_ref().map(|(name, of)| (name.as_str(), of.as_slice())) else {
+        let what = "the one function of values is CLAMP(value, low, high)";
+        return Err(refuse(ReasonCode::UnsupportedExpression, at, what));
+    };
+    let read = |expr: &Expr| value(expr, source, depth + 1);
     match (read(of)?, read(low)?, read(high)?) {
         (of, RowValue::Constant(low), RowValue::Constant(high)) => Ok(RowValue::Clamp { of: Box::new(of), low, high }),
         _ => Err(refuse(ReasonCode::UnsupportedExpression, at, "the ends of a range are numbers")),

@@ -70,7 +70,7 @@ fn unknown(expr: &Expr) -> Refusal {
 fn orders(order_by: &OrderBy, outputs: &mut Outputs<'_>) -> Result<Vec<Order>, Refusal> {
     // INVARIANT: every field is named, so a part that a later parser learns to read cannot slip through unread.
     let OrderBy { kind: OrderByKind::Expressions(expressions), interpolate: None } = order_by else {
-        return Err(refuse(ReasonCode::UnsupportedClause, None, "ORDER BY names values or group columns"));
+        return Err(refuse(ReasonCode::UnsupportedClause, None, "ORDER BY names values or groups"));
     };
     let mut orders = Vec::with_capacity(expressions.len());
     for OrderByExpr { expr, options: OrderByOptions { asc, nulls_first }, with_fill } in expressions {
@@ -94,7 +94,7 @@ fn key(expr: &Expr, outputs: &mut Outputs<'_>) -> Result<OrderKey, Refusal> {
         });
     }
     match outputs.group(expr)? {
-        Some(column) => Ok(OrderKey::Group(column)),
+        Some(name) => Ok(OrderKey::Group(name)),
         None => outputs.named(expr).map(OrderKey::Value),
     }
 }

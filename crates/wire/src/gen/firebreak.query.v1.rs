@@ -54,8 +54,9 @@ pub struct AggregateQuery {
     pub dataset: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
     pub filter: ::core::option::Option<Predicate>,
-    #[prost(string, repeated, tag = "3")]
-    pub group_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// By what the answer is split, in the order in which it is shown.
+    #[prost(message, repeated, tag = "3")]
+    pub group_by: ::prost::alloc::vec::Vec<Group>,
     #[prost(message, repeated, tag = "4")]
     pub measures: ::prost::alloc::vec::Vec<Measure>,
     #[prost(message, repeated, tag = "5")]
@@ -63,6 +64,134 @@ pub struct AggregateQuery {
     /// Which rows of the answer are shown, by their released values.
     #[prost(message, optional, tag = "6")]
     pub view: ::core::option::Option<View>,
+}
+/// By what an answer is split: a row is in at most one group of each.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Group {
+    /// Its heading. Empty takes the column's name, or a name for the rule.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(oneof = "group::Category", tags = "2, 3, 4, 5")]
+    pub category: ::core::option::Option<group::Category>,
+}
+/// Nested message and enum types in `Group`.
+pub mod group {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Category {
+        /// A declared category.
+        #[prost(string, tag = "2")]
+        Column(::prost::alloc::string::String),
+        #[prost(message, tag = "3")]
+        WidthBucket(super::WidthBucket),
+        #[prost(message, tag = "4")]
+        Date(super::DateGroup),
+        #[prost(message, tag = "5")]
+        Case(super::Case),
+    }
+}
+/// 1 to `buckets` for the parts of one width from `low` to below `high`, 0 below them, `buckets` + 1 from `high` on.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct WidthBucket {
+    #[prost(message, optional, tag = "1")]
+    pub value: ::core::option::Option<RowValue>,
+    /// Decimal numbers.
+    #[prost(string, tag = "2")]
+    pub low: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub high: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "4")]
+    pub buckets: u32,
+}
+/// A part of the days or months in a column.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DateGroup {
+    #[prost(enumeration = "date_group::Part", tag = "1")]
+    pub part: i32,
+    #[prost(string, tag = "2")]
+    pub column: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `DateGroup`.
+pub mod date_group {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Part {
+        Unspecified = 0,
+        /// 2024
+        Year = 1,
+        /// 2024-Q3
+        Quarter = 2,
+        /// 2024-07
+        Month = 3,
+        /// 2024-W29 (ISO 8601)
+        Week = 4,
+        /// 1 to 4, whatever the year.
+        QuarterOfYear = 5,
+        /// 1 to 12, whatever the year.
+        MonthOfYear = 6,
+        /// 1 to 53, whatever the year (ISO 8601).
+        WeekOfYear = 7,
+        /// 1 for Monday to 7 (ISO 8601).
+        DayOfWeek = 8,
+    }
+    impl Part {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "PART_UNSPECIFIED",
+                Self::Year => "PART_YEAR",
+                Self::Quarter => "PART_QUARTER",
+                Self::Month => "PART_MONTH",
+                Self::Week => "PART_WEEK",
+                Self::QuarterOfYear => "PART_QUARTER_OF_YEAR",
+                Self::MonthOfYear => "PART_MONTH_OF_YEAR",
+                Self::WeekOfYear => "PART_WEEK_OF_YEAR",
+                Self::DayOfWeek => "PART_DAY_OF_WEEK",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "PART_UNSPECIFIED" => Some(Self::Unspecified),
+                "PART_YEAR" => Some(Self::Year),
+                "PART_QUARTER" => Some(Self::Quarter),
+                "PART_MONTH" => Some(Self::Month),
+                "PART_WEEK" => Some(Self::Week),
+                "PART_QUARTER_OF_YEAR" => Some(Self::QuarterOfYear),
+                "PART_MONTH_OF_YEAR" => Some(Self::MonthOfYear),
+                "PART_WEEK_OF_YEAR" => Some(Self::WeekOfYear),
+                "PART_DAY_OF_WEEK" => Some(Self::DayOfWeek),
+                _ => None,
+            }
+        }
+    }
+}
+/// The label of the first condition that holds; without `otherwise` a row for which none does is in no group.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Case {
+    #[prost(message, repeated, tag = "1")]
+    pub when: ::prost::alloc::vec::Vec<When>,
+    #[prost(string, optional, tag = "2")]
+    pub otherwise: ::core::option::Option<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct When {
+    #[prost(message, optional, tag = "1")]
+    pub condition: ::core::option::Option<Predicate>,
+    #[prost(string, tag = "2")]
+    pub label: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct View {
@@ -121,7 +250,7 @@ pub struct Order {
 pub mod order {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum By {
-        /// A group column.
+        /// A group by its heading.
         #[prost(string, tag = "1")]
         Group(::prost::alloc::string::String),
         #[prost(message, tag = "2")]
@@ -138,9 +267,12 @@ pub struct Measure {
     /// FILTER (WHERE …)
     #[prost(message, optional, tag = "3")]
     pub filter: ::core::option::Option<Predicate>,
-    /// Of SUM, AVG and the measures of spread, in place of a column.
+    /// Of SUM, AVG, QUANTILE and the measures of spread, in place of a column.
     #[prost(message, optional, tag = "4")]
     pub value: ::core::option::Option<RowValue>,
+    /// Of QUANTILE: a decimal number above 0 and below 1, with at most four decimals.
+    #[prost(string, tag = "5")]
+    pub rank: ::prost::alloc::string::String,
 }
 /// Nested message and enum types in `Measure`.
 pub mod measure {
@@ -176,6 +308,8 @@ pub mod measure {
         StddevSamp = 8,
         /// STDDEV_POP: the root of VAR_POP
         StddevPop = 9,
+        /// QUANTILE(value, rank)
+        Quantile = 10,
     }
     impl Aggregate {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -194,6 +328,7 @@ pub mod measure {
                 Self::VarPop => "AGGREGATE_VAR_POP",
                 Self::StddevSamp => "AGGREGATE_STDDEV_SAMP",
                 Self::StddevPop => "AGGREGATE_STDDEV_POP",
+                Self::Quantile => "AGGREGATE_QUANTILE",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -209,6 +344,7 @@ pub mod measure {
                 "AGGREGATE_VAR_POP" => Some(Self::VarPop),
                 "AGGREGATE_STDDEV_SAMP" => Some(Self::StddevSamp),
                 "AGGREGATE_STDDEV_POP" => Some(Self::StddevPop),
+                "AGGREGATE_QUANTILE" => Some(Self::Quantile),
                 _ => None,
             }
         }
@@ -568,14 +704,20 @@ pub struct Accepted {
     pub mechanism: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "5")]
     pub columns: ::prost::alloc::vec::Vec<OutputColumn>,
-    /// The names of the columns grouped by, in order.
+    /// The headings of the groups, in order.
     #[prost(string, repeated, tag = "6")]
     pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Which of the groups, by place from 0, are periods of time as SDMX writes them: 2024, 2024-Q3, 2024-07, 2024-W29.
+    #[prost(uint32, repeated, tag = "7")]
+    pub periods: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OutputColumn {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// Whether its figures have an error in rank and none in value: a quantile.
+    #[prost(bool, tag = "2")]
+    pub in_rank: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Progress {
@@ -611,6 +753,10 @@ pub struct Estimate {
     pub upper: ::core::option::Option<f64>,
     #[prost(enumeration = "estimate::Status", tag = "5")]
     pub status: i32,
+    /// Of a quantile, in place of an error of its value: the share of values by which its rank is off at most, with 95 %
+    /// probability, of the noise alone.
+    #[prost(double, optional, tag = "6")]
+    pub rank_error: ::core::option::Option<f64>,
 }
 /// Nested message and enum types in `Estimate`.
 pub mod estimate {
@@ -631,7 +777,7 @@ pub mod estimate {
         Unspecified = 0,
         /// A: normal.
         Normal = 1,
-        /// U: low reliability, the standard error is large beside the value.
+        /// U: low reliability, the standard error is large beside the value, or the rank may be far off.
         Unreliable = 2,
         /// Not computable, for instance a ratio over nothing.
         NotComputable = 3,

@@ -14,6 +14,7 @@ fn estimate(value: f64, error: f64, status: Status) -> Estimate {
         lower: Some(value - 2.0 * error),
         upper: Some(value + 2.0 * error),
         status: status.into(),
+        rank_error: None,
     }
 }
 
@@ -25,8 +26,9 @@ fn answer(last: Estimate) -> QueryAnswer {
             dataset: "health.visits".into(),
             cut: "2024-Q4".into(),
             mechanism: "discrete_gaussian".into(),
-            columns: vec![OutputColumn { name: "visits".into() }],
+            columns: vec![OutputColumn { name: "visits".into(), in_rank: false }],
             groups: vec!["region".into()],
+            periods: Vec::new(),
         },
         rows: vec![row("north", estimate(12_345.6, 10.2, Status::Normal)), row("south", last)],
         released: Released {
@@ -124,7 +126,7 @@ fn a_dry_run_says_cost_noise_and_whether_it_can_be_paid() {
         canonical_query: "firebreak query format 1\ndataset health.visits".into(),
         dataset: "health.visits".into(),
         cut: "2024-Q4".into(),
-        columns: vec![OutputColumn { name: "n".into() }],
+        columns: vec![OutputColumn { name: "n".into(), in_rank: false }],
         groups: vec!["region".into()],
         cells: 17_000,
         noise: vec![MeasuredNoise { measured: "count of rows".into(), standard_error: 28.2843 }],

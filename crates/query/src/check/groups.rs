@@ -1,0 +1,117 @@
+//! By what an answer is split, against the contract.
+
+use super::columns::Columns;
+use super::{Misfit, bind};
+use crate::canonical::category_key;
+use crate::category::labels;
+use crate::number::bucket;
+use crate::{BoundCategory, Category, CheckedGroup, DatePart, Group, MAX_BUCKETS, MAX_CELLS};
+use firebreak_domain::{ColumnName, Contract, Domain, ReasonCode, Refusal};
+use std::collections::BTreeMap;
+
+/// The groups of a question, each once.
+pub(super) struct Groups {
+    /// With literals in their columns' types, in the order in which they are shown.
+    pub(super) resolved: Vec<Group>,
+    /// In canonical order.
+    pub(super) checked: Vec<CheckedGroup>,
+    /// Which of them is shown first, and so on.
+    pub(super) shown: Vec<usize>,
+    /// How many cells they make.
+    pub(super) cells: usize,
+}
+
+pub(super) fn groups(asked: &[Group], columns: &mut Columns<'_>, contract: &Contract) -> Result<Groups, Misfit> {
+    let mut resolved: Vec<Group> = Vec::with_capacity(asked.len());
+    let mut by_key: BTreeMap<String, CheckedGroup> = BTreeMap::new();
+    let mut keys = Vec::with_capacity(asked.len());
+    // In the order asked, so that the first misfit is the first that the caller wrote.
+    for Group { name, category } in asked {
+        let category = columns.category(category)?;
+        let key = category_key(&category);
+        match by_key.get(&key) {
+            None => {
+                let (bound, codes) = bound(&category, contract)?;
+                let is_period = is_period(&category, contract);
+                by_key.insert(key.clone(), CheckedGroup { name: name.clone(), category: bound, codes, is_period });
+                keys.push(key);
+                resolved.push(Group { name: name.clone(), category });
+            }
+            Some(known) if known.name == *name => {}
+            Some(_) => {
+                let what = "the answer is split by one thing twice";
+                return Err(Refusal::new(ReasonCode::MalformedRequest).because(what).into());
+            }
+        }
+    }
+    let cells = cells(&resolved, &keys, &by_key)?;
+    let shown = keys.iter().filter_map(|key| by_key.keys().position(|known| known == key)).collect();
+    Ok(Groups { resolved, checked: by_key.into_values().collect(), shown, cells })
+}
+
+// PRIVACY: headings are the caller's words; what is too much is named by the contract's or ours.
+fn cells(resolved: &[Group], keys: &[String], by_key: &BTreeMap<String, CheckedGroup>) -> Result<usize, Refusal> {
+    let sizes = || keys.iter().filter_map(|key| by_key.get(key)).map(|group| group.codes.len());
+    let product = sizes().try_fold(1_usize, usize::checked_mul);
+    product.filter(|cells| *cells <= MAX_CELLS).ok_or_else(|| {
+        let names = resolved.iter().map(|group| group.category.default_name());
+        let sizes: Vec<String> = names.zip(sizes()).map(|(name, size)| format!("{name} has {size} values")).collect();
+        Refusal::new(ReasonCode::TooManyGroups).because(sizes.join(", "))
+    })
+}
+
+fn is_period(category: &Category, contract: &Contract) -> bool {
+    match category {
+        Category::Column(column) => contract
+            .column(column.as_str())
+            .is_some_and(|column| matches!(column.domain, Domain::Month { .. } | Domain::Year { .. })),
+        Category::Date { part, .. } => part.is_period(),
+        Category::Bucket { .. } | Category::Case { .. } => false,
+    }
+}
+
+/// A resolved category over encoded columns, and what its groups are called.
+fn bound(category: &Category, contract: &Contract) -> Result<(BoundCategory, Vec<String>), Misfit> {
+    match category {
+        Category::Column(column) => {
+            let codes = contract.column(column.as_str()).map(|column| column.domain.codes());
+            Ok((BoundCategory::Code(column.clone()), codes.unwrap_or_default()))
+        }
+        Category::Date { part, column } => of_date(*part, column, contract),
+        Category::Bucket { value, low, high, buckets } => {
+            let buckets = u16::try_from(*buckets).ok().filter(|buckets| (1..=MAX_BUCKETS).contains(buckets));
+            let buckets = buckets.ok_or_else(|| {
+                let what = format!("a WIDTH_BUCKET has 1 to {MAX_BUCKETS} buckets");
+                Refusal::new(ReasonCode::LiteralMismatch).because(what)
+            })?;
+            let labels = (0..=buckets + 1).map(|bucket| bucket.to_string()).collect();
+            Ok((bucket(value, *low, *high, buckets, contract)?, labels))
+        }
+        Category::Case { branches, otherwise } => {
+            let labels = labels(branches, otherwise.as_ref());
+            let code = |label: &String| {
+                let place = labels.iter().position(|known| *known == label);
+                // A statement has too few words for that many labels.
+                place.and_then(|place| u16::try_from(place).ok()).ok_or_else(crate::parse::too_large)
+            };
+            let bound = |(condition, label): &(_, String)| Ok((bind::bound(condition, contract)?, code(label)?));
+            let case = BoundCategory::Case {
+                branches: branches.iter().map(bound).collect::<Result<_, Refusal>>()?,
+                otherwise: otherwise.as_ref().map(code).transpose()?,
+            };
+            Ok((case, labels.into_iter().cloned().collect()))
+        }
+    }
+}
+
+fn of_date(part: DatePart, name: &ColumnName, contract: &Contract) -> Result<(BoundCategory, Vec<String>), Misfit> {
+    let table = contract.column(name.as_str()).and_then(|column| part.table(&column.domain));
+    let table = table.filter(|table| table.labels.len() <= MAX_CELLS).ok_or_else(|| Misfit {
+        refusal: Box::new(
+            Refusal::new(ReasonCode::NotGroupable).because(format!("column {name} has no such part of a date")),
+        ),
+        column: Some(name.clone()),
+    })?;
+    let category = BoundCategory::Table { column: name.clone(), first: table.first, codes: table.codes };
+    Ok((category, table.labels))
+}

@@ -1,0 +1,177 @@
+//! By what an answer is split: parts of dates, WIDTH_BUCKET and CASE.
+
+use super::conditions::{condition, literal};
+use super::select::Source;
+use super::{bare, folded, place, refuse, values};
+use crate::canonical::category_key;
+use crate::{Category, Comparison, DatePart, Group, Literal, Predicate, RowValue};
+use firebreak_domain::{ColumnName, ReasonCode, Refusal};
+use sqlparser::ast::{CaseWhen, DateTimeField, Expr, Ident, Value};
+
+/// The category that follows from columns by a rule, or `None` if the expression is something else.
+pub(super) fn category(expr: &Expr, source: &Source) -> Result<Option<Category>, Refusal> {
+    match bare(expr) {
+        Expr::Extract { field, expr: of, .. } => {
+            let word = field.to_string().to_ascii_lowercase();
+            let part = match field {
+                DateTimeField::Week(Some(_)) => None,
+                _ => DatePart::of_field(&word),
+            };
+            let part = part.ok_or_else(|| {
+                let what = "EXTRACT takes YEAR, QUARTER, MONTH, WEEK or ISODOW";
+                refuse(ReasonCode::UnsupportedExpression, place(of), what)
+            })?;
+            date(part, of, source).map(Some)
+        }
+        Expr::Function(function) => {
+            let Some((word, arguments)) = values::plain_call(function) else { return Ok(None) };
+            match word.as_str() {
+                "date_trunc" => truncated(expr, &arguments, source).map(Some),
+                "width_bucket" => bucket(expr, &arguments, source).map(Some),
+                _ => Ok(None),
+            }
+        }
+        Expr::Case { operand, conditions, else_result, .. } => {
+            case(operand.as_deref(), conditions, else_result.as_deref(), source).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn date(part: DatePart, of: &Expr, source: &Source) -> Result<Category, Refusal> {
+    let column = source.column(of, "a part of a date")?.ok_or_else(|| {
+        refuse(ReasonCode::UnsupportedExpression, place(of), "a part of a date is one of a column's, by its name")
+    })?;
+    Ok(Category::Date { part, column })
+}
+
+fn truncated(whole: &Expr, arguments: &[&Expr], source: &Source) -> Result<Category, Refusal> {
+    let refused = || {
+        let what = "DATE_TRUNC takes 'year', 'quarter', 'month' or 'week', and a column";
+        refuse(ReasonCode::UnsupportedExpression, place(whole), what)
+    };
+    let [unit, of] = arguments else { return Err(refused()) };
+    let Literal::Text(unit) = literal(unit)? else { return Err(refused()) };
+    let part = DatePart::of_unit(&unit.to_ascii_lowercase()).ok_or_else(refused)?;
+    date(part, of, source)
+}
+
+fn bucket(whole: &Expr, arguments: &[&Expr], source: &Source) -> Result<Category, Refusal> {
+    let refused = || {
+        let what = "WIDTH_BUCKET takes a value, the lower end, the upper end and the number of buckets, the last three as \
+                    numbers";
+        refuse(ReasonCode::UnsupportedExpression, place(whole), what)
+    };
+    let [of, low, high, buckets] = arguments else { return Err(refused()) };
+    let number = |expr: &Expr| match literal(expr)? {
+        Literal::Number(number) => Ok(number),
+        Literal::Text(_) | Literal::Date(_) => Err(refused()),
+    };
+    let value: RowValue = values::value(of, source, 0)?;
+    let buckets = number(buckets)?.fixed_point(0).and_then(|buckets| u32::try_from(buckets).ok());
+    Ok(Category::Bucket { value, low: number(low)?, high: number(high)?, buckets: buckets.ok_or_else(refused)? })
+}
+
+fn case(
+    operand: Option<&Expr>,
+    conditions: &[CaseWhen],
+    otherwise: Option<&Expr>,
+    source: &Source,
+) -> Result<Category, Refusal> {
+    let of = operand.map(|of| {
+        source.column(of, "CASE")?.ok_or_else(|| {
+            refuse(ReasonCode::UnsupportedExpression, place(of), "what stands after CASE is a column, or nothing")
+        })
+    });
+    let of: Option<ColumnName> = of.transpose()?;
+    let branch = |CaseWhen { condition: when, result }: &CaseWhen| {
+        let holds = match &of {
+            None => condition(when, source)?,
+            Some(column) => Predicate::Compare { column: column.clone(), op: Comparison::Eq, literal: literal(when)? },
+        };
+        Ok::<_, Refusal>((holds, label(result)?))
+    };
+    let branches = conditions.iter().map(branch).collect::<Result<_, _>>()?;
+    let nothing = |expr: &Expr| matches!(bare(expr), Expr::Value(value) if matches!(value.value, Value::Null));
+    let otherwise = otherwise.filter(|expr| !nothing(expr)).map(label).transpose()?;
+    Ok(Category::Case { branches, otherwise })
+}
+
+/// What a group is called: a text, or a number as it is written shortest.
+fn label(expr: &Expr) -> Result<String, Refusal> {
+    let what = "the groups of a CASE are texts in single quotes; within an aggregate write FILTER (WHERE ..) after it";
+    match bare(expr) {
+        Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_) | Value::Number(..)) => {
+            match literal(expr)? {
+                Literal::Text(text) => Ok(text),
+                Literal::Number(number) => Ok(number.to_string()),
+                Literal::Date(_) => Err(refuse(ReasonCode::UnsupportedExpression, place(expr), what)),
+            }
+        }
+        _ => Err(refuse(ReasonCode::UnsupportedExpression, place(expr), what)),
+    }
+}
+
+/// The categories of the SELECT list, and what they are called there.
+pub(super) struct Listed(Vec<(Option<String>, Category)>);
+
+impl Listed {
+    /// Reads those of a SELECT list.
+    pub(super) fn read<'a>(
+        items: impl Iterator<Item = (&'a Expr, Option<&'a Ident>)>,
+        source: &Source,
+    ) -> Result<Self, Refusal> {
+        let mut found = Vec::new();
+        for (expr, alias) in items {
+            if let Some(category) = category(expr, source)? {
+                found.push((alias.map(folded), category));
+            }
+        }
+        Ok(Self(found))
+    }
+
+    /// The category that GROUP BY names by its heading.
+    fn named(&self, expr: &Expr) -> Option<Category> {
+        let Expr::Identifier(ident) = bare(expr) else { return None };
+        let name = folded(ident);
+        self.0.iter().find(|(alias, _)| alias.as_ref() == Some(&name)).map(|(_, category)| category.clone())
+    }
+
+    fn heading(&self, key: &str) -> Option<&String> {
+        self.0.iter().find_map(|(alias, category)| alias.as_ref().filter(|_| category_key(category) == key))
+    }
+}
+
+/// The groups that GROUP BY names, each once, with the headings that the SELECT list gives them.
+pub(super) fn groups(expressions: &[Expr], listed: &Listed, source: &Source) -> Result<Vec<Group>, Refusal> {
+    let mut categories: Vec<(String, Category)> = Vec::new();
+    for expr in expressions {
+        let category = match category(expr, source)?.or_else(|| listed.named(expr)) {
+            Some(category) => category,
+            None => Category::Column(source.column(expr, "GROUP BY")?.ok_or_else(|| {
+                let what = "GROUP BY names columns, parts of dates, WIDTH_BUCKET and CASE";
+                refuse(ReasonCode::NotGroupable, place(expr), what)
+            })?),
+        };
+        let key = category_key(&category);
+        if !categories.iter().any(|(known, _)| *known == key) {
+            categories.push((key, category));
+        }
+    }
+    let mut groups: Vec<Group> = Vec::with_capacity(categories.len());
+    for (key, category) in categories {
+        let name = match (&category, listed.heading(&key)) {
+            (Category::Column(column), _) => column.to_string(),
+            (_, Some(heading)) => heading.clone(),
+            (_, None) => {
+                let plain = category.default_name();
+                let taken = |name: &String| groups.iter().any(|group| group.name == *name);
+                let numbered = (2_u32..).map(|n| format!("{plain}_{n}"));
+                let mut free = std::iter::once(plain.clone()).chain(numbered).filter(|name| !taken(name));
+                free.next().unwrap_or(plain.clone())
+            }
+        };
+        groups.push(Group { name, category });
+    }
+    Ok(groups)
+}

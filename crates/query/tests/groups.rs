@@ -1,0 +1,152 @@
+//! By what an answer is split: declared categories, parts of dates, WIDTH_BUCKET and CASE.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where its own material is wrong")]
+
+mod support;
+
+use firebreak_domain::ReasonCode;
+use firebreak_query::{CheckedQuery, parse_sql, plan, to_sql};
+use support::visits;
+
+fn checked(sql: &str) -> CheckedQuery {
+    plan(sql, &[visits()][..]).unwrap_or_else(|e| panic!("{sql}: {e}"))
+}
+
+fn refused(sql: &str) -> (ReasonCode, String) {
+    let refusal = plan(sql, &[visits()][..]).map(drop).unwrap_err();
+    (refusal.reason, refusal.detail)
+}
+
+fn canonical(sql: &str) -> String {
+    checked(sql).canonical().as_str().to_owned()
+}
+
+/// Headings and, of each, how many groups, the first and the last.
+fn groups(sql: &str) -> Vec<(String, usize, String, String)> {
+    let query = checked(sql);
+    let ends = |codes: &[String]| (codes.first().unwrap().clone(), codes.last().unwrap().clone());
+    let of = |group: &firebreak_query::CheckedGroup| {
+        let (first, last) = ends(&group.codes);
+        (group.name.clone(), group.codes.len(), first, last)
+    };
+    query.shown_groups().map(of).collect()
+}
+
+fn group(name: &str, size: usize, first: &str, last: &str) -> (String, usize, String, String) {
+    (name.to_owned(), size, first.to_owned(), last.to_owned())
+}
+
+#[test]
+fn an_answer_is_split_by_parts_of_dates() {
+    let of = |select: &str| groups(&format!("SELECT {select}, COUNT(*) FROM health.visits GROUP BY {select}"));
+    assert_eq!(of("EXTRACT(YEAR FROM visit_date)"), [group("year", 5, "2020", "2024")]);
+    assert_eq!(of("extract(quarter from visit_date)"), [group("quarter_of_year", 4, "1", "4")]);
+    assert_eq!(of("EXTRACT(MONTH FROM visit_date)"), [group("month_of_year", 12, "1", "12")]);
+    assert_eq!(of("EXTRACT(WEEK FROM visit_date)"), [group("week_of_year", 53, "1", "53")]);
+    assert_eq!(of("EXTRACT(ISODOW FROM visit_date)"), [group("day_of_week", 7, "1", "7")]);
+    assert_eq!(of("DATE_TRUNC('year', visit_date)"), [group("year", 5, "2020", "2024")]);
+    assert_eq!(of("DATE_TRUNC('QUARTER', visit_date)"), [group("quarter", 20, "2020-Q1", "2024-Q4")]);
+    assert_eq!(of("DATE_TRUNC('month', visit_date)"), [group("month", 60, "2020-01", "2024-12")]);
+    assert_eq!(of("DATE_TRUNC('week', visit_date)"), [group("week", 262, "2020-W01", "2025-W01")]);
+}
+
+#[test]
+fn an_answer_is_split_into_parts_of_one_width() {
+    let sql = "SELECT WIDTH_BUCKET(cost, 0, 1000, 20) AS band, COUNT(*) FROM health.visits GROUP BY band";
+    assert_eq!(groups(sql), [group("band", 22, "0", "21")]);
+    let by_hand = "SELECT COUNT(*) FROM health.visits GROUP BY WIDTH_BUCKET(cost, 0, 1000, 20)";
+    assert_eq!(groups(by_hand), [group("width_bucket", 22, "0", "21")]);
+    assert_eq!(canonical(sql), canonical(by_hand));
+    let of_value = "SELECT COUNT(*) FROM health.visits GROUP BY WIDTH_BUCKET(cost * 0.5 + 1, -2.5, 1e3, 3)";
+    assert_eq!(groups(of_value).len(), 1);
+}
+
+#[test]
+fn an_answer_is_split_by_a_case_whose_labels_are_not_part_of_what_is_measured() {
+    let of = |labels: [&str; 3]| {
+        let [one, two, rest] = labels;
+        format!(
+            "SELECT CASE WHEN region IN ('R01', 'R02') THEN '{one}' WHEN cost >= 100 THEN '{two}' ELSE '{rest}' END \
+             AS area, kind, COUNT(*) FROM health.visits GROUP BY area, kind ORDER BY area DESC"
+        )
+    };
+    let sql = of(["coast", "dear", "rest"]);
+    assert_eq!(groups(&sql)[0], group("area", 3, "coast", "rest"));
+    assert_eq!(canonical(&sql), canonical(&of(["it''s", "ours", "é"])));
+    assert_eq!(checked(&sql).basis(), checked(&of(["it''s", "ours", "é"])).basis());
+    // Two groups in one are another question.
+    let merged = of(["coast", "dear", "coast"]);
+    assert_eq!(groups(&merged)[0], group("area", 2, "coast", "dear"));
+    assert_ne!(canonical(&sql), canonical(&merged));
+    let simple = "SELECT COUNT(*) FROM health.visits GROUP BY CASE region WHEN 'R01' THEN 1 WHEN 'R02' THEN 2 END";
+    assert_eq!(groups(simple), [group("case", 2, "1", "2")]);
+}
+
+#[test]
+fn a_group_is_named_by_its_heading_wherever_it_stands() {
+    let one = parse_sql(
+        "SELECT COUNT(*) AS n, DATE_TRUNC('month', visit_date) AS \"in\", region FROM health.visits \
+         GROUP BY region, \"in\" ORDER BY \"in\" DESC, n",
+    )
+    .unwrap();
+    let again = to_sql(&one);
+    assert_eq!(
+        again,
+        "SELECT region, DATE_TRUNC('month', visit_date) AS \"in\", COUNT(*) AS n FROM health.visits \
+         GROUP BY region, \"in\" ORDER BY \"in\" DESC, COUNT(*)"
+    );
+    assert!(parse_sql(&again).unwrap() == one);
+    // By its place in the SELECT list, and by the expression itself.
+    for order in ["2", "DATE_TRUNC('month', visit_date)"] {
+        let sql = format!(
+            "SELECT region, DATE_TRUNC('month', visit_date) AS m, COUNT(*) FROM health.visits GROUP BY region, m ORDER BY {order}"
+        );
+        assert!(to_sql(&parse_sql(&sql).unwrap()).ends_with("ORDER BY m"), "{order}");
+    }
+    // Two without a heading get different ones.
+    let two = "SELECT COUNT(*) FROM health.visits GROUP BY WIDTH_BUCKET(cost, 0, 10, 2), WIDTH_BUCKET(cost, 0, 20, 2)";
+    assert_eq!(groups(two), [group("width_bucket", 4, "0", "3"), group("width_bucket_2", 4, "0", "3")]);
+}
+
+#[test]
+fn what_cannot_split_an_answer_is_refused_with_its_reason() {
+    use ReasonCode::{LiteralMismatch, NotGroupable, TooManyGroups, UngroupedColumn, UnsupportedExpression};
+    for (by, reason, words) in [
+        ("EXTRACT(HOUR FROM visit_date)", UnsupportedExpression, "EXTRACT takes YEAR"),
+        ("EXTRACT(WEEK(MONDAY) FROM visit_date)", UnsupportedExpression, "EXTRACT takes YEAR"),
+        ("EXTRACT(YEAR FROM region)", NotGroupable, "no such part"),
+        ("DATE_TRUNC('day', visit_date)", UnsupportedExpression, "DATE_TRUNC takes"),
+        ("WIDTH_BUCKET(cost, 10, 10, 4)", LiteralMismatch, "the lower first"),
+        ("WIDTH_BUCKET(cost, 0, 10, 0)", LiteralMismatch, "1 to 10000 buckets"),
+        ("WIDTH_BUCKET(cost, 0, 10)", UnsupportedExpression, "WIDTH_BUCKET takes"),
+        ("WIDTH_BUCKET(cost, 0, 10, 9999), WIDTH_BUCKET(cost, 0, 20, 9999)", TooManyGroups, "width_bucket has 10001"),
+        ("CASE WHEN region = 'R01' THEN cost END", UnsupportedExpression, "texts in single quotes"),
+        ("CASE WHEN region = 'R01' THEN 'a' ELSE cost END", UnsupportedExpression, "texts in single quotes"),
+        ("CASE WHEN region = 'nowhere' THEN 'a' END", LiteralMismatch, "region"),
+        ("cost + 1", NotGroupable, "GROUP BY names columns"),
+    ] {
+        let (found, detail) = refused(&format!("SELECT COUNT(*) FROM health.visits GROUP BY {by}"));
+        assert_eq!(found, reason, "{by}: {detail}");
+        assert!(detail.contains(words), "{by}: {detail}");
+    }
+    let (loose, _) = refused("SELECT DATE_TRUNC('month', visit_date), COUNT(*) FROM health.visits");
+    assert_eq!(loose, UngroupedColumn);
+    let (loose, _) = refused(
+        "SELECT DATE_TRUNC('year', visit_date), COUNT(*) FROM health.visits GROUP BY DATE_TRUNC('month', visit_date)",
+    );
+    assert_eq!(loose, UngroupedColumn);
+}
+
+#[test]
+fn a_category_may_rest_on_no_column_that_a_condition_may_not() {
+    for by in [
+        "CASE WHEN name = 'x' THEN 'a' END",
+        "CASE person_key WHEN 'x' THEN 'a' END",
+        "EXTRACT(YEAR FROM person_key)",
+        "WIDTH_BUCKET(person_key, 0, 10, 2)",
+    ] {
+        let (reason, _) = refused(&format!("SELECT COUNT(*) FROM health.visits GROUP BY {by}"));
+        assert_eq!(reason, ReasonCode::IdentifierColumn, "{by}");
+    }
+    let query = checked("SELECT COUNT(*) FROM health.visits GROUP BY CASE WHEN cost > 5 THEN 'a' END");
+    assert!(query.columns().iter().any(|column| column.as_str() == "cost"), "what decides a group is touched");
+}

@@ -1,0 +1,61 @@
+//! What a question's exact vectors are, row by row: the meaning to which the engine is held.
+
+use crate::bounded::PERSON;
+use anyhow::{Context, Result};
+use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, Int16Type, Int32Type, Int64Type, UInt32Type};
+use firebreak_domain::ColumnName;
+use firebreak_query::{BoundPredicate, BoundValue, CheckedQuery, Primitive, PrimitiveKind};
+use std::collections::BTreeSet;
+
+/// The vectors over a bounded view, in the query's order.
+pub fn vectors(query: &CheckedQuery, view: &RecordBatch) -> Result<Vec<Vec<i64>>> {
+    let persons = view.column_by_name(PERSON).context("no persons")?.as_primitive::<UInt32Type>();
+    let empty = |primitive: &Primitive| vec![0_i64; query.cells() * primitive.kind().numbers_per_cell()];
+    let mut totals: Vec<Vec<i64>> = query.primitives().iter().map(empty).collect();
+    let mut seen = vec![BTreeSet::new(); query.primitives().len()];
+    for row in 0..view.num_rows() {
+        let value = |column: &ColumnName| encoded(view.column_by_name(column.as_str())?, row);
+        let holds = |filter: Option<&BoundPredicate>| filter.is_none_or(|filter| filter.holds(&value) == Some(true));
+        let cell = query
+            .groups()
+            .iter()
+            .try_fold(0, |cell, group| Some(cell * group.codes.len() + usize::from(group.category.code(&value)?)));
+        let Some(cell) = cell.filter(|_| holds(query.filter())) else { continue };
+        for ((primitive, totals), seen) in query.primitives().iter().zip(&mut totals).zip(&mut seen) {
+            if !holds(primitive.filter()) {
+                continue;
+            }
+            let mut place = cell;
+            let more = match primitive.kind() {
+                PrimitiveKind::CountRows => 1,
+                PrimitiveKind::CountPersons => i64::from(seen.insert((cell, persons.value(row)))),
+                PrimitiveKind::CountValues { columns } => {
+                    i64::from(columns.iter().all(|column| value(column).is_some()))
+                }
+                PrimitiveKind::SumCentred { value: number, centre, .. } => {
+                    number.value(&value).map_or(0, |number| number - centre)
+                }
+                PrimitiveKind::Quantile { value: number, candidates, .. } => {
+                    let Some(number) = number.value(&value) else { continue };
+                    place = cell * candidates.count() as usize + usize::try_from(candidates.place(number))?;
+                    1
+                }
+            };
+            *totals.get_mut(place).context("a row in no cell")? += more;
+        }
+    }
+    Ok(totals)
+}
+
+fn encoded(array: &dyn Array, row: usize) -> Option<BoundValue> {
+    if array.is_null(row) {
+        return None;
+    }
+    match array.data_type() {
+        DataType::Int16 => Some(BoundValue::Code(array.as_primitive::<Int16Type>().value(row) as u16)),
+        DataType::Int32 => Some(BoundValue::Day(array.as_primitive::<Int32Type>().value(row))),
+        DataType::Int64 => Some(BoundValue::Number(array.as_primitive::<Int64Type>().value(row))),
+        _ => None,
+    }
+}
