@@ -47,12 +47,12 @@ async fn bound(audit: Audit) -> Result<f64> {
     let begun = Instant::now();
     let bound = audit.run().await?;
     remark(&format!(
-        "{}, {}, moved by {} sensitivities: loss at least {:.4} of the declared by the trade-off, {:.4} by divergence \
+        "{}, {}, moved by {} sensitivities: loss at least {} of the declared by the trade-off, {:.4} by divergence \
          alone; {:.0} s",
         audit.case.mechanism.as_str(),
         audit.case.name,
         audit.moved,
-        bound.by_trade_off,
+        bound.by_trade_off.map_or_else(|| "–".to_owned(), |found| format!("{found:.4}")),
         bound.by_divergence,
         begun.elapsed().as_secs_f64(),
     ));

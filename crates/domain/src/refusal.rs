@@ -97,7 +97,7 @@ reasons! {
     /// DISTINCT, TOP, INTO and the like.
     UnsupportedClause = "UNSUPPORTED_CLAUSE", "a question has SELECT, FROM, WHERE, GROUP BY, HAVING, ORDER BY and LIMIT";
     /// MIN, MAX and others.
-    UnsupportedAggregate = "UNSUPPORTED_AGGREGATE", "the aggregates are COUNT, SUM, AVG, VARIANCE and STDDEV";
+    UnsupportedAggregate = "UNSUPPORTED_AGGREGATE", "the aggregates are COUNT, SUM, AVG, QUANTILE, VARIANCE and STDDEV";
     /// An expression that is none of those known.
     UnsupportedExpression = "UNSUPPORTED_EXPRESSION", "expressions are those of the query guide";
     /// A dataset that does not exist or that the caller may not see.
@@ -109,7 +109,7 @@ reasons! {
     /// An identifier was named.
     IdentifierColumn = "IDENTIFIER_COLUMN", "identifiers are never read by a question";
     /// Grouping by what is not declared value by value.
-    NotGroupable = "NOT_GROUPABLE", "groups are declared categories, months or years";
+    NotGroupable = "NOT_GROUPABLE", "groups are declared categories, or follow from columns by a public rule";
     /// Measuring what has no bounds.
     NotMeasurable = "NOT_MEASURABLE", "only numbers with declared bounds are summed and averaged";
     /// A literal that does not fit its column.

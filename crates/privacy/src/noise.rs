@@ -107,7 +107,7 @@ impl Scale {
     /// The smallest scale of the exponential mechanism whose loss over all cells is at most `rho`.
     ///
     /// Where a person moves the scores of cell `c` by at most `Δ_c`, they differ between any two candidates by at most
-    /// `2·Δ_c` more or less, and one choice loses `(2·Δ_c/scale)²/8` (Cesar and Rogers 2021, lemma 3.4: a mechanism of
+    /// `2·Δ_c` more or less, and one choice loses `(2·Δ_c/scale)²/8` (Cesar and Rogers 2020, lemma 3.2: a mechanism of
     /// ε-bounded range is ε²/8-zCDP). The cells' losses add up to at most `ΣΔ_c²/(2·scale²)`: that of the discrete Gaussian
     /// at the same squared sensitivity and scale.
     ///

@@ -2,7 +2,7 @@
 
 use crate::quantile::MEDIAN;
 use crate::{
-    Aggregate, AggregateQuery, Arithmetic, Category, Group, Having, Literal, Measure, Order, OrderKey,
+    Aggregate, AggregateQuery, Arithmetic, Category, Decimal, Group, Having, Literal, Measure, Order, OrderKey,
     OutputExpression, Predicate, RowArithmetic, RowValue, View,
 };
 use sqlparser::keywords::ALL_KEYWORDS;
@@ -126,11 +126,17 @@ pub(crate) fn default_name(expression: &OutputExpression, measures: &[Measure]) 
             Some(Aggregate::Avg(value)) => value_name("avg", value),
             Some(Aggregate::Spread(spread, value)) => value_name(&spread.as_sql().to_ascii_lowercase(), value),
             Some(Aggregate::Quantile(value, rank)) if *rank == MEDIAN => value_name("median", value),
-            Some(Aggregate::Quantile(value, _)) => value_name("quantile", value),
+            Some(Aggregate::Quantile(value, rank)) => value_name(&percentile(*rank), value),
             None => "value".into(),
         },
         _ => "value".into(),
     }
+}
+
+/// A rank as a percentile: `p95`, `p99_9`.
+fn percentile(rank: Decimal) -> String {
+    let percent = rank.fixed_point(4).and_then(|parts| Decimal::new(parts.into(), 2).ok());
+    percent.map_or_else(|| "quantile".to_owned(), |percent| format!("p{percent}").replace('.', "_"))
 }
 
 fn value_name(word: &str, value: &RowValue) -> String {

@@ -88,13 +88,17 @@ fn suggestions_stay_close_to_what_was_asked() {
     let contracts = [visits()];
     for (sql, wanted) in [
         (
-            "SELECT region, MEDIAN(cost) FROM health.visits GROUP BY region",
+            "SELECT region, MODE(cost) FROM health.visits GROUP BY region",
             "SELECT region, AVG(cost) FROM health.visits GROUP BY region",
+        ),
+        (
+            "SELECT MIN(cost), MAX(cost), MAX(visit_date) FROM health.visits",
+            "SELECT QUANTILE(cost, 0.05), QUANTILE(cost, 0.95) FROM health.visits",
         ),
         ("SELECT region, cost FROM health.visits", "SELECT region, COUNT(*) FROM health.visits GROUP BY region"),
         (
             "SELECT region, SUM(cost) FROM health.visits GROUP BY region HAVING MAX(cost) > 5",
-            "SELECT region, SUM(cost) FROM health.visits GROUP BY region",
+            "SELECT region, SUM(cost), QUANTILE(cost, 0.95) FROM health.visits GROUP BY region",
         ),
         ("SELECT name FROM health.visits", "SELECT COUNT(DISTINCT person_key) FROM health.visits"),
         (

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use bounds::{Count, FALSE_FAILURE, rho_by_divergence, rho_by_trade_off};
 use firebreak_domain::Mechanism;
 use firebreak_privacy::{Exact, ExactCells, Funded, Price, Released};
-use firebreak_query::CheckedQuery;
+use firebreak_query::{CheckedQuery, PrimitiveKind};
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -21,7 +21,7 @@ pub struct Case {
 }
 
 /// One for each mechanism and way in which its loss is made up.
-pub const CASES: [Case; 2] = [
+pub const CASES: [Case; 3] = [
     Case {
         mechanism: MECHANISM,
         name: "several primitives that share the loss",
@@ -29,6 +29,7 @@ pub const CASES: [Case; 2] = [
               kind = 'planned') AS planned FROM health.visits",
     },
     Case { mechanism: MECHANISM, name: "one primitive", sql: "SELECT COUNT(*) AS n FROM health.visits" },
+    Case { mechanism: MECHANISM, name: "a choice", sql: "SELECT MEDIAN(cost) AS m FROM health.visits" },
 ];
 
 /// Thresholds in deviations of the score from the middle between both neighbours, fixed before anything is measured.
@@ -51,16 +52,16 @@ pub struct Audit {
 /// Lower bounds on the loss over the declared loss; both hold together but for [`FALSE_FAILURE`].
 #[derive(Debug, Clone, Copy)]
 pub struct Bound {
-    /// On the mechanism's own trade-off curve.
-    pub by_trade_off: f64,
+    /// On the mechanism's own trade-off curve; none for a choice, whose curve is another one.
+    pub by_trade_off: Option<f64>,
     /// By the definition of the loss alone, whatever the mechanism.
     pub by_divergence: f64,
 }
 
 impl Bound {
     /// The larger one.
-    pub const fn worst(self) -> f64 {
-        self.by_trade_off.max(self.by_divergence)
+    pub fn worst(self) -> f64 {
+        self.by_trade_off.map_or(self.by_divergence, |by_trade_off| by_trade_off.max(self.by_divergence))
     }
 }
 
@@ -69,12 +70,21 @@ struct Neighbours {
     agency: Agency,
     query: CheckedQuery,
     price: Price,
-    without: Vec<i64>,
-    with: Vec<i64>,
-    /// What one unit of each noisy number weighs in the score.
-    weights: Vec<f64>,
+    without: Vec<Vec<i64>>,
+    with: Vec<Vec<i64>>,
+    /// What each noisy number tells.
+    tells: Vec<Tells>,
     /// Deviations of the score between both neighbours, as declared.
     distance: f64,
+}
+
+/// What a noisy number adds to the score.
+#[derive(Clone, Copy)]
+enum Tells {
+    /// So much for each unit above the number without the person.
+    Units { weight: f64, without: i64 },
+    /// So much above the middle candidate, as much less below it.
+    Side { weight: f64, middle: i64 },
 }
 
 impl Audit {
@@ -86,13 +96,13 @@ impl Audit {
         let neighbours = Arc::new(self.neighbours().await?);
         let without = self.passed(&neighbours, false).await?;
         let with = self.passed(&neighbours, true).await?;
-        let mut bound = Bound { by_trade_off: 0.0, by_divergence: 0.0 };
+        let mut bound = Bound { by_trade_off: None, by_divergence: 0.0 };
         for (without, with) in without.into_iter().zip(with) {
             let opposite = |count: Count| Count { hits: count.runs - count.hits, runs: count.runs };
             for (more, less) in [(with, without), (opposite(without), opposite(with))] {
                 let (p, q) = (more.lower(FALSE_FAILURE / BOUNDS), less.upper(FALSE_FAILURE / BOUNDS));
-                let (by_trade_off, by_divergence) = over_declared(&neighbours.price, p, q);
-                bound.by_trade_off = bound.by_trade_off.max(by_trade_off);
+                let (by_trade_off, by_divergence) = over_declared(&neighbours, p, q);
+                bound.by_trade_off = by_trade_off.map(|found| bound.by_trade_off.unwrap_or(0.0).max(found));
                 bound.by_divergence = bound.by_divergence.max(by_divergence);
             }
         }
@@ -105,15 +115,34 @@ impl Audit {
         // All rows of the one person more in the one cell, at the bound that is farther from the centre: every vector
         // moves by its sensitivity. The white-box audit shows that there are such persons.
         let sensitivities: Vec<f64> = query.squared_sensitivities().iter().map(|s| (*s as f64).sqrt()).collect();
-        let moved = sensitivities.iter().map(|s| (s * self.moved).round() as i64);
-        let without = vec![1_000; sensitivities.len()];
-        let with = without.iter().zip(moved).map(|(value, moved)| value + moved).collect();
-        // The sum of these is, for Gaussians, the likelihood ratio but for a constant: no other event tells more.
         let squares = sensitivities.iter().zip(price.sigmas()).map(|(s, sigma)| (s / sigma).powi(2));
         let distance = squares.sum::<f64>().sqrt();
-        let weights =
-            sensitivities.iter().zip(price.sigmas()).map(|(s, sigma)| s / (sigma * sigma) / distance).collect();
-        Ok(Neighbours { agency: Agency::new().await, query, price, without, with, weights, distance })
+        let (mut without, mut with, mut tells) = (Vec::new(), Vec::new(), Vec::new());
+        for (primitive, (sensitivity, sigma)) in query.primitives().iter().zip(sensitivities.iter().zip(price.sigmas()))
+        {
+            let moved = (sensitivity * self.moved).round() as i64;
+            // The sum of these is, for Gaussians, the likelihood ratio but for a constant: no other event tells more.
+            let weight = sensitivity / sigma / distance;
+            match primitive.kind() {
+                // As many values on the middle candidate as the person adds at the far end: the scores of all below move
+                // up, and of all above it down, by the whole sensitivity each.
+                PrimitiveKind::Quantile { candidates, .. } => {
+                    let (count, middle) = (candidates.count() as usize, candidates.count() as usize / 2);
+                    let mut values = vec![0; count];
+                    *values.get_mut(middle).context("no middle")? = moved;
+                    without.push(values.clone());
+                    *values.last_mut().context("no candidates")? = moved;
+                    with.push(values);
+                    tells.push(Tells::Side { weight, middle: candidates.value(middle) });
+                }
+                _ => {
+                    without.push(vec![1_000]);
+                    with.push(vec![1_000 + moved]);
+                    tells.push(Tells::Units { weight: weight / sigma, without: 1_000 });
+                }
+            }
+        }
+        Ok(Neighbours { agency: Agency::new().await, query, price, without, with, tells, distance })
     }
 
     /// How often the score passed each threshold.
@@ -150,26 +179,31 @@ impl Neighbours {
         let reservation = self.agency.reserve(1, self.price.release_key(), self.price.charge()).await;
         let funded = Funded::new(self.agency.permit(&self.query), reservation, self.price.clone())?;
         let values = if with { &self.with } else { &self.without };
-        let exact = Exact::new(ExactCells::new(values.iter().map(|value| vec![*value]).collect()));
+        let exact = Exact::new(ExactCells::new(values.clone()));
         Ok(funded.release(|| async { Ok::<_, Infallible>(exact) }).await?.released)
     }
 
     fn score(&self, released: &Released) -> Result<f64> {
         let mut score = 0.0;
-        for (primitive, (weight, without)) in self.weights.iter().zip(&self.without).enumerate() {
-            score += weight * (released.value(primitive, 0).context("no such number")? - without) as f64;
+        for (primitive, tells) in self.tells.iter().enumerate() {
+            let value = released.value(primitive, 0).context("no such number")?;
+            score += match tells {
+                Tells::Units { weight, without } => weight * (value - without) as f64,
+                Tells::Side { weight, middle } => weight * f64::from(value.cmp(middle) as i8),
+            };
         }
         Ok(score)
     }
 }
 
 /// Lower bounds on the loss over what is declared, by the mechanism that declares it.
-fn over_declared(price: &Price, p: f64, q: f64) -> (f64, f64) {
-    match price.mechanism() {
+fn over_declared(neighbours: &Neighbours, p: f64, q: f64) -> (Option<f64>, f64) {
+    match neighbours.price.mechanism() {
         // With σ above 12, as here, the curve of the discrete Gaussian lies within 1/24σ² < 2·10⁻⁴ of the continuous one.
         Mechanism::DiscreteGaussian => {
             let declared = RHO.nano() as f64 / 1e9;
-            (rho_by_trade_off(p, q) / declared, rho_by_divergence(p, q) / declared)
+            let gaussian = neighbours.tells.iter().all(|tells| matches!(tells, Tells::Units { .. }));
+            (gaussian.then(|| rho_by_trade_off(p, q) / declared), rho_by_divergence(p, q) / declared)
         }
     }
 }

@@ -16,6 +16,10 @@ async fn releases_of_two_neighbours_betray_no_more_than_the_declared_loss() {
 async fn a_sensitivity_understated_by_four_is_found_in_the_releases() {
     for case in CASES {
         let bound = Audit { case, runs: RUNS, moved: 4.0 }.run().await.unwrap();
-        assert!(bound.by_trade_off > 1.0 && bound.by_divergence > 1.0, "{}: {bound:?}", case.name);
+        assert!(
+            bound.by_trade_off.is_none_or(|found| found > 1.0) && bound.by_divergence > 1.0,
+            "{}: {bound:?}",
+            case.name
+        );
     }
 }

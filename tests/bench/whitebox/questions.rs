@@ -130,9 +130,11 @@ impl Ground {
             5 => Aggregate::Sum(self.value(rng, column)?),
             6 => Aggregate::Avg(self.value(rng, column)?),
             7 => {
-                // Few candidates, for a score of each is compared in each stratum.
-                let near = Decimal::whole(rng.random_range(-20..=20));
-                let cut = RowValue::Clamp { of: Box::new(plain), low: Decimal::whole(-20), high: near };
+                // Few candidates, for the score of each is compared in each stratum.
+                let decimals = column.domain.fixed_point_bounds().map_or(0, |(_, _, decimals)| decimals);
+                let least = rng.random_range(-20..=10);
+                let (low, high) = (Decimal::new(least, decimals)?, Decimal::new(least + 10, decimals)?);
+                let cut = RowValue::Clamp { of: Box::new(plain), low, high };
                 Aggregate::Quantile(cut, Decimal::new(rng.random_range(1..=99), 2)?)
             }
             _ => {
