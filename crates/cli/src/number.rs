@@ -1,6 +1,6 @@
 //! Numbers as people read them: grouped by thousands, and no more digits than the noise leaves.
 
-use firebreak_domain::Rho;
+use firebreak_domain::{Charge, Epsilon, Rho};
 use firebreak_privacy::shown_epsilon;
 
 /// Narrow no-break space: groups digits without being taken for a decimal sign anywhere.
@@ -70,6 +70,16 @@ fn two_digits(error: f64) -> Option<(f64, usize)> {
 #[must_use]
 pub fn loss(rho: Rho) -> String {
     format!("ρ {rho} (ε {} at δ = 1e-6)", epsilon(rho))
+}
+
+/// What was charged: of a pure mechanism its ε first.
+#[must_use]
+pub fn charged(charge: Charge) -> String {
+    if charge.epsilon == Epsilon::default() {
+        loss(charge.rho)
+    } else {
+        format!("ε {} (pure; ρ {})", charge.epsilon, charge.rho)
+    }
 }
 
 /// The ε at δ = 10⁻⁶ that a ρ implies, to two decimals; never shown as nothing where there is some.

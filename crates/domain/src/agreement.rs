@@ -148,6 +148,8 @@ impl AgreementBudget {
 pub enum Mechanism {
     /// Discrete Gaussian under zero-concentrated DP (Canonne, Kamath and Steinke 2020).
     DiscreteGaussian,
+    /// Discrete Laplace under pure DP (Ghosh, Roughgarden and Sundararajan 2009): for few questions.
+    DiscreteLaplace,
 }
 
 impl Mechanism {
@@ -156,6 +158,7 @@ impl Mechanism {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::DiscreteGaussian => "discrete_gaussian",
+            Self::DiscreteLaplace => "discrete_laplace",
         }
     }
 }

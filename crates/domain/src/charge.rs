@@ -33,6 +33,14 @@ impl Rho {
         Self(nano)
     }
 
+    /// The largest ε whose [`Epsilon::to_rho`] is at most this.
+    #[must_use]
+    pub fn to_epsilon(self) -> Epsilon {
+        let squared = 2 * u128::from(self.0) * 1_000_000_000;
+        // The root of less than 2⁹⁵ fits.
+        Epsilon(u64::try_from(squared.isqrt()).unwrap_or(u64::MAX))
+    }
+
     /// The smallest representable ρ that is at least `value`; `None` if it is negative, not a number or absurd.
     #[must_use]
     pub fn at_least(value: f64) -> Option<Self> {
@@ -178,6 +186,16 @@ mod tests {
         assert_eq!(Rho::at_least(f64::NAN), None);
         assert_eq!(Epsilon::from_nano(1).to_rho(), Rho(1));
         assert_eq!(Epsilon::from_nano(1_000_000_000).to_rho(), Rho(500_000_000));
+    }
+
+    #[test]
+    fn an_epsilon_is_the_largest_that_a_rho_pays_for() {
+        assert_eq!(Rho(500_000_000).to_epsilon(), Epsilon(1_000_000_000));
+        for nano in [0, 1, 2, 5_000_000, 123_456_789, 4_000_000_000, u64::MAX / 4] {
+            let Epsilon(epsilon) = Rho(nano).to_epsilon();
+            assert!(Epsilon(epsilon).to_rho() <= Rho(nano), "{nano}");
+            assert!(Epsilon(epsilon + 1).to_rho() > Rho(nano), "{nano}");
+        }
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn every_agreement_names_what_exists_and_the_sound_ones_count() {
     let contracts = all::<Contract>("bundle/contracts");
     let assessments = all::<Assessment>("bundle/assessments");
     let agreements = all::<Agreement>("bundle/agreements");
-    assert_eq!(agreements.len(), 13);
+    assert_eq!(agreements.len(), 14);
     for (name, agreement) in &agreements {
         assert_eq!(agreement.id.as_str(), name);
         agreement.check_format().unwrap();

@@ -1,6 +1,6 @@
 use crate::release::Released;
-use firebreak_domain::Rho;
-use firebreak_query::{CheckedOutput, CheckedQuery, OutputValue};
+use firebreak_domain::{Mechanism, Rho};
+use firebreak_query::{CheckedOutput, CheckedQuery, INTERVAL_95, OutputValue, PrimitiveKind};
 
 /// The relative standard error above which a value is called unreliable.
 pub const UNRELIABLE_ABOVE: f64 = 0.25;
@@ -103,14 +103,15 @@ impl Released {
 
     /// Works out the outputs of `query` from the release, which costs nothing: it is post-processing.
     ///
-    /// The noise's deviation is taken for σ, which is an upper bound of it (Canonne, Kamath and Steinke 2020,
-    /// corollary 9).
+    /// The noise's deviation is taken for [`deviation`]'s, which is an upper bound of it.
     ///
     /// # Errors
     /// As [`Released::check`].
     pub fn answer(&self, query: &CheckedQuery) -> Result<Answer, OtherQuery> {
         self.check(query)?;
-        let deviations: Vec<f64> = self.sigmas().collect();
+        let scales = query.primitives().iter().zip(self.sigmas());
+        let deviations: Vec<f64> =
+            scales.map(|(primitive, scale)| deviation(self.mechanism(), primitive.kind(), scale)).collect();
         let values = |cell: usize| {
             let value = |primitive| self.value(primitive, cell).map(|value| value as f64);
             (0..self.primitives()).map(value).collect::<Option<Vec<f64>>>()
@@ -120,7 +121,7 @@ impl Released {
             .into_iter()
             .map(|(cell, groups)| {
                 let values = values(cell).ok_or(OtherQuery)?;
-                let outputs = query.evaluate(&values, &deviations);
+                let outputs = query.evaluate_with_tails(&values, &deviations, tails(self.mechanism()));
                 let outputs = outputs.into_iter().map(Estimate::of).collect();
                 Ok(AnswerRow { groups: groups.into_iter().map(str::to_owned).collect(), outputs })
             })
@@ -130,6 +131,29 @@ impl Released {
             output_columns: query.outputs().iter().map(AnswerColumn::of).collect(),
             rows,
         })
+    }
+}
+
+/// An upper bound of the standard deviation of noise of that scale; of a choice, the scale itself.
+///
+/// σ for the discrete Gaussian (Canonne, Kamath and Steinke 2020, corollary 9). The variance of the discrete Laplace,
+/// `2·e^(1/b) / (e^(1/b) − 1)²`, is at most `2·b²`, because `e^(x/2) − e^(−x/2) ≥ x`.
+#[must_use]
+pub fn deviation(mechanism: Mechanism, kind: &PrimitiveKind, scale: f64) -> f64 {
+    match (mechanism, kind) {
+        (_, PrimitiveKind::Quantile { .. }) | (Mechanism::DiscreteGaussian, _) => scale,
+        (Mechanism::DiscreteLaplace, _) => scale * std::f64::consts::SQRT_2,
+    }
+}
+
+/// By how much wider a 95 % interval is than that of normal noise of the same deviation.
+///
+/// A Laplace leaves ±b·ln 20 once in twenty draws, 2.118 of its deviations. A sum of several independent ones is closer to
+/// the normal distribution and leaves as many of its own more rarely.
+fn tails(mechanism: Mechanism) -> f64 {
+    match mechanism {
+        Mechanism::DiscreteGaussian => 1.0,
+        Mechanism::DiscreteLaplace => 20.0_f64.ln() / std::f64::consts::SQRT_2 / INTERVAL_95,
     }
 }
 

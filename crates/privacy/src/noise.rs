@@ -1,15 +1,15 @@
-//! Noise under zero-concentrated differential privacy, by opendp's exact samplers: the discrete Gaussian for what is
-//! counted and added up, the exponential mechanism for what is chosen.
+//! Noise by opendp's exact samplers. Under zero-concentrated differential privacy, the discrete Gaussian for what is counted
+//! and added up and the exponential mechanism for what is chosen; under pure, the discrete Laplace and permute-and-flip.
 
 use crate::measure::MeasureError;
 use crate::release::shape_is_allowed;
-use firebreak_domain::Rho;
+use firebreak_domain::{Epsilon, Rho};
 use firebreak_query::{Candidates, CheckedQuery, PrimitiveKind};
 use opendp::core::Measurement;
 use opendp::domains::{AtomDomain, VectorDomain};
-use opendp::measurements::{make_gaussian, make_noisy_max};
-use opendp::measures::ZeroConcentratedDivergence;
-use opendp::metrics::{L2Distance, LInfDistance};
+use opendp::measurements::{TopKMeasure, make_gaussian, make_laplace, make_noisy_max};
+use opendp::measures::{MaxDivergence, ZeroConcentratedDivergence};
+use opendp::metrics::{L1Distance, L2Distance, LInfDistance};
 use zeroize::Zeroizing;
 
 /// The largest standard deviation that is drawn. Forty of them stay below 2⁶¹, so that exact values within ±2⁶²
@@ -39,11 +39,13 @@ pub enum NoiseError {
     Sampler,
 }
 
-/// The scale of the noise on one primitive: a vector over all cells, whose squared L2 sensitivity and loss are known.
+/// The scale of the noise on one primitive: a vector over all cells, whose sensitivity and loss are known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
-    squared_sensitivity: u128,
-    rho: Rho,
+    /// The square of its L2 sensitivity under zCDP, its L1 sensitivity under pure DP.
+    sensitivity: u128,
+    /// Its part of the loss, in units of 10⁻⁹ of ρ or of ε.
+    share: u64,
     sigma: f64,
     way: Way,
 }
@@ -51,10 +53,14 @@ pub struct Scale {
 /// What is done to exact numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// Noise is added to each.
-    Add,
-    /// One candidate of each cell is chosen.
-    Choose,
+    /// A discrete Gaussian is added to each.
+    Gaussian,
+    /// A discrete Laplace is.
+    Laplace,
+    /// One candidate of each cell is chosen by the exponential mechanism.
+    Exponential,
+    /// One is by permute-and-flip.
+    Flip,
 }
 
 type Gaussian = Measurement<VectorDomain<AtomDomain<i128>>, L2Distance<f64>, ZeroConcentratedDivergence, Vec<i128>>;
@@ -64,13 +70,20 @@ fn gaussian(sigma: f64) -> Result<Gaussian, NoiseError> {
         .map_err(|_| NoiseError::Sampler)
 }
 
-type Exponential = Measurement<VectorDomain<AtomDomain<i64>>, LInfDistance<i64>, ZeroConcentratedDivergence, usize>;
+type Laplace = Measurement<VectorDomain<AtomDomain<i128>>, L1Distance<f64>, MaxDivergence, Vec<i128>>;
 
-/// Chooses the place of a low score: that of score `s` with a probability proportional to `exp(−s/scale)`.
-fn exponential(scale: f64) -> Result<Exponential, NoiseError> {
-    let domain = VectorDomain::new(AtomDomain::<i64>::default());
-    make_noisy_max(domain, LInfDistance::default(), ZeroConcentratedDivergence, scale, true)
+fn laplace(scale: f64) -> Result<Laplace, NoiseError> {
+    make_laplace(VectorDomain::new(AtomDomain::<i128>::default()), L1Distance::<f64>::default(), scale, None)
         .map_err(|_| NoiseError::Sampler)
+}
+
+type Choice<M> = Measurement<VectorDomain<AtomDomain<i64>>, LInfDistance<i64>, M, usize>;
+
+/// Chooses the place of a low score: under zCDP that of score `s` with a probability proportional to `exp(−s/scale)`, under
+/// pure DP by permute-and-flip at that scale.
+fn choice<M: TopKMeasure>(measure: M, scale: f64) -> Result<Choice<M>, NoiseError> {
+    let domain = VectorDomain::new(AtomDomain::<i64>::default());
+    make_noisy_max(domain, LInfDistance::default(), measure, scale, true).map_err(|_| NoiseError::Sampler)
 }
 
 /// A double that is at least the square root of `squared`.
@@ -80,15 +93,20 @@ fn root_above(squared: u128) -> f64 {
     (squared as f64).next_up().sqrt().next_up()
 }
 
-/// A double that is at most ρ.
+/// A double that is at least `whole`: beyond 2⁵³ the next one up from the nearest.
+fn above(whole: u128) -> f64 {
+    if whole < 1 << 53 { whole as f64 } else { (whole as f64).next_up() }
+}
+
+/// A double that is at most so many units of 10⁻⁹.
 ///
 /// Below 2⁵³ the conversion is exact; the quotient rounds to the nearest double, so that the next one down is a
 /// lower bound.
-fn rho_below(rho: Rho) -> Result<f64, NoiseError> {
-    if rho.nano() >= 1 << 53 {
+fn loss_below(nano: u64) -> Result<f64, NoiseError> {
+    if nano >= 1 << 53 {
         return Err(NoiseError::LossTooLarge);
     }
-    Ok((rho.nano() as f64 / 1e9).next_down())
+    Ok((nano as f64 / 1e9).next_down())
 }
 
 impl Scale {
@@ -101,7 +119,7 @@ impl Scale {
     /// # Errors
     /// [`NoiseError`], which depends on the arguments alone.
     pub fn for_loss(squared_sensitivity: u128, rho: Rho) -> Result<Self, NoiseError> {
-        Self::smallest(Way::Add, squared_sensitivity, rho)
+        Self::smallest(Way::Gaussian, squared_sensitivity, rho.nano())
     }
 
     /// The smallest scale of the exponential mechanism whose loss over all cells is at most `rho`.
@@ -114,23 +132,44 @@ impl Scale {
     /// # Errors
     /// As [`Scale::for_loss`].
     pub fn for_choice(squared_sensitivity: u128, rho: Rho) -> Result<Self, NoiseError> {
-        Self::smallest(Way::Choose, squared_sensitivity, rho)
+        Self::smallest(Way::Exponential, squared_sensitivity, rho.nano())
     }
 
-    fn smallest(way: Way, squared_sensitivity: u128, rho: Rho) -> Result<Self, NoiseError> {
-        if rho.nano() == 0 {
+    /// The smallest scale of the discrete Laplace whose loss is at most `epsilon`: b = Δ₁ / ε, rounded up (Ghosh,
+    /// Roughgarden and Sundararajan 2009; Dwork, McSherry, Nissim and Smith 2006, proposition 1, for vectors).
+    ///
+    /// # Errors
+    /// As [`Scale::for_loss`].
+    pub fn for_epsilon(l1_sensitivity: u128, epsilon: Epsilon) -> Result<Self, NoiseError> {
+        Self::smallest(Way::Laplace, l1_sensitivity, epsilon.nano())
+    }
+
+    /// The smallest scale of permute-and-flip whose loss over all cells is at most `epsilon`: 2·Δ₁ / ε (McKenna and Sheldon
+    /// 2020, theorem 1). The losses `2·Δ_c/scale` of the cells add up to at most `2·Δ₁/scale`.
+    ///
+    /// # Errors
+    /// As [`Scale::for_loss`].
+    pub fn for_choice_of_epsilon(l1_sensitivity: u128, epsilon: Epsilon) -> Result<Self, NoiseError> {
+        Self::smallest(Way::Flip, l1_sensitivity, epsilon.nano())
+    }
+
+    fn smallest(way: Way, sensitivity: u128, share: u64) -> Result<Self, NoiseError> {
+        if share == 0 {
             return Err(NoiseError::LossTooSmall);
         }
-        let squared_sensitivity = squared_sensitivity.max(1);
-        let sensitivity = root_above(squared_sensitivity);
-        let limit = rho_below(rho)?;
-        let mut sigma = sensitivity / (2.0 * limit).sqrt();
+        let sensitivity = sensitivity.max(1);
+        let limit = loss_below(share)?;
+        let mut sigma = match way {
+            Way::Gaussian | Way::Exponential => root_above(sensitivity) / (2.0 * limit).sqrt(),
+            Way::Laplace => above(sensitivity) / limit,
+            Way::Flip => 2.0 * above(sensitivity) / limit,
+        };
         // The formula is right but for its own rounding; what counts is the map, which is exact and rounds up.
         for _ in 0..16 {
             if !sigma.is_finite() || sigma > MAX_SIGMA {
                 return Err(NoiseError::NoiseTooLarge);
             }
-            let scale = Self { squared_sensitivity, rho, sigma, way };
+            let scale = Self { sensitivity, share, sigma, way };
             if scale.loss()? <= limit {
                 return Ok(scale);
             }
@@ -139,46 +178,68 @@ impl Scale {
         Err(NoiseError::Underpaid)
     }
 
-    /// The loss ρ that opendp's privacy map gives at this sensitivity: an upper bound.
+    /// The loss that opendp's privacy map gives at this sensitivity: an upper bound.
     fn loss(&self) -> Result<f64, NoiseError> {
+        let whole = |distance: u128| i64::try_from(distance).map_err(|_| NoiseError::NoiseTooLarge);
         match self.way {
-            Way::Add => gaussian(self.sigma)?.map(&root_above(self.squared_sensitivity)),
-            Way::Choose => {
-                let whole = self.squared_sensitivity.isqrt();
-                let above = whole + u128::from(whole * whole < self.squared_sensitivity);
-                exponential(self.sigma)?.map(&i64::try_from(above).map_err(|_| NoiseError::NoiseTooLarge)?)
+            Way::Gaussian => gaussian(self.sigma)?.map(&root_above(self.sensitivity)),
+            Way::Laplace => laplace(self.sigma)?.map(&above(self.sensitivity)),
+            Way::Exponential => {
+                let root = self.sensitivity.isqrt();
+                let above = root + u128::from(root * root < self.sensitivity);
+                choice(ZeroConcentratedDivergence, self.sigma)?.map(&whole(above)?)
             }
+            Way::Flip => choice(MaxDivergence, self.sigma)?.map(&whole(self.sensitivity)?),
         }
         .map_err(|_| NoiseError::Sampler)
     }
 
-    /// σ: the parameter of the discrete Gaussian, and an upper bound of its standard deviation
-    /// (Canonne, Kamath and Steinke 2020, corollary 9). In units of the primitive's fixed point. Of a choice, the scale of
-    /// the exponential mechanism in units of its scores.
+    /// Of the discrete Gaussian its parameter σ, an upper bound of its standard deviation (Canonne, Kamath and Steinke 2020,
+    /// corollary 9); of the discrete Laplace its scale b. In units of the primitive's fixed point. Of a choice, its scale in
+    /// units of the scores.
     #[must_use]
     pub const fn sigma(&self) -> f64 {
         self.sigma
     }
 
-    /// This primitive's share of the charge.
+    /// This primitive's share of the charge, in units of 10⁻⁹ of ρ or of ε.
     #[must_use]
-    pub const fn rho(&self) -> Rho {
-        self.rho
+    pub const fn share(&self) -> u64 {
+        self.share
     }
 
     // PRIVACY: the price is checked against the measurement that is about to be used, not one like it.
     fn check(&self) -> Result<(), NoiseError> {
-        if self.loss()? > rho_below(self.rho)? { Err(NoiseError::Underpaid) } else { Ok(()) }
+        if self.loss()? > loss_below(self.share)? { Err(NoiseError::Underpaid) } else { Ok(()) }
     }
 
     /// Draws independent noise for each of `cells` cells.
     ///
     /// The mechanism is M(x) = x + Z with Z independent of x, so that M(0) is a draw of Z, and adding it to an exact
     /// vector later gives a draw of M at that vector. `i128` holds every draw: |Z| ≥ 2¹²⁷ is 2⁷² standard deviations
-    /// away at the largest scale allowed.
+    /// away at the largest scale allowed, and further than e⁻²⁰⁰⁰ goes for the discrete Laplace.
     fn draw(&self, cells: usize) -> Result<Vec<i128>, NoiseError> {
         self.check()?;
-        gaussian(self.sigma)?.invoke(&vec![0_i128; cells]).map_err(|_| NoiseError::Sampler)
+        let nothing = vec![0_i128; cells];
+        match self.way {
+            Way::Gaussian => gaussian(self.sigma)?.invoke(&nothing),
+            Way::Laplace => laplace(self.sigma)?.invoke(&nothing),
+            // A choice has nothing to draw.
+            Way::Exponential | Way::Flip => return Err(NoiseError::Sampler),
+        }
+        .map_err(|_| NoiseError::Sampler)
+    }
+}
+
+impl Scale {
+    /// The place of a score, chosen.
+    fn choose(&self, scores: &Vec<i64>) -> Result<usize, NoiseError> {
+        match self.way {
+            Way::Exponential => choice(ZeroConcentratedDivergence, self.sigma)?.invoke(scores),
+            Way::Flip => choice(MaxDivergence, self.sigma)?.invoke(scores),
+            Way::Gaussian | Way::Laplace => return Err(NoiseError::Sampler),
+        }
+        .map_err(|_| NoiseError::Sampler)
     }
 }
 
@@ -198,7 +259,8 @@ impl NoisePlan {
     /// # Errors
     /// [`NoiseError`], which depends on the arguments alone.
     pub fn split(squared_sensitivities: &[u128], cells: usize, rho: Rho) -> Result<Self, NoiseError> {
-        Self::shared(squared_sensitivities, vec![None; squared_sensitivities.len()], cells, rho)
+        let alike = vec![1; squared_sensitivities.len()];
+        Self::concentrated(squared_sensitivities, vec![None; squared_sensitivities.len()], &alike, cells, rho)
     }
 
     /// [`NoisePlan::split`] over the primitives of a query.
@@ -206,40 +268,47 @@ impl NoisePlan {
     /// # Errors
     /// As there.
     pub fn of(query: &CheckedQuery, rho: Rho) -> Result<Self, NoiseError> {
-        let choice = |primitive: &firebreak_query::Primitive| match primitive.kind() {
-            PrimitiveKind::Quantile { candidates, .. } => Some(*candidates),
-            _ => None,
-        };
-        let choices = query.primitives().iter().map(choice).collect();
-        Self::shared(query.squared_sensitivities(), choices, query.cells(), rho)
+        let alike = vec![1; query.primitives().len()];
+        Self::concentrated(query.squared_sensitivities(), choices(query), &alike, query.cells(), rho)
     }
 
-    fn shared(
+    /// Splits `epsilon` over the primitives of a query, in proportion to the cube roots of how many measures rest on each:
+    /// with squared errors `(Δ/ε)²` that is the split by which they add up to least over all measures.
+    ///
+    /// # Errors
+    /// As [`NoisePlan::split`].
+    pub fn of_epsilon(query: &CheckedQuery, epsilon: Epsilon) -> Result<Self, NoiseError> {
+        let weights: Vec<u64> = query.uses().iter().map(|uses| cube_root(*uses)).collect();
+        let choices = choices(query);
+        let shares = shares(epsilon.nano(), &weights)?;
+        let scale = |((&sensitivity, share), choice): ((&u128, u64), &Option<Candidates>)| match choice {
+            None => Scale::for_epsilon(sensitivity, Epsilon::from_nano(share)),
+            Some(_) => Scale::for_choice_of_epsilon(sensitivity, Epsilon::from_nano(share)),
+        };
+        let scales = query.l1_sensitivities().iter().zip(shares).zip(&choices).map(scale);
+        Self::allowed(scales.collect::<Result<_, _>>()?, choices, query.cells())
+    }
+
+    fn allowed(scales: Vec<Scale>, choices: Vec<Option<Candidates>>, cells: usize) -> Result<Self, NoiseError> {
+        if shape_is_allowed(scales.len(), cells) { Ok(Self { scales, choices, cells }) } else { Err(NoiseError::Shape) }
+    }
+
+    fn concentrated(
         squared_sensitivities: &[u128],
         choices: Vec<Option<Candidates>>,
+        weights: &[u64],
         cells: usize,
         rho: Rho,
     ) -> Result<Self, NoiseError> {
         if !shape_is_allowed(squared_sensitivities.len(), cells) {
             return Err(NoiseError::Shape);
         }
-        let count = squared_sensitivities.len() as u64;
-        let (share, rest) = (rho.nano() / count, rho.nano() % count);
-        // The first share could be enough where the others are nothing: then none of it is.
-        if share == 0 {
-            return Err(NoiseError::LossTooSmall);
-        }
-        let shares = std::iter::once(share + rest).chain(std::iter::repeat(share));
-        let scales = squared_sensitivities
-            .iter()
-            .zip(shares)
-            .zip(&choices)
-            .map(|((&squared, share), choice)| match choice {
-                None => Scale::for_loss(squared, Rho::from_nano(share)),
-                Some(_) => Scale::for_choice(squared, Rho::from_nano(share)),
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { scales, choices, cells })
+        let scale = |((&squared, share), choice): ((&u128, u64), &Option<Candidates>)| match choice {
+            None => Scale::for_loss(squared, Rho::from_nano(share)),
+            Some(_) => Scale::for_choice(squared, Rho::from_nano(share)),
+        };
+        let scales = squared_sensitivities.iter().zip(shares(rho.nano(), weights)?).zip(&choices).map(scale);
+        Self::allowed(scales.collect::<Result<_, _>>()?, choices, cells)
     }
 
     /// The scale of each primitive, in the order of the query's primitives.
@@ -253,6 +322,42 @@ impl NoisePlan {
     pub const fn cells(&self) -> usize {
         self.cells
     }
+}
+
+/// Among what is chosen, for each primitive of a query that is a choice.
+fn choices(query: &CheckedQuery) -> Vec<Option<Candidates>> {
+    let choice = |primitive: &firebreak_query::Primitive| match primitive.kind() {
+        PrimitiveKind::Quantile { candidates, .. } => Some(*candidates),
+        _ => None,
+    };
+    query.primitives().iter().map(choice).collect()
+}
+
+/// Whole parts of `whole` in proportion to the weights; what does not divide goes to the first. They add up to it.
+fn shares(whole: u64, weights: &[u64]) -> Result<Vec<u64>, NoiseError> {
+    let sum: u128 = weights.iter().map(|weight| u128::from(*weight)).sum();
+    let part = |weight: &u64| u64::try_from(u128::from(whole) * u128::from(*weight) / sum.max(1)).unwrap_or(whole);
+    let mut parts: Vec<u64> = weights.iter().map(part).collect();
+    // The first share could be enough where the others are nothing: then none of it is.
+    if parts.contains(&0) {
+        return Err(NoiseError::LossTooSmall);
+    }
+    let rest = whole - parts.iter().sum::<u64>();
+    if let Some(first) = parts.first_mut() {
+        *first += rest;
+    }
+    Ok(parts)
+}
+
+/// The cube root in millionths, rounded down: in whole numbers, the same on every machine.
+fn cube_root(of: u32) -> u64 {
+    let cube = u128::from(of) * 1_000_000_000_000_000_000;
+    let (mut low, mut high) = (0_u64, 2_000_000_000_u64);
+    while high - low > 1 {
+        let middle = low.midpoint(high);
+        if u128::from(middle).pow(3) <= cube { low = middle } else { high = middle }
+    }
+    low
 }
 
 /// Noise drawn for one request: a whole number for each primitive and cell.
@@ -323,14 +428,13 @@ impl Drawn {
             }
             Self::Noise(_) => Err(MeasureError::Shape),
             Self::Choice(scale, candidates) => {
-                let choose = exponential(scale.sigma).map_err(|_| MeasureError::Sampler)?;
                 let cells = exact.chunks_exact(candidates.count() as usize);
                 if !cells.remainder().is_empty() {
                     return Err(MeasureError::Shape);
                 }
                 let of_cell = |counts| {
                     let scores = Zeroizing::new(candidates.scores(counts));
-                    choose.invoke(&scores).map(|place| candidates.value(place)).map_err(|_| MeasureError::Sampler)
+                    scale.choose(&scores).map(|place| candidates.value(place)).map_err(|_| MeasureError::Sampler)
                 };
                 cells.map(of_cell).collect()
             }

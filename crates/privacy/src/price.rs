@@ -24,7 +24,7 @@ pub struct Price {
 
 /// Prices `query` at the loss `rho` under `mechanism`.
 ///
-/// The charge is `rho` in full, split over the query's primitives as [`NoisePlan::split`] says; each one's scale
+/// The charge is `rho` in full, or under pure DP the largest ε with ε²/2 ≤ `rho` (Bun and Steinke 2016, proposition 1.4), split over the query's primitives as [`NoisePlan::split`] and [`NoisePlan::of_epsilon`] say; each one's scale
 /// follows from its share and from its sensitivity under the contract's bound on contributions.
 ///
 /// # Errors
@@ -32,6 +32,10 @@ pub struct Price {
 pub fn price(query: &CheckedQuery, mechanism: Mechanism, rho: Rho) -> Result<Price, NoiseError> {
     let (charge, plan) = match mechanism {
         Mechanism::DiscreteGaussian => (Charge::of_rho(rho), NoisePlan::of(query, rho)?),
+        Mechanism::DiscreteLaplace => {
+            let epsilon = rho.to_epsilon();
+            (Charge::of_epsilon(epsilon), NoisePlan::of_epsilon(query, epsilon)?)
+        }
     };
     Ok(Price {
         mechanism,
@@ -92,7 +96,7 @@ impl Price {
         &self.plan
     }
 
-    /// σ of the noise on each primitive, in the primitive's fixed point.
+    /// The scale of the noise on each primitive ([`Scale::sigma`](crate::Scale::sigma)), in the primitive's fixed point.
     pub fn sigmas(&self) -> impl ExactSizeIterator<Item = f64> {
         self.plan.scales().iter().map(crate::Scale::sigma)
     }

@@ -93,14 +93,14 @@ impl Released {
         self.primitives.get(primitive)?.values.get(cell).copied()
     }
 
-    /// σ of the noise on each primitive, in the primitive's fixed point.
+    /// The scale of the noise on each primitive ([`Scale::sigma`](crate::Scale::sigma)), in the primitive's fixed point.
     pub fn sigmas(&self) -> impl ExactSizeIterator<Item = f64> {
         self.primitives.iter().map(|p| p.sigma)
     }
 
     /// The one form in which it is stored, committed to and sent. Integers are big-endian:
     ///
-    /// `"FBRL"`, format `u32`, mechanism `u8` (1: discrete Gaussian), query digest 32 bytes, basis 32 bytes, nano-ρ
+    /// `"FBRL"`, format `u32`, mechanism `u8` (1: discrete Gaussian, 2: discrete Laplace), query digest 32 bytes, basis 32 bytes, nano-ρ
     /// `u64`, atto-δ `u64`, nano-ε `u64`, number of primitives `u32`, number of cells `u32`; then for each primitive σ as
     /// an IEEE 754 double and its cells as `i64`.
     #[must_use]
@@ -173,12 +173,14 @@ pub(crate) fn shape_is_allowed(primitives: usize, cells: usize) -> bool {
 const fn mechanism_code(mechanism: Mechanism) -> u8 {
     match mechanism {
         Mechanism::DiscreteGaussian => 1,
+        Mechanism::DiscreteLaplace => 2,
     }
 }
 
 const fn mechanism_of(code: u8) -> Option<Mechanism> {
     match code {
         1 => Some(Mechanism::DiscreteGaussian),
+        2 => Some(Mechanism::DiscreteLaplace),
         _ => None,
     }
 }
@@ -240,7 +242,7 @@ mod tests {
         assert_eq!(Released::decode(&release(&[], 1, 0).encode()), Err(ReleaseFormatError::Malformed));
         assert_eq!(Released::decode(&release(&[1.0], 0, 0).encode()), Err(ReleaseFormatError::Malformed));
         let mut bytes = release(&[1.5], 1, 0).encode();
-        bytes[8] = 2;
+        bytes[8] = 3;
         assert_eq!(Released::decode(&bytes), Err(ReleaseFormatError::Malformed));
     }
 

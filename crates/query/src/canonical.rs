@@ -1,6 +1,6 @@
 //! The one form of a question that is decided, priced, signed and compared.
 
-use crate::category::labels;
+use crate::category::Labels;
 use crate::{
     Aggregate, AggregateQuery, CANONICAL_FORMAT, Category, Comparison, Literal, Measure, Predicate, RowArithmetic,
     RowValue, Spread,
@@ -79,15 +79,14 @@ pub(crate) fn category_key(category: &Category) -> String {
         }
         Category::Date { part, column } => format!("({} {column})", part.as_str()),
         Category::Case { branches, otherwise } => {
-            let labels = labels(branches, otherwise.as_ref());
-            let place = |label: &String| labels.iter().position(|known| *known == label).unwrap_or_default();
+            let labels = Labels::of(branches, otherwise.as_ref());
             let mut text = "(case".to_owned();
             // Writing to a String cannot fail.
             for (condition, label) in branches {
-                let _ = write!(text, " {} {}", filter_key(Some(condition)), place(label));
+                let _ = write!(text, " {} {}", filter_key(Some(condition)), labels.place(label));
             }
             if let Some(label) = otherwise {
-                let _ = write!(text, " else {}", place(label));
+                let _ = write!(text, " else {}", labels.place(label));
             }
             text.push(')');
             text

@@ -3,7 +3,7 @@
 use crate::{BoundNumber, BoundPredicate, BoundValue, Decimal, Predicate, RowValue};
 use chrono::{Datelike, NaiveDate};
 use firebreak_domain::{ColumnName, Domain};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// One heading by which an answer is split.
@@ -166,7 +166,7 @@ impl DatePart {
     /// domain that has no such part.
     pub(crate) fn table(self, domain: &Domain) -> Option<DateTable> {
         let (first, days): (i64, Vec<NaiveDate>) = match domain {
-            Domain::Date { first, last } => {
+            Domain::Date { first, last } if last.signed_duration_since(*first).num_days() < MAX_DAYS => {
                 (i64::from(first.to_epoch_days()), first.iter_days().take_while(|day| day <= last).collect())
             }
             Domain::Month { .. } if self.is_of_months() => {
@@ -190,6 +190,9 @@ impl DatePart {
         Some(DateTable { first, codes, labels: groups.into_iter().map(|number| self.label(number)).collect() })
     }
 }
+
+/// The longest domain of days that is split by a part: four centuries.
+const MAX_DAYS: i64 = 146_097;
 
 /// The groups of a part of dates.
 pub(crate) struct DateTable {
@@ -234,6 +237,14 @@ impl Category {
         }
     }
 
+    /// What its groups are called, as far as the question says.
+    pub(crate) fn labels(&self) -> Vec<&str> {
+        match self {
+            Self::Case { branches, otherwise } => Labels::of(branches, otherwise.as_ref()).names,
+            Self::Column(_) | Self::Bucket { .. } | Self::Date { .. } => Vec::new(),
+        }
+    }
+
     /// The heading of one that is given none.
     #[must_use]
     pub fn default_name(&self) -> String {
@@ -246,15 +257,28 @@ impl Category {
     }
 }
 
-/// The labels of a CASE, each once, in the order in which they are written.
-pub(crate) fn labels<'a>(branches: &'a [(Predicate, String)], otherwise: Option<&'a String>) -> Vec<&'a String> {
-    let mut labels: Vec<&String> = Vec::new();
-    for label in branches.iter().map(|(_, label)| label).chain(otherwise) {
-        if !labels.contains(&label) {
-            labels.push(label);
+/// The labels of a CASE, each once, in the order in which they are written, and the place of each.
+pub(crate) struct Labels<'a> {
+    pub(crate) names: Vec<&'a str>,
+    places: BTreeMap<&'a str, usize>,
+}
+
+impl<'a> Labels<'a> {
+    pub(crate) fn of(branches: &'a [(Predicate, String)], otherwise: Option<&'a String>) -> Self {
+        let (mut names, mut places) = (Vec::new(), BTreeMap::new());
+        for label in branches.iter().map(|(_, label)| label).chain(otherwise) {
+            let next = names.len();
+            if *places.entry(label.as_str()).or_insert(next) == next {
+                names.push(label.as_str());
+            }
         }
+        Self { names, places }
     }
-    labels
+
+    /// The place of a label; all that are asked for are there.
+    pub(crate) fn place(&self, label: &str) -> usize {
+        self.places.get(label).copied().unwrap_or_default()
+    }
 }
 
 /// What puts a row whose columns are encoded as whole numbers into a group: its index, or none.

@@ -24,6 +24,8 @@ pub struct CheckedQuery {
     pub(crate) filter: Option<BoundPredicate>,
     pub(crate) primitives: Vec<Primitive>,
     pub(crate) squared_sensitivities: Vec<u128>,
+    pub(crate) l1_sensitivities: Vec<u128>,
+    pub(crate) uses: Vec<u32>,
     pub(crate) outputs: Vec<CheckedOutput>,
     pub(crate) view: CheckedView,
     pub(crate) columns: BTreeSet<ColumnName>,
@@ -156,6 +158,18 @@ impl CheckedQuery {
         &self.squared_sensitivities
     }
 
+    /// The L1 sensitivity of each primitive, likewise. See [`Primitive::l1_sensitivity`].
+    #[must_use]
+    pub fn l1_sensitivities(&self) -> &[u128] {
+        &self.l1_sensitivities
+    }
+
+    /// Of each primitive, how many measures rest on it: at least 1.
+    #[must_use]
+    pub fn uses(&self) -> &[u32] {
+        &self.uses
+    }
+
     /// The columns of the answer after the groups.
     #[must_use]
     pub fn outputs(&self) -> &[CheckedOutput] {
@@ -276,6 +290,22 @@ impl Primitive {
     }
 }
 
+impl Primitive {
+    /// The L1 sensitivity of the whole vector, in the terms of [`Primitive::squared_l2_sensitivity`]: `Σ n_c ≤ m` for counts
+    /// of rows and values, `min(m, cells)` for persons, `Σ n_c·w ≤ m·w` for a centred sum, `Σ n_c·s ≤ m·s` for the scores of a
+    /// quantile. `None` if it does not fit 128 bits.
+    #[must_use]
+    pub fn l1_sensitivity(&self, m: u32, cells: usize) -> Option<u128> {
+        let rows = u128::from(m);
+        match &self.kind {
+            PrimitiveKind::CountRows | PrimitiveKind::CountValues { .. } => Some(rows),
+            PrimitiveKind::CountPersons => Some(rows.min(cells as u128)),
+            PrimitiveKind::SumCentred { half_width, .. } => rows.checked_mul(u128::from(*half_width)),
+            PrimitiveKind::Quantile { candidates, .. } => Some(rows * u128::from(candidates.score_sensitivity())),
+        }
+    }
+}
+
 impl CheckedOutput {
     /// Its heading.
     #[must_use]
@@ -311,12 +341,12 @@ mod tests {
         Primitive { kind, filter: None }
     }
 
-    /// The largest squared change over every way to spread at most `m` rows over `cells` cells.
-    fn worst(m: u32, cells: usize, change: &dyn Fn(u32) -> u128) -> u128 {
+    /// The largest sum of changes, to a power, over every way to spread at most `m` rows over `cells` cells.
+    fn worst(m: u32, cells: usize, power: u32, change: &dyn Fn(u32) -> u128) -> u128 {
         if cells == 0 {
             return 0;
         }
-        (0..=m).map(|here| change(here).pow(2) + worst(m - here, cells - 1, change)).max().unwrap_or(0)
+        (0..=m).map(|here| change(here).pow(power) + worst(m - here, cells - 1, power, change)).max().unwrap_or(0)
     }
 
     #[test]
@@ -326,14 +356,17 @@ mod tests {
         let sum = PrimitiveKind::SumCentred { value, centre: 0, half_width: 7, decimals: 0 };
         for m in 1..=5 {
             for cells in 1..=4 {
-                let of = |kind| primitive(kind).squared_l2_sensitivity(m, cells).unwrap();
-                assert_eq!(of(PrimitiveKind::CountRows), worst(m, cells, &|n| n.into()));
-                assert_eq!(
-                    of(PrimitiveKind::CountValues { columns: [column.clone()].into() }),
-                    worst(m, cells, &|n| n.into())
-                );
-                assert_eq!(of(PrimitiveKind::CountPersons), worst(m, cells, &|n| u128::from(n > 0)));
-                assert_eq!(of(sum.clone()), worst(m, cells, &|n| u128::from(n) * 7));
+                let counted = || PrimitiveKind::CountValues { columns: [column.clone()].into() };
+                for power in [1, 2] {
+                    let of = |kind| match power {
+                        1 => primitive(kind).l1_sensitivity(m, cells).unwrap(),
+                        _ => primitive(kind).squared_l2_sensitivity(m, cells).unwrap(),
+                    };
+                    assert_eq!(of(PrimitiveKind::CountRows), worst(m, cells, power, &|n| n.into()));
+                    assert_eq!(of(counted()), worst(m, cells, power, &|n| n.into()));
+                    assert_eq!(of(PrimitiveKind::CountPersons), worst(m, cells, power, &|n| u128::from(n > 0)));
+                    assert_eq!(of(sum.clone()), worst(m, cells, power, &|n| u128::from(n) * 7));
+                }
             }
         }
     }

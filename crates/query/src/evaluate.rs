@@ -1,6 +1,6 @@
 //! Outputs from released numbers, with the error that follows from the noise.
 
-use crate::{Arithmetic, Candidates, CheckedQuery, Spread};
+use crate::{Arithmetic, Candidates, CheckedOutput, CheckedQuery, Spread};
 
 /// One number of the answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,8 +62,21 @@ impl CheckedQuery {
     /// own interval holds 0 there is none.
     #[must_use]
     pub fn evaluate(&self, values: &[f64], deviations: &[f64]) -> Vec<OutputValue> {
+        self.evaluate_with_tails(values, deviations, 1.0)
+    }
+
+    /// [`CheckedQuery::evaluate`] for noise whose tails are heavier than the normal ones: intervals are those of deviations
+    /// `tails` times as large.
+    #[must_use]
+    pub fn evaluate_with_tails(&self, values: &[f64], deviations: &[f64], tails: f64) -> Vec<OutputValue> {
         let fits = values.len() == self.primitives.len() && deviations.len() == self.primitives.len();
-        self.outputs.iter().map(|output| output_value(&output.formula, values, deviations, fits)).collect()
+        let wide: Vec<f64> = deviations.iter().map(|deviation| deviation * tails).collect();
+        let value = |output: &CheckedOutput| {
+            let found = output_value(&output.formula, values, deviations, fits);
+            let interval = found.interval.and_then(|_| output.formula.interval(values, &wide));
+            if tails == 1.0 { found } else { OutputValue { interval, ..found } }
+        };
+        self.outputs.iter().map(value).collect()
     }
 }
 

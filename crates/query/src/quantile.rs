@@ -14,7 +14,7 @@ const RANK_DECIMALS: u8 = 4;
 ///
 /// They follow from declared bounds alone. A value stands for the last candidate that is not above it, so that each value
 /// between the bounds stands for one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Candidates {
     low: i64,
     step: i64,
@@ -126,6 +126,13 @@ impl fmt::Display for Candidates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { low, step, count, numerator, denominator } = self;
         write!(f, "{numerator}/{denominator} of {count} from {low} by {step}")
+    }
+}
+
+/// // PRIVACY: rank and ends are the caller's words.
+impl fmt::Debug for Candidates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Candidates(..)")
     }
 }
 

@@ -150,3 +150,32 @@ fn a_category_may_rest_on_no_column_that_a_condition_may_not() {
     let query = checked("SELECT COUNT(*) FROM health.visits GROUP BY CASE WHEN cost > 5 THEN 'a' END");
     assert!(query.columns().iter().any(|column| column.as_str() == "cost"), "what decides a group is touched");
 }
+
+#[test]
+fn one_case_under_other_labels_is_refused_and_never_shown_under_them() {
+    let case = |labels: [&str; 2]| format!("CASE WHEN cost >= 100 THEN '{}' ELSE '{}' END", labels[0], labels[1]);
+    let (dear, cheap) = (case(["dear", "cheap"]), case(["cheap", "dear"]));
+    for sql in [
+        format!("SELECT {dear} AS band, COUNT(*) FROM health.visits GROUP BY {cheap}"),
+        format!("SELECT {dear} AS band, {cheap}, COUNT(*) FROM health.visits GROUP BY band"),
+        format!("SELECT COUNT(*) FROM health.visits GROUP BY {dear}, {cheap}"),
+        format!("SELECT COUNT(*) FROM health.visits GROUP BY {dear} ORDER BY {cheap}"),
+    ] {
+        let (reason, detail) = refused(&sql);
+        assert_eq!(reason, ReasonCode::UnsupportedClause, "{sql}");
+        assert!(detail.contains("other labels"), "{detail}");
+    }
+    let same = format!("SELECT {dear} AS band, COUNT(*) FROM health.visits GROUP BY {dear} ORDER BY {dear}");
+    assert_eq!(groups(&same), [group("band", 2, "dear", "cheap")]);
+}
+
+#[test]
+fn a_heading_that_nobody_gave_gives_way_to_those_that_somebody_did() {
+    let year = "EXTRACT(YEAR FROM visit_date)";
+    let taken = format!("SELECT COUNT(*) AS year FROM health.visits GROUP BY {year}");
+    assert_eq!(groups(&taken), [group("year_2", 5, "2020", "2024")]);
+    let both = "SELECT WIDTH_BUCKET(cost, 0, 9, 3), WIDTH_BUCKET(cost, 0, 8, 2) AS width_bucket, COUNT(*) FROM health.visits \
+                GROUP BY WIDTH_BUCKET(cost, 0, 9, 3), width_bucket";
+    let names: Vec<String> = groups(both).into_iter().map(|(name, ..)| name).collect();
+    assert_eq!(names, ["width_bucket_2", "width_bucket"]);
+}

@@ -1,8 +1,9 @@
 use super::{ROWS, refused, status};
 use crate::app::{App, Asked, Budget, Finished, Unanswered};
 use bytes::Bytes;
-use firebreak_domain::{ColumnName, Identity};
+use firebreak_domain::{ColumnName, Identity, Mechanism};
 use firebreak_node::{SubmittedQuery, Unread};
+use firebreak_privacy::deviation;
 use firebreak_transport::peer;
 use firebreak_wire::query::v1::query_service_server::QueryService;
 use firebreak_wire::query::v1::{self as wire, run_query_response::Step};
@@ -128,7 +129,8 @@ impl QueryService for Query {
         let cost = validated.price.charge();
         let accepted = accepted(&validated.query, cost, validated.price.mechanism());
         let noise = validated.query.primitives().iter().zip(validated.price.sigmas());
-        let noise = noise.map(|(primitive, sigma)| measured_noise(primitive, sigma)).collect();
+        let mechanism = validated.price.mechanism();
+        let noise = noise.map(|(primitive, scale)| measured_noise(mechanism, primitive, scale)).collect();
         Ok(Response::new(wire::ValidateQueryResponse {
             cost: accepted.cost,
             canonical_query,
@@ -152,11 +154,11 @@ impl QueryService for Query {
     }
 }
 
-fn measured_noise(primitive: &firebreak_query::Primitive, sigma: f64) -> wire::MeasuredNoise {
+fn measured_noise(mechanism: Mechanism, primitive: &firebreak_query::Primitive, scale: f64) -> wire::MeasuredNoise {
     use firebreak_query::{BoundNumber, PrimitiveKind};
     let joined =
         |columns: &mut dyn Iterator<Item = &ColumnName>| columns.map(ColumnName::as_str).collect::<Vec<_>>().join(", ");
-    let (measured, scale) = match primitive.kind() {
+    let (measured, unit) = match primitive.kind() {
         PrimitiveKind::CountRows => ("count of rows".to_owned(), 1.0),
         PrimitiveKind::CountPersons => ("count of persons".to_owned(), 1.0),
         PrimitiveKind::CountValues { columns } => (format!("count of {}", joined(&mut columns.iter())), 1.0),
@@ -170,10 +172,10 @@ fn measured_noise(primitive: &firebreak_query::Primitive, sigma: f64) -> wire::M
         PrimitiveKind::Quantile { value, candidates, .. } => {
             let columns = joined(&mut value.columns().into_iter());
             let measured = format!("rank of a quantile of {columns}, in values, 95 % bound");
-            return wire::MeasuredNoise { measured, standard_error: candidates.rank_error(sigma) };
+            return wire::MeasuredNoise { measured, standard_error: candidates.rank_error(scale) };
         }
     };
-    wire::MeasuredNoise { measured, standard_error: sigma / scale }
+    wire::MeasuredNoise { measured, standard_error: deviation(mechanism, primitive.kind(), scale) / unit }
 }
 
 type Said = mpsc::Sender<Result<wire::RunQueryResponse, Status>>;

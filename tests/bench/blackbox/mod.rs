@@ -2,7 +2,7 @@
 
 mod bounds;
 
-use crate::fixture::{Agency, MECHANISM, RHO, ask, price_of};
+use crate::fixture::{Agency, MECHANISM, ask, price_under};
 use anyhow::{Context, Result};
 use bounds::{Count, FALSE_FAILURE, rho_by_divergence, rho_by_trade_off};
 use firebreak_domain::Mechanism;
@@ -20,8 +20,10 @@ pub struct Case {
     sql: &'static str,
 }
 
+const PURE: Mechanism = Mechanism::DiscreteLaplace;
+
 /// One for each mechanism and way in which its loss is made up.
-pub const CASES: [Case; 3] = [
+pub const CASES: [Case; 5] = [
     Case {
         mechanism: MECHANISM,
         name: "several primitives that share the loss",
@@ -30,9 +32,12 @@ pub const CASES: [Case; 3] = [
     },
     Case { mechanism: MECHANISM, name: "one primitive", sql: "SELECT COUNT(*) AS n FROM health.visits" },
     Case { mechanism: MECHANISM, name: "a choice", sql: "SELECT MEDIAN(cost) AS m FROM health.visits" },
+    Case { mechanism: PURE, name: "one primitive", sql: "SELECT COUNT(*) AS n FROM health.visits" },
+    Case { mechanism: PURE, name: "a choice", sql: "SELECT MEDIAN(cost) AS m FROM health.visits" },
 ];
 
-/// Thresholds in deviations of the score from the middle between both neighbours, fixed before anything is measured.
+/// Thresholds in deviations of the score from the middle between both neighbours, fixed before anything is measured. At one
+/// half either way lie the ends for a pure ε of 1.
 const THRESHOLDS: [f64; 5] = [-1.0, -0.5, 0.0, 0.5, 1.0];
 /// Each threshold is an event and its opposite, each event has a bound at either neighbour.
 const BOUNDS: f64 = 4.0 * THRESHOLDS.len() as f64;
@@ -52,7 +57,7 @@ pub struct Audit {
 /// Lower bounds on the loss over the declared loss; both hold together but for [`FALSE_FAILURE`].
 #[derive(Debug, Clone, Copy)]
 pub struct Bound {
-    /// On the mechanism's own trade-off curve; none for a choice, whose curve is another one.
+    /// On the trade-off curve of a Gaussian, where the mechanism has that.
     pub by_trade_off: Option<f64>,
     /// By the definition of the loss alone, whatever the mechanism.
     pub by_divergence: f64,
@@ -111,10 +116,13 @@ impl Audit {
 
     async fn neighbours(self) -> Result<Neighbours> {
         let query = ask(self.case.sql);
-        let price = price_of(&query);
+        let price = price_under(self.case.mechanism, &query);
         // All rows of the one person more in the one cell, at the bound that is farther from the centre: every vector
         // moves by its sensitivity. The white-box audit shows that there are such persons.
-        let sensitivities: Vec<f64> = query.squared_sensitivities().iter().map(|s| (*s as f64).sqrt()).collect();
+        let sensitivities: Vec<f64> = match self.case.mechanism {
+            Mechanism::DiscreteGaussian => query.squared_sensitivities().iter().map(|s| (*s as f64).sqrt()).collect(),
+            Mechanism::DiscreteLaplace => query.l1_sensitivities().iter().map(|s| *s as f64).collect(),
+        };
         let squares = sensitivities.iter().zip(price.sigmas()).map(|(s, sigma)| (s / sigma).powi(2));
         let distance = squares.sum::<f64>().sqrt();
         let (mut without, mut with, mut tells) = (Vec::new(), Vec::new(), Vec::new());
@@ -142,7 +150,15 @@ impl Audit {
                 }
             }
         }
-        Ok(Neighbours { agency: Agency::new().await, query, price, without, with, tells, distance })
+        Ok(Neighbours {
+            agency: Agency::under(self.case.mechanism).await,
+            query,
+            price,
+            without,
+            with,
+            tells,
+            distance,
+        })
     }
 
     /// How often the score passed each threshold.
@@ -201,9 +217,14 @@ fn over_declared(neighbours: &Neighbours, p: f64, q: f64) -> (Option<f64>, f64) 
     match neighbours.price.mechanism() {
         // With σ above 12, as here, the curve of the discrete Gaussian lies within 1/24σ² < 2·10⁻⁴ of the continuous one.
         Mechanism::DiscreteGaussian => {
-            let declared = RHO.nano() as f64 / 1e9;
+            let declared = neighbours.price.charge().rho.as_f64();
             let gaussian = neighbours.tells.iter().all(|tells| matches!(tells, Tells::Units { .. }));
             (gaussian.then(|| rho_by_trade_off(p, q) / declared), rho_by_divergence(p, q) / declared)
+        }
+        // No event is e^ε times as probable at the one as at the other (Dwork, McSherry, Nissim and Smith 2006).
+        Mechanism::DiscreteLaplace => {
+            let found = if p > q && q > 0.0 { (p / q).ln() } else { 0.0 };
+            (None, found / neighbours.price.charge().epsilon.as_f64())
         }
     }
 }

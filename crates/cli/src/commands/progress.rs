@@ -1,7 +1,7 @@
 //! What is told while an answer is made.
 
 use crate::client::Step;
-use crate::number::loss;
+use crate::number::charged;
 use crate::terminal::{Terminal, printable};
 use firebreak_wire::charge_from_wire;
 use std::pin::pin;
@@ -89,7 +89,7 @@ fn told(step: Step<'_>) -> String {
         Step::Accepted(accepted) => {
             let cost = charge_from_wire(accepted.cost.as_ref());
             let (dataset, cut) = (printable(&accepted.dataset), printable(&accepted.cut));
-            format!("Accepted: {dataset} at {cut}, for {}", loss(cost.rho))
+            format!("Accepted: {dataset} at {cut}, for {}", charged(cost))
         }
         Step::Progress(words) => format!("… {}", printable(words)),
     }

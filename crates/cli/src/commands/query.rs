@@ -10,7 +10,7 @@ use crate::client::{Ask, ClientError, QueryAnswer, run_query, validate_query};
 use crate::failure::{Exit, Failure};
 use crate::format::sdmx_csv;
 use crate::format::{Format, csv, json, parquet};
-use crate::number::{count, decimal, loss, with_error};
+use crate::number::{charged, count, decimal, with_error};
 use crate::table::{GAP, Table, fields, wrap};
 use crate::terminal::{Terminal, printable};
 use clap::Args;
@@ -234,7 +234,7 @@ pub(super) fn account(accepted: &Accepted, released: &Released, width: usize) ->
             ("Estimates", &released.estimand),
             ("Dataset", &cut),
             ("Mechanism", &accepted.mechanism.replace('_', " ")),
-            ("Cost", &loss(cost.rho)),
+            ("Cost", &charged(cost)),
             ("Left", &left.join("\n")),
             ("Release", &released.release_id),
         ],
@@ -261,7 +261,7 @@ fn validated(said: &ValidateQueryResponse, width: usize) -> String {
     text += &fields(
         &[
             ("Dataset", &format!("{} at {}", said.dataset, said.cut)),
-            ("Cost", &loss(cost.rho)),
+            ("Cost", &charged(cost)),
             ("Payable now", payable),
             ("Cells", &count(said.cells)),
             ("Grouped by", &names(said.groups.iter().map(String::as_str).collect())),

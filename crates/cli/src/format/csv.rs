@@ -70,7 +70,7 @@ mod tests {
         };
         let unknown = Estimate { status: Status::NotComputable.into(), ..Estimate::default() };
         let row = |code: &str, estimates: [Estimate; 2]| Row { groups: vec![code.into()], estimates: estimates.into() };
-        let text = answer(&accepted, &[row("n\"1", [known, median]), row("=2", [unknown.clone(), unknown])]);
+        let text = answer(&accepted, &[row("n\"1", [known, median]), row("=2", [unknown, unknown])]);
         let heading = "region,\"mean, cost\",\"mean, cost_standard_error\",\"mean, cost_lower\",\"mean, cost_upper\",\
                        \"mean, cost_status\",median,median_rank_error,median_status\r\n";
         let rows = "\"n\"\"1\",1234.0625,0.1,1.5,2,U,7.5,0.015,A\r\n'=2,,,,,O,,,O\r\n";

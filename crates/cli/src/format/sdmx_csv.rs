@@ -1,8 +1,8 @@
 //! Answers as SDMX-CSV 2.0, the data message of SDMX 3.0.
 //!
-//! The structure is that of the question: a dimension for each column grouped by, `MEASURE` for the outputs, and one
-//! measure, `OBS_VALUE`. Its id, `FIREBREAK:<dataset>-<column>-…(1.0.0)`, names dataset and columns grouped by, so that
-//! two files with one id have the same dimensions.
+//! The structure is that of the question: a dimension for each group, `MEASURE` for the outputs, and one measure,
+//! `OBS_VALUE`. Its id, `FIREBREAK:<dataset>-<heading>-…(1.0.0)`, names dataset and headings, so that two files with one id
+//! have dimensions of the same names.
 
 use super::csv::quoted;
 use crate::client::QueryAnswer;
@@ -42,7 +42,7 @@ fn time(accepted: &Accepted, rows: &[Row]) -> Option<usize> {
 /// Columns: `STRUCTURE` (`datastructure`), `STRUCTURE_ID`, `ACTION` (`I`, information); a dimension for each group, its
 /// name in capitals, or `TIME_PERIOD` for the one that is the time; `MEASURE`, the output's name; `OBS_VALUE`, empty where
 /// it is not computable; `OBS_STATUS` and `CONF_STATUS` by the SDMX code lists, `STD_ERROR`, `LOWER_95`, `UPPER_95`,
-/// `RANK_ERROR`, `RELEASE_ID`, `CUT`. Codes are the contract's own.
+/// `RANK_ERROR`, `RELEASE_ID`, `CUT`. Codes are the contract's own, or those of the question's rule.
 #[must_use]
 pub fn answer(answer: &QueryAnswer) -> String {
     let accepted = &answer.accepted;

@@ -16,7 +16,7 @@ fn rho(nano: u64) -> Rho {
 /// A scale with that σ, whatever it costs.
 fn scale_of(sigma: f64) -> Scale {
     let rho = Rho::at_least(1.0 / (2.0 * sigma * sigma) * 1.000_001).unwrap();
-    Scale { squared_sensitivity: 1, rho, sigma, way: Way::Add }
+    Scale { sensitivity: 1, share: rho.nano(), sigma, way: Way::Gaussian }
 }
 
 fn draws(sigma: f64) -> Vec<i128> {
@@ -118,11 +118,11 @@ fn every_draw_is_fresh() {
 fn a_measurement_that_loses_more_than_its_share_is_not_drawn() {
     let good = Scale::for_loss(100, rho(1_000_000)).unwrap();
     assert!(good.draw(1).is_ok());
-    let cheap = Scale { rho: rho(999_999), ..good };
+    let cheap = Scale { share: 999_999, ..good };
     assert_eq!(cheap.draw(1), Err(NoiseError::Underpaid));
     let narrow = Scale { sigma: good.sigma * (1.0 - 1e-14), ..good };
     assert_eq!(narrow.draw(1), Err(NoiseError::Underpaid));
-    let sensitive = Scale { squared_sensitivity: 101, ..good };
+    let sensitive = Scale { sensitivity: 101, ..good };
     assert_eq!(sensitive.draw(1), Err(NoiseError::Underpaid));
 }
 
@@ -185,22 +185,22 @@ proptest! {
         let squared = u128::from(root) * u128::from(root) + more;
         prop_assert!(root_above(squared) > root as f64);
         prop_assert!(root_above(squared) <= (root as f64 + 1.0).max(root as f64 * (1.0 + 1e-15)));
-        let below = rho_below(rho(nano)).unwrap();
+        let below = loss_below(nano).unwrap();
         prop_assert!(below < nano as f64 / 1e9);
     }
 
     #[test]
     fn shares_add_up_to_the_loss_of_the_query(squares in prop::collection::vec(1_u128..1 << 40, 1..20), nano in 20_u64..10_000_000) {
         let plan = NoisePlan::split(&squares, 3, rho(nano)).unwrap();
-        prop_assert_eq!(plan.scales().iter().map(|s| s.rho().nano()).sum::<u64>(), nano);
+        prop_assert_eq!(plan.scales().iter().map(|s| s.share()).sum::<u64>(), nano);
         let (first, others) = plan.scales().split_first().unwrap();
-        prop_assert!(others.iter().all(|s| s.rho().nano() == nano / squares.len() as u64));
-        prop_assert!(first.rho().nano() - nano / (squares.len() as u64) < squares.len() as u64);
+        prop_assert!(others.iter().all(|s| s.share() == nano / squares.len() as u64));
+        prop_assert!(first.share() - nano / (squares.len() as u64) < squares.len() as u64);
     }
 }
 
 fn choice(candidates: Candidates, sigma: f64) -> Drawn {
-    Drawn::Choice(Scale { way: Way::Choose, ..scale_of(sigma) }, candidates)
+    Drawn::Choice(Scale { way: Way::Exponential, ..scale_of(sigma) }, candidates)
 }
 
 /// The candidates of `QUANTILE(visits, rank)` of whole numbers from 0 to 9, as a question comes to them.
@@ -279,4 +279,79 @@ fn a_choice_has_the_scale_that_noise_has_at_its_sensitivity_and_is_never_underpa
         let cheaper = Scale { sigma: choice.sigma * 0.999_999, ..choice };
         assert_eq!(cheaper.check(), Err(NoiseError::Underpaid));
     }
+}
+
+fn epsilon(nano: u64) -> Epsilon {
+    Epsilon::from_nano(nano)
+}
+
+/// Whether draws have the probabilities of the discrete Laplace of scale `b`: χ² over the values from −9 to 9 and both tails,
+/// with twenty degrees of freedom above 90.0 with a probability below 10⁻⁹.
+fn is_laplace(draws: &[i128], b: f64) -> bool {
+    let q = (-1.0 / b).exp();
+    let at = |z: i128| (1.0 - q) / (1.0 + q) * q.powi(z.unsigned_abs() as i32);
+    let tail = q.powi(10) / (1.0 + q);
+    let bins = (-9..=9).map(|z| (at(z), draws.iter().filter(|draw| **draw == z).count()));
+    let tails = [draws.iter().filter(|draw| **draw < -9).count(), draws.iter().filter(|draw| **draw > 9).count()];
+    let bins = bins.chain(tails.map(|found| (tail, found)));
+    let square = |(probability, found): (f64, usize)| {
+        let expected = probability * draws.len() as f64;
+        (found as f64 - expected).powi(2) / expected
+    };
+    bins.map(square).sum::<f64>() < 90.0
+}
+
+#[test]
+fn noise_has_the_probabilities_of_the_discrete_laplace() {
+    let scale = Scale::for_epsilon(4, epsilon(1_000_000_000)).unwrap();
+    assert!((scale.sigma() - 4.0).abs() < 1e-6);
+    let drawn = scale.draw(DRAWS).unwrap();
+    assert!(is_laplace(&drawn, 4.0));
+    assert!(!is_laplace(&drawn, 4.4), "a scale off by a tenth is found");
+}
+
+#[test]
+fn no_pure_measurement_loses_more_than_its_epsilon_and_none_wastes_more_than_a_billionth() {
+    for (sensitivity, nano) in [(1, 1_000), (4, 100_000_000), (1 << 40, 1_000_000_000), (500_000, 123_456_789)] {
+        for scale in [
+            Scale::for_epsilon(sensitivity, epsilon(nano)).unwrap(),
+            Scale::for_choice_of_epsilon(sensitivity, epsilon(nano)).unwrap(),
+        ] {
+            let (loss, limit) = (scale.loss().unwrap(), nano as f64 / 1e9);
+            assert!(loss <= limit && loss > limit * (1.0 - 1e-9), "{loss} of {limit}");
+            assert!(scale.check().is_ok());
+            let narrow = Scale { sigma: scale.sigma * 0.999_999, ..scale };
+            assert_eq!(narrow.check(), Err(NoiseError::Underpaid));
+        }
+    }
+    assert_eq!(Scale::for_epsilon(1, epsilon(0)), Err(NoiseError::LossTooSmall));
+    assert_eq!(Scale::for_epsilon(u128::MAX, epsilon(1)), Err(NoiseError::NoiseTooLarge));
+}
+
+#[test]
+fn shares_follow_their_weights_and_add_up() {
+    let weights = [cube_root(1), cube_root(2), cube_root(8)];
+    assert_eq!(weights, [1_000_000, 1_259_921, 2_000_000]);
+    let parts = shares(1_000_000_007, &weights).unwrap();
+    assert_eq!(parts.iter().sum::<u64>(), 1_000_000_007);
+    for (part, weight) in parts.iter().zip(weights) {
+        let wanted = 1_000_000_007.0 * weight as f64 / 4_259_921.0;
+        assert!((*part as f64 - wanted).abs() < 3.0, "{part} of {wanted}");
+    }
+    assert_eq!(shares(2, &[1, 1, 1]), Err(NoiseError::LossTooSmall));
+}
+
+/// Permute-and-flip is never worse than the exponential mechanism at the same scale, and chooses the best more often.
+#[test]
+fn a_pure_choice_falls_on_the_best_more_often_than_the_exponential_mechanism_does() {
+    let candidates = candidates("0.5");
+    let counts = [0, 0, 0, 0, 60, 60, 0, 0, 0, 0].repeat(DRAWS);
+    let best = |way| {
+        let drawn = Drawn::Choice(Scale { way, ..scale_of(100.0) }, candidates).measure(&counts).unwrap();
+        drawn.iter().filter(|value| (4..=5).contains(*value)).count()
+    };
+    // Of the exponential mechanism 2 / (2 + 8·exp(−1.2)) = 0.453; five deviations of either are 0.018.
+    let (flipped, exponential) = (best(Way::Flip), best(Way::Exponential));
+    assert!((exponential as f64 / DRAWS as f64 - 0.453).abs() < 0.025);
+    assert!(flipped as f64 > exponential as f64 + 0.025 * DRAWS as f64, "{flipped} and {exponential}");
 }

@@ -126,7 +126,27 @@ pub fn ask(sql: &str) -> CheckedQuery {
 }
 
 pub fn price_of(query: &CheckedQuery) -> Price {
-    price(query, MECHANISM, RHO).unwrap()
+    price_under(MECHANISM, query)
+}
+
+pub fn price_under(mechanism: Mechanism, query: &CheckedQuery) -> Price {
+    price(query, mechanism, rho_under(mechanism)).unwrap()
+}
+
+/// The loss asked under an agreement that names that mechanism: pure DP is for few questions.
+pub fn rho_under(mechanism: Mechanism) -> Rho {
+    match mechanism {
+        Mechanism::DiscreteGaussian => RHO,
+        Mechanism::DiscreteLaplace => Rho::from_nano(500_000_000),
+    }
+}
+
+fn agreement_under(mechanism: Mechanism) -> String {
+    let most = rho_under(mechanism).nano();
+    AGREEMENT
+        .replace(MECHANISM.as_str(), mechanism.as_str())
+        .replace("rho_per_query_max = 50000000,", &format!("rho_per_query_max = {most},"))
+        .replace("rho_per_analyst = 100000000", &format!("rho_per_analyst = {}", most.max(100_000_000)))
 }
 
 /// A bundle in force and an adapter's ledger, both made by their own crates.
@@ -138,6 +158,17 @@ pub struct Agency {
 
 impl Agency {
     pub async fn new() -> Self {
+        Self::under(MECHANISM).await
+    }
+
+    /// With an agreement that names that mechanism.
+    pub async fn under(mechanism: Mechanism) -> Self {
+        Self::of(CONTRACT, mechanism).await
+    }
+
+    /// With another contract of that dataset.
+    pub async fn of(contract: &str, mechanism: Mechanism) -> Self {
+        let agreement = agreement_under(mechanism);
         let folder = TempDir::new().unwrap();
         let bundle = folder.path().join("bundle");
         for sub in ["agreements", "assessments", "contracts", "policies"] {
@@ -157,8 +188,8 @@ impl Agency {
             ("endpoints.toml", ENDPOINTS),
             ("overseers.toml", &keys),
             ("assessments/visits.toml", ASSESSMENT),
-            ("agreements/visits.toml", AGREEMENT),
-            ("contracts/visits.toml", CONTRACT),
+            ("agreements/visits.toml", agreement.as_str()),
+            ("contracts/visits.toml", contract),
             ("policies/all.cedar", "@id(\"agreements-permit\")\npermit (principal, action, resource);\n"),
         ] {
             fs::write(bundle.join(file), text).unwrap();

@@ -141,11 +141,17 @@ fn holds(value: &str, op: Comparison, literal: &Literal) -> bool {
 
 fn codes(column: &ColumnName, domain: &Domain, wanted: &dyn Fn(&str) -> bool) -> Result<BoundPredicate, Refusal> {
     let values = domain.codes();
-    let chosen = values.iter().enumerate().filter(|(_, value)| wanted(value));
-    let codes = chosen.map(|(index, _)| u16::try_from(index)).collect::<Result<_, _>>().map_err(|_| {
-        Refusal::new(ReasonCode::TooManyGroups).because(format!("column {column} has too many codes for a condition"))
-    })?;
-    Ok(BoundPredicate::Codes { column: column.clone(), codes })
+    let among = |inside: bool| {
+        let chosen = values.iter().enumerate().filter(|(_, value)| wanted(value) == inside);
+        let codes = chosen.map(|(index, _)| u16::try_from(index)).collect::<Result<_, _>>().map_err(|_| {
+            let what = format!("column {column} has too many codes for a condition");
+            Refusal::new(ReasonCode::TooManyGroups).because(what)
+        })?;
+        Ok::<_, Refusal>(BoundPredicate::Codes { column: column.clone(), codes })
+    };
+    // The shorter list of the two: `<>` in a list of ten thousand names one code. Both are unknown for a missing value.
+    let most = 2 * values.iter().filter(|value| wanted(value)).count() > values.len();
+    if most { Ok(BoundPredicate::Not(Box::new(among(false)?))) } else { among(true) }
 }
 
 fn domain<'a>(column: &ColumnName, contract: &'a Contract) -> Result<&'a Domain, Refusal> {

@@ -3,7 +3,7 @@
 use super::columns::Columns;
 use super::{Misfit, bind};
 use crate::canonical::category_key;
-use crate::category::labels;
+use crate::category::Labels;
 use crate::number::bucket;
 use crate::{BoundCategory, Category, CheckedGroup, DatePart, Group, MAX_BUCKETS, MAX_CELLS};
 use firebreak_domain::{ColumnName, Contract, Domain, ReasonCode, Refusal};
@@ -88,18 +88,15 @@ fn bound(category: &Category, contract: &Contract) -> Result<(BoundCategory, Vec
             Ok((bucket(value, *low, *high, buckets, contract)?, labels))
         }
         Category::Case { branches, otherwise } => {
-            let labels = labels(branches, otherwise.as_ref());
-            let code = |label: &String| {
-                let place = labels.iter().position(|known| *known == label);
-                // A statement has too few words for that many labels.
-                place.and_then(|place| u16::try_from(place).ok()).ok_or_else(crate::parse::too_large)
-            };
+            let labels = Labels::of(branches, otherwise.as_ref());
+            // A statement has too few words for that many labels.
+            let code = |label: &String| u16::try_from(labels.place(label)).map_err(|_| crate::parse::too_large());
             let bound = |(condition, label): &(_, String)| Ok((bind::bound(condition, contract)?, code(label)?));
             let case = BoundCategory::Case {
                 branches: branches.iter().map(bound).collect::<Result<_, Refusal>>()?,
                 otherwise: otherwise.as_ref().map(code).transpose()?,
             };
-            Ok((case, labels.into_iter().cloned().collect()))
+            Ok((case, labels.names.into_iter().map(str::to_owned).collect()))
         }
     }
 }
@@ -108,7 +105,8 @@ fn of_date(part: DatePart, name: &ColumnName, contract: &Contract) -> Result<(Bo
     let table = contract.column(name.as_str()).and_then(|column| part.table(&column.domain));
     let table = table.filter(|table| table.labels.len() <= MAX_CELLS).ok_or_else(|| Misfit {
         refusal: Box::new(
-            Refusal::new(ReasonCode::NotGroupable).because(format!("column {name} has no such part of a date")),
+            Refusal::new(ReasonCode::NotGroupable)
+                .because(format!("column {name} has no such part of a date, or days of more than four centuries")),
         ),
         column: Some(name.clone()),
     })?;

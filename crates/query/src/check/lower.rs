@@ -17,6 +17,8 @@ pub(super) struct Lowered {
     pub(super) primitives: Vec<Primitive>,
     /// What each primitive is, its filter included, as a text.
     pub(super) keys: Vec<String>,
+    /// How many measures rest on each.
+    pub(super) uses: Vec<u32>,
     pub(super) outputs: Vec<CheckedOutput>,
     pub(super) view: CheckedView,
 }
@@ -36,6 +38,20 @@ enum Estimate {
     Mean { sum: String, count: String, centre: f64, unit: f64 },
     Spread { sum: String, squares: String, count: String, centre: f64, unit: f64, spread: Spread },
     Quantile { chosen: String, count: String, unit: f64, candidates: Candidates },
+}
+
+impl Estimate {
+    /// The primitives that it rests on. A sum around 0 does not rest on the count beside it.
+    fn keys(&self) -> Vec<&str> {
+        match self {
+            Self::Plain(key) => vec![key],
+            Self::Total { sum, count: Some(count), centre, .. } if *centre != 0.0 => vec![sum, count],
+            Self::Total { sum, .. } => vec![sum],
+            Self::Mean { sum, count, .. } => vec![sum, count],
+            Self::Spread { sum, squares, count, .. } => vec![sum, squares, count],
+            Self::Quantile { chosen, count, .. } => vec![chosen, count],
+        }
+    }
 }
 
 fn columns_of(value: &RowValue) -> BTreeSet<ColumnName> {
@@ -90,8 +106,14 @@ pub(super) fn lower(query: &AggregateQuery, groups: &[CheckedGroup], contract: &
         outputs.push(CheckedOutput { name: output.name.clone(), formula: formula(&output.expression)? });
     }
     let view = view(&query.view, groups, &formula)?;
+    let mut uses = vec![0_u32; order.len()];
+    for key in estimates.iter().flat_map(Estimate::keys) {
+        if let Some(uses) = order.get(key).and_then(|place| uses.get_mut(*place)) {
+            *uses += 1;
+        }
+    }
     let (keys, primitives) = plan.primitives.into_iter().unzip();
-    Ok(Lowered { outputs, view, primitives, keys })
+    Ok(Lowered { outputs, view, primitives, keys, uses })
 }
 
 type Lower<'a> = &'a dyn Fn(&OutputExpression) -> Result<Formula, Refusal>;

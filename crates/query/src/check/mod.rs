@@ -71,6 +71,9 @@ pub(crate) fn fits(query: &AggregateQuery, contract: &Contract) -> Result<Checke
         })
     };
     let squared_sensitivities = lowered.primitives.iter().map(sensitivity).collect::<Result<_, _>>()?;
+    // What fits squared fits as it is.
+    let l1 = |primitive: &crate::Primitive| primitive.l1_sensitivity(rows_per_person, cells).unwrap_or(u128::MAX);
+    let l1_sensitivities = lowered.primitives.iter().map(l1).collect();
     let (columns, special) = columns.touched();
     Ok(CheckedQuery {
         dataset: contract.id.clone(),
@@ -83,6 +86,8 @@ pub(crate) fn fits(query: &AggregateQuery, contract: &Contract) -> Result<Checke
         filter: bound(&resolved.filter)?,
         primitives: lowered.primitives,
         squared_sensitivities,
+        l1_sensitivities,
+        uses: lowered.uses,
         outputs: lowered.outputs,
         view: lowered.view,
         columns,

@@ -7,6 +7,7 @@ use crate::canonical::category_key;
 use crate::{Category, Comparison, DatePart, Group, Literal, Predicate, RowValue};
 use firebreak_domain::{ColumnName, ReasonCode, Refusal};
 use sqlparser::ast::{CaseWhen, DateTimeField, Expr, Ident, Value};
+use std::collections::BTreeSet;
 
 /// The category that follows from columns by a rule, or `None` if the expression is something else.
 pub(super) fn category(expr: &Expr, source: &Source) -> Result<Option<Category>, Refusal> {
@@ -112,39 +113,78 @@ fn label(expr: &Expr) -> Result<String, Refusal> {
     }
 }
 
-/// The categories of the SELECT list, and what they are called there.
-pub(super) struct Listed(Vec<(Option<String>, Category)>);
+/// A category with the text by which it is the same as another.
+pub(super) struct Keyed {
+    pub(super) category: Category,
+    key: String,
+}
 
-impl Listed {
-    /// Reads those of a SELECT list.
-    pub(super) fn read<'a>(
+impl Keyed {
+    pub(super) fn new(category: Category) -> Self {
+        Self { key: category_key(&category), category }
+    }
+
+    /// Whether it is the same, its groups called alike.
+    ///
+    /// # Errors
+    /// A refusal if it is the same and its groups are called otherwise: one of the two would be shown under the other's
+    /// labels.
+    pub(super) fn is(&self, other: &Self, at: &Expr) -> Result<bool, Refusal> {
+        if self.key != other.key {
+            return Ok(false);
+        }
+        if self.category.labels() == other.category.labels() {
+            return Ok(true);
+        }
+        let what = "one CASE stands here twice with other labels: write it once, and name it by its heading";
+        Err(refuse(ReasonCode::UnsupportedClause, place(at), what))
+    }
+}
+
+/// What the SELECT list says of groups: the categories in it, and every heading that it gives.
+pub(super) struct Listed<'a> {
+    categories: Vec<(&'a Expr, Option<String>, Keyed)>,
+    headings: BTreeSet<String>,
+}
+
+impl<'a> Listed<'a> {
+    pub(super) fn read(
         items: impl Iterator<Item = (&'a Expr, Option<&'a Ident>)>,
         source: &Source,
     ) -> Result<Self, Refusal> {
-        let mut found = Vec::new();
+        let (mut categories, mut headings) = (Vec::new(), BTreeSet::new());
         for (expr, alias) in items {
+            let heading = alias.map(folded);
+            headings.extend(heading.clone());
             if let Some(category) = category(expr, source)? {
-                found.push((alias.map(folded), category));
+                categories.push((expr, heading, Keyed::new(category)));
             }
         }
-        Ok(Self(found))
+        Ok(Self { categories, headings })
     }
 
     /// The category that GROUP BY names by its heading.
     fn named(&self, expr: &Expr) -> Option<Category> {
         let Expr::Identifier(ident) = bare(expr) else { return None };
         let name = folded(ident);
-        self.0.iter().find(|(alias, _)| alias.as_ref() == Some(&name)).map(|(_, category)| category.clone())
+        let mut found = self.categories.iter().filter(|(_, heading, _)| heading.as_ref() == Some(&name));
+        found.next().map(|(_, _, keyed)| keyed.category.clone())
     }
 
-    fn heading(&self, key: &str) -> Option<&String> {
-        self.0.iter().find_map(|(alias, category)| alias.as_ref().filter(|_| category_key(category) == key))
+    /// The heading that the list gives a category.
+    fn heading(&self, of: &Keyed) -> Result<Option<String>, Refusal> {
+        for (expr, heading, keyed) in &self.categories {
+            if keyed.is(of, expr)? && heading.is_some() {
+                return Ok(heading.clone());
+            }
+        }
+        Ok(None)
     }
 }
 
 /// The groups that GROUP BY names, each once, with the headings that the SELECT list gives them.
-pub(super) fn groups(expressions: &[Expr], listed: &Listed, source: &Source) -> Result<Vec<Group>, Refusal> {
-    let mut categories: Vec<(String, Category)> = Vec::new();
+pub(super) fn groups(expressions: &[Expr], listed: &Listed<'_>, source: &Source) -> Result<Vec<Group>, Refusal> {
+    let mut asked: Vec<Keyed> = Vec::new();
     for expr in expressions {
         let category = match category(expr, source)?.or_else(|| listed.named(expr)) {
             Some(category) => category,
@@ -153,25 +193,34 @@ pub(super) fn groups(expressions: &[Expr], listed: &Listed, source: &Source) -> 
                 refuse(ReasonCode::NotGroupable, place(expr), what)
             })?),
         };
-        let key = category_key(&category);
-        if !categories.iter().any(|(known, _)| *known == key) {
-            categories.push((key, category));
+        let category = Keyed::new(category);
+        let mut known = false;
+        for before in &asked {
+            known |= before.is(&category, expr)?;
+        }
+        if !known {
+            asked.push(category);
         }
     }
-    let mut groups: Vec<Group> = Vec::with_capacity(categories.len());
-    for (key, category) in categories {
-        let name = match (&category, listed.heading(&key)) {
-            (Category::Column(column), _) => column.to_string(),
-            (_, Some(heading)) => heading.clone(),
-            (_, None) => {
-                let plain = category.default_name();
-                let taken = |name: &String| groups.iter().any(|group| group.name == *name);
-                let numbered = (2_u32..).map(|n| format!("{plain}_{n}"));
-                let mut free = std::iter::once(plain.clone()).chain(numbered).filter(|name| !taken(name));
-                free.next().unwrap_or(plain.clone())
-            }
+    let mut taken = listed.headings.clone();
+    taken.extend(asked.iter().filter_map(|keyed| match &keyed.category {
+        Category::Column(column) => Some(column.to_string()),
+        _ => None,
+    }));
+    let mut groups: Vec<Group> = Vec::with_capacity(asked.len());
+    for keyed in asked {
+        let heading = match &keyed.category {
+            Category::Column(column) => Some(column.to_string()),
+            _ => listed.heading(&keyed)?,
         };
-        groups.push(Group { name, category });
+        let name = heading.unwrap_or_else(|| {
+            let plain = keyed.category.default_name();
+            let numbered = (2_u32..).map(|n| format!("{plain}_{n}"));
+            let mut free = std::iter::once(plain.clone()).chain(numbered).filter(|name| !taken.contains(name));
+            free.next().unwrap_or(plain.clone())
+        });
+        taken.insert(name.clone());
+        groups.push(Group { name, category: keyed.category });
     }
     Ok(groups)
 }

@@ -1,11 +1,11 @@
 //! The SELECT list: aggregates become measures, the arithmetic around them outputs.
 
-use super::categories::category;
+use super::categories::{Keyed, category};
 use super::conditions::{condition, literal, number, unsupported};
 use super::select::Source;
 use super::values::{self, Case};
 use super::{bare, folded, place, refuse, too_large};
-use crate::canonical::{category_key, measure_key};
+use crate::canonical::measure_key;
 use crate::quantile::MEDIAN;
 use crate::to_sql::default_name;
 use crate::{
@@ -23,7 +23,7 @@ use std::collections::HashMap;
 /// The SELECT list as it is read.
 pub(super) struct Outputs<'a> {
     source: &'a Source,
-    groups: &'a [Group],
+    groups: Vec<(&'a str, Keyed)>,
     measures: Vec<Measure>,
     known: HashMap<String, usize>,
     found: Vec<(Option<String>, OutputExpression)>,
@@ -34,9 +34,10 @@ pub(super) struct Outputs<'a> {
 
 impl<'a> Outputs<'a> {
     pub(super) fn new(source: &'a Source, groups: &'a [Group]) -> Self {
+        let keyed = |group: &'a Group| (group.name.as_str(), Keyed::new(group.category.clone()));
         Self {
             source,
-            groups,
+            groups: groups.iter().map(keyed).collect(),
             measures: Vec::new(),
             known: HashMap::new(),
             found: Vec::new(),
@@ -48,7 +49,7 @@ impl<'a> Outputs<'a> {
     /// Takes one item of the list. A group is passed over: it is in every answer.
     pub(super) fn add(&mut self, expr: &Expr, alias: Option<&Ident>) -> Result<(), Refusal> {
         if let Some(category) = self.category(expr, "SELECT")? {
-            let name = self.group_of(&category).map(|group| group.name.clone());
+            let name = self.group_of(category, expr)?;
             if name.is_none() {
                 self.loose_column.get_or_insert(place(expr));
             } else if alias.is_some_and(|alias| name.as_ref() != Some(&folded(alias))) {
@@ -76,7 +77,7 @@ impl<'a> Outputs<'a> {
         if let Some(place) = self.loose_column {
             return Err(refuse(ReasonCode::UngroupedColumn, place, "this is not in GROUP BY"));
         }
-        let mut taken: Vec<String> = self.groups.iter().map(|group| group.name.clone()).collect();
+        let mut taken: Vec<String> = self.groups.iter().map(|(name, _)| (*name).to_owned()).collect();
         taken.extend(self.found.iter().filter_map(|(alias, _)| alias.clone()));
         let mut outputs = Vec::with_capacity(self.found.len());
         for (alias, expression) in self.found {
@@ -116,10 +117,12 @@ impl<'a> Outputs<'a> {
         }
         if let Expr::Identifier(ident) = bare(expr) {
             let name = folded(ident);
-            return Ok(self.groups.iter().any(|group| group.name == name).then_some(name));
+            return Ok(self.groups.iter().any(|(group, _)| *group == name).then_some(name));
         }
-        let category = self.category(expr, "ORDER BY")?;
-        Ok(category.and_then(|category| self.group_of(&category)).map(|group| group.name.clone()))
+        match self.category(expr, "ORDER BY")? {
+            Some(category) => self.group_of(category, expr),
+            None => Ok(None),
+        }
     }
 
     /// What an expression may be grouped by, if it is that: a column, or what follows from columns by a rule.
@@ -130,9 +133,15 @@ impl<'a> Outputs<'a> {
         }
     }
 
-    fn group_of(&self, category: &Category) -> Option<&Group> {
-        let key = category_key(category);
-        self.groups.iter().find(|group| category_key(&group.category) == key)
+    /// The heading of the group that a category is.
+    fn group_of(&self, category: Category, expr: &Expr) -> Result<Option<String>, Refusal> {
+        let wanted = Keyed::new(category);
+        for (name, group) in &self.groups {
+            if group.is(&wanted, expr)? {
+                return Ok(Some((*name).to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     /// The place of an item of the SELECT list, from 1.

@@ -127,7 +127,7 @@ fn of_select(
     Ok(AggregateQuery { dataset, cut, filter, group_by, measures, outputs, view, rho: None })
 }
 
-fn groups(group_by: &GroupByExpr, listed: &Listed, source: &Source) -> Result<Vec<Group>, Refusal> {
+fn groups(group_by: &GroupByExpr, listed: &Listed<'_>, source: &Source) -> Result<Vec<Group>, Refusal> {
     let GroupByExpr::Expressions(expressions, modifiers) = group_by else {
         return Err(refuse(ReasonCode::UnsupportedClause, None, "GROUP BY ALL: name the columns"));
     };

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a test stops where its own material is wrong")]
-
 use super::*;
 
 fn rank(text: &str) -> Decimal {
