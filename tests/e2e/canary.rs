@@ -127,7 +127,7 @@ async fn act(own: &Shared, canary: &Canary, told: &mut Told) -> Result<()> {
 
     for sql in &mistaken_questions(canary) {
         told.refused("a mistaken question", run_query(&ada, &Ask::new(agreement, purpose, sql)?, &mut |_| {}).await)?;
-        told.refused("a mistaken question", validate_query(&ada, &Ask::new(agreement, purpose, sql)?).await)?;
+        told.refused("a mistaken question", validate_query(&ada, &Ask::new(agreement, purpose, sql)?, None).await)?;
     }
     let plain = "SELECT COUNT(*) AS n FROM health.visits";
     let lower = number.to_lowercase();

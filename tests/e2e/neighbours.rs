@@ -32,9 +32,14 @@ async fn told(own: &Own) -> Result<Vec<(String, Vec<u8>)>> {
         let described = describe_dataset(&ada, &dataset.id).await?;
         told.push((format!("described {}", dataset.id), described.encode_to_vec()));
     }
-    for sql in QUESTIONS {
-        let said = match validate_query(&ada, &ask(sql)?).await {
-            Ok(validated) => validated.encode_to_vec(),
+    for (sql, error) in QUESTIONS.into_iter().flat_map(|sql| [(sql, None), (sql, Some(40.0))]) {
+        let said = match validate_query(&ada, &ask(sql)?, error).await {
+            Ok(validated) => {
+                let count = validated.noise.iter().find(|noise| noise.measured == "count of rows");
+                let keeps = |error| count.is_none_or(|count| count.standard_error <= error);
+                ensure!(error.is_none_or(keeps), "{sql}: a larger error than the one that is priced");
+                validated.encode_to_vec()
+            }
             Err(ClientError::Refused(refused)) => {
                 let mut metadata: Vec<_> = refused.refusal.metadata.into_iter().collect();
                 metadata.sort();
@@ -42,7 +47,7 @@ async fn told(own: &Own) -> Result<Vec<(String, Vec<u8>)>> {
             }
             Err(error) => return Err(error.into()),
         };
-        told.push((format!("validated {sql}"), said));
+        told.push((format!("validated {sql} for {error:?}"), said));
     }
     let sql = QUESTIONS.get(1).context("no question")?;
     told.push((format!("accepted {sql}"), accepted(own, sql).await?));

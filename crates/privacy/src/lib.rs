@@ -29,5 +29,5 @@ pub use accuracy::{
 pub use exact::{Exact, ExactCells};
 pub use measure::{Armed, Funded, FundingError, MeasureError, Measured, RunError};
 pub use noise::{MAX_SIGMA, NoiseError, NoisePlan, Scale};
-pub use price::{Price, price};
+pub use price::{Price, price, rho_for_error};
 pub use release::{ReleaseFormatError, Released};

@@ -1,3 +1,4 @@
+use crate::accuracy::deviation;
 use crate::noise::{NoiseError, NoisePlan};
 use firebreak_domain::{Charge, ColumnName, DatasetId, Mechanism, Rho};
 use firebreak_query::{Basis, CheckedQuery};
@@ -47,6 +48,29 @@ pub fn price(query: &CheckedQuery, mechanism: Mechanism, rho: Rho) -> Result<Pri
         columns: query.columns().clone(),
         rows_per_person: query.rows_per_person(),
     })
+}
+
+/// The least loss at which every output that is linear in the primitives has a standard error of at most `error`; `None` if
+/// none is linear, or no loss up to `most` is enough. It reads no data.
+#[must_use]
+pub fn rho_for_error(query: &CheckedQuery, mechanism: Mechanism, error: f64, most: Rho) -> Option<Rho> {
+    let enough = |nano: u64| {
+        let price = price(query, mechanism, Rho::from_nano(nano)).ok()?;
+        let scales = query.primitives().iter().zip(price.sigmas());
+        let deviations: Vec<f64> =
+            scales.map(|(primitive, scale)| deviation(mechanism, primitive.kind(), scale)).collect();
+        Some(query.linear_error(&deviations)? <= error)
+    };
+    // The error falls as the loss grows.
+    let (mut low, mut high) = (0, most.nano());
+    if enough(high) != Some(true) {
+        return None;
+    }
+    while high - low > 1 {
+        let middle = low.midpoint(high);
+        if enough(middle) == Some(true) { high = middle } else { low = middle }
+    }
+    Some(Rho::from_nano(high))
 }
 
 impl Price {

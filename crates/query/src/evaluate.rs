@@ -65,6 +65,18 @@ impl CheckedQuery {
         self.evaluate_with_tails(values, deviations, 1.0)
     }
 
+    /// The largest standard error of the outputs that are linear in the primitives, whatever is released; `None` if none is.
+    /// `deviations` are those of the primitives' noise.
+    #[must_use]
+    pub fn linear_error(&self, deviations: &[f64]) -> Option<f64> {
+        let nothing = vec![0.0; self.primitives.len()];
+        let error = |output: &CheckedOutput| {
+            let jet = output.formula.jet(&nothing).filter(|_| output.formula.is_linear())?;
+            Some(jet.covariance(&jet, deviations).sqrt())
+        };
+        self.outputs.iter().filter_map(error).filter(|error| *error > 0.0).reduce(f64::max)
+    }
+
     /// [`CheckedQuery::evaluate`] for noise whose tails are heavier than the normal ones: intervals are those of deviations
     /// `tails` times as large.
     #[must_use]
@@ -150,6 +162,20 @@ impl Formula {
             Self::Total { .. } | Self::Mean { .. } | Self::Spread { .. } => self.jet(values)?.value,
         };
         value.is_finite().then_some(value)
+    }
+
+    /// Whether it is a sum of multiples of primitives and a constant.
+    fn is_linear(&self) -> bool {
+        match self {
+            Self::Primitive(_) | Self::Total { .. } | Self::Constant(_) => true,
+            Self::Mean { .. } | Self::Spread { .. } | Self::Quantile { .. } => false,
+            Self::Negate(part) => part.is_linear(),
+            Self::Binary(Arithmetic::Add | Arithmetic::Subtract, left, right) => left.is_linear() && right.is_linear(),
+            Self::Binary(Arithmetic::Multiply, left, right) => {
+                left.is_linear() && right.is_linear() && (left.reads_nothing() || right.reads_nothing())
+            }
+            Self::Binary(Arithmetic::Divide, left, right) => left.is_linear() && right.reads_nothing(),
+        }
     }
 
     /// Whether its error follows from no derivative: how far a quantile's value is off is not known from its rank.

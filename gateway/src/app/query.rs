@@ -1,13 +1,13 @@
 use super::agencies::{AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked};
 use super::{App, Failure, Unanswered};
 use firebreak_audit::LeafKind;
-use firebreak_domain::{AgreementId, Charge, Identity, Intent, OrgId, ReasonCode, Refusal};
+use firebreak_domain::{AgreementId, Charge, Identity, Intent, OrgId, ReasonCode, Refusal, Rho};
 use firebreak_node::{
     Content, DecidedQuery, Evidence, SubmittedQuery, account_name, decide_query, exhausted, foresee_query,
     is_release_payload, is_request_payload, release_name,
 };
-use firebreak_policy::{DecisionFacts, Denial};
-use firebreak_privacy::{Answer, Price, Released};
+use firebreak_policy::{DecisionFacts, Denial, ceilings};
+use firebreak_privacy::{Answer, Price, Released, rho_for_error};
 use firebreak_query::CheckedQuery;
 use firebreak_store::{
     Abandoned, AccountLimit, LeafHash, OwnRelease, RequestKey, Reservation, ReserveError, Reserved, Settled,
@@ -81,6 +81,8 @@ pub struct Validated {
     pub query: CheckedQuery,
     /// Its price.
     pub price: Price,
+    /// The loss that it is priced at.
+    pub rho: Rho,
     /// Whether the accounts could pay it now.
     pub affordable: bool,
 }
@@ -261,17 +263,35 @@ impl App {
         }
     }
 
-    /// What a question would cost. Reads contracts, policy and accounts; charges and records nothing.
+    /// What a question would cost, or the least that it would cost with a standard error of `error`. Reads contracts, policy
+    /// and accounts; charges and records nothing.
     ///
     /// # Errors
     /// A refusal.
-    pub fn validate(&self, submitted: &SubmittedQuery, caller: &Identity) -> Result<Validated, Refusal> {
+    pub fn validate(
+        &self,
+        submitted: &SubmittedQuery,
+        caller: &Identity,
+        error: Option<f64>,
+    ) -> Result<Validated, Refusal> {
         let now = self.state.now();
-        let decided = foresee_query(submitted, caller, &self.policy, now).map_err(|d| d.refusal)?;
+        let foresee = |submitted: &SubmittedQuery| {
+            foresee_query(submitted, caller, &self.policy, now).map_err(|denial| denial.refusal)
+        };
+        let mut decided = foresee(submitted)?;
+        if let Some(error) = error {
+            let rho = price_of_error(&decided, error)?;
+            let mut dearer = submitted.clone();
+            if let Ok(query) = &mut dearer.query {
+                query.rho = Some(rho);
+            }
+            decided = foresee(&dearer)?;
+        }
         let budgets = self.budgets(&decided.accounts);
         let affordable =
             budgets.iter().all(|b| b.spent.plus(decided.price.charge()).is_ok_and(|sum| sum.within(&b.limit)));
-        Ok(Validated { query: decided.query, price: decided.price, affordable })
+        let rho = decided.query.rho().unwrap_or(decided.permit.agreement().budget.rho_per_query);
+        Ok(Validated { query: decided.query, price: decided.price, rho, affordable })
     }
 
     /// The caller's accounts under an agreement that it takes part in.
@@ -321,6 +341,22 @@ fn check_release(release: &AgencyRelease, query: &CheckedQuery, about: &About<'_
     } else {
         Err(Failure::Answer("the agency's evidence is of something else"))
     }
+}
+
+/// The least loss at which a question's counts and sums have that standard error.
+fn price_of_error(decided: &DecidedQuery, error: f64) -> Result<Rho, Refusal> {
+    if !(error.is_finite() && error > 0.0) {
+        return Err(Refusal::new(ReasonCode::MalformedRequest).because("a standard error is a number above 0"));
+    }
+    let agreement = decided.permit.agreement();
+    let most = agreement.budget.rho_per_query_max.min(ceilings::RHO_PER_QUERY);
+    rho_for_error(&decided.query, agreement.mechanism, error, most).ok_or_else(|| {
+        Refusal::new(ReasonCode::LossCeiling)
+            .because(format!(
+                "no rho up to {most} gives that: the question has no count or sum, or the error is too small"
+            ))
+            .instead(format!("ask at rho = {most}"))
+    })
 }
 
 fn request_changed(error: ReserveError) -> Refusal {

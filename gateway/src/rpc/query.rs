@@ -125,7 +125,7 @@ impl QueryService for Query {
         let submitted = SubmittedQuery::read(Some(&header), request.question.as_ref(), None)
             .map_err(|unread| refused(self.app.foresee_unread(unread, &caller)))?;
         let canonical_query = submitted.query.as_ref().map(|q| q.canonical().as_str().to_owned()).unwrap_or_default();
-        let validated = self.app.validate(&submitted, &caller).map_err(refused)?;
+        let validated = self.app.validate(&submitted, &caller, request.standard_error).map_err(refused)?;
         let cost = validated.price.charge();
         let accepted = accepted(&validated.query, cost, validated.price.mechanism());
         let noise = validated.query.primitives().iter().zip(validated.price.sigmas());
@@ -141,6 +141,7 @@ impl QueryService for Query {
             cells: validated.query.cells() as u64,
             noise,
             affordable: validated.affordable,
+            rho_nano: validated.rho.nano(),
         }))
     }
 

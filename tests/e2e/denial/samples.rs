@@ -98,7 +98,7 @@ pub fn sample(path: &str) -> Result<Sample> {
             (AtGateway, &[Analyst][..], request.encode_to_vec())
         }
         "/firebreak.query.v1.QueryService/ValidateQuery" => {
-            let request = ValidateQueryRequest { agreement, purpose, question: question() };
+            let request = ValidateQueryRequest { agreement, purpose, question: question(), standard_error: None };
             (AtGateway, &[Analyst][..], request.encode_to_vec())
         }
         "/firebreak.query.v1.QueryService/GetBudget" => {

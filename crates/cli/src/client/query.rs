@@ -46,15 +46,21 @@ pub async fn run_query(
     answer.finish()
 }
 
-/// Says what [`run_query`] would say and cost. Nothing is read, charged or signed.
+/// Says what [`run_query`] would say and cost, or would cost with that standard error of each count and sum. Nothing is read,
+/// charged or signed.
 ///
 /// # Errors
 /// As [`run_query`].
-pub async fn validate_query(connection: &Connection, ask: &Ask) -> Result<ValidateQueryResponse, ClientError> {
+pub async fn validate_query(
+    connection: &Connection,
+    ask: &Ask,
+    standard_error: Option<f64>,
+) -> Result<ValidateQueryResponse, ClientError> {
     let request = ValidateQueryRequest {
         agreement: ask.agreement.to_string(),
         purpose: ask.purpose.to_string(),
         question: Some(ask.question()),
+        standard_error,
     };
     Ok(client(connection).validate_query(request).await?.into_inner())
 }

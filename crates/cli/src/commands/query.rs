@@ -51,6 +51,9 @@ pub(crate) struct Arguments {
     /// Says what would be answered and what it would cost; asks and charges nothing
     #[arg(long, conflicts_with_all = ["format", "csv", "out", "receipt", "request_id"])]
     dry_run: bool,
+    /// With --dry-run: the least price at which every count and sum has at most this standard error
+    #[arg(long, value_name = "X", requires = "dry_run", conflicts_with = "rho")]
+    error: Option<f64>,
     /// Stores the receipt, of a refusal too; `firebreak audit verify` checks it
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
@@ -73,7 +76,7 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
     };
     let connection = arguments.gateway.connect().await?;
     if arguments.dry_run {
-        let said = validate_query(&connection, &ask).await?;
+        let said = validate_query(&connection, &ask, arguments.error).await?;
         return Ok(terminal.block(validated(&said, terminal.width))?);
     }
     let progress = Progress::of(terminal);
@@ -262,6 +265,7 @@ fn validated(said: &ValidateQueryResponse, width: usize) -> String {
         &[
             ("Dataset", &format!("{} at {}", said.dataset, said.cut)),
             ("Cost", &charged(cost)),
+            ("To ask at it", &format!("--rho {}", Rho::from_nano(said.rho_nano))),
             ("Payable now", payable),
             ("Cells", &count(said.cells)),
             ("Grouped by", &names(said.groups.iter().map(String::as_str).collect())),

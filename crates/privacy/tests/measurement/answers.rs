@@ -2,7 +2,10 @@
 
 use crate::cells;
 use crate::fixture::{Agency, ask, price_of};
-use firebreak_privacy::{Answer, Estimate, Funded, ObservationStatus, OtherQuery, Released};
+use firebreak_domain::{Mechanism, Rho};
+use firebreak_privacy::{
+    Answer, Estimate, Funded, ObservationStatus, OtherQuery, Released, deviation, price, rho_for_error,
+};
 use firebreak_query::{CheckedQuery, PrimitiveKind};
 use std::convert::Infallible;
 
@@ -112,4 +115,25 @@ async fn a_release_answers_any_outputs_over_its_measures_and_no_other_query() {
     assert!((share.value.unwrap() - expected).abs() < 1e-12);
     let other = ask("SELECT COUNT(*) AS n, COUNT(cost) AS c FROM health.visits WHERE kind = 'planned'");
     assert_eq!(release.answer(&other), Err(OtherQuery));
+}
+
+#[test]
+fn an_error_has_the_least_price_at_which_every_count_and_sum_keeps_to_it() {
+    let most = Rho::from_nano(500_000_000);
+    let query = ask("SELECT COUNT(*) AS n, 2 * COUNT(*) + 1 AS twice, AVG(cost) AS mean FROM health.visits");
+    for mechanism in [Mechanism::DiscreteGaussian, Mechanism::DiscreteLaplace] {
+        let error = |rho: Rho| {
+            let price = price(&query, mechanism, rho).unwrap();
+            let scale = price.sigmas().next().unwrap();
+            2.0 * deviation(mechanism, query.primitives()[0].kind(), scale)
+        };
+        for wanted in [20.0, 100.0, 5_000.0] {
+            let rho = rho_for_error(&query, mechanism, wanted, most).unwrap();
+            assert!(error(rho) <= wanted, "{mechanism:?} {wanted}");
+            assert!(error(Rho::from_nano(rho.nano() - 1)) > wanted * (1.0 - 1e-4), "{mechanism:?} {wanted}: for less");
+        }
+        assert_eq!(rho_for_error(&query, mechanism, 1e-3, most), None, "no loss is enough");
+        let ratio = ask("SELECT AVG(cost) AS mean, MEDIAN(cost) AS middle FROM health.visits");
+        assert_eq!(rho_for_error(&ratio, mechanism, 1e9, most), None, "its errors depend on what is released");
+    }
 }
