@@ -830,6 +830,10 @@ pub struct ValidateQueryRequest {
     pub purpose: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
     pub question: ::core::option::Option<Question>,
+    /// The standard error that is wanted: the question is priced at the least loss at which every count, sum, difference and
+    /// multiple of them has at most that. It must hold one; the errors of ratios, means and quantiles depend on their values.
+    #[prost(double, optional, tag = "4")]
+    pub standard_error: ::core::option::Option<f64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ValidateQueryResponse {
@@ -855,6 +859,9 @@ pub struct ValidateQueryResponse {
     /// Whether the accounts could pay it now.
     #[prost(bool, tag = "9")]
     pub affordable: bool,
+    /// The loss that it is priced at, for Question.rho_nano: the agreement's or the one asked, or what the standard error takes.
+    #[prost(uint64, tag = "10")]
+    pub rho_nano: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MeasuredNoise {
