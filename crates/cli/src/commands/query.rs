@@ -265,7 +265,7 @@ fn validated(said: &ValidateQueryResponse, width: usize) -> String {
         &[
             ("Dataset", &format!("{} at {}", said.dataset, said.cut)),
             ("Cost", &charged(cost)),
-            ("To ask at it", &format!("--rho {}", Rho::from_nano(said.rho_nano))),
+            ("Ask at", &format!("--rho {}", Rho::from_nano(said.rho_nano))),
             ("Payable now", payable),
             ("Cells", &count(said.cells)),
             ("Grouped by", &names(said.groups.iter().map(String::as_str).collect())),

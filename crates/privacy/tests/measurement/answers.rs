@@ -127,7 +127,7 @@ fn an_error_has_the_least_price_at_which_every_count_and_sum_keeps_to_it() {
             let scale = price.sigmas().next().unwrap();
             2.0 * deviation(mechanism, query.primitives()[0].kind(), scale)
         };
-        for wanted in [20.0, 100.0, 5_000.0] {
+        for wanted in [60.0, 200.0, 5_000.0] {
             let rho = rho_for_error(&query, mechanism, wanted, most).unwrap();
             assert!(error(rho) <= wanted, "{mechanism:?} {wanted}");
             assert!(error(Rho::from_nano(rho.nano() - 1)) > wanted * (1.0 - 1e-4), "{mechanism:?} {wanted}: for less");
