@@ -62,7 +62,8 @@ impl Engine {
         Ok(Self { frame: context.read_table(Arc::new(table))? })
     }
 
-    /// One whole number for each primitive and cell, in the query's order; of a quantile, one for each cell and candidate.
+    /// One whole number for each primitive and cell, in the query's order; of a quantile, one for each cell and
+    /// candidate.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -100,7 +101,8 @@ impl Engine {
                 }
             };
             let aggregate = match primitive.filter() {
-                // DISTINCT under a filter is planned with less ado over a value that is missing where it does not count.
+                // DISTINCT under a filter is planned with less ado over a value that is missing where it does not
+                // count.
                 Some(filter) if matches!(primitive.kind(), PrimitiveKind::CountPersons) => {
                     count_distinct(when(condition(filter), column(PERSON)).end()?)
                 }

@@ -1,8 +1,9 @@
 //! How far released figures lie from the exact ones, by the adapter's own way from decision and ledger to measurement.
 //!
-//! `bench-accuracy [RUNS]`. COUNT and SUM by 50 groups of an income from 0 to 100,000, a million persons with one row each,
-//! measured RUNS times under pure ε = 1 for the whole question, and as one of a hundred questions that together have
-//! (ε = 1, δ = 10⁻⁶): under zCDP, and under pure DP with ε = 0.01 each. Nothing is stored, so that each run draws anew.
+//! `bench-accuracy [RUNS]`. COUNT and SUM by 50 groups of an income from 0 to 100,000, a million persons with one row
+//! each, measured RUNS times under pure ε = 1 for the whole question, and as one of a hundred questions that together
+//! have (ε = 1, δ = 10⁻⁶): under zCDP, and under pure DP with ε = 0.01 each. Nothing is stored, so that each run draws
+//! anew.
 
 #![expect(
     clippy::unwrap_used,

@@ -48,11 +48,11 @@ pub struct Estimate {
     /// The standard error that the noise alone causes; `None` where there is no value. Never below the true one for
     /// outputs that are linear, an approximation of first order for ratios and products.
     pub standard_error: Option<f64>,
-    /// The 95 % interval, from lower to upper end; `None` where there is no value, and for a ratio whose denominator may as
-    /// well be 0. It covers noise alone: not what bounding and clamping leave out, nor any error in the data.
+    /// The 95 % interval, from lower to upper end; `None` where there is no value, and for a ratio whose denominator
+    /// may as well be 0. It covers noise alone: not what bounding and clamping leave out, nor any error in the data.
     pub interval: Option<(f64, f64)>,
-    /// Of a quantile, in place of an error of its value: the share of values by which its rank is off at most, with 95 %
-    /// probability, for the noise alone.
+    /// Of a quantile, in place of an error of its value: the share of values by which its rank is off at most, with 95
+    /// % probability, for the noise alone.
     pub rank_error: Option<f64>,
     /// How far to trust it.
     pub status: ObservationStatus,
@@ -63,8 +63,8 @@ pub struct Estimate {
 pub enum ObservationStatus {
     /// `A`, normal value.
     Normal,
-    /// `U`, low reliability: the standard error is above a quarter of the value ([`UNRELIABLE_ABOVE`]), or nothing bounds
-    /// the value; of a quantile, its rank may be off by more than a twentieth ([`UNRELIABLE_RANK_ABOVE`]).
+    /// `U`, low reliability: the standard error is above a quarter of the value ([`UNRELIABLE_ABOVE`]), or nothing
+    /// bounds the value; of a quantile, its rank may be off by more than a twentieth ([`UNRELIABLE_RANK_ABOVE`]).
     Unreliable,
     /// `O`, missing value: not computable from the noisy numbers, for instance a ratio whose denominator is 0.
     NotComputable,
@@ -148,8 +148,9 @@ pub fn deviation(mechanism: Mechanism, kind: &PrimitiveKind, scale: f64) -> f64 
 
 /// By how much wider a 95 % interval is than that of normal noise of the same deviation.
 ///
-/// A Laplace leaves ±b·ln 20 once in twenty draws, 2.118 of its deviations. A sum of several independent ones is closer to
-/// the normal distribution and leaves as many of its own more rarely.
+/// A Laplace leaves ±b·ln 20 once in twenty draws, 2.118 of its deviations; a discrete one of a small scale somewhat
+/// more often, because only whole numbers lie within (at b = 1, in 7 of 100). A sum of several independent ones is
+/// closer to the normal distribution and leaves as many of its own more rarely.
 fn tails(mechanism: Mechanism) -> f64 {
     match mechanism {
         Mechanism::DiscreteGaussian => 1.0,

@@ -82,7 +82,8 @@ impl<T> Exact<T> {
 pub struct ExactCells(Zeroizing<Vec<Vec<i64>>>);
 
 impl ExactCells {
-    /// Takes an engine's output: `values[primitive][cell]`, of a quantile `values[primitive][cell·candidates + candidate]`.
+    /// Takes an engine's output: `values[primitive][cell]`, of a quantile `values[primitive][cell·candidates +
+    /// candidate]`.
     pub fn new(values: Vec<Vec<i64>>) -> Self {
         Self(Zeroizing::new(values))
     }

@@ -1,5 +1,6 @@
-//! Noise by opendp's exact samplers. Under zero-concentrated differential privacy, the discrete Gaussian for what is counted
-//! and added up and the exponential mechanism for what is chosen; under pure, the discrete Laplace and permute-and-flip.
+//! Noise by opendp's exact samplers. Under zero-concentrated differential privacy, the discrete Gaussian for what is
+//! counted and added up and the exponential mechanism for what is chosen; under pure, the discrete Laplace and
+//! permute-and-flip.
 
 use crate::measure::MeasureError;
 use crate::release::shape_is_allowed;
@@ -79,8 +80,8 @@ fn laplace(scale: f64) -> Result<Laplace, NoiseError> {
 
 type Choice<M> = Measurement<VectorDomain<AtomDomain<i64>>, LInfDistance<i64>, M, usize>;
 
-/// Chooses the place of a low score: under zCDP that of score `s` with a probability proportional to `exp(−s/scale)`, under
-/// pure DP by permute-and-flip at that scale.
+/// Chooses the place of a low score: under zCDP that of score `s` with a probability proportional to `exp(−s/scale)`,
+/// under pure DP by permute-and-flip at that scale.
 fn choice<M: TopKMeasure>(measure: M, scale: f64) -> Result<Choice<M>, NoiseError> {
     let domain = VectorDomain::new(AtomDomain::<i64>::default());
     make_noisy_max(domain, LInfDistance::default(), measure, scale, true).map_err(|_| NoiseError::Sampler)
@@ -126,8 +127,8 @@ impl Scale {
     ///
     /// Where a person moves the scores of cell `c` by at most `Δ_c`, they differ between any two candidates by at most
     /// `2·Δ_c` more or less, and one choice loses `(2·Δ_c/scale)²/8` (Cesar and Rogers 2020, lemma 3.2: a mechanism of
-    /// ε-bounded range is ε²/8-zCDP). The cells' losses add up to at most `ΣΔ_c²/(2·scale²)`: that of the discrete Gaussian
-    /// at the same squared sensitivity and scale.
+    /// ε-bounded range is ε²/8-zCDP). The cells' losses add up to at most `ΣΔ_c²/(2·scale²)`: that of the discrete
+    /// Gaussian at the same squared sensitivity and scale.
     ///
     /// # Errors
     /// As [`Scale::for_loss`].
@@ -144,8 +145,8 @@ impl Scale {
         Self::smallest(Way::Laplace, l1_sensitivity, epsilon.nano())
     }
 
-    /// The smallest scale of permute-and-flip whose loss over all cells is at most `epsilon`: 2·Δ₁ / ε (McKenna and Sheldon
-    /// 2020, theorem 1). The losses `2·Δ_c/scale` of the cells add up to at most `2·Δ₁/scale`.
+    /// The smallest scale of permute-and-flip whose loss over all cells is at most `epsilon`: 2·Δ₁ / ε (McKenna and
+    /// Sheldon 2020, theorem 1). The losses `2·Δ_c/scale` of the cells add up to at most `2·Δ₁/scale`.
     ///
     /// # Errors
     /// As [`Scale::for_loss`].
@@ -194,9 +195,9 @@ impl Scale {
         .map_err(|_| NoiseError::Sampler)
     }
 
-    /// Of the discrete Gaussian its parameter σ, an upper bound of its standard deviation (Canonne, Kamath and Steinke 2020,
-    /// corollary 9); of the discrete Laplace its scale b. In units of the primitive's fixed point. Of a choice, its scale in
-    /// units of the scores.
+    /// Of the discrete Gaussian its parameter σ, an upper bound of its standard deviation (Canonne, Kamath and Steinke
+    /// 2020, corollary 9); of the discrete Laplace its scale b. In units of the primitive's fixed point. Of a choice,
+    /// its scale in units of the scores.
     #[must_use]
     pub const fn sigma(&self) -> f64 {
         self.sigma
@@ -272,8 +273,9 @@ impl NoisePlan {
         Self::concentrated(query.squared_sensitivities(), choices(query), &alike, query.cells(), rho)
     }
 
-    /// Splits `epsilon` over the primitives of a query, in proportion to the cube roots of how many measures rest on each:
-    /// with squared errors `(Δ/ε)²` that is the split by which they add up to least over all measures.
+    /// Splits `epsilon` over the primitives of a query, in proportion to the cube roots of how many measures rest on
+    /// each: with squared errors in units of `Δ²`, which are `1/ε²`, that is the split by which they add up to least
+    /// over all measures.
     ///
     /// # Errors
     /// As [`NoisePlan::split`].
@@ -372,8 +374,8 @@ pub(crate) struct Noise(Vec<Drawn>);
 enum Drawn {
     /// To be added.
     Noise(Zeroizing<Vec<i128>>),
-    /// A choice depends on scores, which only the engine gives: nothing of it can be drawn before. That its loss is paid is
-    /// checked before.
+    /// A choice depends on scores, which only the engine gives: nothing of it can be drawn before. That its loss is
+    /// paid is checked before.
     Choice(Scale, Candidates),
 }
 
@@ -388,8 +390,9 @@ impl Noise {
         Ok(Self(drawn.collect::<Result<_, _>>()?))
     }
 
-    /// Measures exact values: adds the noise to those of the same shape, and chooses among the candidates. A choice takes up
-    /// to a few µs a candidate, and its time hints at the scores: run it where it blocks nobody, and before a tick.
+    /// Measures exact values: adds the noise to those of the same shape, and chooses among the candidates. A choice
+    /// takes up to a few µs a candidate, and its time hints at the scores: run it where it blocks nobody, and before a
+    /// tick.
     ///
     /// # Errors
     /// [`MeasureError`].

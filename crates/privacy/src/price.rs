@@ -25,7 +25,8 @@ pub struct Price {
 
 /// Prices `query` at the loss `rho` under `mechanism`.
 ///
-/// The charge is `rho` in full, or under pure DP the largest ε with ε²/2 ≤ `rho` (Bun and Steinke 2016, proposition 1.4), split over the query's primitives as [`NoisePlan::split`] and [`NoisePlan::of_epsilon`] say; each one's scale
+/// The charge is `rho` in full, or under pure DP the largest ε with ε²/2 ≤ `rho` (Bun and Steinke 2016, proposition
+/// 1.4), split over the query's primitives as [`NoisePlan::of`] and [`NoisePlan::of_epsilon`] say; each one's scale
 /// follows from its share and from its sensitivity under the contract's bound on contributions.
 ///
 /// # Errors
@@ -50,25 +51,33 @@ pub fn price(query: &CheckedQuery, mechanism: Mechanism, rho: Rho) -> Result<Pri
     })
 }
 
-/// The least loss at which every output that is linear in the primitives has a standard error of at most `error`; `None` if
-/// none is linear, or no loss up to `most` is enough. It reads no data.
+/// The least loss, to within a few units of 10⁻⁹, at which every output that is linear in the primitives has a
+/// standard error of at most `error`; `None` if none is linear, or no loss up to `most` is enough. It reads no data.
 #[must_use]
 pub fn rho_for_error(query: &CheckedQuery, mechanism: Mechanism, error: f64, most: Rho) -> Option<Rho> {
-    let enough = |nano: u64| {
+    let at = |nano: u64| {
         let price = price(query, mechanism, Rho::from_nano(nano)).ok()?;
         let scales = query.primitives().iter().zip(price.sigmas());
         let deviations: Vec<f64> =
             scales.map(|(primitive, scale)| deviation(mechanism, primitive.kind(), scale)).collect();
-        Some(query.linear_error(&deviations)? <= error)
+        query.linear_error(&deviations)
     };
-    // The error falls as the loss grows.
-    let (mut low, mut high) = (0, most.nano());
-    if enough(high) != Some(true) {
-        return None;
+    let enough = |nano: u64| at(nano).is_some_and(|found| found <= error);
+    // Both σ and b fall with the root of ρ, but for the rounding of shares: near the price that this gives it is
+    // looked for.
+    let largest = at(most.nano()).filter(|largest| *largest <= error)?;
+    let guess = most.nano() as f64 * (largest / error).powi(2);
+    let mut low = (guess * 0.999_999 - 128.0) as u64;
+    let mut high = ((guess * 1.000_001 + 128.0) as u64).min(most.nano());
+    if enough(low) {
+        low = 0;
+    }
+    if !enough(high) {
+        high = most.nano();
     }
     while high - low > 1 {
         let middle = low.midpoint(high);
-        if enough(middle) == Some(true) { high = middle } else { low = middle }
+        if enough(middle) { high = middle } else { low = middle }
     }
     Some(Rho::from_nano(high))
 }
@@ -120,7 +129,8 @@ impl Price {
         &self.plan
     }
 
-    /// The scale of the noise on each primitive ([`Scale::sigma`](crate::Scale::sigma)), in the primitive's fixed point.
+    /// The scale of the noise on each primitive ([`Scale::sigma`](crate::Scale::sigma)), in the primitive's fixed
+    /// point.
     pub fn sigmas(&self) -> impl ExactSizeIterator<Item = f64> {
         self.plan.scales().iter().map(crate::Scale::sigma)
     }

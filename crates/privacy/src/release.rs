@@ -93,16 +93,17 @@ impl Released {
         self.primitives.get(primitive)?.values.get(cell).copied()
     }
 
-    /// The scale of the noise on each primitive ([`Scale::sigma`](crate::Scale::sigma)), in the primitive's fixed point.
+    /// The scale of the noise on each primitive ([`Scale::sigma`](crate::Scale::sigma)), in the primitive's fixed
+    /// point.
     pub fn sigmas(&self) -> impl ExactSizeIterator<Item = f64> {
         self.primitives.iter().map(|p| p.sigma)
     }
 
     /// The one form in which it is stored, committed to and sent. Integers are big-endian:
     ///
-    /// `"FBRL"`, format `u32`, mechanism `u8` (1: discrete Gaussian, 2: discrete Laplace), query digest 32 bytes, basis 32 bytes, nano-ρ
-    /// `u64`, atto-δ `u64`, nano-ε `u64`, number of primitives `u32`, number of cells `u32`; then for each primitive σ as
-    /// an IEEE 754 double and its cells as `i64`.
+    /// `"FBRL"`, format `u32`, mechanism `u8` (1: discrete Gaussian, 2: discrete Laplace), query digest 32 bytes,
+    /// basis 32 bytes, nano-ρ `u64`, atto-δ `u64`, nano-ε `u64`, number of primitives `u32`, number of cells `u32`;
+    /// then for each primitive σ as an IEEE 754 double and its cells as `i64`.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(105 + self.primitives.len() * 8 * (1 + self.cells));

@@ -118,7 +118,8 @@ impl Encoder {
                 self.text(column.as_str());
                 self.list(codes, |hash, code| hash.text(code));
             }
-            // Its entries follow from the column's domain, which counts, and from the part, which the canonical form names.
+            // Its entries follow from the column's domain, which counts, and from the part, which the canonical form
+            // names.
             BoundCategory::Table { column, first: _, codes: _ } => {
                 self.text("table");
                 self.text(column.as_str());

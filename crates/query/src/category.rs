@@ -162,8 +162,8 @@ impl DatePart {
         }
     }
 
-    /// The groups that the values of a domain fall into, and for each value in order the group that it is in. `None` of a
-    /// domain that has no such part.
+    /// The groups that the values of a domain fall into, and for each value in order the group that it is in. `None`
+    /// of a domain that has no such part.
     pub(crate) fn table(self, domain: &Domain) -> Option<DateTable> {
         let (first, days): (i64, Vec<NaiveDate>) = match domain {
             Domain::Date { first, last } if last.signed_duration_since(*first).num_days() < MAX_DAYS => {

@@ -48,8 +48,8 @@ pub struct CheckedGroup {
     pub is_period: bool,
 }
 
-/// One vector of whole numbers that is computed exactly and measured with noise: one per cell, and of a quantile one per
-/// cell and candidate.
+/// One vector of whole numbers that is computed exactly and measured with noise: one per cell, and of a quantile one
+/// per cell and candidate.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Primitive {
     pub(crate) kind: PrimitiveKind,
@@ -68,7 +68,8 @@ pub enum PrimitiveKind {
         /// The columns; at least one.
         columns: BTreeSet<ColumnName>,
     },
-    /// The sum of `value − centre` in fixed point, columns clamped to their bounds first; a missing value counts nothing.
+    /// The sum of `value − centre` in fixed point, columns clamped to their bounds first; a missing value counts
+    /// nothing.
     SumCentred {
         /// The value.
         value: BoundNumber,
@@ -79,9 +80,9 @@ pub enum PrimitiveKind {
         /// Decimals of the fixed point.
         decimals: u8,
     },
-    /// The candidate whose rank is nearest to the one asked for, among the values in fixed point, columns clamped to their
-    /// bounds first; a missing value counts nothing. What is computed exactly is how many values each candidate stands
-    /// for.
+    /// The candidate whose rank is nearest to the one asked for, among the values in fixed point, columns clamped to
+    /// their bounds first; a missing value counts nothing. What is computed exactly is how many values each candidate
+    /// stands for.
     Quantile {
         /// The value.
         value: BoundNumber,
@@ -120,8 +121,8 @@ impl CheckedQuery {
 
     /// The canonical form of the resolved question: cut named, literals in their columns' types.
     ///
-    /// Two questions of one canonical form and one [`CheckedQuery::basis`] measure the same thing, so a stored release of
-    /// the one answers the other.
+    /// Two questions of one canonical form and one [`CheckedQuery::basis`] measure the same thing, so a stored release
+    /// of the one answers the other.
     #[must_use]
     pub const fn canonical(&self) -> &Canonical {
         &self.canonical
@@ -291,9 +292,9 @@ impl Primitive {
 }
 
 impl Primitive {
-    /// The L1 sensitivity of the whole vector, in the terms of [`Primitive::squared_l2_sensitivity`]: `Σ n_c ≤ m` for counts
-    /// of rows and values, `min(m, cells)` for persons, `Σ n_c·w ≤ m·w` for a centred sum, `Σ n_c·s ≤ m·s` for the scores of a
-    /// quantile. `None` if it does not fit 128 bits.
+    /// The L1 sensitivity of the whole vector, in the terms of [`Primitive::squared_l2_sensitivity`]: `Σ n_c ≤ m` for
+    /// counts of rows and values, `min(m, cells)` for persons, `Σ n_c·w ≤ m·w` for a centred sum, `Σ n_c·s ≤ m·s` for
+    /// the scores of a quantile. `None` if it does not fit 128 bits.
     #[must_use]
     pub fn l1_sensitivity(&self, m: u32, cells: usize) -> Option<u128> {
         let rows = u128::from(m);

@@ -9,11 +9,11 @@ pub struct OutputValue {
     pub value: Option<f64>,
     /// The standard error that the noise alone causes; `None` where the value is not computable.
     pub standard_error: Option<f64>,
-    /// The 95 % interval of the value for the noise alone; `None` where the value is not computable, and for a ratio whose
-    /// denominator may as well be 0.
+    /// The 95 % interval of the value for the noise alone; `None` where the value is not computable, and for a ratio
+    /// whose denominator may as well be 0.
     pub interval: Option<(f64, f64)>,
-    /// Of a quantile, in place of an error of its value: the share of values by which its rank is off at most, with 95 %
-    /// probability ([`Candidates::rank_error`]).
+    /// Of a quantile, in place of an error of its value: the share of values by which its rank is off at most, with 95
+    /// % probability ([`Candidates::rank_error`]).
     pub rank_error: Option<f64>,
 }
 
@@ -57,16 +57,16 @@ impl CheckedQuery {
     /// first order goes. Where `f` is linear the error is exact; a ratio whose denominator is not large against its
     /// noise has a heavier tail than the error says. Without one value per primitive nothing is computable.
     ///
-    /// The interval is that of the normal distribution; of a ratio, and so of AVG, Fieller's (1954), which holds for any
-    /// denominator: it is wider and lopsided where the denominator is small against its noise, and where the denominator's
-    /// own interval holds 0 there is none.
+    /// The interval is that of the normal distribution; of a ratio, and so of AVG, Fieller's (1954), which holds for
+    /// any denominator: it is wider and lopsided where the denominator is small against its noise, and where the
+    /// denominator's own interval holds 0 there is none.
     #[must_use]
     pub fn evaluate(&self, values: &[f64], deviations: &[f64]) -> Vec<OutputValue> {
         self.evaluate_with_tails(values, deviations, 1.0)
     }
 
-    /// The largest standard error of the outputs that are linear in the primitives, whatever is released; `None` if none is.
-    /// `deviations` are those of the primitives' noise.
+    /// The largest standard error of the outputs that are linear in the primitives, whatever is released; `None` if
+    /// none is. `deviations` are those of the primitives' noise.
     #[must_use]
     pub fn linear_error(&self, deviations: &[f64]) -> Option<f64> {
         let nothing = vec![0.0; self.primitives.len()];
@@ -77,8 +77,8 @@ impl CheckedQuery {
         self.outputs.iter().filter_map(error).filter(|error| *error > 0.0).reduce(f64::max)
     }
 
-    /// [`CheckedQuery::evaluate`] for noise whose tails are heavier than the normal ones: intervals are those of deviations
-    /// `tails` times as large.
+    /// [`CheckedQuery::evaluate`] for noise whose tails are heavier than the normal ones: intervals are those of
+    /// deviations `tails` times as large.
     #[must_use]
     pub fn evaluate_with_tails(&self, values: &[f64], deviations: &[f64], tails: f64) -> Vec<OutputValue> {
         let fits = values.len() == self.primitives.len() && deviations.len() == self.primitives.len();
@@ -216,8 +216,8 @@ impl Formula {
     }
 
     /// The 95 % interval: of a ratio Fieller's, carried through what is added to it and what it is multiplied by; of a
-    /// deviation the roots of its variance's. Of anything else it is the normal one, and there is none where something is
-    /// divided by what may as well be 0.
+    /// deviation the roots of its variance's. Of anything else it is the normal one, and there is none where something
+    /// is divided by what may as well be 0.
     fn interval(&self, values: &[f64], deviations: &[f64]) -> Option<(f64, f64)> {
         let sorted = |one: f64, other: f64| Some((one.min(other), one.max(other)));
         let constant = |part: &Self| if part.reads_nothing() { part.value(values) } else { None };
@@ -488,9 +488,9 @@ mod tests {
         assert_eq!(interval(Spread::DeviationPopulation, 60.0), None, "of so few that there may be none");
     }
 
-    /// In 20,000 draws over a denominator three deviations from 0. Where there is an interval, it is the set of θ that the
-    /// noise does not tell from the ratio, which holds the truth in 95 of 100 draws; where there is none, nothing is
-    /// claimed, and counted as held it comes to 97. The normal interval comes to 92.5.
+    /// In 20,000 draws over a denominator three deviations from 0. Where there is an interval, it is the set of θ that
+    /// the noise does not tell from the ratio, which holds the truth in 95 of 100 draws; where there is none, nothing
+    /// is claimed, and counted as held it comes to 97. The normal interval comes to 92.5.
     #[test]
     fn fiellers_interval_holds_the_truth_as_often_as_it_says() {
         let ratio = binary(Arithmetic::Divide, Formula::Primitive(0), Formula::Primitive(1));

@@ -21,11 +21,13 @@
 //! ```
 //!
 //! Inside an aggregate stands a column, or arithmetic over columns and numbers (`SUM(hours * 0.5 + extra)`,
-//! `AVG(CLAMP(cost, 0, 1000))`), whose bounds follow from those of the columns. `CASE WHEN c THEN v END` in an aggregate is
-//! `FILTER (WHERE c)` after it. `HAVING`, `ORDER BY` and `LIMIT` choose among released values and cost nothing.
+//! `AVG(CLAMP(cost, 0, 1000))`), whose bounds follow from those of the columns. `CASE WHEN c THEN v END` in an
+//! aggregate is `FILTER (WHERE c)` after it. `HAVING`, `ORDER BY` and `LIMIT` choose among released values and cost
+//! nothing.
 //!
-//! An answer is split by declared categories, and by what follows from columns: parts of dates (`EXTRACT(YEAR FROM day)`,
-//! `DATE_TRUNC('month', day)`), `WIDTH_BUCKET(value, low, high, n)`, and `CASE WHEN condition THEN 'label' .. END`.
+//! An answer is split by declared categories, and by what follows from columns: parts of dates (`EXTRACT(YEAR FROM
+//! day)`, `DATE_TRUNC('month', day)`), `WIDTH_BUCKET(value, low, high, n)`, and `CASE WHEN condition THEN 'label' ..
+//! END`.
 //!
 //! The dataset's id is written as a compound name or in double quotes. `FOR SYSTEM_TIME AS OF` (SQL:2011) names a
 //! cut, the latest one being asked without it; `SETTINGS rho` names a price. Every declared group is in the answer,

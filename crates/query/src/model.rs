@@ -48,14 +48,15 @@ pub enum Aggregate {
     CountDistinct(ColumnName),
     /// `COUNT(column)`: rows in which the column is not missing.
     Count(ColumnName),
-    /// `SUM(value)`: the sum over rows, columns clamped to their declared bounds first, a missing value counting nothing.
+    /// `SUM(value)`: the sum over rows, columns clamped to their declared bounds first, a missing value counting
+    /// nothing.
     Sum(RowValue),
     /// `AVG(value)`: that sum over the count of values.
     Avg(RowValue),
     /// `VARIANCE(value)` and its kin: the mean squared distance from the mean, or its root.
     Spread(Spread, RowValue),
-    /// `QUANTILE(value, rank)`: the value below which that share of the values lies; the rank is above 0 and below 1, with
-    /// at most four decimals. `MEDIAN(value)` is that of rank 0.5.
+    /// `QUANTILE(value, rank)`: the value below which that share of the values lies; the rank is above 0 and below 1,
+    /// with at most four decimals. `MEDIAN(value)` is that of rank 0.5.
     Quantile(RowValue, Decimal),
 }
 

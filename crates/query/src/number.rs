@@ -40,7 +40,8 @@ impl BoundNumber {
         }
     }
 
-    /// The number on a row, `None` where it is missing. `value` gives a column's encoded value, `None` where it is missing.
+    /// The number on a row, `None` where it is missing. `value` gives a column's encoded value, `None` where it is
+    /// missing.
     ///
     /// This is the meaning to which every engine is held.
     pub fn value(&self, value: &dyn Fn(&ColumnName) -> Option<BoundValue>) -> Option<i64> {

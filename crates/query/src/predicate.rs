@@ -73,7 +73,8 @@ impl BoundPredicate {
         }
     }
 
-    /// Whether it holds on a row, `None` for unknown. `value` gives a column's encoded value, `None` where it is missing.
+    /// Whether it holds on a row, `None` for unknown. `value` gives a column's encoded value, `None` where it is
+    /// missing.
     ///
     /// This is the meaning to which every engine is held. A value of another kind than the condition's counts as
     /// missing.

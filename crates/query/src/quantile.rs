@@ -12,8 +12,8 @@ const RANK_DECIMALS: u8 = 4;
 
 /// The values among which a quantile is chosen: `low`, `low + step`, .., in fixed point, and the rank as a fraction.
 ///
-/// They follow from declared bounds alone. A value stands for the last candidate that is not above it, so that each value
-/// between the bounds stands for one.
+/// They follow from declared bounds alone. A value stands for the last candidate that is not above it, so that each
+/// value between the bounds stands for one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Candidates {
     low: i64,
@@ -24,8 +24,8 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// Between two bounds, both included, for a rank: every value where they are few, else steps of 1, 2 or 5 times a power
-    /// of ten, so that there are at most [`MAX_QUANTILE_CANDIDATES`].
+    /// Between two bounds, both included, for a rank: every value where they are few, else steps of 1, 2 or 5 times a
+    /// power of ten, so that there are at most [`MAX_QUANTILE_CANDIDATES`].
     pub(crate) fn between(low: i64, high: i64, rank: Decimal) -> Result<Self, Refusal> {
         let scale = 10_u32.pow(u32::from(RANK_DECIMALS));
         let parts = rank.fixed_point(RANK_DECIMALS).and_then(|parts| u32::try_from(parts).ok());
@@ -83,7 +83,8 @@ impl Candidates {
     /// How far each candidate is from the rank, in [`Candidates::parts`] of one value; 0 where the rank lies within the
     /// values that stand for it. `counts` says how many those are.
     ///
-    /// With `n` values, `L` of them below a candidate and `E` on it, and the rank `p/d`: `max(d·L − p·n, p·n − d·(L + E), 0)`.
+    /// With `n` values, `L` of them below a candidate and `E` on it, and the rank `p/d`: `max(d·L − p·n, p·n − d·(L +
+    /// E), 0)`.
     #[must_use]
     pub fn scores(&self, counts: &[i64]) -> Vec<i64> {
         let wide = |count: i64| i128::from(count);
@@ -101,17 +102,17 @@ impl Candidates {
 
     /// By how much one value more or less moves the score of any candidate at most: `max(p, d − p)`.
     ///
-    /// One value more adds 1 to `n`, and 1 to `L` and `L + E` of the candidates above it, 1 to `L + E` alone of its own. So
-    /// `d·L − p·n` moves by `d − p` or `−p`, and `p·n − d·(L + E)` by `p` or `p − d`; the largest of such and 0 moves by no
-    /// more than they do.
+    /// One value more adds 1 to `n`, and 1 to `L` and `L + E` of the candidates above it, 1 to `L + E` alone of its
+    /// own. So `d·L − p·n` moves by `d − p` or `−p`, and `p·n − d·(L + E)` by `p` or `p − d`; the largest of such and
+    /// 0 moves by no more than they do.
     #[must_use]
     pub const fn score_sensitivity(&self) -> u32 {
         let other = self.denominator - self.numerator;
         if self.numerator > other { self.numerator } else { other }
     }
 
-    /// By how many values the rank of what is chosen is off at most, beyond the best candidate's, with 95 % probability;
-    /// `scale` is that of the exponential mechanism, in [`Candidates::parts`] of one value.
+    /// By how many values the rank of what is chosen is off at most, beyond the best candidate's, with 95 %
+    /// probability; `scale` is that of the exponential mechanism, in [`Candidates::parts`] of one value.
     ///
     /// The mechanism chooses one whose score is worse than the best by `t` or more with a probability of at most
     /// `count·exp(−t/scale)` (McSherry and Talwar 2007, theorem 7, in the form of Dwork and Roth 2014, theorem 3.11).

@@ -8,7 +8,7 @@ use firebreak_node::{
 };
 use firebreak_policy::{DecisionFacts, Denial, ceilings};
 use firebreak_privacy::{Answer, Price, Released, rho_for_error};
-use firebreak_query::CheckedQuery;
+use firebreak_query::{AggregateQuery, Canonical, CheckedQuery};
 use firebreak_store::{
     Abandoned, AccountLimit, LeafHash, OwnRelease, RequestKey, Reservation, ReserveError, Reserved, Settled,
     StoredRelease,
@@ -77,6 +77,8 @@ pub struct Budget {
 
 /// What a question would cost.
 pub struct Validated {
+    /// The form of it that is signed.
+    pub canonical: Canonical,
     /// The question.
     pub query: CheckedQuery,
     /// Its price.
@@ -263,8 +265,8 @@ impl App {
         }
     }
 
-    /// What a question would cost, or the least that it would cost with a standard error of `error`. Reads contracts, policy
-    /// and accounts; charges and records nothing.
+    /// What a question would cost, or the least that it would cost with a standard error of `error`. Reads contracts,
+    /// policy and accounts; charges and records nothing.
     ///
     /// # Errors
     /// A refusal.
@@ -278,20 +280,19 @@ impl App {
         let foresee = |submitted: &SubmittedQuery| {
             foresee_query(submitted, caller, &self.policy, now).map_err(|denial| denial.refusal)
         };
-        let mut decided = foresee(submitted)?;
+        let mut submitted = submitted.clone();
+        let mut decided = foresee(&submitted)?;
         if let Some(error) = error {
             let rho = price_of_error(&decided, error)?;
-            let mut dearer = submitted.clone();
-            if let Ok(query) = &mut dearer.query {
-                query.rho = Some(rho);
-            }
-            decided = foresee(&dearer)?;
+            submitted.query = submitted.query.map(|query| AggregateQuery { rho: Some(rho), ..query });
+            decided = foresee(&submitted)?;
         }
+        let canonical = submitted.query?.canonical();
         let budgets = self.budgets(&decided.accounts);
         let affordable =
             budgets.iter().all(|b| b.spent.plus(decided.price.charge()).is_ok_and(|sum| sum.within(&b.limit)));
         let rho = decided.query.rho().unwrap_or(decided.permit.agreement().budget.rho_per_query);
-        Ok(Validated { query: decided.query, price: decided.price, rho, affordable })
+        Ok(Validated { canonical, query: decided.query, price: decided.price, rho, affordable })
     }
 
     /// The caller's accounts under an agreement that it takes part in.
@@ -345,17 +346,21 @@ fn check_release(release: &AgencyRelease, query: &CheckedQuery, about: &About<'_
 
 /// The least loss at which a question's counts and sums have that standard error.
 fn price_of_error(decided: &DecidedQuery, error: f64) -> Result<Rho, Refusal> {
+    let malformed = |what: &str| Err(Refusal::new(ReasonCode::MalformedRequest).because(what));
     if !(error.is_finite() && error > 0.0) {
-        return Err(Refusal::new(ReasonCode::MalformedRequest).because("a standard error is a number above 0"));
+        return malformed("a standard error is a number above 0");
+    }
+    let query = &decided.query;
+    if query.linear_error(&vec![1.0; query.primitives().len()]).is_none() {
+        return malformed(
+            "the question has no count or sum: the errors of ratios, means and quantiles follow from their values",
+        );
     }
     let agreement = decided.permit.agreement();
     let most = agreement.budget.rho_per_query_max.min(ceilings::RHO_PER_QUERY);
-    rho_for_error(&decided.query, agreement.mechanism, error, most).ok_or_else(|| {
-        Refusal::new(ReasonCode::LossCeiling)
-            .because(format!(
-                "no rho up to {most} gives that: the question has no count or sum, or the error is too small"
-            ))
-            .instead(format!("ask at rho = {most}"))
+    rho_for_error(query, agreement.mechanism, error, most).ok_or_else(|| {
+        let what = format!("no rho up to {most} gives so small an error");
+        Refusal::new(ReasonCode::LossCeiling).because(what).instead(format!("ask at rho = {most}"))
     })
 }
 

@@ -124,7 +124,6 @@ impl QueryService for Query {
         };
         let submitted = SubmittedQuery::read(Some(&header), request.question.as_ref(), None)
             .map_err(|unread| refused(self.app.foresee_unread(unread, &caller)))?;
-        let canonical_query = submitted.query.as_ref().map(|q| q.canonical().as_str().to_owned()).unwrap_or_default();
         let validated = self.app.validate(&submitted, &caller, request.standard_error).map_err(refused)?;
         let cost = validated.price.charge();
         let accepted = accepted(&validated.query, cost, validated.price.mechanism());
@@ -133,7 +132,7 @@ impl QueryService for Query {
         let noise = noise.map(|(primitive, scale)| measured_noise(mechanism, primitive, scale)).collect();
         Ok(Response::new(wire::ValidateQueryResponse {
             cost: accepted.cost,
-            canonical_query,
+            canonical_query: validated.canonical.into(),
             dataset: accepted.dataset,
             cut: accepted.cut,
             columns: accepted.columns,

@@ -36,8 +36,8 @@ pub const CASES: [Case; 5] = [
     Case { mechanism: PURE, name: "a choice", sql: "SELECT MEDIAN(cost) AS m FROM health.visits" },
 ];
 
-/// Thresholds in deviations of the score from the middle between both neighbours, fixed before anything is measured. At one
-/// half either way lie the ends for a pure ε of 1.
+/// Thresholds in deviations of the score from the middle between both neighbours, fixed before anything is measured.
+/// At one half either way lie the ends for a pure ε of 1.
 const THRESHOLDS: [f64; 5] = [-1.0, -0.5, 0.0, 0.5, 1.0];
 /// Each threshold is an event and its opposite, each event has a bound at either neighbour.
 const BOUNDS: f64 = 4.0 * THRESHOLDS.len() as f64;
@@ -132,8 +132,8 @@ impl Audit {
             // The sum of these is, for Gaussians, the likelihood ratio but for a constant: no other event tells more.
             let weight = sensitivity / sigma / distance;
             match primitive.kind() {
-                // As many values on the middle candidate as the person adds at the far end: the scores of all below move
-                // up, and of all above it down, by the whole sensitivity each.
+                // As many values on the middle candidate as the person adds at the far end: the scores of all below
+                // move up, and of all above it down, by the whole sensitivity each.
                 PrimitiveKind::Quantile { candidates, .. } => {
                     let (count, middle) = (candidates.count() as usize, candidates.count() as usize / 2);
                     let mut values = vec![0; count];
@@ -215,13 +215,15 @@ impl Neighbours {
 /// Lower bounds on the loss over what is declared, by the mechanism that declares it.
 fn over_declared(neighbours: &Neighbours, p: f64, q: f64) -> (Option<f64>, f64) {
     match neighbours.price.mechanism() {
-        // With σ above 12, as here, the curve of the discrete Gaussian lies within 1/24σ² < 2·10⁻⁴ of the continuous one.
+        // With σ above 12, as here, the curve of the discrete Gaussian lies within 1/24σ² < 2·10⁻⁴ of the continuous
+        // one.
         Mechanism::DiscreteGaussian => {
             let declared = neighbours.price.charge().rho.as_f64();
             let gaussian = neighbours.tells.iter().all(|tells| matches!(tells, Tells::Units { .. }));
             (gaussian.then(|| rho_by_trade_off(p, q) / declared), rho_by_divergence(p, q) / declared)
         }
-        // No event is e^ε times as probable at the one as at the other (Dwork, McSherry, Nissim and Smith 2006).
+        // No event is more than e^ε times as probable at the one as at the other (Dwork, McSherry, Nissim and Smith
+        // 2006).
         Mechanism::DiscreteLaplace => {
             let found = if p > q && q > 0.0 { (p / q).ln() } else { 0.0 };
             (None, found / neighbours.price.charge().epsilon.as_f64())

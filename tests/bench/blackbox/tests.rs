@@ -1,4 +1,5 @@
-//! The short runs. Noise comes from the operating system and cannot be seeded: a bound is wrong at most once in 10⁹ runs.
+//! The short runs. Noise comes from the operating system and cannot be seeded: a bound is wrong at most once in 10⁹
+//! runs.
 
 use super::*;
 

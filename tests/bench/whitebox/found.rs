@@ -79,8 +79,8 @@ impl Kind {
 }
 
 impl Change {
-    /// The squared bound on movement, from the squared sensitivity for one person more or less. Replacing is removing and
-    /// adding: twice the distance by the triangle inequality, four times its square.
+    /// The squared bound on movement, from the squared sensitivity for one person more or less. Replacing is removing
+    /// and adding: twice the distance by the triangle inequality, four times its square.
     const fn bound(self, squared_sensitivity: u128) -> u128 {
         match self {
             Self::Nothing => 0,

@@ -104,8 +104,8 @@ impl Audit {
         Ok(())
     }
 
-    /// The exact vectors of each question over tables that share a file, as the adapter comes to them; `None` if it does
-    /// not read the file.
+    /// The exact vectors of each question over tables that share a file, as the adapter comes to them; `None` if it
+    /// does not read the file.
     async fn vectors(
         self,
         rng: &mut ChaCha8Rng,
@@ -136,6 +136,7 @@ impl Audit {
 struct Question {
     asked: CheckedQuery,
     declared: Vec<u128>,
+    declared_l1: Vec<u128>,
 }
 
 impl Question {
@@ -155,7 +156,8 @@ impl Question {
         ensure!(asked.primitives() == alone.primitives(), "a group more changes what is measured");
         let declared = alone.squared_sensitivities().to_vec();
         ensure!(asked.squared_sensitivities().iter().zip(&declared).all(|(a, b)| a >= b), "a group more bounds less");
-        Ok(Self { asked, declared })
+        let declared_l1 = alone.l1_sensitivities().to_vec();
+        Ok(Self { asked, declared, declared_l1 })
     }
 
     /// The stratum of a cell.
@@ -177,18 +179,28 @@ impl Question {
     ) -> Result<()> {
         ensure!(before.len() == self.declared.len() && after.len() == before.len(), "{place}: another shape");
         let mut violating = vec![false; changes.len()];
-        for (((primitive, declared), before), after) in
-            self.asked.primitives().iter().zip(&self.declared).zip(before).zip(after)
+        for (((primitive, (declared, declared_l1)), before), after) in
+            self.asked.primitives().iter().zip(self.declared.iter().zip(&self.declared_l1)).zip(before).zip(after)
         {
             let mut squares = vec![0_u128; changes.len()];
+            let mut sums = vec![0_u128; changes.len()];
             let per_cell = primitive.kind().numbers_per_cell();
             for (cell, (before, after)) in before.chunks(per_cell).zip(after.chunks(per_cell)).enumerate() {
                 let moved = u128::from(movement(primitive.kind(), before, after));
                 let square = squares.get_mut(self.stratum(cell)).context("a cell of no stratum")?;
                 *square = square.saturating_add(moved.saturating_mul(moved));
+                let sum = sums.get_mut(self.stratum(cell)).context("a cell of no stratum")?;
+                *sum = sum.saturating_add(moved);
             }
             let kind = Kind::of(primitive.kind());
-            for ((square, change), violating) in squares.into_iter().zip(changes).zip(&mut violating) {
+            for (((square, sum), change), violating) in squares.into_iter().zip(sums).zip(changes).zip(&mut violating) {
+                let bound = declared_l1.saturating_mul(if *change == Change::Replaced { 2 } else { 1 });
+                if sum > bound && *change != Change::Nothing {
+                    *violating = true;
+                    found.report(kind, || {
+                        format!("{place}: {}, {change:?}: moved by {sum} in all, declared {declared_l1}", kind.name())
+                    });
+                }
                 let declared = declared.saturating_sub(plant.sensitivity);
                 if !found.compare(kind, *change, square, declared) {
                     *violating = true;

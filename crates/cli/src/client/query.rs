@@ -46,8 +46,8 @@ pub async fn run_query(
     answer.finish()
 }
 
-/// Says what [`run_query`] would say and cost, or would cost with that standard error of each count and sum. Nothing is read,
-/// charged or signed.
+/// Says what [`run_query`] would say and cost, or would cost with that standard error of each count and sum. Nothing
+/// is read, charged or signed.
 ///
 /// # Errors
 /// As [`run_query`].

@@ -77,7 +77,11 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
     let connection = arguments.gateway.connect().await?;
     if arguments.dry_run {
         let said = validate_query(&connection, &ask, arguments.error).await?;
-        return Ok(terminal.block(validated(&said, terminal.width))?);
+        let mut text = validated(&said, terminal.width);
+        if arguments.error.is_some() {
+            text += &format!("\nAsk with --rho {} for that error.\n", Rho::from_nano(said.rho_nano));
+        }
+        return Ok(terminal.block(text)?);
     }
     let progress = Progress::of(terminal);
     let came = progress.follow(run_query(&connection, &ask, &mut |step| progress.step(step))).await;
@@ -265,7 +269,6 @@ fn validated(said: &ValidateQueryResponse, width: usize) -> String {
         &[
             ("Dataset", &format!("{} at {}", said.dataset, said.cut)),
             ("Cost", &charged(cost)),
-            ("Ask at", &format!("--rho {}", Rho::from_nano(said.rho_nano))),
             ("Payable now", payable),
             ("Cells", &count(said.cells)),
             ("Grouped by", &names(said.groups.iter().map(String::as_str).collect())),

@@ -10,10 +10,10 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 /// The answer as one object on one line.
 ///
 /// Keys stand in one order: `format` (1), `dataset`, `cut`, `mechanism`, `cost` (`rho`; `epsilon`, null where the
-/// mechanism is not pure; `delta`), `estimand`, `release_id`, `columns` (`groups` and `outputs`, names in order), `rows`.
-/// A row has its codes by name under `groups`, and by name under `outputs` a `value`, its `standard_error`, the ends
-/// `lower_95` and `upper_95` of its interval, its SDMX `status`, and of a quantile its `rank_error`. What is not computable
-/// is null.
+/// mechanism is not pure; `delta`), `estimand`, `release_id`, `columns` (`groups` and `outputs`, names in order),
+/// `rows`. A row has its codes by name under `groups`, and by name under `outputs` a `value`, its `standard_error`,
+/// the ends `lower_95` and `upper_95` of its interval, its SDMX `status`, and of a quantile its `rank_error`. What is
+/// not computable is null.
 ///
 /// # Errors
 /// [`FormatError::Json`].

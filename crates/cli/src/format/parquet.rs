@@ -13,8 +13,8 @@ use parquet::file::properties::WriterProperties;
 use std::sync::Arc;
 
 /// The answer as a Parquet file with the columns of the CSV file: a text for each group, then for each output value,
-/// standard error and the ends of the 95 % interval, or of a quantile its error in rank, as double precision numbers, null where nothing is computable, and
-/// the SDMX status.
+/// standard error and the ends of the 95 % interval, or of a quantile its error in rank, as double precision numbers,
+/// null where nothing is computable, and the SDMX status.
 ///
 /// The file's metadata tell `format` (1), `release_id`, `dataset`, `cut`, `mechanism`, `estimand`, and `cost` as ρ.
 ///

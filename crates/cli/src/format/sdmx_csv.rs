@@ -1,8 +1,8 @@
 //! Answers as SDMX-CSV 2.0, the data message of SDMX 3.0.
 //!
 //! The structure is that of the question: a dimension for each group, `MEASURE` for the outputs, and one measure,
-//! `OBS_VALUE`. Its id, `FIREBREAK:<dataset>-<heading>-…(1.0.0)`, names dataset and headings, so that two files with one id
-//! have dimensions of the same names.
+//! `OBS_VALUE`. Its id, `FIREBREAK:<dataset>-<heading>-…(1.0.0)`, names dataset and headings, so that two files with
+//! one id have dimensions of the same names.
 
 use super::csv::quoted;
 use crate::client::QueryAnswer;
@@ -28,8 +28,8 @@ const TAKEN: [&str; 3] = ["STRUCTURE_NAME", "SERIES_KEY", "OBS_KEY"];
 /// publishes it under the agreement writes `F`.
 const CONFIDENTIALITY: &str = "N";
 
-/// Which of the groups is the time: of those that are periods the finest, whose codes are longest. A structure has one time
-/// at most; other periods are dimensions as any.
+/// Which of the groups is the time: of those that are periods the finest, whose codes are longest. A structure has one
+/// time at most; other periods are dimensions as any.
 fn time(accepted: &Accepted, rows: &[Row]) -> Option<usize> {
     let length = |place: &usize| rows.first().and_then(|row| row.groups.get(*place)).map(String::len);
     let periods = accepted.periods.iter().map(|place| *place as usize).filter(|place| *place < accepted.groups.len());
@@ -39,10 +39,10 @@ fn time(accepted: &Accepted, rows: &[Row]) -> Option<usize> {
 
 /// The answer in long form: a line for each output of each row, with a heading.
 ///
-/// Columns: `STRUCTURE` (`datastructure`), `STRUCTURE_ID`, `ACTION` (`I`, information); a dimension for each group, its
-/// name in capitals, or `TIME_PERIOD` for the one that is the time; `MEASURE`, the output's name; `OBS_VALUE`, empty where
-/// it is not computable; `OBS_STATUS` and `CONF_STATUS` by the SDMX code lists, `STD_ERROR`, `LOWER_95`, `UPPER_95`,
-/// `RANK_ERROR`, `RELEASE_ID`, `CUT`. Codes are the contract's own, or those of the question's rule.
+/// Columns: `STRUCTURE` (`datastructure`), `STRUCTURE_ID`, `ACTION` (`I`, information); a dimension for each group,
+/// its name in capitals, or `TIME_PERIOD` for the one that is the time; `MEASURE`, the output's name; `OBS_VALUE`,
+/// empty where it is not computable; `OBS_STATUS` and `CONF_STATUS` by the SDMX code lists, `STD_ERROR`, `LOWER_95`,
+/// `UPPER_95`, `RANK_ERROR`, `RELEASE_ID`, `CUT`. Codes are the contract's own, or those of the question's rule.
 #[must_use]
 pub fn answer(answer: &QueryAnswer) -> String {
     let accepted = &answer.accepted;

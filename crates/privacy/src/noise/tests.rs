@@ -1,5 +1,6 @@
 //! The sampler draws from the operating system and cannot be seeded. Each statistical check therefore has a stated
-//! chance of failing by accident, at most 10⁻⁹, and each is run a second time against a planted fault that it must find.
+//! chance of failing by accident, at most 10⁻⁹, and each is run a second time against a planted fault that it must
+//! find.
 
 use super::*;
 use proptest::prelude::*;
@@ -231,8 +232,8 @@ column = [
     kinds.filter_map(quantile).next().unwrap()
 }
 
-/// Whether so many choices fall on the candidates as `exp(−score/scale)` says. With nine degrees of freedom χ² is above 63.5
-/// with a probability below 10⁻⁹; each candidate is expected often enough for that.
+/// Whether so many choices fall on the candidates as `exp(−score/scale)` says. With nine degrees of freedom χ² is
+/// above 63.5 with a probability below 10⁻⁹; each candidate is expected often enough for that.
 fn is_exponential(drawn: &[i64], scores: &[i64], scale: f64) -> bool {
     let weights: Vec<f64> = scores.iter().map(|score| (-(*score as f64) / scale).exp()).collect();
     let whole: f64 = weights.iter().sum();
@@ -252,7 +253,7 @@ fn a_choice_falls_on_each_candidate_as_often_as_the_exponential_mechanism_says()
     let scores = candidates.scores(&counts);
     let drawn = choice(candidates, 40.0).measure(&counts.repeat(DRAWS)).unwrap();
     assert!(is_exponential(&drawn, &scores, 40.0));
-    // A scale that is a seventh smaller, and a person's values counted twice.
+    // A scale that is an eighth smaller, and a person's values counted twice.
     assert!(!is_exponential(&choice(candidates, 35.0).measure(&counts.repeat(DRAWS)).unwrap(), &scores, 40.0));
     let mut more = counts;
     more[9] *= 2;
@@ -285,8 +286,8 @@ fn epsilon(nano: u64) -> Epsilon {
     Epsilon::from_nano(nano)
 }
 
-/// Whether draws have the probabilities of the discrete Laplace of scale `b`: χ² over the values from −9 to 9 and both tails,
-/// with twenty degrees of freedom above 90.0 with a probability below 10⁻⁹.
+/// Whether draws have the probabilities of the discrete Laplace of scale `b`: χ² over the values from −9 to 9 and both
+/// tails, with twenty degrees of freedom above 90.0 with a probability below 10⁻⁹.
 fn is_laplace(draws: &[i128], b: f64) -> bool {
     let q = (-1.0 / b).exp();
     let at = |z: i128| (1.0 - q) / (1.0 + q) * q.powi(z.unsigned_abs() as i32);

@@ -1,7 +1,7 @@
 //! What is shown of a release.
 
 use crate::cells;
-use crate::fixture::{Agency, ask, price_of};
+use crate::fixture::{Agency, MECHANISM, ask, price_under};
 use firebreak_domain::{Mechanism, Rho};
 use firebreak_privacy::{
     Answer, Estimate, Funded, ObservationStatus, OtherQuery, Released, deviation, price, rho_for_error,
@@ -10,8 +10,12 @@ use firebreak_query::{CheckedQuery, PrimitiveKind};
 use std::convert::Infallible;
 
 async fn released(query: &CheckedQuery, exact: Vec<Vec<i64>>) -> Released {
-    let agency = Agency::new().await;
-    let price = price_of(query);
+    released_under(MECHANISM, query, exact).await
+}
+
+async fn released_under(mechanism: Mechanism, query: &CheckedQuery, exact: Vec<Vec<i64>>) -> Released {
+    let agency = Agency::under(mechanism).await;
+    let price = price_under(mechanism, query);
     let reservation = agency.reserve(1, price.release_key(), price.charge()).await;
     let funded = Funded::new(agency.permit(query), reservation, price).unwrap();
     funded.release(|| async { Ok::<_, Infallible>(cells(exact)) }).await.unwrap().released
@@ -41,13 +45,15 @@ async fn intervals_cover_the_exact_value_in_95_of_100_cells_and_narrower_ones_ar
     let query = ask(sql);
     assert_eq!(query.cells(), 2_400);
     // 10,000 visits of 60.00 each, where the centre is 50.00.
-    let release = released(&query, uniform(&query, 10_000, 10_000 * 1_000)).await;
-    let answer = release.answer(&query).unwrap();
-    for (output, truth) in [10_000.0, 600_000.0, 60.0, 60.0].into_iter().enumerate() {
-        let share = covered(&answer, output, truth, 1.0);
-        assert!((0.92..=0.98).contains(&share), "output {output} is covered in {share}");
-        let narrow = covered(&answer, output, truth, 2.0 / 3.0);
-        assert!(!(0.92..=0.98).contains(&narrow), "narrow intervals of output {output} cover {narrow}");
+    for mechanism in [Mechanism::DiscreteGaussian, Mechanism::DiscreteLaplace] {
+        let release = released_under(mechanism, &query, uniform(&query, 10_000, 10_000 * 1_000)).await;
+        let answer = release.answer(&query).unwrap();
+        for (output, truth) in [10_000.0, 600_000.0, 60.0, 60.0].into_iter().enumerate() {
+            let share = covered(&answer, output, truth, 1.0);
+            assert!((0.92..=0.98).contains(&share), "{mechanism:?}: output {output} is covered in {share}");
+            let narrow = covered(&answer, output, truth, 2.0 / 3.0);
+            assert!(!(0.92..=0.98).contains(&narrow), "{mechanism:?}: narrow ones of output {output} cover {narrow}");
+        }
     }
 }
 

@@ -73,15 +73,19 @@ fn exact(query: &CheckedQuery, rows: &[Row]) -> Vec<Vec<i64>> {
     query.primitives().iter().map(of).collect()
 }
 
-/// The squared distance of each primitive: of each cell the largest movement of a number counts.
-fn squared_distances(query: &CheckedQuery, one: &[Vec<i64>], other: &[Vec<i64>]) -> Vec<u128> {
+/// The distance of each primitive to a power: of each cell the largest movement of a number counts.
+fn distances(power: u32, query: &CheckedQuery, one: &[Vec<i64>], other: &[Vec<i64>]) -> Vec<u128> {
     let moved = |(a, b): (&i64, &i64)| u128::from(a.abs_diff(*b));
     let distance = |(primitive, (one, other)): (&firebreak_query::Primitive, (&Vec<i64>, &Vec<i64>))| {
-        let cells =
-            one.chunks(primitive.kind().numbers_per_cell()).zip(other.chunks(primitive.kind().numbers_per_cell()));
-        cells.map(|(a, b)| a.iter().zip(b).map(moved).max().unwrap_or(0).pow(2)).sum()
+        let per_cell = primitive.kind().numbers_per_cell();
+        let cells = one.chunks(per_cell).zip(other.chunks(per_cell));
+        cells.map(|(a, b)| a.iter().zip(b).map(moved).max().unwrap_or(0).pow(power)).sum()
     };
     query.primitives().iter().zip(one.iter().zip(other)).map(distance).collect()
+}
+
+fn squared_distances(query: &CheckedQuery, one: &[Vec<i64>], other: &[Vec<i64>]) -> Vec<u128> {
+    distances(2, query, one, other)
 }
 
 const QUESTIONS: [&str; 6] = [
@@ -112,9 +116,11 @@ proptest! {
         let query = ask(QUESTIONS[question]);
         prop_assert_eq!(contract().contribution.rows_per_person, 4);
         let with: Vec<Row> = others.iter().chain(&person).cloned().collect();
-        let distances = squared_distances(&query, &exact(&query, &others), &exact(&query, &with));
-        for (distance, bound) in distances.iter().zip(query.squared_sensitivities()) {
-            prop_assert!(distance <= bound, "{} above {}", distance, bound);
+        let (without, with) = (exact(&query, &others), exact(&query, &with));
+        for (power, bounds) in [(1, query.l1_sensitivities()), (2, query.squared_sensitivities())] {
+            for (distance, bound) in distances(power, &query, &without, &with).iter().zip(bounds) {
+                prop_assert!(distance <= bound, "{} above {} in power {}", distance, bound, power);
+            }
         }
     }
 }

@@ -74,8 +74,8 @@ fn columns_of(value: &RowValue) -> BTreeSet<ColumnName> {
 ///   variance, and `2(h² + c²) ≥ (h + |c|)²` always: centring would never be exacter, and every other primitive of
 ///   the question would lose as well.
 ///
-/// A variance is `Σ(x − c)²/n − (Σ(x − c)/n)²`, which holds around any `c`: the squares of distances from the midpoint lie
-/// between 0 and `h²`, and are summed around the middle of that, so that their noise is scaled to `h²/2`.
+/// A variance is `Σ(x − c)²/n − (Σ(x − c)/n)²`, which holds around any `c`: the squares of distances from the midpoint
+/// lie between 0 and `h²`, and are summed around the middle of that, so that their noise is scaled to `h²/2`.
 pub(super) fn lower(query: &AggregateQuery, groups: &[CheckedGroup], contract: &Contract) -> Result<Lowered, Refusal> {
     let counted = query.measures.iter().filter_map(|measure| {
         let columns = match &measure.aggregate {
@@ -86,13 +86,19 @@ pub(super) fn lower(query: &AggregateQuery, groups: &[CheckedGroup], contract: &
         Some((columns, filter_key(measure.filter.as_ref())))
     });
     let mut plan = Plan { contract, counted: counted.collect(), primitives: BTreeMap::new() };
-    // INVARIANT: in the order of the canonical form, so that nothing depends on the order in which measures were written.
+    // INVARIANT: in the order of the canonical form, so that nothing depends on the order in which measures were
+    // written.
     let mut written: Vec<(usize, &Measure)> = query.measures.iter().enumerate().collect();
     written.sort_by_key(|(_, measure)| measure_key(measure));
     let mut estimates = Vec::with_capacity(written.len());
+    let mut rests = Vec::with_capacity(written.len());
     for (place, measure) in written {
-        estimates.push((place, plan.estimate(measure)?));
+        let estimate = plan.estimate(measure)?;
+        // A measure that is written twice is one.
+        rests.push((measure_key(measure), estimate.keys().into_iter().map(str::to_owned).collect::<Vec<_>>()));
+        estimates.push((place, estimate));
     }
+    rests.dedup();
     estimates.sort_by_key(|(place, _)| *place);
     let estimates: Vec<Estimate> = estimates.into_iter().map(|(_, estimate)| estimate).collect();
     let order: BTreeMap<&str, usize> = plan.primitives.keys().enumerate().map(|(i, key)| (key.as_str(), i)).collect();
@@ -107,8 +113,8 @@ pub(super) fn lower(query: &AggregateQuery, groups: &[CheckedGroup], contract: &
     }
     let view = view(&query.view, groups, &formula)?;
     let mut uses = vec![0_u32; order.len()];
-    for key in estimates.iter().flat_map(Estimate::keys) {
-        if let Some(uses) = order.get(key).and_then(|place| uses.get_mut(*place)) {
+    for key in rests.iter().flat_map(|(_, keys)| keys) {
+        if let Some(uses) = order.get(key.as_str()).and_then(|place| uses.get_mut(*place)) {
             *uses += 1;
         }
     }

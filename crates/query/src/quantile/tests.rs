@@ -43,7 +43,8 @@ fn a_rank_is_between_0_and_1() {
     assert_eq!(between(0, 9, "0.9999").parts(), 10_000);
 }
 
-/// How far the rank is from what stands below, and at or below, a candidate: in whole parts, from the values themselves.
+/// How far the rank is from what stands below, and at or below, a candidate: in whole parts, from the values
+/// themselves.
 fn by_hand(values: &[i64], candidates: &Candidates, numerator: i64, denominator: i64) -> Vec<i64> {
     let total = values.len() as i64;
     let score = |place: usize| {

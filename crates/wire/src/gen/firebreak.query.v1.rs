@@ -868,6 +868,7 @@ pub struct MeasuredNoise {
     /// What is measured, in words.
     #[prost(string, tag = "1")]
     pub measured: ::prost::alloc::string::String,
+    /// Of a quantile, as the words say, a 95 % bound on its rank, in values.
     #[prost(double, tag = "2")]
     pub standard_error: f64,
 }

@@ -134,9 +134,7 @@ fn a_dry_run_says_cost_noise_and_whether_it_can_be_paid() {
         rho_nano: 10_000_000,
     };
     let text = validated(&said, 80).replace('\u{202f}', " ");
-    for part in
-        ["ρ 0.01", "17 000", "count of rows", "28", "firebreak query format 1", "Payable now  yes", "--rho 0.01"]
-    {
+    for part in ["ρ 0.01", "17 000", "count of rows", "28", "firebreak query format 1", "Payable now  yes"] {
         assert!(text.contains(part), "{part}\n{text}");
     }
     said.affordable = false;
