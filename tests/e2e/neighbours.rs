@@ -38,6 +38,9 @@ async fn told(own: &Own) -> Result<Vec<(String, Vec<u8>)>> {
                 let count = validated.noise.iter().find(|noise| noise.measured == "count of rows");
                 let keeps = |error| count.is_none_or(|count| count.standard_error <= error);
                 ensure!(error.is_none_or(keeps), "{sql}: a larger error than the one that is priced");
+                let priced = format!("\nrho {}\n", validated.rho_nano);
+                let names_it = error.is_none() || validated.canonical_query.contains(&priced);
+                ensure!(names_it, "{sql}: the form to sign names another price");
                 validated.encode_to_vec()
             }
             Err(ClientError::Refused(refused)) => {

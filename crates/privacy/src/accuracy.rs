@@ -51,8 +51,8 @@ pub struct Estimate {
     /// The 95 % interval, from lower to upper end; `None` where there is no value, and for a ratio whose denominator
     /// may as well be 0. It covers noise alone: not what bounding and clamping leave out, nor any error in the data.
     pub interval: Option<(f64, f64)>,
-    /// Of a quantile, in place of an error of its value: the share of values by which its rank is off at most, with 95
-    /// % probability, for the noise alone.
+    /// Of a quantile, in place of an error of its value: the share of values by which its rank is off at most, with
+    /// 95 % probability, for the noise alone.
     pub rank_error: Option<f64>,
     /// How far to trust it.
     pub status: ObservationStatus,

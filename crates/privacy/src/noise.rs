@@ -218,7 +218,7 @@ impl Scale {
     ///
     /// The mechanism is M(x) = x + Z with Z independent of x, so that M(0) is a draw of Z, and adding it to an exact
     /// vector later gives a draw of M at that vector. `i128` holds every draw: |Z| ≥ 2¹²⁷ is 2⁷² standard deviations
-    /// away at the largest scale allowed, and further than e⁻²⁰⁰⁰ goes for the discrete Laplace.
+    /// away at the largest scale allowed, 2⁷² scales for the discrete Laplace.
     fn draw(&self, cells: usize) -> Result<Vec<i128>, NoiseError> {
         self.check()?;
         let nothing = vec![0_i128; cells];
@@ -260,8 +260,7 @@ impl NoisePlan {
     /// # Errors
     /// [`NoiseError`], which depends on the arguments alone.
     pub fn split(squared_sensitivities: &[u128], cells: usize, rho: Rho) -> Result<Self, NoiseError> {
-        let alike = vec![1; squared_sensitivities.len()];
-        Self::concentrated(squared_sensitivities, vec![None; squared_sensitivities.len()], &alike, cells, rho)
+        Self::concentrated(squared_sensitivities, vec![None; squared_sensitivities.len()], cells, rho)
     }
 
     /// [`NoisePlan::split`] over the primitives of a query.
@@ -269,8 +268,7 @@ impl NoisePlan {
     /// # Errors
     /// As there.
     pub fn of(query: &CheckedQuery, rho: Rho) -> Result<Self, NoiseError> {
-        let alike = vec![1; query.primitives().len()];
-        Self::concentrated(query.squared_sensitivities(), choices(query), &alike, query.cells(), rho)
+        Self::concentrated(query.squared_sensitivities(), choices(query), query.cells(), rho)
     }
 
     /// Splits `epsilon` over the primitives of a query, in proportion to the cube roots of how many measures rest on
@@ -298,7 +296,6 @@ impl NoisePlan {
     fn concentrated(
         squared_sensitivities: &[u128],
         choices: Vec<Option<Candidates>>,
-        weights: &[u64],
         cells: usize,
         rho: Rho,
     ) -> Result<Self, NoiseError> {
@@ -309,7 +306,11 @@ impl NoisePlan {
             None => Scale::for_loss(squared, Rho::from_nano(share)),
             Some(_) => Scale::for_choice(squared, Rho::from_nano(share)),
         };
-        let scales = squared_sensitivities.iter().zip(shares(rho.nano(), weights)?).zip(&choices).map(scale);
+        let scales = squared_sensitivities
+            .iter()
+            .zip(shares(rho.nano(), &vec![1; squared_sensitivities.len()])?)
+            .zip(&choices)
+            .map(scale);
         Self::allowed(scales.collect::<Result<_, _>>()?, choices, cells)
     }
 

@@ -73,6 +73,18 @@ pub enum DatePart {
 }
 
 impl DatePart {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Year,
+        Self::Quarter,
+        Self::Month,
+        Self::Week,
+        Self::QuarterOfYear,
+        Self::MonthOfYear,
+        Self::WeekOfYear,
+        Self::DayOfWeek,
+    ];
+
     /// The part of that name in `EXTRACT`, in lower case.
     #[must_use]
     pub fn of_field(word: &str) -> Option<Self> {

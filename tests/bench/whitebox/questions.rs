@@ -16,16 +16,6 @@ const EXACT: &[Comparison] = &[Comparison::Eq, Comparison::Ne];
 const ROW_ARITHMETIC: &[RowArithmetic] = &[RowArithmetic::Add, RowArithmetic::Subtract, RowArithmetic::Multiply];
 const SPREADS: &[Spread] =
     &[Spread::VarianceSample, Spread::VariancePopulation, Spread::DeviationSample, Spread::DeviationPopulation];
-const PARTS: &[DatePart] = &[
-    DatePart::Year,
-    DatePart::Quarter,
-    DatePart::Month,
-    DatePart::Week,
-    DatePart::QuarterOfYear,
-    DatePart::MonthOfYear,
-    DatePart::WeekOfYear,
-    DatePart::DayOfWeek,
-];
 /// Cells of one table, at most.
 const CELLS: usize = 60;
 
@@ -64,7 +54,7 @@ impl Ground {
         let dates: Vec<_> = dates.iter().filter(dated).collect();
         Ok(match (rng.random_range(0..3), dates.choose(rng)) {
             (0, Some(column)) => {
-                Category::Date { part: one_of(rng, PARTS, DatePart::Year), column: column.name.clone() }
+                Category::Date { part: one_of(rng, &DatePart::ALL, DatePart::Year), column: column.name.clone() }
             }
             (1, _) => {
                 let measured = |column: &Column| column.role == ColumnRole::Measure;

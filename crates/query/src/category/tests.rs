@@ -1,17 +1,6 @@
 use super::*;
 use crate::Comparison;
 
-const PARTS: [DatePart; 8] = [
-    DatePart::Year,
-    DatePart::Quarter,
-    DatePart::Month,
-    DatePart::Week,
-    DatePart::QuarterOfYear,
-    DatePart::MonthOfYear,
-    DatePart::WeekOfYear,
-    DatePart::DayOfWeek,
-];
-
 fn day(text: &str) -> NaiveDate {
     text.parse().unwrap()
 }
@@ -36,7 +25,7 @@ fn the_parts_of_a_day_are_those_of_the_calendar() {
         ("2024-02-29", ["2024", "2024-Q1", "2024-02", "2024-W09", "1", "2", "9", "4"]),
         ("1969-07-20", ["1969", "1969-Q3", "1969-07", "1969-W29", "3", "7", "29", "7"]),
     ] {
-        for (part, wanted) in PARTS.into_iter().zip(wanted) {
+        for (part, wanted) in DatePart::ALL.into_iter().zip(wanted) {
             assert_eq!(label(part, of), wanted, "{part:?} of {of}");
         }
     }
@@ -51,9 +40,9 @@ fn groups_of_dates_are_declared_in_full_and_in_the_order_of_time() {
     assert_eq!(labels(DatePart::Quarter), quarters);
     assert_eq!(labels(DatePart::Month).len(), 16);
     // Whatever the domain covers, there are 4 quarters, 12 months, 53 weeks and 7 days.
-    let sizes = PARTS.map(|part| of_days(part, "2024-05-01", "2024-05-02").labels.len());
+    let sizes = DatePart::ALL.map(|part| of_days(part, "2024-05-01", "2024-05-02").labels.len());
     assert_eq!(sizes, [1, 1, 1, 1, 4, 12, 53, 7]);
-    for part in PARTS {
+    for part in DatePart::ALL {
         let table = of_days(part, first, last);
         assert_eq!(table.first, i64::from(day(first).to_epoch_days()));
         assert_eq!(table.codes.len(), 452, "one entry a day");
