@@ -13,7 +13,8 @@ use datafusion::prelude::{DataFrame, Expr, SessionConfig, SessionContext, lit};
 use firebreak_domain::ColumnName;
 use firebreak_privacy::{Exact, ExactCells};
 use firebreak_query::{
-    BoundCategory, BoundNumber, BoundPredicate, Candidates, CheckedQuery, Comparison, PrimitiveKind,
+    BoundCategory, BoundNumber, BoundPredicate, Candidates, CheckedQuery, Comparison, GroupingSet, Primitive,
+    PrimitiveKind,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -62,8 +63,7 @@ impl Engine {
         Ok(Self { frame: context.read_table(Arc::new(table))? })
     }
 
-    /// One whole number for each primitive and cell, in the query's order; of a quantile, one for each cell and
-    /// candidate.
+    /// One whole number for each vector and cell, in the query's order; of a quantile, one for each cell and candidate.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -74,14 +74,53 @@ impl Engine {
         }
         let groups = query.groups().iter().enumerate().map(|(place, group)| grouped(place, &group.category));
         let groups: Vec<Expr> = groups.collect::<Result<_, _>>()?;
-        let mut values: Vec<Vec<i64>> = query
-            .primitives()
-            .iter()
-            .map(|primitive| vec![0; query.cells() * primitive.kind().numbers_per_cell()])
-            .collect();
-        let mut aggregates = Vec::with_capacity(query.primitives().len());
-        let mut places = Vec::with_capacity(query.primitives().len());
-        for (place, primitive) in query.primitives().iter().enumerate() {
+        if query.grouping_sets().len() > 1
+            && let Some(grouped) = groups.iter().cloned().map(|group| group.unalias().is_not_null()).reduce(Expr::and)
+        {
+            frame = frame.filter(grouped)?;
+        }
+        let empty =
+            |(primitive, set): (&Primitive, &GroupingSet)| vec![0; set.cells() * primitive.kind().numbers_per_cell()];
+        let mut values: Vec<Vec<i64>> = query.vectors().map(empty).collect();
+        // The finest first: what adds up is added up from there.
+        let mut order: Vec<usize> = (0..query.grouping_sets().len()).collect();
+        order.sort_by_key(|set| query.grouping_sets().get(*set).map(|set| std::cmp::Reverse(set.groups().len())));
+        let mut done: Vec<usize> = Vec::with_capacity(order.len());
+        for place in order {
+            let set = query.grouping_sets().get(place).ok_or(EngineError)?;
+            let finer = |of: &&usize| query.grouping_sets().get(**of).is_some_and(|of| set.is_within(of));
+            let part = Part { query, set, place, groups: &groups };
+            part.fill(&frame, done.iter().rev().find(finer).copied(), &mut values).await?;
+            done.push(place);
+        }
+        Ok(Exact::new(ExactCells::new(values)))
+    }
+}
+
+/// One grouping set of a query.
+struct Part<'a> {
+    query: &'a CheckedQuery,
+    set: &'a GroupingSet,
+    /// Its place among the query's.
+    place: usize,
+    /// What puts a row into a group, by the place of the query's groups.
+    groups: &'a [Expr],
+}
+
+impl Part<'_> {
+    /// Fills in the vectors of the set; `finer` is a set that is done and whose cells are parts of this one's.
+    async fn fill(&self, frame: &DataFrame, finer: Option<usize>, values: &mut [Vec<i64>]) -> Result<(), EngineError> {
+        let vector = |set: usize, primitive: usize| set * self.query.primitives().len() + primitive;
+        let mut aggregates = Vec::with_capacity(self.query.primitives().len());
+        let mut places = Vec::with_capacity(self.query.primitives().len());
+        for (number, primitive) in self.query.primitives().iter().enumerate() {
+            let place = vector(self.place, number);
+            if let (Some(finer), true) = (finer, primitive.kind().adds_up()) {
+                let parts = std::mem::take(values.get_mut(vector(finer, number)).ok_or(EngineError)?);
+                self.add_up(finer, &parts, values.get_mut(place).ok_or(EngineError)?)?;
+                *values.get_mut(vector(finer, number)).ok_or(EngineError)? = parts;
+                continue;
+            }
             let aggregate = match primitive.kind() {
                 PrimitiveKind::Quantile { value, candidates, .. } => {
                     let values = values.get_mut(place).ok_or(EngineError)?;
@@ -89,14 +128,14 @@ impl Engine {
                     if let Some(filter) = primitive.filter() {
                         frame = frame.filter(condition(filter))?;
                     }
-                    histogram(frame, query, &groups, (value, candidates), values).await?;
+                    self.histogram(frame, (value, candidates), values).await?;
                     continue;
                 }
                 PrimitiveKind::CountRows => count(lit(1_i64)),
                 PrimitiveKind::CountPersons => count_distinct(column(PERSON)),
                 PrimitiveKind::CountValues { columns } => count(present(columns)?),
                 PrimitiveKind::SumCentred { value, centre, .. } => {
-                    let value = number(value)?;
+                    let value = number_of(value)?;
                     sum(if *centre == 0 { value } else { value - lit(*centre) })
                 }
             };
@@ -109,78 +148,85 @@ impl Engine {
                 Some(filter) => aggregate.filter(condition(filter)).build()?,
                 None => aggregate,
             };
-            aggregates.push(aggregate.alias(format!("Primitive{place}")));
+            aggregates.push(aggregate.alias(format!("Primitive{number}")));
             places.push(place);
         }
-        for batch in &frame.aggregate(groups, aggregates)?.collect().await? {
-            fill(query, batch, &places, &mut values)?;
+        if aggregates.is_empty() {
+            return Ok(());
         }
-        Ok(Exact::new(ExactCells::new(values)))
+        for batch in &frame.clone().aggregate(self.by()?, aggregates)?.collect().await? {
+            let cells = self.cells(batch)?;
+            for (column, place) in (cells.columns.len()..).zip(&places) {
+                let result = integers(batch, column)?;
+                let vector = values.get_mut(*place).ok_or(EngineError)?;
+                for row in 0..batch.num_rows() {
+                    let Some(cell) = cells.at(row) else { continue };
+                    // A sum over nothing is missing, and counts as 0.
+                    *vector.get_mut(cell).ok_or(EngineError)? = integer(&result, row).unwrap_or(0);
+                }
+            }
+        }
+        Ok(())
     }
-}
 
-/// How many values each candidate stands for, cell by cell.
-async fn histogram(
-    frame: DataFrame,
-    query: &CheckedQuery,
-    groups: &[Expr],
-    (value, candidates): (&BoundNumber, &Candidates),
-    counts: &mut [i64],
-) -> Result<(), EngineError> {
-    // No value is below the first candidate.
-    let candidate = (number(value)? - lit(candidates.low())) / lit(candidates.step());
-    let by = groups.iter().cloned().chain([candidate.alias("Candidate")]).collect();
-    for batch in &frame.aggregate(by, vec![count(lit(1_i64)).alias("Values")])?.collect().await? {
-        let cells = Cells::of(query, batch)?;
-        let (candidate, found) = (integers(batch, cells.columns.len())?, integers(batch, cells.columns.len() + 1)?);
-        for row in 0..batch.num_rows() {
-            let (Some(cell), Some(place)) = (cells.at(row), integer(&candidate, row)) else { continue };
-            let place = usize::try_from(place).map_err(|_| EngineError)?;
-            let number = cell * candidates.count() as usize + place;
-            *counts.get_mut(number).ok_or(EngineError)? = integer(&found, row).ok_or(EngineError)?;
+    /// Adds up the cells of a finer set. No sum over a cut leaves 63 bits, so none over some of its cells does.
+    fn add_up(&self, finer: usize, parts: &[i64], sums: &mut [i64]) -> Result<(), EngineError> {
+        let finer = self.query.grouping_sets().get(finer).ok_or(EngineError)?;
+        for (part, cell) in parts.iter().zip(self.set.cells_of(finer)) {
+            let sum = sums.get_mut(cell).ok_or(EngineError)?;
+            *sum = sum.checked_add(*part).ok_or(EngineError)?;
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Puts the groups of a batch into their cells; `places` are the primitives that its last columns are of.
-fn fill(
-    query: &CheckedQuery,
-    batch: &RecordBatch,
-    places: &[usize],
-    values: &mut [Vec<i64>],
-) -> Result<(), EngineError> {
-    let cells = Cells::of(query, batch)?;
-    for (column, place) in (cells.columns.len()..).zip(places) {
-        let result = integers(batch, column)?;
-        let primitive = values.get_mut(*place).ok_or(EngineError)?;
-        for row in 0..batch.num_rows() {
-            let Some(cell) = cells.at(row) else { continue };
-            // A sum over nothing is missing, and counts as 0.
-            *primitive.get_mut(cell).ok_or(EngineError)? = integer(&result, row).unwrap_or(0);
+    /// How many values each candidate stands for, cell by cell.
+    async fn histogram(
+        &self,
+        frame: DataFrame,
+        (value, candidates): (&BoundNumber, &Candidates),
+        counts: &mut [i64],
+    ) -> Result<(), EngineError> {
+        // No value is below the first candidate.
+        let candidate = (number_of(value)? - lit(candidates.low())) / lit(candidates.step());
+        let by = self.by()?.into_iter().chain([candidate.alias("Candidate")]).collect();
+        for batch in &frame.aggregate(by, vec![count(lit(1_i64)).alias("Values")])?.collect().await? {
+            let cells = self.cells(batch)?;
+            let (candidate, found) = (integers(batch, cells.columns.len())?, integers(batch, cells.columns.len() + 1)?);
+            for row in 0..batch.num_rows() {
+                let (Some(cell), Some(place)) = (cells.at(row), integer(&candidate, row)) else { continue };
+                let place = usize::try_from(place).map_err(|_| EngineError)?;
+                let number = cell * candidates.count() as usize + place;
+                *counts.get_mut(number).ok_or(EngineError)? = integer(&found, row).ok_or(EngineError)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// The groups by which the set is split.
+    fn by(&self) -> Result<Vec<Expr>, EngineError> {
+        self.set.groups().iter().map(|place| self.groups.get(*place).cloned().ok_or(EngineError)).collect()
+    }
+
+    fn cells(&self, batch: &RecordBatch) -> Result<Cells<'_>, EngineError> {
+        let columns = (0..self.set.groups().len()).map(|place| integers(batch, place)).collect::<Result<_, _>>()?;
+        Ok(Cells { set: self.set, columns })
+    }
 }
 
 /// The first columns of a batch: the groups that its rows are of.
 struct Cells<'a> {
-    query: &'a CheckedQuery,
+    set: &'a GroupingSet,
     columns: Vec<ArrayRef>,
 }
 
-impl<'a> Cells<'a> {
-    fn of(query: &'a CheckedQuery, batch: &RecordBatch) -> Result<Self, EngineError> {
-        let columns = (0..query.groups().len()).map(|place| integers(batch, place)).collect::<Result<_, _>>()?;
-        Ok(Self { query, columns })
-    }
-
+impl Cells<'_> {
     /// The cell of a row; the group of a missing value is in none.
     fn at(&self, row: usize) -> Option<usize> {
-        self.columns.iter().zip(self.query.groups()).try_fold(0, |cell, (codes, group)| {
-            let code = usize::try_from(integer(codes, row)?).ok().filter(|code| *code < group.codes.len())?;
-            Some(cell * group.codes.len() + code)
-        })
+        let code = |group: usize| {
+            let column = self.set.groups().iter().position(|place| *place == group)?;
+            usize::try_from(integer(self.columns.get(column)?, row)?).ok()
+        };
+        self.set.cell(code)
     }
 }
 
@@ -202,7 +248,7 @@ fn grouped(place: usize, category: &BoundCategory) -> Result<Expr, EngineError> 
             table(&format!("Table{place}"), *first, codes).call(vec![value])
         }
         BoundCategory::Bucket { value, low, high, buckets } => {
-            let value = number(value)?;
+            let value = number_of(value)?;
             // Within the ends first, so that nothing overflows whichever branch an engine computes.
             let within = clamped(value.clone(), *low, *high)?;
             let part = (within - lit(*low)) * lit(i64::from(*buckets)) / lit(high - low) + lit(1_i64);
@@ -262,14 +308,14 @@ fn present(columns: &BTreeSet<ColumnName>) -> Result<Expr, EngineError> {
 }
 
 /// A number on a row. No part of it overflows: its bounds were worked out when the question was checked.
-fn number(of: &BoundNumber) -> Result<Expr, EngineError> {
+fn number_of(of: &BoundNumber) -> Result<Expr, EngineError> {
     Ok(match of {
         BoundNumber::Column(of) => column(of.as_str()),
         BoundNumber::Constant(value) => lit(*value),
-        BoundNumber::Plus(one, other) => number(one)? + number(other)?,
-        BoundNumber::Minus(one, other) => number(one)? - number(other)?,
-        BoundNumber::Times(one, other) => number(one)? * number(other)?,
-        BoundNumber::Clamp(of, low, high) => clamped(number(of)?, *low, *high)?,
+        BoundNumber::Plus(one, other) => number_of(one)? + number_of(other)?,
+        BoundNumber::Minus(one, other) => number_of(one)? - number_of(other)?,
+        BoundNumber::Times(one, other) => number_of(one)? * number_of(other)?,
+        BoundNumber::Clamp(of, low, high) => clamped(number_of(of)?, *low, *high)?,
     })
 }
 

@@ -43,15 +43,16 @@ pub fn work(query: &CheckedQuery, rows: u64) -> u64 {
         PrimitiveKind::CountPersons => DISTINCT,
         PrimitiveKind::Quantile { value, .. } => value.parts() + HISTOGRAM,
     };
-    let counted: u64 = query.primitives().iter().map(weight).sum();
+    // What adds up is counted once, or, where nothing holds all groups, at most once for each grouping set.
+    let counted: u64 = query.vectors().map(|(primitive, _)| weight(primitive)).sum();
     let filters = query.primitives().iter().filter_map(Primitive::filter).chain(query.filter());
     let tested = filters.map(BoundPredicate::parts).chain(query.groups().iter().map(|group| group.category.parts()));
-    // Each quantile is a pass of its own over the rows.
-    let quantiles = query.primitives().iter().filter(|p| matches!(p.kind(), PrimitiveKind::Quantile { .. })).count();
-    let passes = 1 + quantiles as u64;
+    // Each grouping set is a pass of its own over the rows, and each quantile is.
+    let quantiles = query.vectors().filter(|(p, _)| matches!(p.kind(), PrimitiveKind::Quantile { .. })).count();
+    let passes = (query.grouping_sets().len() + quantiles) as u64;
     let read = counted.saturating_add(passes.saturating_mul(tested.sum::<u64>()) / TESTS);
-    let numbers: u64 = query.primitives().iter().map(|primitive| drawn(primitive.kind())).sum();
-    rows.saturating_mul(read).saturating_add((query.cells() as u64).saturating_mul(numbers))
+    let numbers = query.vectors().map(|(primitive, set)| (set.cells() as u64).saturating_mul(drawn(primitive.kind())));
+    rows.saturating_mul(read).saturating_add(numbers.fold(0, u64::saturating_add))
 }
 
 /// What is drawn in each cell.

@@ -1,6 +1,6 @@
 use crate::release::Released;
 use firebreak_domain::{Mechanism, Rho};
-use firebreak_query::{CheckedOutput, CheckedQuery, INTERVAL_95, OutputValue, PrimitiveKind};
+use firebreak_query::{CheckedOutput, CheckedQuery, CheckedRow, INTERVAL_95, OutputValue, PrimitiveKind};
 
 /// The relative standard error above which a value is called unreliable.
 pub const UNRELIABLE_ABOVE: f64 = 0.25;
@@ -34,7 +34,7 @@ pub struct AnswerColumn {
 /// One row of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnswerRow {
-    /// The group's values, one for each of [`Answer::group_columns`].
+    /// The group's values, one for each of [`Answer::group_columns`]; empty where the row is for all of them together.
     pub groups: Vec<String>,
     /// The estimates, one for each of [`Answer::output_columns`].
     pub outputs: Vec<Estimate>,
@@ -96,8 +96,7 @@ impl Released {
     pub fn check(&self, query: &CheckedQuery) -> Result<(), OtherQuery> {
         let fits = *self.query_digest() == query.canonical().digest()
             && self.basis() == query.basis()
-            && self.cells() == query.cells()
-            && self.primitives() == query.primitives().len();
+            && self.cells().eq(query.vectors().map(|(_, set)| set.cells()));
         if fits { Ok(()) } else { Err(OtherQuery) }
     }
 
@@ -109,29 +108,29 @@ impl Released {
     /// As [`Released::check`].
     pub fn answer(&self, query: &CheckedQuery) -> Result<Answer, OtherQuery> {
         self.check(query)?;
-        let scales = query.primitives().iter().zip(self.sigmas());
-        let deviations: Vec<f64> =
-            scales.map(|(primitive, scale)| deviation(self.mechanism(), primitive.kind(), scale)).collect();
-        let values = |cell: usize| {
-            let value = |primitive| self.value(primitive, cell).map(|value| value as f64);
-            (0..self.primitives()).map(value).collect::<Option<Vec<f64>>>()
+        let tables = self.vectors().map(|values| values.iter().map(|value| *value as f64).collect()).collect();
+        let figures = query.figures(tables, &deviations(query, self.mechanism(), self.sigmas()));
+        let row = |row: CheckedRow| {
+            let values = figures.values(row.set, row.cell);
+            let outputs = query.evaluate_with_tails(&values, figures.deviations(row.set), tails(self.mechanism()));
+            AnswerRow {
+                groups: query.labels(&row).map(str::to_owned).collect(),
+                outputs: outputs.into_iter().map(Estimate::of).collect(),
+            }
         };
-        let shown = query.shown(query.rows().collect(), |row| row.0, |row| values(row.0).unwrap_or_default());
-        let rows = shown
-            .into_iter()
-            .map(|(cell, groups)| {
-                let values = values(cell).ok_or(OtherQuery)?;
-                let outputs = query.evaluate_with_tails(&values, &deviations, tails(self.mechanism()));
-                let outputs = outputs.into_iter().map(Estimate::of).collect();
-                Ok(AnswerRow { groups: groups.into_iter().map(str::to_owned).collect(), outputs })
-            })
-            .collect::<Result<_, _>>()?;
+        let shown = query.shown(|row| figures.values(row.set, row.cell));
         Ok(Answer {
             group_columns: query.shown_groups().map(|group| group.name.clone()).collect(),
             output_columns: query.outputs().iter().map(AnswerColumn::of).collect(),
-            rows,
+            rows: shown.into_iter().map(row).collect(),
         })
     }
+}
+
+/// [`deviation`] for each vector of a query, in their order, from the scales of their noise.
+#[must_use]
+pub fn deviations(query: &CheckedQuery, mechanism: Mechanism, scales: impl Iterator<Item = f64>) -> Vec<f64> {
+    query.vectors().zip(scales).map(|((primitive, _), scale)| deviation(mechanism, primitive.kind(), scale)).collect()
 }
 
 /// An upper bound of the standard deviation of noise of that scale; of a choice, the scale itself.

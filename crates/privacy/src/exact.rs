@@ -70,9 +70,9 @@ impl<T> Exact<T> {
     }
 }
 
-/// What an engine computed: a whole number for each primitive of a query and each declared cell, empty cells
-/// included, in the order of the query's primitives and of its cells; of a quantile, how many values each of its
-/// candidates stands for, cell by cell.
+/// What an engine computed: a whole number for each vector of a query and each declared cell, empty cells included, in
+/// the order of the query's vectors and of their cells; of a quantile, how many values each of its candidates stands
+/// for, cell by cell.
 ///
 /// Rows are contribution-bounded and values clamped before they are summed; sums are in the fixed point of their
 /// column. Wiped from memory when dropped.
@@ -82,8 +82,7 @@ impl<T> Exact<T> {
 pub struct ExactCells(Zeroizing<Vec<Vec<i64>>>);
 
 impl ExactCells {
-    /// Takes an engine's output: `values[primitive][cell]`, of a quantile `values[primitive][cell·candidates +
-    /// candidate]`.
+    /// Takes an engine's output: `values[vector][cell]`, of a quantile `values[vector][cell·candidates + candidate]`.
     pub fn new(values: Vec<Vec<i64>>) -> Self {
         Self(Zeroizing::new(values))
     }

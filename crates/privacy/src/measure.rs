@@ -1,7 +1,7 @@
 use crate::exact::{Exact, ExactCells};
 use crate::noise::{Noise, NoiseError};
 use crate::price::Price;
-use crate::release::{NoisyPrimitive, Released};
+use crate::release::{NoisyVector, Released};
 use firebreak_domain::Operation;
 use firebreak_policy::{OutputKind, Permit};
 use firebreak_store::Reservation;
@@ -71,7 +71,7 @@ pub enum FundingError {
 /// A measurement that did not happen. Its text holds nothing of the engine's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MeasureError {
-    /// The engine gave another number of primitives or cells than the query has.
+    /// The engine gave another number of vectors or cells than the query has.
     #[error("the engine's answer does not have the shape of the query")]
     Shape,
     /// The sampler failed: the system gave no randomness.
@@ -166,11 +166,11 @@ impl Armed {
 fn release(price: &Price, noise: Noise, exact: Exact<ExactCells>) -> Result<Released, MeasureError> {
     let exact = exact.into_inner();
     let noisy = noise.measure(exact.values())?;
-    if noisy.iter().any(|values| values.len() != price.plan.cells()) {
+    if !noisy.iter().map(Vec::len).eq(price.plan.cells().iter().copied()) {
         return Err(MeasureError::Shape);
     }
-    let primitives = price.sigmas().zip(noisy).map(|(sigma, values)| NoisyPrimitive { sigma, values }).collect();
-    Ok(Released::measured(price.mechanism, price.query, price.basis, price.charge, price.plan.cells(), primitives))
+    let vectors = price.sigmas().zip(noisy).map(|(sigma, values)| NoisyVector { sigma, values }).collect();
+    Ok(Released::measured(price.mechanism, price.query, price.basis, price.charge, vectors))
 }
 
 fn check_permit(permit: &Permit, price: &Price) -> Result<(), FundingError> {

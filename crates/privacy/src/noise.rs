@@ -244,34 +244,35 @@ impl Scale {
     }
 }
 
-/// Which noise a query needs: a scale for each primitive, over the same cells.
+/// Which noise a query needs: a scale for each of its vectors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NoisePlan {
     scales: Vec<Scale>,
-    /// Among what is chosen, for each primitive that is a choice.
+    /// Among what is chosen, for each vector that is a choice.
     choices: Vec<Option<Candidates>>,
-    cells: usize,
+    cells: Vec<usize>,
 }
 
 impl NoisePlan {
-    /// Splits `rho` over primitives with these squared L2 sensitivities: equal shares in units of 10⁻⁹, and what does
+    /// Splits `rho` over vectors of `cells` cells with these squared L2 sensitivities: equal shares in units of 10⁻⁹, and what does
     /// not divide goes to the first. Shares add up to `rho` exactly (composition: Bun and Steinke 2016, lemma 2.3).
     ///
     /// # Errors
     /// [`NoiseError`], which depends on the arguments alone.
     pub fn split(squared_sensitivities: &[u128], cells: usize, rho: Rho) -> Result<Self, NoiseError> {
-        Self::concentrated(squared_sensitivities, vec![None; squared_sensitivities.len()], cells, rho)
+        let vectors = squared_sensitivities.len();
+        Self::concentrated(squared_sensitivities, vec![None; vectors], vec![cells; vectors], rho)
     }
 
-    /// [`NoisePlan::split`] over the primitives of a query.
+    /// [`NoisePlan::split`] over the vectors of a query.
     ///
     /// # Errors
     /// As there.
     pub fn of(query: &CheckedQuery, rho: Rho) -> Result<Self, NoiseError> {
-        Self::concentrated(query.squared_sensitivities(), choices(query), query.cells(), rho)
+        Self::concentrated(query.squared_sensitivities(), choices(query), cells(query), rho)
     }
 
-    /// Splits `epsilon` over the primitives of a query, in proportion to the cube roots of how many measures rest on
+    /// Splits `epsilon` over the vectors of a query, in proportion to the cube roots of how many measures rest on
     /// each: with squared errors in units of `Δ²`, which are `1/ε²`, that is the split by which they add up to least
     /// over all measures.
     ///
@@ -286,20 +287,20 @@ impl NoisePlan {
             Some(_) => Scale::for_choice_of_epsilon(sensitivity, Epsilon::from_nano(share)),
         };
         let scales = query.l1_sensitivities().iter().zip(shares).zip(&choices).map(scale);
-        Self::allowed(scales.collect::<Result<_, _>>()?, choices, query.cells())
+        Self::allowed(scales.collect::<Result<_, _>>()?, choices, cells(query))
     }
 
-    fn allowed(scales: Vec<Scale>, choices: Vec<Option<Candidates>>, cells: usize) -> Result<Self, NoiseError> {
-        if shape_is_allowed(scales.len(), cells) { Ok(Self { scales, choices, cells }) } else { Err(NoiseError::Shape) }
+    fn allowed(scales: Vec<Scale>, choices: Vec<Option<Candidates>>, cells: Vec<usize>) -> Result<Self, NoiseError> {
+        if shape_is_allowed(&cells) { Ok(Self { scales, choices, cells }) } else { Err(NoiseError::Shape) }
     }
 
     fn concentrated(
         squared_sensitivities: &[u128],
         choices: Vec<Option<Candidates>>,
-        cells: usize,
+        cells: Vec<usize>,
         rho: Rho,
     ) -> Result<Self, NoiseError> {
-        if !shape_is_allowed(squared_sensitivities.len(), cells) {
+        if !shape_is_allowed(&cells) {
             return Err(NoiseError::Shape);
         }
         let scale = |((&squared, share), choice): ((&u128, u64), &Option<Candidates>)| match choice {
@@ -314,26 +315,30 @@ impl NoisePlan {
         Self::allowed(scales.collect::<Result<_, _>>()?, choices, cells)
     }
 
-    /// The scale of each primitive, in the order of the query's primitives.
+    /// The scale of each vector, in the order of the query's vectors.
     #[must_use]
     pub fn scales(&self) -> &[Scale] {
         &self.scales
     }
 
-    /// How many cells each primitive has.
+    /// How many cells each vector has.
     #[must_use]
-    pub const fn cells(&self) -> usize {
-        self.cells
+    pub fn cells(&self) -> &[usize] {
+        &self.cells
     }
 }
 
-/// Among what is chosen, for each primitive of a query that is a choice.
+fn cells(query: &CheckedQuery) -> Vec<usize> {
+    query.vectors().map(|(_, set)| set.cells()).collect()
+}
+
+/// Among what is chosen, for each vector of a query that is a choice.
 fn choices(query: &CheckedQuery) -> Vec<Option<Candidates>> {
     let choice = |primitive: &firebreak_query::Primitive| match primitive.kind() {
         PrimitiveKind::Quantile { candidates, .. } => Some(*candidates),
         _ => None,
     };
-    query.primitives().iter().map(choice).collect()
+    query.vectors().map(|(primitive, _)| choice(primitive)).collect()
 }
 
 /// Whole parts of `whole` in proportion to the weights; what does not divide goes to the first. They add up to it.
@@ -363,7 +368,7 @@ fn cube_root(of: u32) -> u64 {
     low
 }
 
-/// Noise drawn for one request: a whole number for each primitive and cell.
+/// Noise drawn for one request: a whole number for each vector and cell.
 ///
 /// Never kept, pooled, shown or scaled: with it, a release would be an exact value again. It has no way out but
 /// being added, and is wiped from memory when dropped.
@@ -384,10 +389,11 @@ impl Noise {
     /// Draws what `plan` says. Takes about 20 µs a cell and primitive, and its time hints at the scale alone:
     /// run it where it blocks nobody.
     pub(crate) fn draw(plan: &NoisePlan) -> Result<Self, NoiseError> {
-        let drawn = plan.scales.iter().zip(&plan.choices).map(|(scale, choice)| match choice {
-            None => Ok(Drawn::Noise(Zeroizing::new(scale.draw(plan.cells)?))),
-            Some(candidates) => scale.check().map(|()| Drawn::Choice(*scale, *candidates)),
-        });
+        let drawn =
+            plan.scales.iter().zip(&plan.choices).zip(&plan.cells).map(|((scale, choice), cells)| match choice {
+                None => Ok(Drawn::Noise(Zeroizing::new(scale.draw(*cells)?))),
+                Some(candidates) => scale.check().map(|()| Drawn::Choice(*scale, *candidates)),
+            });
         Ok(Self(drawn.collect::<Result<_, _>>()?))
     }
 

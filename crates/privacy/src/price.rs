@@ -1,4 +1,4 @@
-use crate::accuracy::deviation;
+use crate::accuracy::deviations;
 use crate::noise::{NoiseError, NoisePlan};
 use firebreak_domain::{Charge, ColumnName, DatasetId, Mechanism, Rho};
 use firebreak_query::{Basis, CheckedQuery};
@@ -26,7 +26,7 @@ pub struct Price {
 /// Prices `query` at the loss `rho` under `mechanism`.
 ///
 /// The charge is `rho` in full, or under pure DP the largest ε with ε²/2 ≤ `rho` (Bun and Steinke 2016, proposition
-/// 1.4), split over the query's primitives as [`NoisePlan::of`] and [`NoisePlan::of_epsilon`] say; each one's scale
+/// 1.4), split over the query's vectors as [`NoisePlan::of`] and [`NoisePlan::of_epsilon`] say; each one's scale
 /// follows from its share and from its sensitivity under the contract's bound on contributions.
 ///
 /// # Errors
@@ -57,10 +57,7 @@ pub fn price(query: &CheckedQuery, mechanism: Mechanism, rho: Rho) -> Result<Pri
 pub fn rho_for_error(query: &CheckedQuery, mechanism: Mechanism, error: f64, most: Rho) -> Option<Rho> {
     let at = |nano: u64| {
         let price = price(query, mechanism, Rho::from_nano(nano)).ok()?;
-        let scales = query.primitives().iter().zip(price.sigmas());
-        let deviations: Vec<f64> =
-            scales.map(|(primitive, scale)| deviation(mechanism, primitive.kind(), scale)).collect();
-        query.linear_error(&deviations)
+        query.linear_error(&deviations(query, mechanism, price.sigmas()))
     };
     let enough = |nano: u64| at(nano).is_some_and(|found| found <= error);
     // Both σ and b fall with the root of ρ, but for the rounding of shares: near the price that this gives it is
@@ -115,22 +112,22 @@ impl Price {
         let mechanism = self.mechanism.as_str();
         hash.update((mechanism.len() as u64).to_be_bytes());
         hash.update(mechanism);
-        hash.update((self.plan.cells() as u64).to_be_bytes());
         hash.update((self.plan.scales().len() as u64).to_be_bytes());
-        for sigma in self.sigmas() {
+        for (sigma, cells) in self.sigmas().zip(self.plan.cells()) {
             hash.update(sigma.to_bits().to_be_bytes());
+            hash.update((*cells as u64).to_be_bytes());
         }
         ReleaseKey::from_bytes(hash.finalize().into())
     }
 
-    /// The noise, primitive by primitive.
+    /// The noise, vector by vector.
     #[must_use]
     pub const fn plan(&self) -> &NoisePlan {
         &self.plan
     }
 
-    /// The scale of the noise on each primitive ([`Scale::sigma`](crate::Scale::sigma)), in the primitive's fixed
-    /// point.
+    /// The scale of the noise on each vector ([`Scale::sigma`](crate::Scale::sigma)), in the primitive's fixed point, in
+    /// the order of [`CheckedQuery::vectors`].
     pub fn sigmas(&self) -> impl ExactSizeIterator<Item = f64> {
         self.plan.scales().iter().map(crate::Scale::sigma)
     }

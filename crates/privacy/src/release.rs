@@ -1,14 +1,16 @@
 use firebreak_domain::{Charge, Delta, Epsilon, FORMAT, Mechanism, Rho, UnknownFormat, check_format};
-use firebreak_query::{Basis, MAX_CELLS, MAX_MEASURES};
+use firebreak_query::{Basis, MAX_CELLS, MAX_GROUPING_SETS, MAX_MEASURES};
 
-/// The most primitives of one query: an average has two.
-const MAX_PRIMITIVES: usize = 2 * MAX_MEASURES;
+/// The most vectors of one query.
+const MAX_VECTORS: usize = 4 * MAX_MEASURES * MAX_GROUPING_SETS;
+/// The most numbers of one release.
+const MAX_NUMBERS: usize = 2 * MAX_MEASURES * MAX_CELLS;
 const MAGIC: &[u8; 4] = b"FBRL";
 
 /// A differentially private release: what a measurement gave, and what is stored and repeated.
 ///
-/// It holds noisy whole numbers for each primitive and cell of one query, in the primitives' fixed point, and the
-/// scale of their noise. Two things make one: [`Armed::measure`](crate::Armed::measure), and [`Released::decode`] from
+/// It holds noisy whole numbers for each vector and cell of one query, in the primitives' fixed point, and the scale of
+/// their noise. Two things make one: [`Armed::measure`](crate::Armed::measure), and [`Released::decode`] from
 /// bytes that one encoded. It is not personal data: whatever is computed from it is post-processing and costs nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Released {
@@ -16,13 +18,12 @@ pub struct Released {
     query: [u8; 32],
     basis: Basis,
     charge: Charge,
-    cells: usize,
-    primitives: Vec<NoisyPrimitive>,
+    vectors: Vec<NoisyVector>,
 }
 
-/// One primitive of a release.
+/// One vector of a release.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct NoisyPrimitive {
+pub(crate) struct NoisyVector {
     pub(crate) sigma: f64,
     pub(crate) values: Vec<i64>,
 }
@@ -39,16 +40,15 @@ pub enum ReleaseFormatError {
 }
 
 impl Released {
-    // INVARIANT: called by the measurement alone. Every primitive has the same number of cells.
+    // INVARIANT: called by the measurement alone.
     pub(crate) const fn measured(
         mechanism: Mechanism,
         query: [u8; 32],
         basis: Basis,
         charge: Charge,
-        cells: usize,
-        primitives: Vec<NoisyPrimitive>,
+        vectors: Vec<NoisyVector>,
     ) -> Self {
-        Self { mechanism, query, basis, charge, cells, primitives }
+        Self { mechanism, query, basis, charge, vectors }
     }
 
     /// How the noise was drawn.
@@ -75,38 +75,35 @@ impl Released {
         self.charge
     }
 
-    /// How many cells each primitive has.
-    #[must_use]
-    pub const fn cells(&self) -> usize {
-        self.cells
+    /// How many cells each vector has, in the order of the query's vectors.
+    pub fn cells(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.vectors().map(<[i64]>::len)
     }
 
-    /// How many primitives it has.
-    #[must_use]
-    pub const fn primitives(&self) -> usize {
-        self.primitives.len()
+    /// The noisy values of each vector, cell by cell, in the primitive's fixed point.
+    pub fn vectors(&self) -> impl ExactSizeIterator<Item = &[i64]> {
+        self.vectors.iter().map(|vector| vector.values.as_slice())
     }
 
-    /// The noisy value of a primitive in a cell, in the primitive's fixed point; `None` beyond the last of either.
+    /// The noisy value of a vector in a cell, in the primitive's fixed point; `None` beyond the last of either.
     #[must_use]
-    pub fn value(&self, primitive: usize, cell: usize) -> Option<i64> {
-        self.primitives.get(primitive)?.values.get(cell).copied()
+    pub fn value(&self, vector: usize, cell: usize) -> Option<i64> {
+        self.vectors.get(vector)?.values.get(cell).copied()
     }
 
-    /// The scale of the noise on each primitive ([`Scale::sigma`](crate::Scale::sigma)), in the primitive's fixed
-    /// point.
+    /// The scale of the noise on each vector ([`Scale::sigma`](crate::Scale::sigma)), in the primitive's fixed point.
     pub fn sigmas(&self) -> impl ExactSizeIterator<Item = f64> {
-        self.primitives.iter().map(|p| p.sigma)
+        self.vectors.iter().map(|vector| vector.sigma)
     }
 
     /// The one form in which it is stored, committed to and sent. Integers are big-endian:
     ///
     /// `"FBRL"`, format `u32`, mechanism `u8` (1: discrete Gaussian, 2: discrete Laplace), query digest 32 bytes,
-    /// basis 32 bytes, nano-ρ `u64`, atto-δ `u64`, nano-ε `u64`, number of primitives `u32`, number of cells `u32`;
-    /// then for each primitive σ as an IEEE 754 double and its cells as `i64`.
+    /// basis 32 bytes, nano-ρ `u64`, atto-δ `u64`, nano-ε `u64`, number of vectors `u32`; then for each vector σ as an
+    /// IEEE 754 double, its number of cells `u32`, and their values as `i64`.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(105 + self.primitives.len() * 8 * (1 + self.cells));
+        let mut bytes = Vec::with_capacity(101 + self.vectors().map(|values| 12 + 8 * values.len()).sum::<usize>());
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&FORMAT.to_be_bytes());
         bytes.push(mechanism_code(self.mechanism));
@@ -116,11 +113,11 @@ impl Released {
             bytes.extend_from_slice(&loss.to_be_bytes());
         }
         // INVARIANT: both counts fit a u32: `NoisePlan::split` and `decode` allow no shape beyond `shape_is_allowed`.
-        bytes.extend_from_slice(&(self.primitives.len() as u32).to_be_bytes());
-        bytes.extend_from_slice(&(self.cells as u32).to_be_bytes());
-        for primitive in &self.primitives {
-            bytes.extend_from_slice(&primitive.sigma.to_bits().to_be_bytes());
-            for value in &primitive.values {
+        bytes.extend_from_slice(&(self.vectors.len() as u32).to_be_bytes());
+        for vector in &self.vectors {
+            bytes.extend_from_slice(&vector.sigma.to_bits().to_be_bytes());
+            bytes.extend_from_slice(&(vector.values.len() as u32).to_be_bytes());
+            for value in &vector.values {
                 bytes.extend_from_slice(&value.to_be_bytes());
             }
         }
@@ -146,29 +143,35 @@ impl Released {
             delta: Delta::from_atto(u64::from_be_bytes(take(&mut rest)?)),
             epsilon: Epsilon::from_nano(u64::from_be_bytes(take(&mut rest)?)),
         };
-        let primitives = u32::from_be_bytes(take(&mut rest)?) as usize;
-        let cells = u32::from_be_bytes(take(&mut rest)?) as usize;
+        let count = u32::from_be_bytes(take(&mut rest)?) as usize;
         // Checked before anything is allocated: a forged count is no larger than the bytes that came with it.
-        if !shape_is_allowed(primitives, cells) || rest.len() != primitives * 8 * (1 + cells) {
+        if count > rest.len() / 12 {
             return Err(ReleaseFormatError::Malformed);
         }
-        let primitives = (0..primitives)
-            .map(|_| {
-                let sigma = f64::from_bits(u64::from_be_bytes(take(&mut rest)?));
-                if !(sigma.is_finite() && sigma > 0.0) {
-                    return Err(ReleaseFormatError::Malformed);
-                }
-                let values = (0..cells).map(|_| take(&mut rest).map(i64::from_be_bytes)).collect::<Result<_, _>>()?;
-                Ok(NoisyPrimitive { sigma, values })
-            })
-            .collect::<Result<_, ReleaseFormatError>>()?;
-        Ok(Self { mechanism, query, basis, charge, cells, primitives })
+        let mut vectors = Vec::with_capacity(count);
+        for _ in 0..count {
+            let sigma = f64::from_bits(u64::from_be_bytes(take(&mut rest)?));
+            let cells = u32::from_be_bytes(take(&mut rest)?) as usize;
+            if !(sigma.is_finite() && sigma > 0.0) || cells > rest.len() / 8 {
+                return Err(ReleaseFormatError::Malformed);
+            }
+            let values = (0..cells).map(|_| take(&mut rest).map(i64::from_be_bytes)).collect::<Result<_, _>>()?;
+            vectors.push(NoisyVector { sigma, values });
+        }
+        let read = Self { mechanism, query, basis, charge, vectors };
+        if rest.is_empty() && shape_is_allowed(&read.cells().collect::<Vec<_>>()) {
+            Ok(read)
+        } else {
+            Err(ReleaseFormatError::Malformed)
+        }
     }
 }
 
-/// Whether a release may have that many primitives and cells.
-pub(crate) fn shape_is_allowed(primitives: usize, cells: usize) -> bool {
-    (1..=MAX_PRIMITIVES).contains(&primitives) && (1..=MAX_CELLS).contains(&cells)
+/// Whether a release may have vectors of that many cells.
+pub(crate) fn shape_is_allowed(cells: &[usize]) -> bool {
+    (1..=MAX_VECTORS).contains(&cells.len())
+        && cells.iter().all(|cells| (1..=MAX_CELLS).contains(cells))
+        && cells.iter().sum::<usize>() <= MAX_NUMBERS
 }
 
 const fn mechanism_code(mechanism: Mechanism) -> u8 {
@@ -200,9 +203,9 @@ mod tests {
 
     fn release(sigmas: &[f64], cells: usize, value: i64) -> Released {
         let charge = Charge { rho: Rho::from_nano(5), delta: Delta::from_atto(6), epsilon: Epsilon::from_nano(7) };
-        let primitives = sigmas.iter().map(|&sigma| NoisyPrimitive { sigma, values: vec![value; cells] }).collect();
+        let vectors = sigmas.iter().map(|&sigma| NoisyVector { sigma, values: vec![value; cells] }).collect();
         let basis = Basis::from_bytes([8; 32]);
-        Released::measured(Mechanism::DiscreteGaussian, [9; 32], basis, charge, cells, primitives)
+        Released::measured(Mechanism::DiscreteGaussian, [9; 32], basis, charge, vectors)
     }
 
     #[test]
@@ -210,8 +213,9 @@ mod tests {
         let mut expected = b"FBRL\0\0\0\x01\x01".to_vec();
         expected.extend([9; 32]);
         expected.extend([8; 32]);
-        expected.extend(b"\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0\x07\0\0\0\x01\0\0\0\x02");
-        expected.extend(b"\x3f\xf8\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff\xff\xff\xff\xff\xfe");
+        expected.extend(b"\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0\x07\0\0\0\x01");
+        expected
+            .extend(b"\x3f\xf8\0\0\0\0\0\0\0\0\0\x02\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff\xff\xff\xff\xff\xfe");
         assert_eq!(release(&[1.5], 2, -2).encode(), expected);
     }
 
@@ -249,9 +253,12 @@ mod tests {
 
     #[test]
     fn a_forged_count_allocates_nothing() {
-        let mut bytes = release(&[1.5], 1, 0).encode();
-        bytes[97..105].copy_from_slice(&[0xff; 8]);
-        assert_eq!(Released::decode(&bytes), Err(ReleaseFormatError::Malformed));
+        let bytes = release(&[1.5], 1, 0).encode();
+        for counts in [97..101, 109..113] {
+            let mut bytes = bytes.clone();
+            bytes[counts].copy_from_slice(&[0xff; 4]);
+            assert_eq!(Released::decode(&bytes), Err(ReleaseFormatError::Malformed));
+        }
     }
 
     proptest! {
@@ -261,12 +268,11 @@ mod tests {
         fn a_release_is_read_as_it_was_written(
             (query, basis) in any::<([u8; 32], [u8; 32])>(),
             losses in any::<[u64; 3]>(),
-            table in (1_usize..5).prop_flat_map(|cells| prop::collection::vec((1e-3..1e15_f64, prop::collection::vec(any::<i64>(), cells)), 1..5)),
+            table in prop::collection::vec((1e-3..1e15_f64, prop::collection::vec(any::<i64>(), 1..5)), 1..5),
         ) {
             let charge = Charge { rho: Rho::from_nano(losses[0]), delta: Delta::from_atto(losses[1]), epsilon: Epsilon::from_nano(losses[2]) };
-            let cells = table[0].1.len();
-            let primitives = table.into_iter().map(|(sigma, values)| NoisyPrimitive { sigma, values }).collect();
-            let release = Released::measured(Mechanism::DiscreteGaussian, query, Basis::from_bytes(basis), charge, cells, primitives);
+            let vectors = table.into_iter().map(|(sigma, values)| NoisyVector { sigma, values }).collect();
+            let release = Released::measured(Mechanism::DiscreteGaussian, query, Basis::from_bytes(basis), charge, vectors);
             let bytes = release.encode();
             let read = Released::decode(&bytes).unwrap();
             prop_assert_eq!(&read, &release);

@@ -12,9 +12,10 @@ use std::fmt::{self, Write};
 
 /// The canonical form of a question: a text of labelled lines whose first names its format.
 ///
-/// It covers dataset, cut, filter, the set of categories by which it is split, the set of measures, and the price; not
-/// the outputs, their names or their order, which are worked out from what is released and change nothing that is
-/// measured. Conditions are in negation normal form, flattened, merged (`x = 1 OR x = 2` is `x IN (1, 2)`), sorted and
+/// It covers dataset, cut, filter, the set of categories by which it is split, the grouping sets where there are several
+/// (as places among the categories in the order in which they stand here), the set of measures, and the price; not the
+/// outputs, their names or their order, which are worked out from what is released and change nothing that is measured.
+/// Conditions are in negation normal form, flattened, merged (`x = 1 OR x = 2` is `x IN (1, 2)`), sorted and
 /// free of repeats, which keeps their meaning on every row, missing values included. A text literal is written with
 /// its length, so that no two questions share a form.
 ///
@@ -52,15 +53,26 @@ impl AggregateQuery {
     /// The canonical form of the question as it stands, before any contract is known: what its caller signs.
     #[must_use]
     pub fn canonical(&self) -> Canonical {
-        let groups: BTreeSet<String> = self.group_by.iter().map(|group| category_key(&group.category)).collect();
+        let keys: Vec<String> = self.group_by.iter().map(|group| category_key(&group.category)).collect();
+        let groups: BTreeSet<&String> = keys.iter().collect();
+        let place = |at: &usize| keys.get(*at).and_then(|key| groups.iter().position(|known| *known == key));
+        let sets: BTreeSet<BTreeSet<usize>> =
+            self.margins().iter().map(|set| set.iter().filter_map(place).collect()).collect();
         let measures: BTreeSet<String> = self.measures.iter().map(measure_key).collect();
         let mut text = format!("firebreak query format {CANONICAL_FORMAT}\ndataset {}\n", self.dataset);
         let cut = self.cut.as_ref().map_or("latest", |cut| cut.as_str());
         let rho = self.rho.map_or_else(|| "agreed".to_owned(), |rho| rho.nano().to_string());
         // Writing to a String cannot fail.
         let _ = writeln!(text, "cut {cut}\nrho {rho}\nwhere {}", filter_key(self.filter.as_ref()));
-        for group in groups {
+        for group in &groups {
             let _ = writeln!(text, "group {group}");
+        }
+        for set in sets {
+            text.push_str("set");
+            for place in set {
+                let _ = write!(text, " {place}");
+            }
+            text.push('\n');
         }
         for measure in measures {
             let _ = writeln!(text, "measure {measure}");

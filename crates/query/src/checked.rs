@@ -2,7 +2,7 @@
 
 use crate::evaluate::Formula;
 use crate::view::CheckedView;
-use crate::{Basis, BoundCategory, BoundNumber, BoundPredicate, Candidates, Canonical};
+use crate::{Basis, BoundCategory, BoundNumber, BoundPredicate, Candidates, Canonical, GroupingSet};
 use firebreak_domain::{ColumnName, CutId, DatasetId, OrgId, Rho, SpecialKind};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -21,6 +21,7 @@ pub struct CheckedQuery {
     pub(crate) basis: Basis,
     pub(crate) groups: Vec<CheckedGroup>,
     pub(crate) shown: Vec<usize>,
+    pub(crate) sets: Vec<GroupingSet>,
     pub(crate) filter: Option<BoundPredicate>,
     pub(crate) primitives: Vec<Primitive>,
     pub(crate) squared_sensitivities: Vec<u128>,
@@ -30,7 +31,6 @@ pub struct CheckedQuery {
     pub(crate) view: CheckedView,
     pub(crate) columns: BTreeSet<ColumnName>,
     pub(crate) special: BTreeSet<SpecialKind>,
-    pub(crate) cells: usize,
     pub(crate) rho: Option<Rho>,
     pub(crate) rows_per_person: u32,
 }
@@ -48,8 +48,8 @@ pub struct CheckedGroup {
     pub is_period: bool,
 }
 
-/// One vector of whole numbers that is computed exactly and measured with noise: one per cell, and of a quantile one
-/// per cell and candidate.
+/// What is computed exactly and measured with noise, in each grouping set: a vector of whole numbers, one per cell, and of
+/// a quantile one per cell and candidate.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Primitive {
     pub(crate) kind: PrimitiveKind,
@@ -134,7 +134,7 @@ impl CheckedQuery {
         &self.basis
     }
 
-    /// The groups in canonical order. Cells are numbered from 0 with the last column running fastest.
+    /// The groups in canonical order.
     #[must_use]
     pub fn groups(&self) -> &[CheckedGroup] {
         &self.groups
@@ -146,26 +146,41 @@ impl CheckedQuery {
         self.filter.as_ref()
     }
 
-    /// The noisy vectors to measure, in canonical order.
+    /// The grouping sets in canonical order; at least one, and without `GROUPING SETS` that of all groups.
+    ///
+    /// With several, the rows that have no group in one of the categories are in no cell of any: only so is a margin the
+    /// sum of its parts.
+    #[must_use]
+    pub fn grouping_sets(&self) -> &[GroupingSet] {
+        &self.sets
+    }
+
+    /// What is measured in each grouping set, in canonical order.
     #[must_use]
     pub fn primitives(&self) -> &[Primitive] {
         &self.primitives
     }
 
-    /// The squared L2 sensitivity of each primitive, in their order, for this contract's bound on contributions.
+    /// The noisy vectors to measure: those of the first grouping set in the order of the primitives, then those of the
+    /// next.
+    pub fn vectors(&self) -> impl Iterator<Item = (&Primitive, &GroupingSet)> {
+        self.sets.iter().flat_map(|set| self.primitives.iter().map(move |primitive| (primitive, set)))
+    }
+
+    /// The squared L2 sensitivity of each vector, in their order, for this contract's bound on contributions.
     /// See [`Primitive::squared_l2_sensitivity`].
     #[must_use]
     pub fn squared_sensitivities(&self) -> &[u128] {
         &self.squared_sensitivities
     }
 
-    /// The L1 sensitivity of each primitive, likewise. See [`Primitive::l1_sensitivity`].
+    /// The L1 sensitivity of each vector, likewise. See [`Primitive::l1_sensitivity`].
     #[must_use]
     pub fn l1_sensitivities(&self) -> &[u128] {
         &self.l1_sensitivities
     }
 
-    /// Of each primitive, how many measures rest on it: at least 1.
+    /// Of each vector, how many measures rest on it: at least 1.
     #[must_use]
     pub fn uses(&self) -> &[u32] {
         &self.uses
@@ -190,10 +205,10 @@ impl CheckedQuery {
         &self.special
     }
 
-    /// How many cells each primitive has: 1 without groups, else the product of the code lists.
+    /// How many rows the answer has before any are left out: the cells of all grouping sets.
     #[must_use]
-    pub const fn cells(&self) -> usize {
-        self.cells
+    pub fn cells(&self) -> usize {
+        self.sets.iter().map(GroupingSet::cells).sum()
     }
 
     /// The price that the caller named.
@@ -213,28 +228,57 @@ impl CheckedQuery {
         self.shown.iter().filter_map(|index| self.groups.get(*index))
     }
 
-    /// All rows of the answer in the order of the declared values: each one's cell, and its group values in the
-    /// order of [`CheckedQuery::shown_groups`]. Every cell comes once.
-    pub fn rows(&self) -> impl Iterator<Item = (usize, Vec<&str>)> {
-        (0..self.cells).map(|row| {
-            let mut rest = row;
-            let mut cell = 0;
-            let mut labels = Vec::with_capacity(self.shown.len());
-            for index in self.shown.iter().rev() {
-                let Some(group) = self.groups.get(*index) else { continue };
-                let code = rest % group.codes.len().max(1);
-                rest /= group.codes.len().max(1);
-                let stride: usize = self.groups.iter().skip(index + 1).map(|g| g.codes.len()).product();
-                cell += code * stride;
-                labels.push(group.codes.get(code).map_or("", String::as_str));
-            }
-            labels.reverse();
-            (cell, labels)
-        })
+    /// All rows of the answer in the order of the declared values, a margin after its parts. Every cell of every grouping
+    /// set comes once.
+    #[must_use]
+    pub fn rows(&self) -> Vec<CheckedRow> {
+        let of_set = |(set, grouping): (usize, &GroupingSet)| {
+            let row = move |cell| CheckedRow { set, cell, codes: self.codes(set, cell) };
+            (0..grouping.cells()).map(row)
+        };
+        let mut rows: Vec<CheckedRow> = self.sets.iter().enumerate().flat_map(of_set).collect();
+        rows.sort_by_cached_key(|row| row.codes.iter().map(|code| code.unwrap_or(usize::MAX)).collect::<Vec<_>>());
+        rows
+    }
+
+    /// The place of a cell's value in each of [`CheckedQuery::shown_groups`].
+    fn codes(&self, set: usize, cell: usize) -> Vec<Option<usize>> {
+        let set = self.sets.get(set);
+        self.shown.iter().map(|group| set?.code(cell, *group)).collect()
+    }
+
+    /// The group values of a row, in the order of [`CheckedQuery::shown_groups`]; empty where the row is for all of them
+    /// together.
+    pub fn labels<'a>(&'a self, row: &'a CheckedRow) -> impl Iterator<Item = &'a str> {
+        let label = |(group, code): (&'a CheckedGroup, &Option<usize>)| {
+            code.and_then(|code| group.codes.get(code)).map_or("", String::as_str)
+        };
+        self.shown_groups().zip(&row.codes).map(label)
     }
 }
 
+/// A row of an answer: one cell of one grouping set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedRow {
+    /// Place in [`CheckedQuery::grouping_sets`].
+    pub set: usize,
+    /// The cell.
+    pub cell: usize,
+    /// The place of its value in each of [`CheckedQuery::shown_groups`]; `None` in a margin over all of them.
+    pub codes: Vec<Option<usize>>,
+}
+
 impl PrimitiveKind {
+    /// Whether the number of a margin is the sum of those of its parts. A person can be in several cells, and values that
+    /// are chosen do not add up.
+    #[must_use]
+    pub const fn adds_up(&self) -> bool {
+        match self {
+            Self::CountRows | Self::CountValues { .. } | Self::SumCentred { .. } => true,
+            Self::CountPersons | Self::Quantile { .. } => false,
+        }
+    }
+
     /// How many whole numbers an engine computes for each cell.
     #[must_use]
     pub const fn numbers_per_cell(&self) -> usize {

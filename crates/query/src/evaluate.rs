@@ -49,7 +49,7 @@ struct Jet {
 
 impl CheckedQuery {
     /// The outputs of one cell, from the released values of its primitives and the standard deviations of their
-    /// noise, both in the order of [`CheckedQuery::primitives`].
+    /// noise ([`Figures`](crate::Figures)), both in the order of [`CheckedQuery::primitives`].
     ///
     /// The error is that of the delta method: with independent noise of deviation `σ_i` on primitive `i`, an output
     /// `f` has the standard error `√Σ (∂f/∂x_i · σ_i)²`, the derivatives taken at the released values. They are taken
@@ -65,16 +65,20 @@ impl CheckedQuery {
         self.evaluate_with_tails(values, deviations, 1.0)
     }
 
-    /// The largest standard error of the outputs that are linear in the primitives, whatever is released; `None` if
-    /// none is. `deviations` are those of the primitives' noise.
+    /// The largest standard error of the outputs that are linear in the primitives, in any grouping set and whatever is
+    /// released; `None` if none is. `deviations` are those of the vectors' noise, in the order of
+    /// [`CheckedQuery::vectors`].
     #[must_use]
     pub fn linear_error(&self, deviations: &[f64]) -> Option<f64> {
         let nothing = vec![0.0; self.primitives.len()];
-        let error = |output: &CheckedOutput| {
+        let of_vectors = self.deviations(deviations);
+        let error = |of_set: &[f64], output: &CheckedOutput| {
             let jet = output.formula.jet(&nothing).filter(|_| output.formula.is_linear())?;
-            Some(jet.covariance(&jet, deviations).sqrt())
+            Some(jet.covariance(&jet, of_set).sqrt())
         };
-        self.outputs.iter().filter_map(error).filter(|error| *error > 0.0).reduce(f64::max)
+        let sets = of_vectors.chunks(self.primitives.len());
+        let errors = sets.flat_map(|of_set| self.outputs.iter().filter_map(move |output| error(of_set, output)));
+        errors.filter(|error| *error > 0.0).reduce(f64::max)
     }
 
     /// [`CheckedQuery::evaluate`] for noise whose tails are heavier than the normal ones: intervals are those of

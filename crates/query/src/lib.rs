@@ -29,6 +29,8 @@
 //! day)`, `DATE_TRUNC('month', day)`), `WIDTH_BUCKET(value, low, high, n)`, and `CASE WHEN condition THEN 'label' ..
 //! END`.
 //!
+//! `GROUP BY ROLLUP (..)`, `CUBE (..)` and `GROUPING SETS (..)` add the margins to an answer; they add up.
+//!
 //! The dataset's id is written as a compound name or in double quotes. `FOR SYSTEM_TIME AS OF` (SQL:2011) names a
 //! cut, the latest one being asked without it; `SETTINGS rho` names a price. Every declared group is in the answer,
 //! empty ones too; a row whose group column is missing is in no group.
@@ -43,6 +45,7 @@ mod check;
 mod checked;
 mod decimal;
 mod evaluate;
+mod margins;
 mod model;
 mod number;
 mod parse;
@@ -57,9 +60,10 @@ pub use basis::Basis;
 pub use canonical::Canonical;
 pub use category::{BoundCategory, Category, DatePart, Group};
 pub use check::check;
-pub use checked::{CheckedGroup, CheckedOutput, CheckedQuery, Primitive, PrimitiveKind};
+pub use checked::{CheckedGroup, CheckedOutput, CheckedQuery, CheckedRow, Primitive, PrimitiveKind};
 pub use decimal::{Decimal, InvalidDecimal};
 pub use evaluate::{INTERVAL_95, OutputValue};
+pub use margins::{Figures, GroupingSet};
 pub use model::{
     Aggregate, AggregateQuery, Arithmetic, Comparison, Having, Literal, Measure, Order, OrderKey, Output,
     OutputExpression, Predicate, RowArithmetic, RowValue, Spread, View,
@@ -83,6 +87,9 @@ pub const MAX_CELLS: usize = 100_000;
 
 /// The most measures of one question, and the most outputs.
 pub const MAX_MEASURES: usize = 32;
+
+/// The most grouping sets of one question: those of a CUBE over six groups.
+pub const MAX_GROUPING_SETS: usize = 64;
 
 /// The most values among which a quantile is chosen: the ends of a thousand steps.
 pub const MAX_QUANTILE_CANDIDATES: u32 = 1_001;

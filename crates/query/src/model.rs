@@ -1,6 +1,6 @@
 //! The typed question, before any contract is known.
 
-use crate::{Decimal, Group, MAX_MEASURES};
+use crate::{Decimal, Group, MAX_GROUPING_SETS, MAX_MEASURES};
 use chrono::NaiveDate;
 use firebreak_domain::{ColumnName, CutId, DatasetId, Rho};
 use std::collections::BTreeSet;
@@ -19,6 +19,9 @@ pub struct AggregateQuery {
     pub filter: Option<Predicate>,
     /// By what the answer is split, in the order in which it is shown.
     pub group_by: Vec<Group>,
+    /// `GROUPING SETS`, as places in `group_by`: the answer has rows for each set. Empty: for all groups together, and no
+    /// other.
+    pub grouping_sets: Vec<Vec<usize>>,
     /// What is measured, and paid for. Every one is used by an output.
     pub measures: Vec<Measure>,
     /// What is shown, in order.
@@ -432,6 +435,10 @@ impl AggregateQuery {
     #[must_use]
     pub fn is_small(&self) -> bool {
         let most = |length: usize| length <= MAX_MEASURES;
+        let places = self.grouping_sets.iter().map(Vec::len).sum::<usize>();
+        if self.grouping_sets.len() > MAX_GROUPING_SETS || places > MAX_PARTS {
+            return false;
+        }
         if !most(self.measures.len()) || !most(self.outputs.len()) || !most(self.view.order_by.len()) {
             return false;
         }
@@ -442,6 +449,17 @@ impl AggregateQuery {
         let outputs = self.outputs.iter().map(|output| output.expression.parts());
         let having = self.view.having.iter().map(Having::parts);
         outputs.chain(orders).chain(having).sum::<usize>() <= MAX_PARTS
+    }
+
+    /// The grouping sets, each once and its places ascending; empty where the one of all groups is the only one.
+    #[must_use]
+    pub fn margins(&self) -> BTreeSet<BTreeSet<usize>> {
+        let sets: BTreeSet<BTreeSet<usize>> =
+            self.grouping_sets.iter().map(|set| set.iter().copied().collect()).collect();
+        match sets.first() {
+            Some(only) if sets.len() == 1 && only.len() == self.group_by.len() => BTreeSet::new(),
+            _ => sets,
+        }
     }
 
     /// Every column that the question names anywhere, the privacy unit included, before any contract is known.

@@ -135,6 +135,7 @@ fn question(
         cut: None,
         filter,
         group_by,
+        grouping_sets: Vec::new(),
         outputs: outputs.collect(),
         measures,
         view: View::default(),

@@ -6,6 +6,7 @@ use crate::{
     OutputExpression, Predicate, RowArithmetic, RowValue, View,
 };
 use sqlparser::keywords::ALL_KEYWORDS;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// Words of the parser that are plain names all the same wherever a question has a name.
@@ -39,8 +40,18 @@ pub fn to_sql(query: &AggregateQuery) -> String {
         let _ = write!(sql, " WHERE {}", condition(filter).0);
     }
     if !query.group_by.is_empty() {
-        let groups: Vec<String> = query.group_by.iter().map(|group| name(&group.name)).collect();
-        let _ = write!(sql, " GROUP BY {}", groups.join(", "));
+        let named =
+            |groups: &mut dyn Iterator<Item = &Group>| groups.map(|of| name(&of.name)).collect::<Vec<_>>().join(", ");
+        let margins = query.margins();
+        let set = |set: &BTreeSet<usize>| {
+            format!("({})", named(&mut set.iter().filter_map(|place| query.group_by.get(*place))))
+        };
+        let _ = if margins.is_empty() {
+            write!(sql, " GROUP BY {}", named(&mut query.group_by.iter()))
+        } else {
+            let sets: Vec<String> = margins.iter().rev().map(set).collect();
+            write!(sql, " GROUP BY GROUPING SETS ({})", sets.join(", "))
+        };
     }
     sql += &view(&query.view, &query.measures);
     if let Some(rho) = query.rho {

@@ -1,7 +1,7 @@
 //! Which rows of an answer are shown, and in what order.
 
 use crate::evaluate::Formula;
-use crate::{CheckedQuery, Comparison};
+use crate::{CheckedQuery, CheckedRow, Comparison};
 use std::cmp::Ordering;
 
 /// A question's view, its values as formulas over primitives.
@@ -29,7 +29,7 @@ pub(crate) struct CheckedOrder {
 
 #[derive(Clone, PartialEq)]
 pub(crate) enum CheckedKey {
-    /// Index into the groups in canonical order.
+    /// Place among the groups as they are shown; a margin over all of them comes last.
     Group(usize),
     Value(Formula),
 }
@@ -63,18 +63,20 @@ fn all(parts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
 }
 
 impl CheckedQuery {
-    /// The rows that are shown, in their order, out of all rows in the order of the declared values. `cell` and `values`
-    /// give a row's cell and the released values of its primitives.
+    /// The rows that are shown, in their order, out of [`CheckedQuery::rows`]. `values` gives the released values of the
+    /// primitives in a row.
     ///
     /// What is compared is released already: this is post-processing and costs nothing.
-    pub fn shown<T>(&self, rows: Vec<T>, cell: impl Fn(&T) -> usize, values: impl Fn(&T) -> Vec<f64>) -> Vec<T> {
+    pub fn shown(&self, values: impl Fn(&CheckedRow) -> Vec<f64>) -> Vec<CheckedRow> {
         let view = &self.view;
-        let keeps = |row: &T| view.having.as_ref().is_none_or(|having| having.holds(&values(row)) == Some(true));
-        let mut kept: Vec<(Vec<Option<f64>>, T)> = Vec::with_capacity(rows.len());
+        let rows = self.rows();
+        let keeps =
+            |row: &CheckedRow| view.having.as_ref().is_none_or(|having| having.holds(&values(row)) == Some(true));
+        let mut kept: Vec<(Vec<Option<f64>>, CheckedRow)> = Vec::with_capacity(rows.len());
         for row in rows.into_iter().filter(keeps) {
             let of_row = if view.order_by.is_empty() { Vec::new() } else { values(&row) };
             let key = |order: &CheckedOrder| match &order.by {
-                CheckedKey::Group(index) => Some(self.code(cell(&row), *index) as f64),
+                CheckedKey::Group(place) => row.codes.get(*place).copied().flatten().map(|code| code as f64),
                 CheckedKey::Value(formula) => formula.value(&of_row),
             };
             kept.push((view.order_by.iter().map(key).collect(), row));
@@ -88,13 +90,6 @@ impl CheckedQuery {
         });
         let shown = kept.into_iter().map(|(_, row)| row).skip(view.offset);
         shown.take(view.limit.unwrap_or(usize::MAX)).collect()
-    }
-
-    /// The place of a cell's value in the codes of a group, by the group's index in canonical order.
-    fn code(&self, cell: usize, group: usize) -> usize {
-        let stride: usize = self.groups.iter().skip(group + 1).map(|g| g.codes.len()).product();
-        let codes = self.groups.get(group).map_or(1, |g| g.codes.len());
-        cell / stride.max(1) % codes.max(1)
     }
 }
 

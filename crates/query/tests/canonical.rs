@@ -186,6 +186,16 @@ fn groupings() -> Vec<Vec<Group>> {
     ]
 }
 
+/// Groups with no grouping sets, a ROLLUP or a CUBE, each set its places ascending.
+fn margins(groups: Vec<Group>) -> impl Strategy<Value = (Vec<Group>, Vec<Vec<usize>>)> {
+    let rollup = (0..=groups.len()).map(|length| (0..length).collect()).collect();
+    let of = |chosen: usize| (0..groups.len()).filter(|place| chosen >> place & 1 == 1).collect();
+    let mut cube: Vec<Vec<usize>> = (0..1_usize << groups.len()).map(of).collect();
+    cube.sort();
+    let sets = if groups.is_empty() { vec![vec![]] } else { vec![vec![], rollup, cube] };
+    (Just(groups), select(sets))
+}
+
 prop_compose! {
     fn question()(
         measures in prop::collection::vec(measure(), 1..4),
@@ -193,7 +203,7 @@ prop_compose! {
         more in prop::collection::vec(expression(measures.len()), 0..3),
         measures in Just(measures),
         filter in prop::option::of(predicate()),
-        group_by in select(groupings()),
+        (group_by, grouping_sets) in select(groupings()).prop_flat_map(margins),
         cut in select(vec![None, Some("2024-Q4"), Some("2024-Q2")]),
         rho in prop::option::of(1..10_000_000_000_u64),
     ) -> AggregateQuery {
@@ -204,6 +214,7 @@ prop_compose! {
             cut: cut.map(|cut| CutId::new(cut).unwrap()),
             filter,
             group_by,
+            grouping_sets,
             outputs: each.chain(more).enumerate().map(named).collect(),
             measures,
             view: View::default(),
@@ -353,6 +364,9 @@ proptest! {
         let mut other = query.clone();
         other.filter = other.filter.as_ref().map(reversed);
         other.group_by.reverse();
+        let last = other.group_by.len();
+        other.grouping_sets.iter_mut().flatten().for_each(|place| *place = last - 1 - *place);
+        other.grouping_sets.reverse();
         let count = other.measures.len();
         other.measures.reverse();
         for measure in &mut other.measures {

@@ -5,8 +5,8 @@ mod support;
 
 use firebreak_domain::{ColumnName, ReasonCode, Rho, SpecialKind};
 use firebreak_query::{
-    Aggregate, AggregateQuery, BoundNumber, BoundPredicate, CheckedQuery, Comparison, Decimal, Literal, Measure,
-    Output, OutputExpression, Predicate, PrimitiveKind, RowValue, check, parse_sql, plan,
+    Aggregate, AggregateQuery, BoundNumber, BoundPredicate, CheckedQuery, CheckedRow, Comparison, Decimal, Literal,
+    Measure, Output, OutputExpression, Predicate, PrimitiveKind, RowValue, check, parse_sql, plan,
 };
 use support::visits;
 
@@ -90,11 +90,15 @@ fn primitives_and_cells_depend_on_the_canonical_form_alone() {
     assert_eq!(shown(&one), ["visit_year", "region"]);
     assert_eq!(shown(&two), ["region", "visit_year"]);
     // Cells run over region, then year: (2021, R03) is cell 2·5 + 1, wherever it is shown.
-    let at = |query: &CheckedQuery, labels: [&str; 2]| query.rows().find(|(_, row)| *row == labels).unwrap().0;
+    let labels = |query: &CheckedQuery| -> Vec<(usize, Vec<String>)> {
+        query.rows().iter().map(|row| (row.cell, query.labels(row).map(str::to_owned).collect())).collect()
+    };
+    let at =
+        |query: &CheckedQuery, wanted: [&str; 2]| labels(query).into_iter().find(|(_, row)| *row == wanted).unwrap().0;
     assert_eq!(at(&one, ["2021", "R03"]), 11);
     assert_eq!(at(&two, ["R03", "2021"]), 11);
-    let mut cells: Vec<usize> = one.rows().map(|(cell, _)| cell).collect();
-    assert_eq!(one.rows().nth(1).unwrap().1, ["2020", "R02"]);
+    let mut cells: Vec<usize> = one.rows().iter().map(|row| row.cell).collect();
+    assert_eq!(labels(&one)[1].1, ["2020", "R02"]);
     cells.sort_unstable();
     assert_eq!(cells, (0..85).collect::<Vec<_>>());
 }
@@ -103,7 +107,7 @@ fn primitives_and_cells_depend_on_the_canonical_form_alone() {
 fn without_groups_there_is_one_cell() {
     let query = checked("SELECT COUNT(DISTINCT person_key) FROM health.visits");
     assert_eq!(query.cells(), 1);
-    assert_eq!(query.rows().collect::<Vec<_>>(), [(0, vec![])]);
+    assert_eq!(query.rows(), [CheckedRow { set: 0, cell: 0, codes: vec![] }]);
     assert_eq!(query.squared_sensitivities(), [1]);
     let split = checked("SELECT COUNT(DISTINCT person_key) FROM health.visits GROUP BY region");
     assert_eq!(split.squared_sensitivities(), [4]);

@@ -179,3 +179,86 @@ fn a_heading_that_nobody_gave_gives_way_to_those_that_somebody_did() {
     let names: Vec<String> = groups(both).into_iter().map(|(name, ..)| name).collect();
     assert_eq!(names, ["width_bucket_2", "width_bucket"]);
 }
+
+/// The grouping sets in the order in which they were measured, each as the headings of its groups.
+fn sets(sql: &str) -> Vec<Vec<String>> {
+    let query = checked(sql);
+    let heading = |place: &usize| query.groups().get(*place).unwrap().name.clone();
+    query.grouping_sets().iter().map(|set| set.groups().iter().map(heading).collect()).collect()
+}
+
+#[test]
+fn margins_are_asked_for_as_in_sql_and_one_question_has_one_canonical_form() {
+    let of = |group_by: &str| format!("SELECT COUNT(*) AS n FROM health.visits GROUP BY {group_by}");
+    let named = |sets: &[&[&str]]| -> Vec<Vec<String>> {
+        sets.iter().map(|set| set.iter().map(|name| (*name).to_owned()).collect()).collect()
+    };
+    assert_eq!(sets(&of("ROLLUP (region, kind)")), named(&[&[], &["region"], &["kind", "region"]]));
+    let cube = named(&[&[], &["kind"], &["region"], &["kind", "region"]]);
+    assert_eq!(sets(&of("CUBE (region, kind)")), cube);
+    assert_eq!(sets(&of("GROUPING SETS ((kind), (region), (), (region, kind))")), cube);
+    assert_eq!(sets(&of("kind, ROLLUP (region)")), named(&[&["kind"], &["kind", "region"]]));
+    assert_eq!(sets(&of("ROLLUP ((region, kind), visit_year)")).len(), 3);
+    assert_eq!(sets(&of("CUBE (region), CUBE (kind)")), cube);
+    assert_eq!(sets(&of("region, kind")), named(&[&["kind", "region"]]));
+    let same = [
+        ("ROLLUP (region, kind)", "GROUPING SETS ((), (kind, region), (region), (region))"),
+        ("ROLLUP (region, kind)", "region, kind WITH ROLLUP"),
+        ("CUBE (kind, region)", "region, kind WITH CUBE"),
+        ("CUBE (kind, region)", "ROLLUP (region), ROLLUP (kind)"),
+        ("GROUPING SETS ((region, kind))", "kind, region"),
+        ("(region, kind), ()", "kind, region"),
+        ("kind, GROUPING SETS (region, ())", "GROUPING SETS ((region, kind), kind)"),
+    ];
+    for (one, other) in same {
+        assert_eq!(canonical(&of(one)), canonical(&of(other)), "{one} is {other}");
+    }
+    let different =
+        ["region", "ROLLUP (region)", "ROLLUP (region, kind)", "ROLLUP (kind, region)", "CUBE (region, kind)"];
+    for (place, one) in different.iter().enumerate() {
+        for other in &different[..place] {
+            assert_ne!(canonical(&of(one)), canonical(&of(other)), "{one} is not {other}");
+        }
+    }
+}
+
+#[test]
+fn a_margin_is_a_row_after_its_parts_with_nothing_in_the_place_of_what_it_is_over() {
+    let query =
+        checked("SELECT kind, WIDTH_BUCKET(cost, 0, 10, 1) AS b, COUNT(*) FROM health.visits GROUP BY CUBE (kind, b)");
+    let rows = query.rows();
+    assert_eq!((rows.len(), query.cells()), ((5 + 1) * (3 + 1), (5 + 1) * (3 + 1)));
+    let labels: Vec<Vec<&str>> = rows.iter().map(|row| query.labels(row).collect()).collect();
+    let kinds = checked("SELECT kind, COUNT(*) FROM health.visits GROUP BY kind");
+    let first = kinds.rows().first().map(|row| kinds.labels(row).next().unwrap().to_owned()).unwrap();
+    assert_eq!(labels[..4], [[&*first, "0"], [&*first, "1"], [&*first, "2"], [&*first, ""]]);
+    assert_eq!(labels[20..], [["", "0"], ["", "1"], ["", "2"], ["", ""]]);
+    let by_kind = "SELECT kind, COUNT(*) AS n FROM health.visits GROUP BY ROLLUP (kind) ORDER BY";
+    let last = |order: &str| {
+        let query = checked(&format!("{by_kind} {order}"));
+        let shown = query.shown(|row| vec![if row.codes == [None] { 50.0 } else { row.cell as f64 }]);
+        shown.iter().map(|row| row.codes.clone()).next_back().unwrap()
+    };
+    assert_eq!((last("kind"), last("kind DESC")), (vec![None], vec![None]));
+    assert_eq!((last("n"), last("n DESC")), (vec![None], vec![Some(0)]));
+}
+
+#[test]
+fn margins_that_are_too_many_or_written_otherwise_are_refused_by_name() {
+    let of = |group_by: &str| refused(&format!("SELECT COUNT(*) FROM health.visits GROUP BY {group_by}"));
+    let bucket = |n: u32| format!("WIDTH_BUCKET(cost, 0, {}, 1)", n + 1);
+    let many: Vec<String> = (0..7).map(bucket).collect();
+    let (reason, detail) = of(&format!("CUBE ({})", many.join(", ")));
+    assert!(reason == ReasonCode::TooManyGroups && detail.contains("at most 64 grouping sets"), "{detail}");
+    let (reason, detail) = of(&format!("ROLLUP ({})", many.join(", ")));
+    assert!(reason == ReasonCode::TooManyGroups && detail.contains("at most 6 groups"), "{detail}");
+    assert_eq!(of("ROLLUP (region, (kind, (visit_year, cost)))").0, ReasonCode::UnsupportedClause);
+    assert_eq!(of("GROUPING SETS ((region), ROLLUP (kind))").0, ReasonCode::NotGroupable);
+    assert_eq!(of("region WITH TOTALS").0, ReasonCode::UnsupportedClause);
+    assert_eq!(of("ROLLUP (region, 2)").0, ReasonCode::UnsupportedClause);
+    assert_eq!(of("ROLLUP (cost)").0, ReasonCode::NotGroupable);
+    // Each set alone fits, all together do not.
+    let days = "DATE_TRUNC('week', visit_date)";
+    let crowd = format!("CUBE ({days}, WIDTH_BUCKET(cost, 0, 1000, 370))");
+    assert_eq!(of(&crowd).0, ReasonCode::TooManyGroups);
+}

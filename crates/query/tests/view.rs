@@ -25,8 +25,7 @@ fn shown(clauses: &str, counts: [f64; 5]) -> Vec<usize> {
     let sql = format!("SELECT kind, COUNT(*) AS n, 100 / COUNT(*) AS share FROM health.visits GROUP BY kind {clauses}");
     let query = checked(&sql);
     assert_eq!(query.cells(), 5, "the fixture has five kinds");
-    let rows = query.rows().map(|(cell, _)| cell).collect();
-    query.shown(rows, |cell| *cell, |cell| vec![counts[*cell]])
+    query.shown(|row| vec![counts[row.cell]]).into_iter().map(|row| row.cell).collect()
 }
 
 #[test]

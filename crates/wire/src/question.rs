@@ -48,11 +48,14 @@ pub(crate) fn malformed(what: &str) -> Refusal {
 
 fn aggregate_query(query: &wire::AggregateQuery) -> Result<AggregateQuery, Refusal> {
     let group_by = query.group_by.iter().map(group_from_wire).collect::<Result<_, _>>()?;
+    let place = |place: &u32| usize::try_from(*place).map_err(|_| malformed("a grouping set names no such group"));
+    let set = |set: &wire::GroupingSet| set.groups.iter().map(place).collect::<Result<Vec<_>, _>>();
     Ok(AggregateQuery {
         dataset: DatasetId::new(query.dataset.clone()).map_err(|_| Refusal::new(ReasonCode::UnknownDataset))?,
         cut: None,
         filter: query.filter.as_ref().map(predicate).transpose()?,
         group_by,
+        grouping_sets: query.grouping_sets.iter().map(set).collect::<Result<_, _>>()?,
         measures: query.measures.iter().map(measure).collect::<Result<_, _>>()?,
         outputs: query.outputs.iter().map(output).collect::<Result<_, _>>()?,
         view: query.view.as_ref().map(view_from_wire).transpose()?.unwrap_or_default(),
@@ -270,6 +273,9 @@ pub fn question_to_wire(query: &AggregateQuery) -> wire::Question {
         name: output.name.clone(),
         expression: Some(expression_to_wire(&output.expression)),
     };
+    // A question that was read has far fewer groups than that.
+    let place = |place: &usize| u32::try_from(*place).unwrap_or(u32::MAX);
+    let set = |set: &Vec<usize>| wire::GroupingSet { groups: set.iter().map(place).collect() };
     let message = wire::AggregateQuery {
         dataset: query.dataset.to_string(),
         filter: query.filter.as_ref().map(predicate_to_wire),
@@ -277,6 +283,7 @@ pub fn question_to_wire(query: &AggregateQuery) -> wire::Question {
         measures: query.measures.iter().map(aggregate).collect(),
         outputs: query.outputs.iter().map(output).collect(),
         view: (query.view != View::default()).then(|| view_to_wire(&query.view)),
+        grouping_sets: query.grouping_sets.iter().map(set).collect(),
     };
     wire::Question {
         form: Some(question::Form::Query(message)),

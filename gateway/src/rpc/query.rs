@@ -1,9 +1,10 @@
 use super::{ROWS, refused, status};
 use crate::app::{App, Asked, Budget, Finished, Unanswered};
 use bytes::Bytes;
-use firebreak_domain::{ColumnName, Identity, Mechanism};
+use firebreak_domain::{ColumnName, Identity};
 use firebreak_node::{SubmittedQuery, Unread};
-use firebreak_privacy::deviation;
+use firebreak_privacy::{Price, deviations};
+use firebreak_query::{BoundNumber, CheckedQuery, GroupingSet, Primitive, PrimitiveKind};
 use firebreak_transport::peer;
 use firebreak_wire::query::v1::query_service_server::QueryService;
 use firebreak_wire::query::v1::{self as wire, run_query_response::Step};
@@ -127,9 +128,7 @@ impl QueryService for Query {
         let validated = self.app.validate(&submitted, &caller, request.standard_error).map_err(refused)?;
         let cost = validated.price.charge();
         let accepted = accepted(&validated.query, cost, validated.price.mechanism());
-        let noise = validated.query.primitives().iter().zip(validated.price.sigmas());
-        let mechanism = validated.price.mechanism();
-        let noise = noise.map(|(primitive, scale)| measured_noise(mechanism, primitive, scale)).collect();
+        let noise = measured_noise(&validated.query, &validated.price);
         Ok(Response::new(wire::ValidateQueryResponse {
             cost: accepted.cost,
             canonical_query: validated.canonical.into(),
@@ -154,11 +153,33 @@ impl QueryService for Query {
     }
 }
 
-fn measured_noise(mechanism: Mechanism, primitive: &firebreak_query::Primitive, scale: f64) -> wire::MeasuredNoise {
-    use firebreak_query::{BoundNumber, PrimitiveKind};
+/// The standard errors of what is measured, after margins are made to add up.
+fn measured_noise(query: &CheckedQuery, price: &Price) -> Vec<wire::MeasuredNoise> {
+    let errors = query.deviations(&deviations(query, price.mechanism(), price.sigmas()));
+    let several = query.grouping_sets().len() > 1;
+    let of_vector = |((primitive, set), (error, scale)): ((&Primitive, &GroupingSet), (f64, f64))| {
+        let (measured, unit) = measured(primitive);
+        let groups: Vec<&str> =
+            set.groups().iter().filter_map(|place| Some(&*query.groups().get(*place)?.name)).collect();
+        let measured = match groups.as_slice() {
+            _ if !several => measured,
+            [] => format!("{measured}, in all"),
+            groups => format!("{measured}, by {}", groups.join(", ")),
+        };
+        let standard_error = match primitive.kind() {
+            PrimitiveKind::Quantile { candidates, .. } => candidates.rank_error(scale),
+            _ => error / unit,
+        };
+        wire::MeasuredNoise { measured, standard_error }
+    };
+    query.vectors().zip(errors.into_iter().zip(price.sigmas())).map(of_vector).collect()
+}
+
+/// What a primitive measures, in words, and the units of its fixed point in 1.
+fn measured(primitive: &Primitive) -> (String, f64) {
     let joined =
         |columns: &mut dyn Iterator<Item = &ColumnName>| columns.map(ColumnName::as_str).collect::<Vec<_>>().join(", ");
-    let (measured, unit) = match primitive.kind() {
+    match primitive.kind() {
         PrimitiveKind::CountRows => ("count of rows".to_owned(), 1.0),
         PrimitiveKind::CountPersons => ("count of persons".to_owned(), 1.0),
         PrimitiveKind::CountValues { columns } => (format!("count of {}", joined(&mut columns.iter())), 1.0),
@@ -169,13 +190,11 @@ fn measured_noise(mechanism: Mechanism, primitive: &firebreak_query::Primitive, 
             let columns = value.columns();
             (format!("sum of a value from {}", joined(&mut columns.into_iter())), 10_f64.powi(i32::from(*decimals)))
         }
-        PrimitiveKind::Quantile { value, candidates, .. } => {
+        PrimitiveKind::Quantile { value, .. } => {
             let columns = joined(&mut value.columns().into_iter());
-            let measured = format!("rank of a quantile of {columns}, in values, 95 % bound");
-            return wire::MeasuredNoise { measured, standard_error: candidates.rank_error(scale) };
+            (format!("rank of a quantile of {columns}, in values, 95 % bound"), 1.0)
         }
-    };
-    wire::MeasuredNoise { measured, standard_error: deviation(mechanism, primitive.kind(), scale) / unit }
+    }
 }
 
 type Said = mpsc::Sender<Result<wire::RunQueryResponse, Status>>;

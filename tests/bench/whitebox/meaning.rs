@@ -5,27 +5,28 @@ use anyhow::{Context, Result};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Int16Type, Int32Type, Int64Type, UInt32Type};
 use firebreak_domain::ColumnName;
-use firebreak_query::{BoundPredicate, BoundValue, CheckedQuery, Primitive, PrimitiveKind};
+use firebreak_query::{BoundPredicate, BoundValue, CheckedQuery, GroupingSet, Primitive, PrimitiveKind};
 use std::collections::BTreeSet;
 
 /// The vectors over a bounded view, in the query's order.
 pub fn vectors(query: &CheckedQuery, view: &RecordBatch) -> Result<Vec<Vec<i64>>> {
     let persons = view.column_by_name(PERSON).context("no persons")?.as_primitive::<UInt32Type>();
-    let empty = |primitive: &Primitive| vec![0_i64; query.cells() * primitive.kind().numbers_per_cell()];
-    let mut totals: Vec<Vec<i64>> = query.primitives().iter().map(empty).collect();
-    let mut seen = vec![BTreeSet::new(); query.primitives().len()];
+    let vectors: Vec<(&Primitive, &GroupingSet)> = query.vectors().collect();
+    let empty =
+        |(primitive, set): &(&Primitive, &GroupingSet)| vec![0_i64; set.cells() * primitive.kind().numbers_per_cell()];
+    let mut totals: Vec<Vec<i64>> = vectors.iter().map(empty).collect();
+    let mut seen = vec![BTreeSet::new(); vectors.len()];
     for row in 0..view.num_rows() {
         let value = |column: &ColumnName| encoded(view.column_by_name(column.as_str())?, row);
         let holds = |filter: Option<&BoundPredicate>| filter.is_none_or(|filter| filter.holds(&value) == Some(true));
-        let cell = query
-            .groups()
-            .iter()
-            .try_fold(0, |cell, group| Some(cell * group.codes.len() + usize::from(group.category.code(&value)?)));
-        let Some(cell) = cell.filter(|_| holds(query.filter())) else { continue };
-        for ((primitive, totals), seen) in query.primitives().iter().zip(&mut totals).zip(&mut seen) {
+        // A row that has no group in one of the categories is in no cell, of no grouping set.
+        let codes: Option<Vec<u16>> = query.groups().iter().map(|group| group.category.code(&value)).collect();
+        let Some(codes) = codes.filter(|_| holds(query.filter())) else { continue };
+        for (((primitive, set), totals), seen) in vectors.iter().zip(&mut totals).zip(&mut seen) {
             if !holds(primitive.filter()) {
                 continue;
             }
+            let cell = set.cell(|group| codes.get(group).map(|code| usize::from(*code))).context("no cell")?;
             let mut place = cell;
             let more = match primitive.kind() {
                 PrimitiveKind::CountRows => 1,

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use contracts::{Ground, STRATUM};
 use files::Tables;
 use firebreak_domain::{ColumnName, Contract, CutId};
-use firebreak_query::{AggregateQuery, CheckedQuery, Group, PrimitiveKind, check};
+use firebreak_query::{AggregateQuery, CheckedQuery, Group, GroupingSet, PrimitiveKind, check};
 pub use found::{Change, Found, Kind};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -148,7 +148,9 @@ impl Question {
         let alone = checked(&question)?;
         let mut split = question;
         if ground.strata() > 1 {
+            let stratum = split.group_by.len();
             split.group_by.push(Group::of_column(ColumnName::new(STRATUM)?));
+            split.grouping_sets.iter_mut().for_each(|set| set.push(stratum));
         }
         let asked = checked(&split)?;
         // Splitting by stratum adds cells and nothing else. Whoever is in one stratum alone is bounded as if it were
@@ -160,12 +162,10 @@ impl Question {
         Ok(Self { asked, declared, declared_l1 })
     }
 
-    /// The stratum of a cell.
-    fn stratum(&self, cell: usize) -> usize {
-        let groups = self.asked.groups();
-        let Some(place) = groups.iter().position(|group| group.name == STRATUM) else { return 0 };
-        let stride: usize = groups.iter().skip(place + 1).map(|group| group.codes.len()).product();
-        cell / stride % groups.get(place).map_or(1, |group| group.codes.len())
+    /// The stratum of each cell of a grouping set: of the only table, where there are none.
+    fn strata(&self, set: &GroupingSet) -> Vec<usize> {
+        let place = self.asked.groups().iter().position(|group| group.name == STRATUM);
+        (0..set.cells()).map(|cell| place.and_then(|place| set.code(cell, place)).unwrap_or(0)).collect()
     }
 
     fn compare(
@@ -179,17 +179,18 @@ impl Question {
     ) -> Result<()> {
         ensure!(before.len() == self.declared.len() && after.len() == before.len(), "{place}: another shape");
         let mut violating = vec![false; changes.len()];
-        for (((primitive, (declared, declared_l1)), before), after) in
-            self.asked.primitives().iter().zip(self.declared.iter().zip(&self.declared_l1)).zip(before).zip(after)
+        for ((((primitive, set), (declared, declared_l1)), before), after) in
+            self.asked.vectors().zip(self.declared.iter().zip(&self.declared_l1)).zip(before).zip(after)
         {
+            let strata = self.strata(set);
             let mut squares = vec![0_u128; changes.len()];
             let mut sums = vec![0_u128; changes.len()];
             let per_cell = primitive.kind().numbers_per_cell();
-            for (cell, (before, after)) in before.chunks(per_cell).zip(after.chunks(per_cell)).enumerate() {
+            for (stratum, (before, after)) in strata.iter().zip(before.chunks(per_cell).zip(after.chunks(per_cell))) {
                 let moved = u128::from(movement(primitive.kind(), before, after));
-                let square = squares.get_mut(self.stratum(cell)).context("a cell of no stratum")?;
+                let square = squares.get_mut(*stratum).context("a cell of no stratum")?;
                 *square = square.saturating_add(moved.saturating_mul(moved));
-                let sum = sums.get_mut(self.stratum(cell)).context("a cell of no stratum")?;
+                let sum = sums.get_mut(*stratum).context("a cell of no stratum")?;
                 *sum = sum.saturating_add(moved);
             }
             let kind = Kind::of(primitive.kind());

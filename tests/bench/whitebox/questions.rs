@@ -16,8 +16,25 @@ const EXACT: &[Comparison] = &[Comparison::Eq, Comparison::Ne];
 const ROW_ARITHMETIC: &[RowArithmetic] = &[RowArithmetic::Add, RowArithmetic::Subtract, RowArithmetic::Multiply];
 const SPREADS: &[Spread] =
     &[Spread::VarianceSample, Spread::VariancePopulation, Spread::DeviationSample, Spread::DeviationPopulation];
+/// Groups of a question with grouping sets, at most: by stratum it is split as well.
+const MOST_WITH_MARGINS: usize = 5;
 /// Cells of one table, at most.
 const CELLS: usize = 60;
+
+/// Random grouping sets that hold each group, or none.
+fn margins(rng: &mut ChaCha8Rng, groups: usize) -> Vec<Vec<usize>> {
+    if groups > MOST_WITH_MARGINS || rng.random_bool(0.6) {
+        return Vec::new();
+    }
+    let mut sets: Vec<Vec<usize>> =
+        (0..rng.random_range(1..=4)).map(|_| (0..groups).filter(|_| rng.random_bool(0.5)).collect()).collect();
+    for group in 0..groups {
+        if !sets.iter().flatten().any(|named| *named == group) {
+            sets.push(vec![group]);
+        }
+    }
+    sets
+}
 
 impl Ground {
     /// A random question, not split by stratum.
@@ -44,7 +61,8 @@ impl Ground {
             measures.push(Measure { aggregate: self.aggregate(rng)?, filter });
         }
         let filter = if rng.random_bool(0.4) { Some(self.predicate(rng, 3)?) } else { None };
-        Ok(AggregateQuery { filter, group_by, ..self.plain(measures) })
+        let grouping_sets = margins(rng, group_by.len());
+        Ok(AggregateQuery { filter, group_by, grouping_sets, ..self.plain(measures) })
     }
 
     /// A category that follows from columns by a rule.
@@ -95,6 +113,7 @@ impl Ground {
             cut: None,
             filter: None,
             group_by: Vec::new(),
+            grouping_sets: Vec::new(),
             outputs: outputs.collect(),
             measures,
             view: View::default(),

@@ -99,7 +99,8 @@ fn other_probabilities_are_found() {
 
 #[test]
 fn noise_of_cells_and_of_primitives_is_independent_and_a_repeated_draw_is_found() {
-    let plan = NoisePlan { scales: vec![scale_of(50.0), scale_of(50.0)], choices: vec![None, None], cells: DRAWS };
+    let plan =
+        NoisePlan { scales: vec![scale_of(50.0), scale_of(50.0)], choices: vec![None, None], cells: vec![DRAWS; 2] };
     let noise = Noise::draw(&plan).unwrap();
     let [first, second] = noise.expose()[..] else { panic!("two primitives were planned") };
     assert!(uncorrelated(first, second, 50.0));
@@ -137,7 +138,7 @@ fn losses_and_scales_out_of_range_are_refused() {
     assert_eq!(NoisePlan::split(&[], 1, rho(5)), Err(NoiseError::Shape));
     assert_eq!(NoisePlan::split(&[1], 0, rho(5)), Err(NoiseError::Shape));
     assert_eq!(NoisePlan::split(&[1], 100_001, rho(5)), Err(NoiseError::Shape));
-    assert_eq!(NoisePlan::split(&[1; 65], 1, rho(100)), Err(NoiseError::Shape));
+    assert_eq!(NoisePlan::split(&[1; 8_193], 1, rho(10_000)), Err(NoiseError::Shape));
     assert_eq!(NoisePlan::split(&[1, 1, 1], 1, rho(2)), Err(NoiseError::LossTooSmall));
 }
 

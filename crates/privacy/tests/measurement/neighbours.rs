@@ -3,7 +3,7 @@
 use crate::cells;
 use crate::fixture::{Agency, ask, contract, price_of};
 use firebreak_privacy::{Funded, Measured};
-use firebreak_query::{BoundValue, CheckedQuery, PrimitiveKind};
+use firebreak_query::{BoundValue, CheckedQuery, GroupingSet, Primitive, PrimitiveKind};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::collections::BTreeSet;
@@ -28,26 +28,25 @@ impl Row {
         }
     }
 
-    fn cell(&self, query: &CheckedQuery) -> Option<usize> {
-        query.groups().iter().try_fold(0, |cell, group| {
-            let code = group.category.code(&|column| self.value(column.as_str()))?;
-            Some(cell * group.codes.len() + usize::from(code))
-        })
+    /// Its place in each of the groups, if it has one in all.
+    fn codes(&self, query: &CheckedQuery) -> Option<Vec<u16>> {
+        query.groups().iter().map(|group| group.category.code(&|column| self.value(column.as_str()))).collect()
     }
 }
 
 /// What the query's primitives mean, written down row by row.
 fn exact(query: &CheckedQuery, rows: &[Row]) -> Vec<Vec<i64>> {
-    let of = |primitive: &firebreak_query::Primitive| {
+    let of = |(primitive, set): (&Primitive, &GroupingSet)| {
         let per_cell = primitive.kind().numbers_per_cell();
-        let mut totals = vec![0; query.cells() * per_cell];
-        let mut persons = vec![BTreeSet::new(); query.cells()];
+        let mut totals = vec![0; set.cells() * per_cell];
+        let mut persons = vec![BTreeSet::new(); set.cells()];
         for row in rows {
             let passes = [query.filter(), primitive.filter()]
                 .into_iter()
                 .flatten()
                 .all(|filter| filter.holds(&|column| row.value(column.as_str())) == Some(true));
-            let (true, Some(cell)) = (passes, row.cell(query)) else { continue };
+            let (true, Some(codes)) = (passes, row.codes(query)) else { continue };
+            let cell = set.cell(|group| Some(codes[group].into())).unwrap();
             let mut place = cell * per_cell;
             let more = match primitive.kind() {
                 PrimitiveKind::CountRows => 1,
@@ -70,29 +69,31 @@ fn exact(query: &CheckedQuery, rows: &[Row]) -> Vec<Vec<i64>> {
             _ => totals,
         }
     };
-    query.primitives().iter().map(of).collect()
+    query.vectors().map(of).collect()
 }
 
 /// The distance of each primitive to a power: of each cell the largest movement of a number counts.
 fn distances(power: u32, query: &CheckedQuery, one: &[Vec<i64>], other: &[Vec<i64>]) -> Vec<u128> {
     let moved = |(a, b): (&i64, &i64)| u128::from(a.abs_diff(*b));
-    let distance = |(primitive, (one, other)): (&firebreak_query::Primitive, (&Vec<i64>, &Vec<i64>))| {
+    let distance = |((primitive, _), (one, other)): ((&Primitive, &GroupingSet), (&Vec<i64>, &Vec<i64>))| {
         let per_cell = primitive.kind().numbers_per_cell();
         let cells = one.chunks(per_cell).zip(other.chunks(per_cell));
         cells.map(|(a, b)| a.iter().zip(b).map(moved).max().unwrap_or(0).pow(power)).sum()
     };
-    query.primitives().iter().zip(one.iter().zip(other)).map(distance).collect()
+    query.vectors().zip(one.iter().zip(other)).map(distance).collect()
 }
 
 fn squared_distances(query: &CheckedQuery, one: &[Vec<i64>], other: &[Vec<i64>]) -> Vec<u128> {
     distances(2, query, one, other)
 }
 
-const QUESTIONS: [&str; 6] = [
+const QUESTIONS: [&str; 8] = [
     "SELECT COUNT(*) AS a, COUNT(DISTINCT person) AS b, COUNT(cost) AS c, SUM(cost) AS d, AVG(cost) AS e FROM health.visits",
     "SELECT region, kind, COUNT(*) AS a, COUNT(DISTINCT person) AS b, SUM(cost) AS d FROM health.visits GROUP BY region, kind",
     "SELECT region, AVG(cost) FILTER (WHERE kind = 'emergency') AS e, COUNT(cost) AS c FROM health.visits WHERE cost > 20 GROUP BY region",
     "SELECT COUNT(DISTINCT person) AS b FROM health.visits WHERE kind = 'planned' GROUP BY region",
+    "SELECT COUNT(DISTINCT person) AS b, SUM(cost) AS d FROM health.visits GROUP BY CUBE (region, kind)",
+    "SELECT QUANTILE(cost, 0.3) AS q FROM health.visits GROUP BY GROUPING SETS ((region), (kind), ())",
     "SELECT region, QUANTILE(cost, 0.3) AS q FROM health.visits GROUP BY region",
     "SELECT MEDIAN(cost) AS m, COUNT(*) AS n FROM health.visits GROUP BY CASE WHEN cost < 50 THEN 'a' WHEN region = 'n' THEN 'b' END",
 ];

@@ -4,24 +4,30 @@ use super::columns::Columns;
 use super::{Misfit, bind};
 use crate::canonical::category_key;
 use crate::category::Labels;
+use crate::margins::MAX_GROUPS;
 use crate::number::bucket;
-use crate::{BoundCategory, Category, CheckedGroup, DatePart, Group, MAX_BUCKETS, MAX_CELLS};
+use crate::{
+    AggregateQuery, BoundCategory, Category, CheckedGroup, DatePart, Group, GroupingSet, MAX_BUCKETS, MAX_CELLS,
+};
 use firebreak_domain::{ColumnName, Contract, Domain, ReasonCode, Refusal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The groups of a question, each once.
 pub(super) struct Groups {
     /// With literals in their columns' types, in the order in which they are shown.
     pub(super) resolved: Vec<Group>,
+    /// Of the question, by places in `resolved`.
+    pub(super) grouping_sets: Vec<Vec<usize>>,
     /// In canonical order.
     pub(super) checked: Vec<CheckedGroup>,
     /// Which of them is shown first, and so on.
     pub(super) shown: Vec<usize>,
-    /// How many cells they make.
-    pub(super) cells: usize,
+    /// The grouping sets, by places in `checked`; at least one.
+    pub(super) sets: Vec<GroupingSet>,
 }
 
-pub(super) fn groups(asked: &[Group], columns: &mut Columns<'_>, contract: &Contract) -> Result<Groups, Misfit> {
+pub(super) fn groups(query: &AggregateQuery, columns: &mut Columns<'_>, contract: &Contract) -> Result<Groups, Misfit> {
+    let asked = &query.group_by;
     let mut resolved: Vec<Group> = Vec::with_capacity(asked.len());
     let mut by_key: BTreeMap<String, CheckedGroup> = BTreeMap::new();
     let mut keys = Vec::with_capacity(asked.len());
@@ -44,20 +50,42 @@ pub(super) fn groups(asked: &[Group], columns: &mut Columns<'_>, contract: &Cont
             }
         }
     }
-    let cells = cells(&resolved, &keys, &by_key)?;
-    let shown = keys.iter().filter_map(|key| by_key.keys().position(|known| known == key)).collect();
-    Ok(Groups { resolved, checked: by_key.into_values().collect(), shown, cells })
+    let shown: Vec<usize> = keys.iter().filter_map(|key| by_key.keys().position(|known| known == key)).collect();
+    let sets = sets(query, &resolved, &shown, &by_key.values().collect::<Vec<_>>())?;
+    let grouping_sets = query.margins().into_iter().map(|set| set.into_iter().collect()).collect();
+    Ok(Groups { resolved, grouping_sets, checked: by_key.into_values().collect(), shown, sets })
 }
 
+/// The grouping sets in canonical order: that of all groups where the question names none.
 // PRIVACY: headings are the caller's words; what is too much is named by the contract's or ours.
-fn cells(resolved: &[Group], keys: &[String], by_key: &BTreeMap<String, CheckedGroup>) -> Result<usize, Refusal> {
-    let sizes = || keys.iter().filter_map(|key| by_key.get(key)).map(|group| group.codes.len());
-    let product = sizes().try_fold(1_usize, usize::checked_mul);
-    product.filter(|cells| *cells <= MAX_CELLS).ok_or_else(|| {
-        let names = resolved.iter().map(|group| group.category.default_name());
-        let sizes: Vec<String> = names.zip(sizes()).map(|(name, size)| format!("{name} has {size} values")).collect();
+fn sets(
+    query: &AggregateQuery,
+    resolved: &[Group],
+    shown: &[usize],
+    groups: &[&CheckedGroup],
+) -> Result<Vec<GroupingSet>, Refusal> {
+    let size = |group: usize| groups.get(group).map_or(1, |group| group.codes.len());
+    let too_many = || {
+        let each = resolved.iter().zip(shown).map(|(group, place)| (group.category.default_name(), size(*place)));
+        let sizes: Vec<String> = each.map(|(name, size)| format!("{name} has {size} values")).collect();
         Refusal::new(ReasonCode::TooManyGroups).because(sizes.join(", "))
-    })
+    };
+    let margins = query.margins();
+    if !margins.is_empty() && shown.len() > MAX_GROUPS {
+        let what = format!("ROLLUP, CUBE and GROUPING SETS take at most {MAX_GROUPS} groups");
+        return Err(Refusal::new(ReasonCode::TooManyGroups).because(what));
+    }
+    let places = |set: &BTreeSet<usize>| set.iter().filter_map(|asked| shown.get(*asked).copied()).collect();
+    let mut sets: BTreeSet<BTreeSet<usize>> = margins.iter().map(places).collect();
+    if sets.is_empty() {
+        sets.insert(shown.iter().copied().collect());
+    }
+    let sets = sets.into_iter().map(|set| GroupingSet::of(set.into_iter().collect(), size).ok_or_else(too_many));
+    let mut sets: Vec<GroupingSet> = sets.collect::<Result<_, _>>()?;
+    // By the last group that two do not share, so that one group more in all of them changes no order.
+    sets.sort_by(|one, other| one.groups().iter().rev().cmp(other.groups().iter().rev()));
+    let cells = sets.iter().map(GroupingSet::cells).fold(0, usize::saturating_add);
+    if cells > MAX_CELLS { Err(too_many()) } else { Ok(sets) }
 }
 
 fn is_period(category: &Category, contract: &Contract) -> bool {

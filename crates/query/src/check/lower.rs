@@ -76,7 +76,9 @@ fn columns_of(value: &RowValue) -> BTreeSet<ColumnName> {
 ///
 /// A variance is `Σ(x − c)²/n − (Σ(x − c)/n)²`, which holds around any `c`: the squares of distances from the midpoint
 /// lie between 0 and `h²`, and are summed around the middle of that, so that their noise is scaled to `h²/2`.
-pub(super) fn lower(query: &AggregateQuery, groups: &[CheckedGroup], contract: &Contract) -> Result<Lowered, Refusal> {
+///
+/// `groups` are those of the answer in the order in which they are shown.
+pub(super) fn lower(query: &AggregateQuery, groups: &[&CheckedGroup], contract: &Contract) -> Result<Lowered, Refusal> {
     let counted = query.measures.iter().filter_map(|measure| {
         let columns = match &measure.aggregate {
             Aggregate::Count(column) => [column.clone()].into(),
@@ -124,7 +126,7 @@ pub(super) fn lower(query: &AggregateQuery, groups: &[CheckedGroup], contract: &
 
 type Lower<'a> = &'a dyn Fn(&OutputExpression) -> Result<Formula, Refusal>;
 
-fn view(view: &View, groups: &[CheckedGroup], formula: Lower<'_>) -> Result<CheckedView, Refusal> {
+fn view(view: &View, groups: &[&CheckedGroup], formula: Lower<'_>) -> Result<CheckedView, Refusal> {
     let order = |order: &Order| {
         let by = match &order.by {
             OrderKey::Value(value) => CheckedKey::Value(formula(value)?),

@@ -7,7 +7,7 @@ mod lower;
 mod shape;
 
 use crate::suggest::{Mentioned, complete};
-use crate::{AggregateQuery, Basis, CheckedQuery, MAX_QUANTILE_NUMBERS, Measure, Predicate};
+use crate::{AggregateQuery, Basis, CheckedGroup, CheckedQuery, GroupingSet, MAX_QUANTILE_NUMBERS, Measure, Predicate};
 use columns::Columns;
 pub(crate) use columns::{is_groupable, is_readable};
 use firebreak_domain::{ColumnName, Contract, CutId, ReasonCode, Refusal};
@@ -45,7 +45,8 @@ pub(crate) fn fits(query: &AggregateQuery, contract: &Contract) -> Result<Checke
     }
     let cut = cut(query, contract)?;
     let mut columns = Columns::new(contract);
-    let Groups { resolved: group_by, checked: groups, shown, cells } = groups(&query.group_by, &mut columns, contract)?;
+    let Groups { resolved: group_by, grouping_sets, checked: groups, shown, sets } =
+        groups(query, &mut columns, contract)?;
     let filter = query.filter.as_ref().map(|filter| columns.resolve(filter)).transpose()?;
     let mut measures = Vec::with_capacity(query.measures.len());
     for measure in &query.measures {
@@ -53,9 +54,12 @@ pub(crate) fn fits(query: &AggregateQuery, contract: &Contract) -> Result<Checke
         let filter = measure.filter.as_ref().map(|filter| columns.resolve(filter)).transpose()?;
         measures.push(Measure { aggregate, filter });
     }
-    let resolved = AggregateQuery { cut: Some(cut.clone()), filter, group_by, measures, ..query.clone() };
+    let resolved =
+        AggregateQuery { cut: Some(cut.clone()), filter, group_by, grouping_sets, measures, ..query.clone() };
     let bound = |filter: &Option<Predicate>| filter.as_ref().map(|filter| bind::bound(filter, contract)).transpose();
-    let lowered = lower::lower(&resolved, &groups, contract)?;
+    let shown_groups: Vec<&CheckedGroup> = shown.iter().filter_map(|place| groups.get(*place)).collect();
+    let lowered = lower::lower(&resolved, &shown_groups, contract)?;
+    let cells: usize = sets.iter().map(GroupingSet::cells).sum();
     let numbers = |primitive: &crate::Primitive| match primitive.kind().numbers_per_cell() {
         1 => 0,
         several => several.saturating_mul(cells),
@@ -65,15 +69,16 @@ pub(crate) fn fits(query: &AggregateQuery, contract: &Contract) -> Result<Checke
         return Err(Refusal::new(ReasonCode::TooManyGroups).because(what).into());
     }
     let rows_per_person = contract.contribution.rows_per_person;
-    let sensitivity = |primitive: &crate::Primitive| {
-        primitive.squared_l2_sensitivity(rows_per_person, cells).ok_or_else(|| {
+    let mut squared_sensitivities = Vec::with_capacity(sets.len() * lowered.primitives.len());
+    let mut l1_sensitivities = Vec::with_capacity(squared_sensitivities.capacity());
+    for (set, primitive) in sets.iter().flat_map(|set| lowered.primitives.iter().map(move |of| (set, of))) {
+        let squared = primitive.squared_l2_sensitivity(rows_per_person, set.cells());
+        squared_sensitivities.push(squared.ok_or_else(|| {
             Refusal::new(ReasonCode::NotMeasurable).because("the declared bounds are too wide for a sum with noise")
-        })
-    };
-    let squared_sensitivities = lowered.primitives.iter().map(sensitivity).collect::<Result<_, _>>()?;
-    // What fits squared fits as it is.
-    let l1 = |primitive: &crate::Primitive| primitive.l1_sensitivity(rows_per_person, cells).unwrap_or(u128::MAX);
-    let l1_sensitivities = lowered.primitives.iter().map(l1).collect();
+        })?);
+        // What fits squared fits as it is.
+        l1_sensitivities.push(primitive.l1_sensitivity(rows_per_person, set.cells()).unwrap_or(u128::MAX));
+    }
     let (columns, special) = columns.touched();
     Ok(CheckedQuery {
         dataset: contract.id.clone(),
@@ -87,12 +92,12 @@ pub(crate) fn fits(query: &AggregateQuery, contract: &Contract) -> Result<Checke
         primitives: lowered.primitives,
         squared_sensitivities,
         l1_sensitivities,
-        uses: lowered.uses,
+        uses: lowered.uses.repeat(sets.len()),
+        sets,
         outputs: lowered.outputs,
         view: lowered.view,
         columns,
         special,
-        cells,
         rho: query.rho,
         rows_per_person,
     })

@@ -41,6 +41,7 @@ pub(super) fn check(query: &AggregateQuery) -> Result<(), Refusal> {
             return Err(twice());
         }
     }
+    grouping_sets(query)?;
     for output in &query.outputs {
         expression(&output.expression, query.measures.len(), &mut used, 0)?;
         heading(&output.name)?;
@@ -95,6 +96,16 @@ fn group(Group { name, category }: &Group) -> Result<(), Refusal> {
             branches.iter().map(|(_, label)| label).chain(otherwise).try_for_each(|label| heading(label))?;
             branches.iter().try_for_each(|(condition, _)| predicate(condition, 0))
         }
+    }
+}
+
+fn grouping_sets(query: &AggregateQuery) -> Result<(), Refusal> {
+    let groups = query.group_by.len();
+    let named: BTreeSet<usize> = query.grouping_sets.iter().flatten().copied().collect();
+    if query.grouping_sets.is_empty() || named == (0..groups).collect() {
+        Ok(())
+    } else {
+        Err(malformed("grouping sets name the groups by place from 0, each group in one of them at least"))
     }
 }
 

@@ -4,7 +4,7 @@ use super::conditions::{condition, literal};
 use super::select::Source;
 use super::{bare, folded, place, refuse, values};
 use crate::canonical::category_key;
-use crate::{Category, Comparison, DatePart, Group, Literal, Predicate, RowValue};
+use crate::{Category, Comparison, DatePart, Group, Literal, MAX_GROUPING_SETS, Predicate, RowValue};
 use firebreak_domain::{ColumnName, ReasonCode, Refusal};
 use sqlparser::ast::{CaseWhen, DateTimeField, Expr, Ident, Value};
 use std::collections::BTreeSet;
@@ -182,26 +182,111 @@ impl<'a> Listed<'a> {
     }
 }
 
-/// The groups that GROUP BY names, each once, with the headings that the SELECT list gives them.
-pub(super) fn groups(expressions: &[Expr], listed: &Listed<'_>, source: &Source) -> Result<Vec<Group>, Refusal> {
-    let mut asked: Vec<Keyed> = Vec::new();
-    for expr in expressions {
-        let category = match category(expr, source)?.or_else(|| listed.named(expr)) {
+/// What GROUP BY names so far.
+struct Asked<'a> {
+    categories: Vec<Keyed>,
+    listed: &'a Listed<'a>,
+    source: &'a Source,
+}
+
+impl Asked<'_> {
+    /// The place of what an expression names.
+    fn place(&mut self, expr: &Expr) -> Result<usize, Refusal> {
+        let category = match category(expr, self.source)?.or_else(|| self.listed.named(expr)) {
             Some(category) => category,
-            None => Category::Column(source.column(expr, "GROUP BY")?.ok_or_else(|| {
-                let what = "GROUP BY names columns, parts of dates, WIDTH_BUCKET and CASE";
-                refuse(ReasonCode::NotGroupable, place(expr), what)
-            })?),
+            None => Category::Column(self.column(expr)?),
         };
         let category = Keyed::new(category);
-        let mut known = false;
-        for before in &asked {
-            known |= before.is(&category, expr)?;
+        let mut known = None;
+        for (at, before) in self.categories.iter().enumerate() {
+            if before.is(&category, expr)? {
+                known = Some(at);
+            }
         }
-        if !known {
-            asked.push(category);
+        Ok(known.unwrap_or_else(|| {
+            self.categories.push(category);
+            self.categories.len() - 1
+        }))
+    }
+
+    fn column(&self, expr: &Expr) -> Result<ColumnName, Refusal> {
+        match bare(expr) {
+            Expr::Value(value) => {
+                let what = "GROUP BY names columns, not positions";
+                Err(refuse(ReasonCode::UnsupportedClause, Some(value.span.start), what))
+            }
+            Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) | Expr::Tuple(_) => {
+                let what = "ROLLUP, CUBE and GROUPING SETS stand side by side, not within each other";
+                Err(refuse(ReasonCode::UnsupportedClause, None, what))
+            }
+            _ => self.source.column(expr, "GROUP BY")?.ok_or_else(|| {
+                let what = "GROUP BY names columns, parts of dates, WIDTH_BUCKET and CASE";
+                refuse(ReasonCode::NotGroupable, place(expr), what)
+            }),
         }
     }
+
+    fn places(&mut self, expressions: &[Expr]) -> Result<Vec<usize>, Refusal> {
+        expressions.iter().map(|expr| self.place(expr)).collect()
+    }
+
+    fn lists(&mut self, lists: &[Vec<Expr>]) -> Result<Vec<Vec<usize>>, Refusal> {
+        if lists.len() > MAX_GROUPING_SETS {
+            return Err(too_many_sets());
+        }
+        lists.iter().map(|list| self.places(list)).collect()
+    }
+
+    /// The sets of groups that one element of GROUP BY stands for.
+    fn sets(&mut self, element: &Expr) -> Result<Vec<Vec<usize>>, Refusal> {
+        Ok(match bare(element) {
+            Expr::Tuple(all) => vec![self.places(all)?],
+            Expr::GroupingSets(sets) => self.lists(sets)?,
+            Expr::Rollup(parts) => {
+                let parts = self.lists(parts)?;
+                (0..=parts.len()).rev().map(|length| parts.iter().take(length).flatten().copied().collect()).collect()
+            }
+            Expr::Cube(parts) => {
+                let parts = self.lists(parts)?;
+                if 1_usize.checked_shl(parts.len() as u32).is_none_or(|sets| sets > MAX_GROUPING_SETS) {
+                    return Err(too_many_sets());
+                }
+                let of = |chosen: usize| {
+                    let parts = parts.iter().enumerate().filter(|(bit, _)| chosen >> bit & 1 == 1);
+                    parts.flat_map(|(_, part)| part.iter().copied()).collect()
+                };
+                (0..1_usize << parts.len()).map(of).collect()
+            }
+            _ => vec![vec![self.place(element)?]],
+        })
+    }
+}
+
+fn too_many_sets() -> Refusal {
+    let what = format!("at most {MAX_GROUPING_SETS} grouping sets, which is a CUBE over six groups");
+    Refusal::new(ReasonCode::TooManyGroups).because(what)
+}
+
+/// The groups that GROUP BY names, each once, with the headings that the SELECT list gives them; and the grouping sets by
+/// places among them, none where all groups are meant together.
+pub(super) fn groups(
+    elements: &[Expr],
+    listed: &Listed<'_>,
+    source: &Source,
+) -> Result<(Vec<Group>, Vec<Vec<usize>>), Refusal> {
+    let mut asked = Asked { categories: Vec::new(), listed, source };
+    let mut sets = BTreeSet::from([BTreeSet::new()]);
+    for element in elements {
+        let of_element = asked.sets(element)?;
+        let joined = |set: &BTreeSet<usize>, more: &Vec<usize>| set.iter().chain(more).copied().collect();
+        sets = sets.iter().flat_map(|set| of_element.iter().map(move |more| joined(set, more))).collect();
+        if sets.len() > MAX_GROUPING_SETS {
+            return Err(too_many_sets());
+        }
+    }
+    let asked = asked.categories;
+    let all = sets.len() == 1 && sets.first().is_some_and(|only| only.len() == asked.len());
+    let sets = if all { Vec::new() } else { sets.into_iter().map(|set| set.into_iter().collect()).collect() };
     let mut taken = listed.headings.clone();
     taken.extend(asked.iter().filter_map(|keyed| match &keyed.category {
         Category::Column(column) => Some(column.to_string()),
@@ -222,5 +307,5 @@ pub(super) fn groups(expressions: &[Expr], listed: &Listed<'_>, source: &Source)
         taken.insert(name.clone());
         groups.push(Group { name, category: keyed.category });
     }
-    Ok(groups)
+    Ok((groups, sets))
 }

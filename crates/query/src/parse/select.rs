@@ -6,8 +6,8 @@ use super::{bare, conditions, folded, place, refuse, view};
 use crate::{AggregateQuery, Decimal, Group, Literal};
 use firebreak_domain::{ColumnName, CutId, DatasetId, ReasonCode, Refusal, Rho};
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Ident, LimitClause, ObjectName, OrderBy, Query, Select, SelectItem, SetExpr, Setting,
-    TableFactor, TableVersion, TableWithJoins,
+    Distinct, Expr, GroupByExpr, GroupByWithModifier, Ident, LimitClause, ObjectName, OrderBy, Query, Select,
+    SelectItem, SetExpr, Setting, TableFactor, TableVersion, TableWithJoins,
 };
 use sqlparser::tokenizer::Location;
 
@@ -106,7 +106,7 @@ fn of_select(
         _ => None,
     });
     let listed = Listed::read(listed, &source)?;
-    let group_by = groups(&group_by, &listed, &source)?;
+    let (group_by, grouping_sets) = groups(&group_by, &listed, &source)?;
     let filter = selection.as_ref().map(|expr| conditions::condition(expr, &source)).transpose()?;
     let mut outputs = Outputs::new(&source, &group_by);
     for item in &projection {
@@ -124,27 +124,24 @@ fn of_select(
     let view = view::view(&mut outputs, having.as_ref(), order_by, limit)?;
     let (measures, outputs) = outputs.finish()?;
     let Source { dataset, cut, .. } = source;
-    Ok(AggregateQuery { dataset, cut, filter, group_by, measures, outputs, view, rho: None })
+    Ok(AggregateQuery { dataset, cut, filter, group_by, grouping_sets, measures, outputs, view, rho: None })
 }
 
-fn groups(group_by: &GroupByExpr, listed: &Listed<'_>, source: &Source) -> Result<Vec<Group>, Refusal> {
+fn groups(
+    group_by: &GroupByExpr,
+    listed: &Listed<'_>,
+    source: &Source,
+) -> Result<(Vec<Group>, Vec<Vec<usize>>), Refusal> {
     let GroupByExpr::Expressions(expressions, modifiers) = group_by else {
         return Err(refuse(ReasonCode::UnsupportedClause, None, "GROUP BY ALL: name the columns"));
     };
-    unsupported(&[("ROLLUP, CUBE and TOTALS", !modifiers.is_empty())])?;
-    for expr in expressions {
-        match bare(expr) {
-            Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) => {
-                return Err(refuse(ReasonCode::UnsupportedClause, None, "ROLLUP, CUBE and GROUPING SETS"));
-            }
-            Expr::Value(value) => {
-                let place = Some(value.span.start);
-                return Err(refuse(ReasonCode::UnsupportedClause, place, "GROUP BY names columns, not positions"));
-            }
-            _ => {}
-        }
+    let each = || expressions.iter().map(|expr| vec![expr.clone()]).collect();
+    match modifiers.as_slice() {
+        [] => categories::groups(expressions, listed, source),
+        [GroupByWithModifier::Rollup] => categories::groups(&[Expr::Rollup(each())], listed, source),
+        [GroupByWithModifier::Cube] => categories::groups(&[Expr::Cube(each())], listed, source),
+        _ => Err(refuse(ReasonCode::UnsupportedClause, None, "TOTALS: write GROUP BY ROLLUP (..)")),
     }
-    categories::groups(expressions, listed, source)
 }
 
 fn price(settings: &[Setting]) -> Result<Option<Rho>, Refusal> {

@@ -64,6 +64,15 @@ pub struct AggregateQuery {
     /// Which rows of the answer are shown, by their released values.
     #[prost(message, optional, tag = "6")]
     pub view: ::core::option::Option<View>,
+    /// GROUPING SETS: the answer has rows for each. None: for all groups together, and no other.
+    #[prost(message, repeated, tag = "7")]
+    pub grouping_sets: ::prost::alloc::vec::Vec<GroupingSet>,
+}
+/// Some of the groups, by place from 0; none for a total.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupingSet {
+    #[prost(uint32, repeated, tag = "1")]
+    pub groups: ::prost::alloc::vec::Vec<u32>,
 }
 /// By what an answer is split: a row is in at most one group of each.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -732,7 +741,7 @@ pub struct Rows {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Row {
-    /// One code per column grouped by.
+    /// One code per group; empty where the row is for all of them together (GROUPING SETS).
     #[prost(string, repeated, tag = "1")]
     pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// One estimate per output.
@@ -850,10 +859,10 @@ pub struct ValidateQueryResponse {
     pub columns: ::prost::alloc::vec::Vec<OutputColumn>,
     #[prost(string, repeated, tag = "6")]
     pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Cells that would be returned.
+    /// Rows that would be returned, of all grouping sets, before HAVING and LIMIT.
     #[prost(uint64, tag = "7")]
     pub cells: u64,
-    /// The standard error of each measured vector's noise, in the order of the question's measures.
+    /// The standard errors of what is measured, in each grouping set after its margins are made to add up.
     #[prost(message, repeated, tag = "8")]
     pub noise: ::prost::alloc::vec::Vec<MeasuredNoise>,
     /// Whether the accounts could pay it now.

@@ -1,0 +1,221 @@
+//! Grouping sets: the parts of an answer that are split by some of its groups, and what makes them add up.
+
+use crate::{CheckedQuery, MAX_GROUPING_SETS};
+use std::collections::BTreeSet;
+
+/// Some of the groups of a question, by which a part of its answer is split: one cell for each combination of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupingSet {
+    /// Places in [`CheckedQuery::groups`], ascending.
+    groups: Vec<usize>,
+    /// How many values each of them has.
+    sizes: Vec<usize>,
+    cells: usize,
+}
+
+impl GroupingSet {
+    /// Of groups by their places, ascending, and the number of values of each; `None` if the cells are beyond counting.
+    pub(crate) fn of(groups: Vec<usize>, size: impl Fn(usize) -> usize) -> Option<Self> {
+        let sizes: Vec<usize> = groups.iter().map(|group| size(*group)).collect();
+        let cells = sizes.iter().try_fold(1_usize, |cells, size| cells.checked_mul(*size))?;
+        Some(Self { groups, sizes, cells })
+    }
+
+    /// Places in [`CheckedQuery::groups`], ascending.
+    #[must_use]
+    pub fn groups(&self) -> &[usize] {
+        &self.groups
+    }
+
+    /// How many cells it has: 1 without groups, else the product of the numbers of values. Cells are numbered from 0 with
+    /// the last group running fastest.
+    #[must_use]
+    pub const fn cells(&self) -> usize {
+        self.cells
+    }
+
+    /// The cell that a row is in, from its value in each group by the group's place; `None` if it is in none.
+    pub fn cell(&self, code: impl Fn(usize) -> Option<usize>) -> Option<usize> {
+        self.groups.iter().zip(&self.sizes).try_fold(0, |cell, (group, size)| {
+            let code = code(*group).filter(|code| code < size)?;
+            Some(cell * size + code)
+        })
+    }
+
+    /// Each group of a cell and the value that it has there, the last first.
+    fn codes(&self, cell: usize) -> impl Iterator<Item = (usize, usize)> {
+        let mut rest = cell;
+        self.groups.iter().zip(&self.sizes).rev().map(move |(group, size)| {
+            let code = rest % size.max(&1);
+            rest /= size.max(&1);
+            (*group, code)
+        })
+    }
+
+    /// The value that a group has in a cell; `None` where the set does not have the group.
+    #[must_use]
+    pub fn code(&self, cell: usize, group: usize) -> Option<usize> {
+        self.codes(cell).find(|(place, _)| *place == group).map(|(_, code)| code)
+    }
+
+    /// Whether all of its groups are in another set, so that each of its cells is the sum of some of the other's.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.groups.iter().all(|group| other.groups.contains(group))
+    }
+
+    /// Of a set that it is within, for each cell in order the cell of this one that it is a part of.
+    pub fn cells_of(&self, finer: &Self) -> impl Iterator<Item = usize> {
+        (0..finer.cells).map(|cell| self.cell(|group| finer.code(cell, group)).unwrap_or_default())
+    }
+}
+
+/// The released numbers of an answer, ready to be worked with: one table for each grouping set and primitive.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    /// `tables[set · primitives + primitive][cell]`.
+    tables: Vec<Vec<f64>>,
+    deviations: Vec<f64>,
+    primitives: usize,
+}
+
+impl Figures {
+    /// The numbers of one cell, in the order of [`CheckedQuery::primitives`].
+    #[must_use]
+    pub fn values(&self, set: usize, cell: usize) -> Vec<f64> {
+        let of_set = self.tables.iter().skip(set * self.primitives).take(self.primitives);
+        of_set.filter_map(|table| table.get(cell).copied()).collect()
+    }
+
+    /// The standard deviations of their noise, which are the same in all cells of a set.
+    #[must_use]
+    pub fn deviations(&self, set: usize) -> &[f64] {
+        let start = set * self.primitives;
+        self.deviations.get(start..start + self.primitives).unwrap_or_default()
+    }
+}
+
+impl CheckedQuery {
+    /// The released numbers with those of several grouping sets made to add up: what is counted or added up is, in each
+    /// set, the weighted least squares estimate from the vectors of all sets, weights being one over the variance of the
+    /// noise. `tables` are the released vectors and `deviations` those of their noise, both in the order of
+    /// [`CheckedQuery::vectors`]. Persons and quantiles do not add up, and stay as they were released.
+    ///
+    /// It is post-processing, and costs nothing. See `docs/PRIVACY.md` for the closed form that it is.
+    #[must_use]
+    pub fn figures(&self, mut tables: Vec<Vec<f64>>, deviations: &[f64]) -> Figures {
+        let of_sets = self.sets.len();
+        let mut after = deviations.to_vec();
+        if of_sets > 1 && self.vectors().count() == tables.len() && tables.len() == after.len() {
+            for (place, _) in self.primitives().iter().enumerate().filter(|(_, p)| p.kind().adds_up()) {
+                let places = || (0..of_sets).map(|set| set * self.primitives().len() + place);
+                let measured: Vec<(&[f64], f64)> =
+                    places().filter_map(|at| Some((tables.get(at)?.as_slice(), *deviations.get(at)?))).collect();
+                let (estimates, errors) = least_squares(&self.sets, &measured);
+                for (at, (estimate, error)) in places().zip(estimates.into_iter().zip(errors)) {
+                    if let (Some(table), Some(deviation)) = (tables.get_mut(at), after.get_mut(at)) {
+                        (*table, *deviation) = (estimate, error);
+                    }
+                }
+            }
+        }
+        Figures { tables, deviations: after, primitives: self.primitives().len() }
+    }
+
+    /// The standard deviations of [`CheckedQuery::figures`], in the order of [`CheckedQuery::vectors`], from those of the
+    /// vectors' noise: they do not depend on what is released.
+    #[must_use]
+    pub fn deviations(&self, of_vectors: &[f64]) -> Vec<f64> {
+        if self.sets.len() == 1 {
+            return of_vectors.to_vec();
+        }
+        let tables = self.vectors().map(|(_, set)| vec![0.0; set.cells()]).collect();
+        self.figures(tables, of_vectors).deviations
+    }
+}
+
+/// Every subset of the groups of any set.
+fn parts(sets: &[GroupingSet]) -> BTreeSet<Vec<usize>> {
+    let mut parts = BTreeSet::new();
+    for set in sets {
+        // INVARIANT: a set of more than one has at most as many groups as give that many sets.
+        for chosen in 0..1_u64 << set.groups.len().min(MAX_GROUPS) {
+            let part = set.groups.iter().enumerate().filter(|(bit, _)| chosen >> bit & 1 == 1);
+            parts.insert(part.map(|(_, group)| *group).collect());
+        }
+    }
+    parts
+}
+
+/// The most groups of a question with several grouping sets.
+pub(crate) const MAX_GROUPS: usize = 6;
+
+const _: () = assert!(1 << MAX_GROUPS <= MAX_GROUPING_SETS, "a CUBE over that many groups has no more sets");
+
+/// The weighted least squares estimate of each set's table, and its standard deviation, from one noisy table of each set
+/// and the deviation of its noise.
+///
+/// Let `x` be the table over all groups, `n_i` their sizes, and `N_S` the product of the sizes outside of `S`. A table is
+/// the sum of its *interactions* `f_U` over subsets `U` of its groups (the decomposition of an analysis of variance),
+/// each with mean 0 along each of its groups. In the table of `S` the interaction of `U ⊆ S` is `N_S·f_U`, and noise of
+/// variance `σ_S²` gives it one of its own; interactions are orthogonal, so that each is estimated by itself:
+/// `f_U = Σ w_S·g_SU / Σ w_S·N_S` over the sets `S ⊇ U`, with `w_S = 1/σ_S²` and `g_SU` the interaction in the noisy table
+/// of `S`. Its variance in one cell is `Π(1 − 1/n_i) / (N_U·Σ w_S·N_S)`, the product over `U`.
+fn least_squares(sets: &[GroupingSet], measured: &[(&[f64], f64)]) -> (Vec<Vec<f64>>, Vec<f64>) {
+    let size = |group: usize| {
+        let mut of_sets = sets.iter().flat_map(|set| set.groups.iter().zip(&set.sizes));
+        of_sets.find(|(place, _)| **place == group).map_or(1, |(_, size)| *size)
+    };
+    let all: BTreeSet<usize> = sets.iter().flat_map(|set| set.groups.iter().copied()).collect();
+    let outside = |groups: &[usize]| -> f64 {
+        all.iter().filter(|group| !groups.contains(group)).map(|group| size(*group) as f64).product()
+    };
+    let mut estimates: Vec<Vec<f64>> = sets.iter().map(|set| vec![0.0; set.cells]).collect();
+    let mut variances = vec![0.0; sets.len()];
+    for part in parts(sets) {
+        let Some(part) = GroupingSet::of(part, size) else { continue };
+        let mut interaction = vec![0.0; part.cells];
+        let mut weights = 0.0;
+        for (set, (table, deviation)) in sets.iter().zip(measured).filter(|(set, _)| part.is_within(set)) {
+            let weight = 1.0 / (deviation * deviation);
+            weights += weight * outside(&set.groups);
+            let share = weight * part.cells as f64 / set.cells as f64;
+            for (value, cell) in table.iter().zip(part.cells_of(set)) {
+                if let Some(mean) = interaction.get_mut(cell) {
+                    *mean += value * share;
+                }
+            }
+        }
+        centre(&mut interaction, &part.sizes);
+        let spread: f64 = part.sizes.iter().map(|size| 1.0 - 1.0 / *size as f64).product();
+        let variance = spread / (outside(&part.groups) * weights);
+        for ((set, estimate), of_set) in sets.iter().zip(&mut estimates).zip(&mut variances) {
+            if part.is_within(set) {
+                let times = outside(&set.groups);
+                *of_set += times * times * variance;
+                for (value, cell) in estimate.iter_mut().zip(part.cells_of(set)) {
+                    *value += times * interaction.get(cell).unwrap_or(&0.0) / weights;
+                }
+            }
+        }
+    }
+    (estimates, variances.into_iter().map(f64::sqrt).collect())
+}
+
+/// Takes off the mean along each axis of a table, whose last axis runs fastest.
+fn centre(table: &mut [f64], sizes: &[usize]) {
+    let mut stride = 1;
+    for size in sizes.iter().rev() {
+        let block = stride * size;
+        for block in table.chunks_mut(block.max(1)) {
+            for offset in 0..stride {
+                let mean = block.iter().skip(offset).step_by(stride).sum::<f64>() / *size as f64;
+                block.iter_mut().skip(offset).step_by(stride).for_each(|value| *value -= mean);
+            }
+        }
+        stride = block;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+use super::*;
+
+fn sets(sizes: &[usize], of: &[&[usize]]) -> Vec<GroupingSet> {
+    of.iter().map(|groups| GroupingSet::of(groups.to_vec(), |group| sizes[group]).unwrap()).collect()
+}
+
+/// Numbers between −1 and 1 that look random.
+fn numbers(seed: u64) -> impl FnMut() -> f64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+    }
+}
+
+/// Solves `matrix · x = right` by elimination, for a positive definite matrix.
+fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
+    let size = right.len();
+    for pivot in 0..size {
+        for row in 0..size {
+            if row == pivot {
+                continue;
+            }
+            let factor = matrix[row][pivot] / matrix[pivot][pivot];
+            for column in 0..size {
+                matrix[row][column] -= factor * matrix[pivot][column];
+            }
+            right[row] -= factor * right[pivot];
+        }
+    }
+    (0..size).map(|row| right[row] / matrix[row][row]).collect()
+}
+
+/// The estimate by the normal equations over the cells of all groups, with a breath of ridge where they leave some of
+/// these undetermined; what is asked is determined.
+fn by_normal_equations(
+    all: &GroupingSet,
+    sets: &[GroupingSet],
+    measured: &[(&[f64], f64)],
+) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
+    let cells = all.cells();
+    let mut matrix = vec![vec![0.0; cells]; cells];
+    let mut right = vec![0.0; cells];
+    let map = |set: &GroupingSet| set.cells_of(all).collect::<Vec<_>>();
+    for (set, (table, deviation)) in sets.iter().zip(measured) {
+        let of = map(set);
+        for one in 0..cells {
+            right[one] += table[of[one]] / deviation.powi(2);
+            for other in 0..cells {
+                matrix[one][other] += f64::from(u8::from(of[one] == of[other])) / deviation.powi(2);
+            }
+        }
+    }
+    for (cell, row) in matrix.iter_mut().enumerate() {
+        row[cell] += 1e-10;
+    }
+    let x = solve(matrix.clone(), right);
+    let mut tables = Vec::new();
+    let mut variances = Vec::new();
+    for set in sets {
+        let of = map(set);
+        let mut table = vec![0.0; set.cells()];
+        let mut variance = vec![0.0; set.cells()];
+        for cell in 0..set.cells() {
+            let indicator: Vec<f64> = of.iter().map(|to| f64::from(u8::from(*to == cell))).collect();
+            let solved = solve(matrix.clone(), indicator.clone());
+            table[cell] = indicator.iter().zip(&x).map(|(i, x)| i * x).sum();
+            variance[cell] = indicator.iter().zip(&solved).map(|(i, s)| i * s).sum();
+        }
+        tables.push(table);
+        variances.push(variance);
+    }
+    (tables, variances)
+}
+
+#[test]
+fn margins_are_the_weighted_least_squares_estimate_and_so_are_their_errors() {
+    let sizes = [3, 2, 4];
+    let of: &[&[&[usize]]] = &[
+        &[&[], &[0]],
+        &[&[0], &[0, 1]],
+        &[&[], &[0], &[0, 1]],
+        &[&[], &[0], &[0, 1], &[0, 1, 2]],
+        &[&[], &[0], &[1], &[0, 1]],
+        &[&[], &[0], &[1], &[2], &[0, 1], &[0, 2], &[1, 2], &[0, 1, 2]],
+        &[&[0], &[1]],
+        &[&[0, 1], &[1, 2]],
+        &[&[0, 1], &[1, 2], &[0, 2], &[]],
+    ];
+    let mut number = numbers(5);
+    for groups in of {
+        let sets = sets(&sizes, groups);
+        let all: BTreeSet<usize> = groups.iter().copied().flatten().copied().collect();
+        let all = GroupingSet::of(all.into_iter().collect(), |group| sizes[group]).unwrap();
+        let tables: Vec<Vec<f64>> =
+            sets.iter().map(|set| (0..set.cells()).map(|_| 100.0 * number()).collect()).collect();
+        let deviations: Vec<f64> = sets.iter().map(|_| 1.5 + number()).collect();
+        let measured: Vec<(&[f64], f64)> = tables.iter().map(Vec::as_slice).zip(deviations.iter().copied()).collect();
+        let (found, errors) = least_squares(&sets, &measured);
+        let (wanted, variances) = by_normal_equations(&all, &sets, &measured);
+        for (set, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
+            for (found, wanted) in found.iter().zip(wanted) {
+                assert!((found - wanted).abs() < 1e-5, "{groups:?}, set {set}: {found} is not {wanted}");
+            }
+            for variance in &variances[set] {
+                assert!((errors[set] - variance.sqrt()).abs() < 1e-5, "{groups:?}, set {set}: {variance}");
+            }
+            assert!(
+                errors[set] <= deviations[set] * (1.0 + 1e-12),
+                "an estimate is never worse than what was measured"
+            );
+        }
+        // They add up.
+        for (coarse, table) in sets.iter().zip(&found) {
+            for (fine, parts) in sets.iter().zip(&found).filter(|(fine, _)| coarse.is_within(fine)) {
+                let mut sums = vec![0.0; coarse.cells()];
+                for (value, cell) in parts.iter().zip(coarse.cells_of(fine)) {
+                    sums[cell] += value;
+                }
+                assert!(sums.iter().zip(table).all(|(sum, value)| (sum - value).abs() < 1e-9), "{groups:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_group_of_one_value_and_one_set_change_nothing() {
+    let one = sets(&[4], &[&[0]]);
+    let table = [3.0, -1.0, 7.5, 0.0];
+    let (found, errors) = least_squares(&one, &[(&table, 2.0)]);
+    assert!(found[0].iter().zip(table).all(|(found, wanted)| (found - wanted).abs() < 1e-12), "{found:?}");
+    assert!((errors[0] - 2.0).abs() < 1e-12);
+    // Two measurements of one number: weights 1 and 1/4.
+    let twice = sets(&[1], &[&[], &[0]]);
+    let (found, errors) = least_squares(&twice, &[(&[10.0], 1.0), (&[20.0], 2.0)]);
+    assert!((found[0][0] - 12.0).abs() < 1e-12 && (found[1][0] - 12.0).abs() < 1e-12, "{found:?}");
+    assert!((errors[0] - 0.8_f64.sqrt()).abs() < 1e-12, "{errors:?}");
+}
+
+#[test]
+fn cells_are_numbered_with_the_last_group_running_fastest() {
+    let of = sets(&[3, 2, 4], &[&[0, 2], &[2], &[0, 1, 2]]);
+    assert_eq!(of[0].cells(), 12);
+    assert_eq!(of[0].cell(|group| Some([2, 9, 1][group])), Some(9));
+    assert_eq!(of[0].cell(|group| [Some(2), None, Some(4)][group]), None, "a code that the group does not have");
+    assert_eq!(of[0].cell(|group| [None, Some(0), Some(1)][group]), None);
+    assert_eq!((of[0].code(9, 0), of[0].code(9, 2), of[0].code(9, 1)), (Some(2), Some(1), None));
+    assert_eq!(of[1].cells_of(&of[0]).collect::<Vec<_>>(), [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3]);
+    assert!(of[0].is_within(&of[2]) && !of[2].is_within(&of[0]) && of[1].is_within(&of[1]));
+}
