@@ -83,7 +83,7 @@ impl App {
             let Some(contract) = bundle.contracts().get(dataset) else { continue };
             let latest = contract.latest_cut().into_iter();
             for cut in latest {
-                self.datasets.engine(contract, cut).await?;
+                self.datasets.engine(std::slice::from_ref(contract), cut).await?;
             }
         }
         Ok(())

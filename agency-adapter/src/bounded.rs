@@ -5,9 +5,11 @@
 //! the view and leaves every other row as it was: the fact on which each sensitivity in `firebreak-query` rests.
 
 use crate::source::{Encoded, EncodedColumn, MISSING, Rows, SourceError};
-use datafusion::arrow::array::{ArrayRef, Int16Array, Int32Array, Int64Array, RecordBatch, UInt32Array};
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
-use firebreak_domain::{Contract, UnitSpaceId};
+use datafusion::arrow::array::{ArrayRef, AsArray, Int16Array, Int32Array, Int64Array, RecordBatch, UInt32Array};
+use datafusion::arrow::compute::take;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, UInt32Type};
+use firebreak_domain::{Contract, DatasetId, UnitSpaceId};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The name under which a view holds its persons. Not a name that a contract can give.
@@ -127,6 +129,75 @@ pub fn view(contract: &Contract, rows: &Rows, key: &RankingKey) -> Result<Record
         arrays.push(array);
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+}
+
+/// A dataset's bounded view, and the key of each of its persons by number.
+pub struct Part {
+    /// The dataset.
+    pub dataset: DatasetId,
+    /// Its view.
+    pub view: RecordBatch,
+    /// Of each person, by the number in the view.
+    pub keys: Vec<String>,
+}
+
+/// The bounded views of several datasets joined on the person: each row of a person in one beside each of the same person
+/// in the others, with every column behind its dataset's id.
+///
+/// PRIVACY: which rows there are of a person follows from that person's own rows in each view. With at most m and l rows in
+/// two of them there are at most m·l in the join, and nobody else's change.
+///
+/// # Errors
+/// [`SourceError::NoKeyToJoin`] if the persons of one of them have no key.
+pub fn joined(parts: &[Part]) -> Result<RecordBatch, SourceError> {
+    let mut persons: Vec<u32> = Vec::new();
+    // Of each dataset so far, the row that stands in each row of the join.
+    let mut chosen: Vec<Vec<u32>> = Vec::new();
+    let mut numbers: HashMap<&str, u32> = HashMap::new();
+    for (place, part) in parts.iter().enumerate() {
+        let own = persons_of(part).ok_or(SourceError::NoKeyToJoin)?;
+        if place == 0 {
+            numbers = part.keys.iter().map(String::as_str).zip(0..).collect();
+            persons.extend_from_slice(own);
+            chosen.push((0..own.len() as u32).collect());
+            continue;
+        }
+        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); numbers.len()];
+        for (row, person) in (0_u32..).zip(own) {
+            let number = part.keys.get(*person as usize).and_then(|key| numbers.get(key.as_str()));
+            if let Some(rows) = number.and_then(|number| rows.get_mut(*number as usize)) {
+                rows.push(row);
+            }
+        }
+        let beside = |person: &u32| rows.get(*person as usize).map_or(&[][..], Vec::as_slice);
+        let repeated = |of: &[u32]| -> Vec<u32> {
+            let each = of.iter().zip(&persons);
+            each.flat_map(|(value, person)| std::iter::repeat_n(*value, beside(person).len())).collect()
+        };
+        let more: Vec<u32> = persons.iter().flat_map(|person| beside(person).iter().copied()).collect();
+        chosen = chosen.iter().map(|rows| repeated(rows)).collect();
+        chosen.push(more);
+        persons = repeated(&persons);
+    }
+    let mut fields = vec![Field::new(PERSON, DataType::UInt32, false)];
+    let mut arrays: Vec<ArrayRef> = vec![Arc::new(UInt32Array::from(persons))];
+    for (part, rows) in parts.iter().zip(chosen) {
+        let rows = UInt32Array::from(rows);
+        for (field, array) in part.view.schema().fields().iter().zip(part.view.columns()) {
+            if field.name() != PERSON {
+                let name = format!("{}.{}", part.dataset, field.name());
+                fields.push(Field::new(name, field.data_type().clone(), true));
+                arrays.push(take(array, &rows, None)?);
+            }
+        }
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+}
+
+/// The persons of a view, by number, where each has a key.
+fn persons_of(part: &Part) -> Option<&[u32]> {
+    let persons = part.view.column_by_name(PERSON)?.as_primitive_opt::<UInt32Type>()?.values();
+    persons.iter().all(|person| (*person as usize) < part.keys.len()).then_some(persons)
 }
 
 fn arrow_column(column: &EncodedColumn, kept: &[u32]) -> (DataType, ArrayRef) {

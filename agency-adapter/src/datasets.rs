@@ -1,6 +1,6 @@
 //! The datasets that an adapter serves: bindings, and the bounded view of each cut, made once.
 
-use crate::bounded::{RankingKey, view};
+use crate::bounded::{Part, RankingKey, joined, view};
 use crate::engine::{Engine, EngineError};
 use crate::source::{self, Rows, SourceError};
 use firebreak_domain::{Binding, ColumnName, Contract, CutId, DatasetId};
@@ -18,6 +18,9 @@ pub enum DatasetError {
     /// The file.
     #[error("{0}: {1}")]
     Source(DatasetId, #[source] SourceError),
+    /// Datasets that are joined.
+    #[error("datasets that are joined: {0}")]
+    Join(#[source] SourceError),
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -39,7 +42,7 @@ pub struct Datasets {
     bindings: HashMap<DatasetId, Binding>,
     secret: [u8; 32],
     threads: usize,
-    // One view per contract as signed and cut: a bundle that changes a contract makes a new view.
+    // One view per contract as signed and cut, and per join of several: a bundle that changes a contract makes a new view.
     views: Mutex<HashMap<(String, CutId), View>>,
 }
 
@@ -68,25 +71,35 @@ impl Datasets {
         self.bindings.get(dataset).ok_or_else(|| DatasetError::NotBound(dataset.clone()))
     }
 
-    /// The engine over a cut's bounded view, made at the first call.
+    /// The engine over a cut's bounded view, or over that of several datasets joined on the person, made at the first call.
     ///
     /// # Errors
     /// [`DatasetError`]. The next call tries again.
-    pub async fn engine(&self, contract: &Contract, cut: &CutId) -> Result<Engine, DatasetError> {
-        let binding = self.binding(&contract.id)?;
-        // Everything that shapes a view is in the contract's own text.
-        let key = (format!("{contract:?}"), cut.clone());
+    pub async fn engine(&self, contracts: &[Contract], cut: &CutId) -> Result<Engine, DatasetError> {
+        // Everything that shapes a view is in the contracts' own text.
+        let key = (format!("{contracts:?}"), cut.clone());
         let cell = self.views.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
         let engine = cell
             .get_or_try_init(|| async {
-                let failed = |e| DatasetError::Source(contract.id.clone(), e);
-                let rows = source::read(contract, binding, &self.folder, cut, None).await.map_err(failed)?;
-                let (contract, key, threads) =
-                    (contract.clone(), RankingKey::of(&self.secret, &contract.unit_space.id), self.threads);
+                let mut parts = Vec::with_capacity(contracts.len());
+                for contract in contracts {
+                    let binding = self.binding(&contract.id)?;
+                    let failed = |e| DatasetError::Source(contract.id.clone(), e);
+                    let rows = source::read(contract, binding, &self.folder, cut, None).await.map_err(failed)?;
+                    parts.push((contract.clone(), rows, RankingKey::of(&self.secret, &contract.unit_space.id)));
+                }
+                let threads = self.threads;
                 let made = tokio::task::spawn_blocking(move || {
-                    let view =
-                        view(&contract, &rows, &key).map_err(|e| DatasetError::Source(contract.id.clone(), e))?;
-                    Ok::<_, DatasetError>(Engine::over(&view, threads)?)
+                    let mut views = Vec::with_capacity(parts.len());
+                    for (contract, rows, key) in parts {
+                        let failed = |e| DatasetError::Source(contract.id.clone(), e);
+                        let view = view(&contract, &rows, &key).map_err(failed)?;
+                        views.push(Part { dataset: contract.id, view, keys: rows.person_keys });
+                    }
+                    match views.as_slice() {
+                        [alone] => Ok::<_, DatasetError>(Engine::over(&alone.view, threads)?),
+                        _ => Ok(Engine::over(&joined(&views).map_err(DatasetError::Join)?, threads)?),
+                    }
                 });
                 made.await.map_err(|_| DatasetError::View)?
             })

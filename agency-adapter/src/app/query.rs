@@ -1,10 +1,11 @@
 use super::{App, Failure, Tick, tick::work};
 use crate::datasets::DatasetError;
 use firebreak_audit::LeafKind;
-use firebreak_domain::{Charge, Identity, Intent, ReasonCode, Refusal};
+use firebreak_domain::{Charge, Contract, Identity, Intent, ReasonCode, Refusal};
 use firebreak_node::{Content, DecidedQuery, Evidence, SubmittedQuery, decide_query, exhausted};
 use firebreak_policy::{DecisionFacts, Denial};
 use firebreak_privacy::{Funded, Measured, Released, RunError};
+use firebreak_query::Reads;
 use firebreak_store::{OwnRelease, RequestKey, Reservation, ReserveError, Reserved, Settled, StoredRelease};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,10 +57,10 @@ impl App {
             Ok(decided) => decided,
             Err(denial) => return (self.tick.smallest(), self.refuse(denial, Some(&submitted.intent(claimed))).await),
         };
-        let rows = decided
-            .permit
-            .contract(decided.query.dataset())
-            .map_or(0, |c| c.unit_space.register_size.saturating_mul(u64::from(c.contribution.rows_per_person)));
+        let contract = decided.query.reads().first().and_then(|reads| decided.permit.contract(&reads.dataset));
+        let rows = contract.map_or(0, |contract| {
+            contract.unit_space.register_size.saturating_mul(u64::from(decided.query.rows_per_person()))
+        });
         let tick = self.tick.length(work(&decided.query, rows));
         (tick, self.answer_decided(decided).await)
     }
@@ -112,13 +113,15 @@ impl App {
 
     async fn measure(&self, decided: DecidedQuery, reservation: Reservation) -> Result<Decided, Failure> {
         let DecidedQuery { permit, query, price, intent, .. } = decided;
-        let contract = permit.contract(query.dataset()).cloned().ok_or(Failure::Stored)?;
+        let contract = |reads: &Reads| permit.contract(&reads.dataset).map(|contract| Contract::clone(contract));
+        let contracts: Vec<Contract> =
+            query.reads().iter().map(contract).collect::<Option<_>>().ok_or(Failure::Stored)?;
         let charge = price.charge();
         let failed = |e: &dyn std::error::Error| Failure::Measurement(e.to_string());
         let funded = Funded::new(permit, reservation, price).map_err(|e| failed(&e))?;
         let measured = funded
             .release(|| async {
-                let engine = self.datasets.engine(&contract, query.cut()).await?;
+                let engine = self.datasets.engine(&contracts, query.cut()).await?;
                 metrics::counter!("firebreak_engine_executions_total").increment(1);
                 Ok::<_, DatasetError>(engine.execute(&query).await?)
             })

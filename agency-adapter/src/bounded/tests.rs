@@ -1,6 +1,7 @@
 //! R2, R28: the bound on a person's contribution.
 
 use super::*;
+use datafusion::arrow::datatypes::Int64Type;
 use firebreak_domain::{Column, ColumnName, ColumnRole, Domain};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -85,4 +86,73 @@ fn the_choice_depends_on_the_secret() {
     let two = kept_rows(&rows(&given), 10, &RankingKey::new([2; 32]));
     assert_eq!(one.len(), 10);
     assert_ne!(one, two);
+}
+
+/// The bounded view of rows as a part of a join.
+fn part(dataset: &str, given: &[(u8, i64)], most: u32) -> Part {
+    let text = include_str!("../../../deploy/sample/bundle/contracts/health.vaccinations.toml");
+    let mut contract: Contract = toml::from_str(text).unwrap();
+    contract.contribution.rows_per_person = most;
+    let rows = rows(given);
+    let view = view(&contract, &rows, &RankingKey::new([7; 32])).unwrap();
+    Part { dataset: DatasetId::new(dataset).unwrap(), view, keys: rows.person_keys }
+}
+
+/// The multiset of the values that stand beside each other, with the key of their person.
+fn pairs(parts: &[Part]) -> Vec<(String, Vec<i64>)> {
+    let view = joined(parts).unwrap();
+    let column = |name: &str| view.column_by_name(name).unwrap().as_primitive::<Int64Type>().clone();
+    let values: Vec<Int64Array> = parts.iter().map(|part| column(&format!("{}.x", part.dataset))).collect();
+    let persons = view.column_by_name(PERSON).unwrap().as_primitive::<UInt32Type>();
+    let key = |row: usize| parts[0].keys[persons.value(row) as usize].clone();
+    let mut pairs: Vec<_> =
+        (0..view.num_rows()).map(|row| (key(row), values.iter().map(|values| values.value(row)).collect())).collect();
+    pairs.sort();
+    pairs
+}
+
+proptest! {
+    #[test]
+    fn one_person_more_adds_at_most_the_product_of_its_bounds_to_a_join_and_leaves_all_others_alone(
+        visits in prop::collection::vec((0_u8..6, -3_i64..3), 0..40),
+        doses in prop::collection::vec((0_u8..6, -3_i64..3), 0..40),
+        own_visits in prop::collection::vec(-1000_i64..1000, 0..8),
+        own_doses in prop::collection::vec(-1000_i64..1000, 0..8),
+        at in 0_usize..40,
+        (m, l) in (1_u32..4, 1_u32..4),
+    ) {
+        let join = |visits: &[(u8, i64)], doses: &[(u8, i64)]| pairs(&[part("a", visits, m), part("b", doses, l)]);
+        let with = |rows: &[(u8, i64)], own: &[i64]| {
+            let mut rows = rows.to_vec();
+            for value in own {
+                rows.insert(at.min(rows.len()), (200, *value));
+            }
+            rows
+        };
+        let (more_visits, more_doses) = (with(&visits, &own_visits), with(&doses, &own_doses));
+        let (added, rest): (Vec<_>, Vec<_>) =
+            join(&more_visits, &more_doses).into_iter().partition(|(person, _)| person == "P200");
+        prop_assert_eq!(added.len(), own_visits.len().min(m as usize) * own_doses.len().min(l as usize));
+        prop_assert_eq!(rest, join(&visits, &doses));
+        // It is the product person by person, of what either view keeps.
+        let mut wanted = Vec::new();
+        for (person, visit) in kept(&more_visits, m) {
+            for (other, dose) in kept(&more_doses, l) {
+                if person == other {
+                    wanted.push((format!("P{person}"), vec![visit, dose]));
+                }
+            }
+        }
+        wanted.sort();
+        prop_assert_eq!(join(&more_visits, &more_doses), wanted);
+    }
+}
+
+#[test]
+fn three_views_are_joined_and_one_without_keys_is_not() {
+    let parts = [part("a", &[(1, 1), (2, 2)], 3), part("b", &[(2, 5), (1, 7), (1, 8)], 3), part("c", &[(1, 9)], 3)];
+    assert_eq!(pairs(&parts), [("P1".to_owned(), vec![1, 7, 9]), ("P1".to_owned(), vec![1, 8, 9])]);
+    let [a, b, _] = parts;
+    let error = joined(&[a, Part { keys: Vec::new(), ..b }]).unwrap_err();
+    assert!(matches!(error, SourceError::NoKeyToJoin), "{error}");
 }

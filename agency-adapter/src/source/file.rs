@@ -29,6 +29,9 @@ pub enum SourceError {
     /// More rows than the declared register can have.
     #[error("the file holds more than four times the register that its contract declares; correct register_size")]
     RegisterTooSmall,
+    /// The binding says that each row is a person, so that nothing tells which rows of another dataset are theirs.
+    #[error("a dataset whose rows are persons has no key to join by; take row_is_person out of the binding")]
+    NoKeyToJoin,
     /// The file changed while it was read.
     #[error("the file changed while it was read; serve a finished file")]
     Changed,

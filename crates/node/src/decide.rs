@@ -8,7 +8,9 @@ use firebreak_policy::{
     Bundle, DatasetAccess, DecisionFacts, Denial, Misnamed, OutputKind, Permit, Question, ceilings,
 };
 use firebreak_privacy::{Price, price};
-use firebreak_query::{Aggregate, AggregateQuery, CheckedQuery, Contracts, MAX_CELLS, check, plan, plan_query};
+use firebreak_query::{
+    Aggregate, AggregateQuery, CheckedQuery, Contracts, MAX_CELLS, Measure, check_over, of_dataset, plan, plan_query,
+};
 use firebreak_store::AccountLimit;
 use firebreak_transport::TrustAnchor;
 use std::collections::BTreeSet;
@@ -118,9 +120,10 @@ fn decide(
         Ok(query) => query,
         Err(refusal) => return Err(refused(suggested(refusal.clone(), submitted, &visible()))),
     };
-    let contract =
-        permit.contract(&asked.dataset).ok_or_else(|| refused(Refusal::new(ReasonCode::DatasetNotCovered)))?;
-    let query = check(asked, &restricted(contract, permit.agreement())).map_err(refused)?;
+    let contracts: Option<Vec<_>> = asked.datasets().map(|dataset| permit.contract(dataset)).collect();
+    let contracts = contracts.ok_or_else(|| refused(Refusal::new(ReasonCode::DatasetNotCovered)))?;
+    let covered: Vec<Contract> = contracts.iter().map(|contract| restricted(contract, permit.agreement())).collect();
+    let query = check_over(asked, &covered).map_err(refused)?;
     if query.cells().saturating_mul(query.primitives().len()) > MAX_CELLS {
         return Err(refused(
             Refusal::new(ReasonCode::TooManyGroups).instead("ask fewer figures or group by fewer columns"),
@@ -138,7 +141,9 @@ fn decide(
         let refusal = Refusal::new(ReasonCode::LossCeiling).because("no noise fits this question at so low a price");
         refused(refusal.instead(format!("ask at rho = {}", budget.rho_per_query.min(most))))
     })?;
-    let accounts = accounts_of(permit.agreement(), contract, &caller.identity, now);
+    // Datasets that are joined have one register of persons.
+    let charged = contracts.first().ok_or_else(|| refused(Refusal::new(ReasonCode::DatasetNotCovered)))?;
+    let accounts = accounts_of(permit.agreement(), charged, &caller.identity, now);
     let intent = submitted.intent(claimed);
     Ok(DecidedQuery { permit, query, price, intent, caller, accounts })
 }
@@ -229,31 +234,40 @@ const fn unfounded(refusal: Refusal, operation: Operation, output: OutputKind) -
     Denial { refusal, facts }
 }
 
-/// The dataset and every column that the question names; a person's key that is only counted is not a column read.
+/// The datasets and every column that the question names; a person's key that is only counted is not a column read.
 /// Without a question that can be read, the dataset named beside it.
 fn accesses(query: Option<&AggregateQuery>, dataset: Option<&DatasetId>, bundle: &Bundle) -> Vec<DatasetAccess> {
     match (query, dataset) {
         (Some(query), _) => {
-            let contract = bundle.contracts().get(&query.dataset);
-            vec![DatasetAccess {
-                dataset: query.dataset.clone(),
-                columns: read_columns(query, contract.map(Arc::as_ref)),
-            }]
+            let access = |dataset: &DatasetId| {
+                let contract = bundle.contracts().get(dataset);
+                let columns = read_columns(query, dataset, contract.map(Arc::as_ref));
+                DatasetAccess { dataset: dataset.clone(), columns }
+            };
+            query.datasets().map(access).collect()
         }
         (None, Some(dataset)) => vec![DatasetAccess { dataset: dataset.clone(), columns: BTreeSet::new() }],
         (None, None) => Vec::new(),
     }
 }
 
-fn read_columns(query: &AggregateQuery, contract: Option<&Contract>) -> BTreeSet<firebreak_domain::ColumnName> {
+fn read_columns(
+    query: &AggregateQuery,
+    dataset: &DatasetId,
+    contract: Option<&Contract>,
+) -> BTreeSet<firebreak_domain::ColumnName> {
     let unit = contract.and_then(Contract::privacy_unit).map(|c| &c.name);
     let is_unit = |name: &firebreak_domain::ColumnName| {
         unit == Some(name) || (name.as_str() == "person" && contract.is_some_and(|c| c.column("person").is_none()))
     };
-    let only_counted = |name: &firebreak_domain::ColumnName| {
-        is_unit(name) && query.measures.iter().any(|m| matches!(&m.aggregate, Aggregate::CountDistinct(c) if c == name))
+    let counts = |counted: &firebreak_domain::ColumnName, name: &firebreak_domain::ColumnName| {
+        counted == name || of_dataset(dataset, counted).as_ref() == Some(name)
     };
-    query.columns().into_iter().filter(|name| !only_counted(name)).cloned().collect()
+    let only_counted = |name: &firebreak_domain::ColumnName| {
+        let of = |m: &Measure| matches!(&m.aggregate, Aggregate::CountDistinct(counted) if counts(counted, name));
+        is_unit(name) && query.measures.iter().any(of)
+    };
+    query.columns_of(dataset).into_iter().filter(|name| !only_counted(name)).collect()
 }
 
 /// The contracts that an organisation may see, each cut down to the columns that it may ask.

@@ -51,7 +51,7 @@ pub enum FundingError {
     /// The permit is for something other than an aggregate.
     #[error("the permit is not for an aggregate: decide the request that is measured")]
     OtherOperation,
-    /// The permit does not cover the dataset and columns that the price is for.
+    /// The permit does not cover the datasets and columns that the price is for.
     #[error("the permit covers other data: decide the query that is measured")]
     OtherData,
     /// The contract in force bounds contributions differently from the one under which the query was priced.
@@ -180,15 +180,17 @@ fn check_permit(permit: &Permit, price: &Price) -> Result<(), FundingError> {
     if !asks_aggregate {
         return Err(FundingError::OtherOperation);
     }
-    let covers = |access: &firebreak_policy::DatasetAccess| {
-        access.dataset == price.dataset && price.columns.is_subset(&access.columns)
-    };
-    if !question.datasets.iter().any(covers) {
-        return Err(FundingError::OtherData);
-    }
-    let contract = permit.contract(&price.dataset).ok_or(FundingError::OtherData)?;
-    if contract.contribution.rows_per_person != price.rows_per_person {
-        return Err(FundingError::OtherContract);
+    for reads in &price.reads {
+        let covers = |access: &firebreak_policy::DatasetAccess| {
+            access.dataset == reads.dataset && reads.columns.is_subset(&access.columns)
+        };
+        if !question.datasets.iter().any(covers) {
+            return Err(FundingError::OtherData);
+        }
+        let contract = permit.contract(&reads.dataset).ok_or(FundingError::OtherData)?;
+        if contract.contribution.rows_per_person != reads.rows_per_person {
+            return Err(FundingError::OtherContract);
+        }
     }
     let agreement = permit.agreement();
     if agreement.mechanism != price.mechanism || price.charge.rho > agreement.budget.rho_per_query_max {

@@ -1,10 +1,9 @@
 use crate::accuracy::deviations;
 use crate::noise::{NoiseError, NoisePlan};
-use firebreak_domain::{Charge, ColumnName, DatasetId, Mechanism, Rho};
-use firebreak_query::{Basis, CheckedQuery};
+use firebreak_domain::{Charge, Mechanism, Rho};
+use firebreak_query::{Basis, CheckedQuery, Reads};
 use firebreak_store::ReleaseKey;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
 
 /// What an answer to one checked query costs, and the noise that it will carry.
 ///
@@ -18,9 +17,7 @@ pub struct Price {
     /// SHA-256 of the query's canonical form.
     pub(crate) query: [u8; 32],
     pub(crate) basis: Basis,
-    pub(crate) dataset: DatasetId,
-    pub(crate) columns: BTreeSet<ColumnName>,
-    pub(crate) rows_per_person: u32,
+    pub(crate) reads: Vec<Reads>,
 }
 
 /// Prices `query` at the loss `rho` under `mechanism`.
@@ -45,9 +42,7 @@ pub fn price(query: &CheckedQuery, mechanism: Mechanism, rho: Rho) -> Result<Pri
         plan,
         query: query.canonical().digest(),
         basis: *query.basis(),
-        dataset: query.dataset().clone(),
-        columns: query.columns().clone(),
-        rows_per_person: query.rows_per_person(),
+        reads: query.reads().to_vec(),
     })
 }
 

@@ -1,12 +1,12 @@
 //! What of a contract gives the numbers of one question their meaning.
 
-use crate::{BoundCategory, CheckedGroup, Primitive, PrimitiveKind};
+use crate::{BoundCategory, CheckedGroup, Primitive, PrimitiveKind, Reads};
 use firebreak_domain::{Column, ColumnName, Contract, Contribution, Domain};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
 /// What keeps this hash apart from every other use of SHA-256, and the number of its encoding.
-const DOMAIN: &[u8] = b"firebreak query basis format 2\n";
+const DOMAIN: &[u8] = b"firebreak query basis format 3\n";
 
 /// SHA-256 over all that a contract says about what the numbers of one question count and how they are read: who is a
 /// person and how many rows each may have; the bounds, codes and missing values of every column that the question
@@ -32,9 +32,11 @@ impl Basis {
         &self.0
     }
 
-    /// Of a question that touches `touched` and the privacy unit of `contract`.
+    /// Of a question that touches `touched` and the privacy unit of `contract`, which of a join is that of its `parts`
+    /// together.
     pub(crate) fn of(
         contract: &Contract,
+        parts: &[Reads],
         touched: &BTreeSet<ColumnName>,
         groups: &[CheckedGroup],
         primitives: &[Primitive],
@@ -59,6 +61,11 @@ impl Basis {
         hash.text(agency.as_str());
         hash.text(unit_space.id.as_str());
         hash.number(*rows_per_person);
+        // Bounds that differ part by part may have one product.
+        hash.list(parts, |hash, part| {
+            hash.text(part.dataset.as_str());
+            hash.number(part.rows_per_person);
+        });
         hash.list(contract.privacy_unit().as_slice(), |hash, unit| hash.column(unit));
         // By name: the order in which a contract lists its columns says nothing.
         let mut read: Vec<&Column> = columns.iter().filter(|column| touched.contains(&column.name)).collect();

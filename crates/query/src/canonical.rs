@@ -2,8 +2,8 @@
 
 use crate::category::Labels;
 use crate::{
-    Aggregate, AggregateQuery, CANONICAL_FORMAT, Category, Comparison, Literal, Measure, Predicate, RowArithmetic,
-    RowValue, Spread,
+    Aggregate, AggregateQuery, CANONICAL_FORMAT, Category, Comparison, Join, Literal, Measure, Predicate,
+    RowArithmetic, RowValue, Spread,
 };
 use firebreak_domain::ColumnName;
 use sha2::{Digest, Sha256};
@@ -12,7 +12,7 @@ use std::fmt::{self, Write};
 
 /// The canonical form of a question: a text of labelled lines whose first names its format.
 ///
-/// It covers dataset, cut, filter, the set of categories by which it is split, the grouping sets where there are several
+/// It covers dataset and joins, cut, filter, the set of categories by which it is split, the grouping sets where there are several
 /// (as places among the categories in the order in which they stand here), the set of measures, and the price; not the
 /// outputs, their names or their order, which are worked out from what is released and change nothing that is measured.
 /// Conditions are in negation normal form, flattened, merged (`x = 1 OR x = 2` is `x IN (1, 2)`), sorted and
@@ -60,6 +60,10 @@ impl AggregateQuery {
             self.margins().iter().map(|set| set.iter().filter_map(place).collect()).collect();
         let measures: BTreeSet<String> = self.measures.iter().map(measure_key).collect();
         let mut text = format!("firebreak query format {CANONICAL_FORMAT}\ndataset {}\n", self.dataset);
+        for Join { dataset, on: _ } in &self.joins {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "join {dataset}");
+        }
         let cut = self.cut.as_ref().map_or("latest", |cut| cut.as_str());
         let rho = self.rho.map_or_else(|| "agreed".to_owned(), |rho| rho.nano().to_string());
         // Writing to a String cannot fail.

@@ -14,7 +14,7 @@ use std::fmt;
 /// // form and the basis alone, so that a stored release of the same two fits cell by cell and number by number.
 #[derive(Clone, PartialEq)]
 pub struct CheckedQuery {
-    pub(crate) dataset: DatasetId,
+    pub(crate) reads: Vec<Reads>,
     pub(crate) agency: OrgId,
     pub(crate) cut: CutId,
     pub(crate) canonical: Canonical,
@@ -33,6 +33,17 @@ pub struct CheckedQuery {
     pub(crate) special: BTreeSet<SpecialKind>,
     pub(crate) rho: Option<Rho>,
     pub(crate) rows_per_person: u32,
+}
+
+/// What a question reads of one dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reads {
+    /// The dataset.
+    pub dataset: DatasetId,
+    /// The columns that it touches, by the dataset's own names; the privacy unit aside.
+    pub columns: BTreeSet<ColumnName>,
+    /// At most so many rows of one person are in the dataset's bounded view.
+    pub rows_per_person: u32,
 }
 
 /// By what the answer is split, and its groups in order.
@@ -101,10 +112,18 @@ pub struct CheckedOutput {
 }
 
 impl CheckedQuery {
-    /// The dataset.
+    /// What it reads of each dataset; several are joined on the person.
+    ///
+    /// INVARIANT: there is at least one.
     #[must_use]
-    pub const fn dataset(&self) -> &DatasetId {
-        &self.dataset
+    pub fn reads(&self) -> &[Reads] {
+        &self.reads
+    }
+
+    /// The datasets, as they are shown.
+    #[must_use]
+    pub fn datasets(&self) -> String {
+        self.reads.iter().map(|reads| reads.dataset.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     /// The agency whose adapter serves it.
@@ -192,7 +211,7 @@ impl CheckedQuery {
         &self.outputs
     }
 
-    /// Every column that the question touches, the privacy unit aside.
+    /// Every column that the question touches, the privacy unit aside; in a join each behind its dataset's id.
     #[must_use]
     pub const fn columns(&self) -> &BTreeSet<ColumnName> {
         &self.columns
@@ -217,7 +236,8 @@ impl CheckedQuery {
         self.rho
     }
 
-    /// At most so many rows of one person are in the bounded view.
+    /// At most so many rows of one person are in the bounded view; of a join, the product of the datasets' bounds: each of
+    /// a person's rows of the one stands beside each of the other.
     #[must_use]
     pub const fn rows_per_person(&self) -> u32 {
         self.rows_per_person

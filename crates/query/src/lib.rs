@@ -31,6 +31,10 @@
 //!
 //! `GROUP BY ROLLUP (..)`, `CUBE (..)` and `GROUPING SETS (..)` add the margins to an answer; they add up.
 //!
+//! Datasets of one agency are joined on the person: `FROM health.visits v JOIN health.vaccinations c ON v.person = c.person`.
+//! Then each column is written behind the name of its dataset. A person's contribution is bounded by the product of the
+//! bounds.
+//!
 //! The dataset's id is written as a compound name or in double quotes. `FOR SYSTEM_TIME AS OF` (SQL:2011) names a
 //! cut, the latest one being asked without it; `SETTINGS rho` names a price. Every declared group is in the answer,
 //! empty ones too; a row whose group column is missing is in no group.
@@ -59,14 +63,14 @@ mod view;
 pub use basis::Basis;
 pub use canonical::Canonical;
 pub use category::{BoundCategory, Category, DatePart, Group};
-pub use check::check;
-pub use checked::{CheckedGroup, CheckedOutput, CheckedQuery, CheckedRow, Primitive, PrimitiveKind};
+pub use check::{check, check_over};
+pub use checked::{CheckedGroup, CheckedOutput, CheckedQuery, CheckedRow, Primitive, PrimitiveKind, Reads};
 pub use decimal::{Decimal, InvalidDecimal};
 pub use evaluate::{INTERVAL_95, OutputValue};
 pub use margins::{Figures, GroupingSet};
 pub use model::{
-    Aggregate, AggregateQuery, Arithmetic, Comparison, Having, Literal, Measure, Order, OrderKey, Output,
-    OutputExpression, Predicate, RowArithmetic, RowValue, Spread, View,
+    Aggregate, AggregateQuery, Arithmetic, Comparison, Having, Join, Literal, Measure, Order, OrderKey, Output,
+    OutputExpression, Predicate, RowArithmetic, RowValue, Spread, View, of_dataset,
 };
 pub use number::BoundNumber;
 pub use parse::{parse_sql, too_large};
@@ -87,6 +91,9 @@ pub const MAX_CELLS: usize = 100_000;
 
 /// The most measures of one question, and the most outputs.
 pub const MAX_MEASURES: usize = 32;
+
+/// The most datasets that are joined to one.
+pub const MAX_JOINS: usize = 3;
 
 /// The most grouping sets of one question: those of a CUBE over six groups.
 pub const MAX_GROUPING_SETS: usize = 64;

@@ -1,6 +1,6 @@
 //! The typed question, before any contract is known.
 
-use crate::{Decimal, Group, MAX_GROUPING_SETS, MAX_MEASURES};
+use crate::{Decimal, Group, MAX_GROUPING_SETS, MAX_JOINS, MAX_MEASURES};
 use chrono::NaiveDate;
 use firebreak_domain::{ColumnName, CutId, DatasetId, Rho};
 use std::collections::BTreeSet;
@@ -11,8 +11,11 @@ use std::fmt;
 /// // PRIVACY: it holds literals and names that a caller typed. Its `Debug` shows none of them, and it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AggregateQuery {
-    /// The dataset.
+    /// The dataset; of a join, the one whose id comes first.
     pub dataset: DatasetId,
+    /// The datasets that are joined to it on the person, in the order of their ids. With any, every column is named
+    /// behind its dataset's id: `health.visits.region`.
+    pub joins: Vec<Join>,
     /// The version of it; the contract's latest where none is named.
     pub cut: Option<CutId>,
     /// Which rows count at all (`WHERE`).
@@ -30,6 +33,15 @@ pub struct AggregateQuery {
     pub view: View,
     /// The price that the caller names; the agreement's where none is named.
     pub rho: Option<Rho>,
+}
+
+/// A dataset that is joined to others: its rows stand beside every row of theirs that is of the same person.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Join {
+    /// The dataset.
+    pub dataset: DatasetId,
+    /// The columns that are said to be equal, which are persons' keys or the question is refused.
+    pub on: Vec<ColumnName>,
 }
 
 /// One aggregate, over the rows that the question and its own filter let through.
@@ -426,6 +438,13 @@ impl Comparison {
     }
 }
 
+/// The name of a column in its own dataset, of one that is named behind the dataset's id.
+#[must_use]
+pub fn of_dataset(dataset: &DatasetId, name: &ColumnName) -> Option<ColumnName> {
+    let rest = name.as_str().strip_prefix(dataset.as_str())?.strip_prefix('.')?;
+    ColumnName::new(rest).ok()
+}
+
 /// The most parts of all outputs and of the view together.
 const MAX_PARTS: usize = 1024;
 
@@ -435,6 +454,9 @@ impl AggregateQuery {
     #[must_use]
     pub fn is_small(&self) -> bool {
         let most = |length: usize| length <= MAX_MEASURES;
+        if self.joins.len() > MAX_JOINS {
+            return false;
+        }
         let places = self.grouping_sets.iter().map(Vec::len).sum::<usize>();
         if self.grouping_sets.len() > MAX_GROUPING_SETS || places > MAX_PARTS {
             return false;
@@ -449,6 +471,21 @@ impl AggregateQuery {
         let outputs = self.outputs.iter().map(|output| output.expression.parts());
         let having = self.view.having.iter().map(Having::parts);
         outputs.chain(orders).chain(having).sum::<usize>() <= MAX_PARTS
+    }
+
+    /// The datasets that are read, in the order of their ids.
+    pub fn datasets(&self) -> impl Iterator<Item = &DatasetId> {
+        std::iter::once(&self.dataset).chain(self.joins.iter().map(|join| &join.dataset))
+    }
+
+    /// The columns of one of its datasets that the question names anywhere, the privacy unit included, by the dataset's
+    /// own names and before any contract is known.
+    pub fn columns_of(&self, dataset: &DatasetId) -> BTreeSet<ColumnName> {
+        let own = |name: &ColumnName| match self.joins.as_slice() {
+            [] => Some(name.clone()),
+            _ => of_dataset(dataset, name),
+        };
+        self.columns().into_iter().filter_map(own).collect()
     }
 
     /// The grouping sets, each once and its places ascending; empty where the one of all groups is the only one.
@@ -504,6 +541,7 @@ macro_rules! without_contents {
 
 without_contents!(
     AggregateQuery,
+    Join,
     View,
     Having,
     Order,

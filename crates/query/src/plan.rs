@@ -1,6 +1,6 @@
 //! From a statement to a checked question in one step, with the suggestion that belongs to a refusal.
 
-use crate::check::{Misfit, check};
+use crate::check::{Misfit, check_over};
 use crate::suggest::{Mentioned, complete};
 use crate::{AggregateQuery, CheckedQuery, default_sql, parse_sql};
 use firebreak_domain::{Contract, DatasetId, ReasonCode, Refusal};
@@ -48,10 +48,12 @@ pub fn plan(sql: &str, contracts: &(impl Contracts + ?Sized)) -> Result<CheckedQ
 /// # Errors
 /// As [`plan`].
 pub fn plan_query(query: &AggregateQuery, contracts: &(impl Contracts + ?Sized)) -> Result<CheckedQuery, Refusal> {
-    match contracts.contract(&query.dataset) {
-        Some(contract) => check(query, contract),
+    let named: Option<Vec<Contract>> = query.datasets().map(|id| contracts.contract(id).cloned()).collect();
+    match named {
+        Some(named) => check_over(query, &named),
         None => {
-            let refusal = Refusal::new(ReasonCode::UnknownDataset);
+            let alone = query.joins.is_empty();
+            let refusal = Refusal::new(if alone { ReasonCode::UnknownDataset } else { ReasonCode::JoinAsked });
             Err(match contracts.example() {
                 Some(contract) => refusal.instead(default_sql(contract)),
                 None => lost(refusal),

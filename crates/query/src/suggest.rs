@@ -132,6 +132,7 @@ fn question(
     });
     AggregateQuery {
         dataset: contract.id.clone(),
+        joins: Vec::new(),
         cut: None,
         filter,
         group_by,

@@ -2,9 +2,10 @@
 
 use crate::quantile::MEDIAN;
 use crate::{
-    Aggregate, AggregateQuery, Arithmetic, Category, Decimal, Group, Having, Literal, Measure, Order, OrderKey,
+    Aggregate, AggregateQuery, Arithmetic, Category, Decimal, Group, Having, Join, Literal, Measure, Order, OrderKey,
     OutputExpression, Predicate, RowArithmetic, RowValue, View,
 };
+use firebreak_domain::ColumnName;
 use sqlparser::keywords::ALL_KEYWORDS;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -36,12 +37,18 @@ pub fn to_sql(query: &AggregateQuery) -> String {
     if let Some(cut) = &query.cut {
         let _ = write!(sql, " FOR SYSTEM_TIME AS OF '{cut}'");
     }
+    for Join { dataset: joined, on: _ } in &query.joins {
+        let _ = write!(sql, " JOIN {} USING (person)", dataset(joined.as_str()));
+    }
     if let Some(filter) = &query.filter {
         let _ = write!(sql, " WHERE {}", condition(filter).0);
     }
     if !query.group_by.is_empty() {
-        let named =
-            |groups: &mut dyn Iterator<Item = &Group>| groups.map(|of| name(&of.name)).collect::<Vec<_>>().join(", ");
+        let by = |group: &Group| match &group.category {
+            Category::Column(column) => name(column.as_str()),
+            _ => name(&group.name),
+        };
+        let named = |groups: &mut dyn Iterator<Item = &Group>| groups.map(by).collect::<Vec<_>>().join(", ");
         let margins = query.margins();
         let set = |set: &BTreeSet<usize>| {
             format!("({})", named(&mut set.iter().filter_map(|place| query.group_by.get(*place))))
@@ -132,7 +139,7 @@ pub(crate) fn default_name(expression: &OutputExpression, measures: &[Measure]) 
         OutputExpression::Measure(index) => match measures.get(*index).map(|measure| &measure.aggregate) {
             Some(Aggregate::CountRows) => "count".into(),
             Some(Aggregate::CountDistinct(_)) => "persons".into(),
-            Some(Aggregate::Count(column)) => format!("count_{column}"),
+            Some(Aggregate::Count(column)) => format!("count_{}", short(column)),
             Some(Aggregate::Sum(value)) => value_name("sum", value),
             Some(Aggregate::Avg(value)) => value_name("avg", value),
             Some(Aggregate::Spread(spread, value)) => value_name(&spread.as_sql().to_ascii_lowercase(), value),
@@ -144,6 +151,11 @@ pub(crate) fn default_name(expression: &OutputExpression, measures: &[Measure]) 
     }
 }
 
+/// A column's name without the dataset's before it.
+pub(crate) fn short(column: &ColumnName) -> &str {
+    column.as_str().rsplit('.').next().unwrap_or_default()
+}
+
 /// A rank as a percentile: `p95`, `p99_9`.
 fn percentile(rank: Decimal) -> String {
     let percent = rank.fixed_point(4).and_then(|parts| Decimal::new(parts.into(), 2).ok());
@@ -152,7 +164,7 @@ fn percentile(rank: Decimal) -> String {
 
 fn value_name(word: &str, value: &RowValue) -> String {
     match value {
-        RowValue::Column(column) => format!("{word}_{column}"),
+        RowValue::Column(column) => format!("{word}_{}", short(column)),
         _ => word.to_owned(),
     }
 }

@@ -211,6 +211,7 @@ prop_compose! {
         let named = |(n, expression)| Output { name: format!("Output \"{n}\", 'é'"), expression };
         AggregateQuery {
             dataset: DatasetId::new("health.visits").unwrap(),
+            joins: Vec::new(),
             cut: cut.map(|cut| CutId::new(cut).unwrap()),
             filter,
             group_by,

@@ -9,7 +9,7 @@ use firebreak_query::{CheckedOutput, CheckedQuery};
 pub fn accepted(query: &CheckedQuery, cost: Charge, mechanism: Mechanism) -> Accepted {
     Accepted {
         cost: Some(crate::charge_to_wire(cost)),
-        dataset: query.dataset().to_string(),
+        dataset: query.datasets(),
         cut: query.cut().to_string(),
         mechanism: mechanism.as_str().to_owned(),
         columns: query.outputs().iter().map(column).collect(),

@@ -5,7 +5,7 @@ use crate::query::v1::{self as wire, expression, literal, measure, predicate, qu
 use crate::view::{view_from_wire, view_to_wire};
 use firebreak_domain::{ColumnName, CutId, DatasetId, ReasonCode, Refusal, Rho};
 use firebreak_query::{
-    Aggregate, AggregateQuery, Arithmetic, Comparison, Literal, MAX_SQL_BYTES, Measure, Output, OutputExpression,
+    Aggregate, AggregateQuery, Arithmetic, Comparison, Join, Literal, MAX_SQL_BYTES, Measure, Output, OutputExpression,
     Predicate, RowArithmetic, RowValue, Spread, View, parse_sql, to_sql, too_large,
 };
 
@@ -48,10 +48,16 @@ pub(crate) fn malformed(what: &str) -> Refusal {
 
 fn aggregate_query(query: &wire::AggregateQuery) -> Result<AggregateQuery, Refusal> {
     let group_by = query.group_by.iter().map(group_from_wire).collect::<Result<_, _>>()?;
+    // What a message joins is joined on the person: it has no place for anything else.
+    let join = |id: &String| {
+        let dataset = DatasetId::new(id.clone()).map_err(|_| Refusal::new(ReasonCode::UnknownDataset))?;
+        Ok::<_, Refusal>(Join { dataset, on: Vec::new() })
+    };
     let place = |place: &u32| usize::try_from(*place).map_err(|_| malformed("a grouping set names no such group"));
     let set = |set: &wire::GroupingSet| set.groups.iter().map(place).collect::<Result<Vec<_>, _>>();
     Ok(AggregateQuery {
         dataset: DatasetId::new(query.dataset.clone()).map_err(|_| Refusal::new(ReasonCode::UnknownDataset))?,
+        joins: query.joins.iter().map(join).collect::<Result<_, _>>()?,
         cut: None,
         filter: query.filter.as_ref().map(predicate).transpose()?,
         group_by,
@@ -284,6 +290,7 @@ pub fn question_to_wire(query: &AggregateQuery) -> wire::Question {
         outputs: query.outputs.iter().map(output).collect(),
         view: (query.view != View::default()).then(|| view_to_wire(&query.view)),
         grouping_sets: query.grouping_sets.iter().map(set).collect(),
+        joins: query.joins.iter().map(|join| join.dataset.to_string()).collect(),
     };
     wire::Question {
         form: Some(question::Form::Query(message)),

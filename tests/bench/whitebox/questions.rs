@@ -110,6 +110,7 @@ impl Ground {
             .map(|place| Output { name: format!("output {place}"), expression: OutputExpression::Measure(place) });
         AggregateQuery {
             dataset: self.contract.id.clone(),
+            joins: Vec::new(),
             cut: None,
             filter: None,
             group_by: Vec::new(),

@@ -8,7 +8,7 @@ use firebreak_policy::{
     Bundle, Candidate, DatasetAccess, OutputKind, Permit, Question, Suspensions, TrustRoot, Validity,
 };
 use firebreak_privacy::{Price, price};
-use firebreak_query::{CheckedQuery, check, parse_sql};
+use firebreak_query::{CheckedQuery, Reads, check, parse_sql};
 use firebreak_store::{AccountKind, AccountLimit, ReleaseKey, RequestKey, Reservation, Reserved, State, StateKey};
 use std::fs;
 use std::sync::Arc;
@@ -214,13 +214,14 @@ impl Agency {
     }
 
     pub fn permit_for(&self, query: &CheckedQuery, output: OutputKind) -> Permit {
+        let access = |reads: &Reads| DatasetAccess { dataset: reads.dataset.clone(), columns: reads.columns.clone() };
         let question = Question {
             principal: PRINCIPAL.parse::<Identity>().unwrap(),
             operation: Operation::Aggregate,
             agreement: "visits".parse().unwrap(),
             purpose: "planning".parse().unwrap(),
             recipients: vec![Recipient::Organisation(OrgId::new("nso").unwrap())],
-            datasets: vec![DatasetAccess { dataset: query.dataset().clone(), columns: query.columns().clone() }],
+            datasets: query.reads().iter().map(access).collect(),
             output,
             signed: true,
         };

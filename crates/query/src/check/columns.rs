@@ -10,11 +10,12 @@ use std::collections::BTreeSet;
 /// The contract's columns, and those that the question has touched so far.
 pub(super) struct Columns<'a> {
     contract: &'a Contract,
+    units: &'a BTreeSet<ColumnName>,
     touched: BTreeSet<ColumnName>,
 }
 
 /// The word that stands for the privacy unit where the contract has no column of that name.
-const PERSON: &str = "person";
+pub(super) const PERSON: &str = "person";
 
 /// Whether values of a column may enter conditions and aggregates.
 pub(crate) fn is_readable(column: &Column) -> bool {
@@ -28,8 +29,9 @@ pub(crate) fn is_groupable(column: &Column) -> bool {
 }
 
 impl<'a> Columns<'a> {
-    pub(super) fn new(contract: &'a Contract) -> Self {
-        Self { contract, touched: BTreeSet::new() }
+    /// `units` are further names of the privacy unit.
+    pub(super) fn new(contract: &'a Contract, units: &'a BTreeSet<ColumnName>) -> Self {
+        Self { contract, units, touched: BTreeSet::new() }
     }
 
     /// The columns touched, the privacy unit aside, and the special categories with it.
@@ -120,7 +122,7 @@ impl<'a> Columns<'a> {
     fn unit(&mut self, name: &ColumnName) -> Result<Aggregate, Misfit> {
         let by_word = name.as_str() == PERSON && self.contract.column(PERSON).is_none();
         if let Some(unit) = self.contract.privacy_unit()
-            && (unit.name == *name || by_word)
+            && (unit.name == *name || by_word || self.units.contains(name))
         {
             return Ok(Aggregate::CountDistinct(unit.name.clone()));
         }

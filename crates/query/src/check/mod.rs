@@ -3,15 +3,20 @@
 mod bind;
 mod columns;
 mod groups;
+mod join;
 mod lower;
 mod shape;
 
 use crate::suggest::{Mentioned, complete};
-use crate::{AggregateQuery, Basis, CheckedGroup, CheckedQuery, GroupingSet, MAX_QUANTILE_NUMBERS, Measure, Predicate};
+use crate::{
+    AggregateQuery, Basis, CheckedGroup, CheckedQuery, GroupingSet, MAX_QUANTILE_NUMBERS, Measure, Predicate,
+    of_dataset,
+};
 use columns::Columns;
 pub(crate) use columns::{is_groupable, is_readable};
 use firebreak_domain::{ColumnName, Contract, CutId, ReasonCode, Refusal};
 use groups::{Groups, groups};
+use join::Subject;
 
 /// Why a question does not fit, and the column that it is about, for the suggestion.
 pub(crate) struct Misfit {
@@ -31,20 +36,39 @@ impl From<Refusal> for Misfit {
 /// A [`Refusal`] whose suggestion is a statement that fits this contract. It repeats nothing that the caller typed:
 /// names in it are the contract's.
 pub fn check(query: &AggregateQuery, contract: &Contract) -> Result<CheckedQuery, Refusal> {
-    fits(query, contract).map_err(|misfit| {
-        let mentioned = Mentioned::in_query(query, contract);
-        complete(misfit, contract, &mentioned)
-    })
+    check_over(query, std::slice::from_ref(contract))
+}
+
+/// [`check`] of a question over several datasets, whose contracts are among these.
+///
+/// # Errors
+/// As there; also if one of its datasets has no contract here, or they cannot be joined.
+pub fn check_over(query: &AggregateQuery, contracts: &[Contract]) -> Result<CheckedQuery, Refusal> {
+    let first = contracts.iter().find(|contract| contract.id == query.dataset).or_else(|| contracts.first());
+    let first = first.ok_or_else(|| Refusal::new(ReasonCode::UnknownDataset))?;
+    if query.joins.is_empty() {
+        return fits(query, first).map_err(|misfit| complete(misfit, first, &Mentioned::in_query(query, first)));
+    }
+    let subject = Subject::joined(query, contracts).map_err(Misfit::from);
+    // What is suggested is over one dataset: its names are not those of a join.
+    let plain = |misfit: Misfit| complete(Misfit { column: None, ..misfit }, first, &Mentioned::default());
+    subject.and_then(|subject| of_subject(query, subject)).map_err(plain)
 }
 
 /// The check without a suggestion, which the suggestion itself has to pass.
 pub(crate) fn fits(query: &AggregateQuery, contract: &Contract) -> Result<CheckedQuery, Misfit> {
+    of_subject(query, Subject::alone(contract))
+}
+
+fn of_subject(query: &AggregateQuery, subject: Subject) -> Result<CheckedQuery, Misfit> {
+    let Subject { contract, mut parts, units } = subject;
+    let contract = &contract;
     shape::check(query)?;
     if query.dataset != contract.id {
         return Err(Refusal::new(ReasonCode::UnknownDataset).into());
     }
     let cut = cut(query, contract)?;
-    let mut columns = Columns::new(contract);
+    let mut columns = Columns::new(contract, &units);
     let Groups { resolved: group_by, grouping_sets, checked: groups, shown, sets } =
         groups(query, &mut columns, contract)?;
     let filter = query.filter.as_ref().map(|filter| columns.resolve(filter)).transpose()?;
@@ -80,11 +104,18 @@ pub(crate) fn fits(query: &AggregateQuery, contract: &Contract) -> Result<Checke
         l1_sensitivities.push(primitive.l1_sensitivity(rows_per_person, set.cells()).unwrap_or(u128::MAX));
     }
     let (columns, special) = columns.touched();
+    for part in &mut parts {
+        let own = |name: &ColumnName| match query.joins.as_slice() {
+            [] => Some(name.clone()),
+            _ => of_dataset(&part.dataset, name),
+        };
+        part.columns = columns.iter().filter_map(own).collect();
+    }
     Ok(CheckedQuery {
-        dataset: contract.id.clone(),
         agency: contract.agency.clone(),
         canonical: resolved.canonical(),
-        basis: Basis::of(contract, &columns, &groups, &lowered.primitives, &lowered.keys),
+        basis: Basis::of(contract, &parts, &columns, &groups, &lowered.primitives, &lowered.keys),
+        reads: parts,
         cut,
         groups,
         shown,

@@ -2,8 +2,8 @@
 
 use crate::parse::{tokens, too_large};
 use crate::{
-    Aggregate, AggregateQuery, Category, Group, Having, MAX_DEPTH, MAX_MEASURES, OrderKey, OutputExpression, Predicate,
-    RowValue, to_sql,
+    Aggregate, AggregateQuery, Category, Group, Having, MAX_DEPTH, MAX_JOINS, MAX_MEASURES, OrderKey, OutputExpression,
+    Predicate, RowValue, to_sql,
 };
 use chrono::Datelike;
 use firebreak_domain::{ReasonCode, Refusal};
@@ -18,6 +18,9 @@ pub(super) fn check(query: &AggregateQuery) -> Result<(), Refusal> {
     }
     if query.measures.is_empty() || query.outputs.is_empty() {
         return Err(malformed("a question has at least one measure and one output"));
+    }
+    if query.joins.len() > MAX_JOINS {
+        return Err(too_large());
     }
     if query.rho.is_some_and(|rho| rho.nano() == 0) {
         return Err(malformed("rho is above 0"));
@@ -35,7 +38,7 @@ pub(super) fn check(query: &AggregateQuery) -> Result<(), Refusal> {
     let mut used = BTreeSet::new();
     let mut names: BTreeSet<&str> = BTreeSet::new();
     for (place, group) in query.group_by.iter().enumerate() {
-        self::group(group)?;
+        self::group(group, query.joins.is_empty())?;
         let repeated = query.group_by.iter().take(place).any(|before| before == group);
         if !names.insert(&group.name) && !repeated {
             return Err(twice());
@@ -85,10 +88,12 @@ fn heading(text: &str) -> Result<(), Refusal> {
     }
 }
 
-fn group(Group { name, category }: &Group) -> Result<(), Refusal> {
+fn group(Group { name, category }: &Group, alone: bool) -> Result<(), Refusal> {
     heading(name)?;
     match category {
-        Category::Column(column) if column.as_str() != name => Err(malformed("a group column keeps its own name")),
+        Category::Column(column) if alone && column.as_str() != name => {
+            Err(malformed("a group column keeps its own name"))
+        }
         Category::Column(_) | Category::Date { .. } => Ok(()),
         Category::Bucket { value: of, .. } => value(of, 0, 0, &mut 0),
         Category::Case { branches, .. } if branches.is_empty() => Err(malformed("a CASE has at least one WHEN")),

@@ -288,15 +288,29 @@ pub(super) fn groups(
     let all = sets.len() == 1 && sets.first().is_some_and(|only| only.len() == asked.len());
     let sets = if all { Vec::new() } else { sets.into_iter().map(|set| set.into_iter().collect()).collect() };
     let mut taken = listed.headings.clone();
-    taken.extend(asked.iter().filter_map(|keyed| match &keyed.category {
-        Category::Column(column) => Some(column.to_string()),
-        _ => None,
-    }));
+    let headings = || {
+        asked.iter().filter_map(|keyed| match &keyed.category {
+            Category::Column(column) => Some(source.heading(column)),
+            _ => None,
+        })
+    };
+    let alone = |column: &ColumnName| {
+        let plain = source.heading(column);
+        if headings().filter(|heading| *heading == plain).count() == 1 { plain } else { column.to_string() }
+    };
+    let columns: Vec<Option<String>> = asked
+        .iter()
+        .map(|keyed| match &keyed.category {
+            Category::Column(column) => Some(alone(column)),
+            _ => None,
+        })
+        .collect();
+    taken.extend(columns.iter().flatten().cloned());
     let mut groups: Vec<Group> = Vec::with_capacity(asked.len());
-    for keyed in asked {
-        let heading = match &keyed.category {
-            Category::Column(column) => Some(column.to_string()),
-            _ => listed.heading(&keyed)?,
+    for (keyed, column) in asked.into_iter().zip(columns) {
+        let heading = match column {
+            Some(column) => Some(column),
+            None => listed.heading(&keyed)?,
         };
         let name = heading.unwrap_or_else(|| {
             let plain = keyed.category.default_name();

@@ -2,19 +2,29 @@
 
 use super::categories::{self, Listed};
 use super::outputs::Outputs;
-use super::{bare, conditions, folded, place, refuse, view};
-use crate::{AggregateQuery, Decimal, Group, Literal};
+use super::{bare, conditions, folded, place, refuse, too_large, view};
+use crate::to_sql::short;
+use crate::{AggregateQuery, Decimal, Group, Literal, MAX_JOINS, of_dataset};
 use firebreak_domain::{ColumnName, CutId, DatasetId, ReasonCode, Refusal, Rho};
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, GroupByWithModifier, Ident, LimitClause, ObjectName, OrderBy, Query, Select,
-    SelectItem, SetExpr, Setting, TableFactor, TableVersion, TableWithJoins,
+    BinaryOperator, Distinct, Expr, GroupByExpr, GroupByWithModifier, Ident, Join, JoinConstraint, JoinOperator,
+    LimitClause, ObjectName, OrderBy, Query, Select, SelectItem, SetExpr, Setting, TableFactor, TableVersion,
+    TableWithJoins,
 };
 use sqlparser::tokenizer::Location;
 
-/// The dataset and the names by which its columns may be qualified.
+/// The datasets of FROM.
 pub(super) struct Source {
-    dataset: DatasetId,
+    /// One, or those that are joined.
+    datasets: Vec<Named>,
+    /// What the joins say to be equal.
+    on: Vec<ColumnName>,
     cut: Option<CutId>,
+}
+
+/// A dataset and the names by which its columns may be qualified.
+struct Named {
+    id: DatasetId,
     qualifiers: Vec<String>,
 }
 
@@ -123,8 +133,9 @@ fn of_select(
     }
     let view = view::view(&mut outputs, having.as_ref(), order_by, limit)?;
     let (measures, outputs) = outputs.finish()?;
-    let Source { dataset, cut, .. } = source;
-    Ok(AggregateQuery { dataset, cut, filter, group_by, grouping_sets, measures, outputs, view, rho: None })
+    let (dataset, joins) = source.joined().ok_or_else(|| Refusal::new(ReasonCode::UnknownDataset))?;
+    let cut = source.cut;
+    Ok(AggregateQuery { dataset, joins, cut, filter, group_by, grouping_sets, measures, outputs, view, rho: None })
 }
 
 fn groups(
@@ -169,12 +180,38 @@ fn source(from: &[TableWithJoins]) -> Result<Source, Refusal> {
         return Err(if from.is_empty() {
             refuse(ReasonCode::UnknownDataset, None, "there is no FROM")
         } else {
-            Refusal::new(ReasonCode::JoinAsked)
+            refuse(ReasonCode::JoinAsked, None, JOIN)
         });
     };
-    if !joins.is_empty() {
-        return Err(Refusal::new(ReasonCode::JoinAsked));
+    if joins.len() > MAX_JOINS {
+        return Err(too_large());
     }
+    let (first, cut) = table(relation)?;
+    let mut source = Source { datasets: vec![first], on: Vec::new(), cut };
+    for join in joins {
+        let (joined, cut) = table(&join.relation)?;
+        if source.datasets.iter().any(|dataset| dataset.id == joined.id) {
+            return Err(refuse(ReasonCode::JoinAsked, None, "a dataset is joined to others, not to itself"));
+        }
+        match (&source.cut, cut) {
+            (None, cut) => source.cut = cut,
+            (Some(known), Some(cut)) if *known != cut => {
+                return Err(refuse(ReasonCode::UnknownCut, None, "the datasets of a join are asked as of one cut"));
+            }
+            (Some(_), _) => {}
+        }
+        source.join(joined, join)?;
+    }
+    source.datasets.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok(source)
+}
+
+/// How datasets are joined.
+const JOIN: &str =
+    "JOIN other USING (person), or ON a.person = b.person; on any other identifier there is the match service";
+
+/// One dataset of FROM, and the cut that is named beside it.
+fn table(relation: &TableFactor) -> Result<(Named, Option<CutId>), Refusal> {
     // INVARIANT: every field is named, as above.
     let (name, alias, version) = match relation {
         TableFactor::Table {
@@ -197,13 +234,13 @@ fn source(from: &[TableWithJoins]) -> Result<Source, Refusal> {
             (name, alias, version)
         }
         TableFactor::Derived { .. } => return Err(Refusal::new(ReasonCode::SubqueryAsked)),
-        TableFactor::NestedJoin { .. } => return Err(Refusal::new(ReasonCode::JoinAsked)),
+        TableFactor::NestedJoin { .. } => return Err(refuse(ReasonCode::JoinAsked, None, JOIN)),
         _ => return Err(refuse(ReasonCode::UnsupportedClause, None, "FROM names a dataset")),
     };
     let parts = name_parts(name).ok_or_else(|| refuse(ReasonCode::UnknownDataset, None, "FROM names a dataset"))?;
     let at = name.0.first().and_then(|part| part.as_ident()).map(|ident| ident.span.start);
     let full = parts.join(".");
-    let dataset = DatasetId::new(full.clone())
+    let id = DatasetId::new(full.clone())
         .map_err(|_| refuse(ReasonCode::UnknownDataset, at, "this is not the form of a dataset's id"))?;
     let mut qualifiers = vec![full];
     match alias {
@@ -214,7 +251,7 @@ fn source(from: &[TableWithJoins]) -> Result<Source, Refusal> {
         }
     }
     let cut = version.as_ref().map(|version| named_cut(version, at)).transpose()?;
-    Ok(Source { dataset, cut, qualifiers })
+    Ok((Named { id, qualifiers }, cut))
 }
 
 fn name_parts(name: &ObjectName) -> Option<Vec<String>> {
@@ -234,29 +271,95 @@ fn named_cut(version: &TableVersion, at: Option<Location>) -> Result<CutId, Refu
 }
 
 impl Source {
+    /// Adds a dataset that is joined to those before on the person.
+    fn join(&mut self, joined: Named, join: &Join) -> Result<(), Refusal> {
+        let refused = || refuse(ReasonCode::JoinAsked, None, JOIN);
+        // INVARIANT: every field is named, as above.
+        let Join { relation: _, global, join_operator } = join;
+        let constraint = match join_operator {
+            JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) if !global => constraint,
+            _ => return Err(refused()),
+        };
+        let before: Vec<DatasetId> = self.datasets.iter().map(|named| named.id.clone()).collect();
+        let dataset = joined.id.clone();
+        self.datasets.push(joined);
+        let on = match constraint {
+            JoinConstraint::Using(names) => {
+                let [name] = names.as_slice() else { return Err(refused()) };
+                let name = name_parts(name).map(|parts| parts.join(".")).ok_or_else(refused)?;
+                let on = self.datasets.iter().map(|named| ColumnName::new(format!("{}.{name}", named.id)));
+                on.collect::<Result<Vec<_>, _>>().map_err(|_| refused())?
+            }
+            JoinConstraint::On(condition) => {
+                let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = bare(condition) else {
+                    return Err(refused());
+                };
+                let side = |expr: &Expr| self.column(expr, "ON")?.ok_or_else(refused);
+                let sides = [side(left)?, side(right)?];
+                let is_of = |dataset: &DatasetId| sides.iter().any(|side| of_dataset(dataset, side).is_some());
+                if !is_of(&dataset) || !before.iter().any(is_of) {
+                    return Err(refused());
+                }
+                sides.to_vec()
+            }
+            JoinConstraint::Natural | JoinConstraint::None => return Err(refused()),
+        };
+        self.on.extend(on);
+        Ok(())
+    }
+
+    /// The datasets in the order of their ids: the first, and those that are joined to it.
+    fn joined(&self) -> Option<(DatasetId, Vec<crate::Join>)> {
+        let mut ids = self.datasets.iter().map(|named| named.id.clone());
+        let first = ids.next()?;
+        // Everything that is said to be equal is a person's key or the question is refused: whose it is does not matter.
+        let joins = ids.map(|dataset| crate::Join { dataset, on: self.on.clone() });
+        Some((first, joins.collect()))
+    }
+
+    /// The heading of a column that is grouped by.
+    pub(super) fn heading(&self, column: &ColumnName) -> String {
+        if self.is_join() { short(column).to_owned() } else { column.to_string() }
+    }
+
+    fn is_join(&self) -> bool {
+        self.datasets.len() > 1
+    }
+
     /// The column that an expression is, or `None` if it is something else.
     ///
     /// # Errors
-    /// `UNKNOWN_COLUMN` if it is a name that no column can have.
+    /// `UNKNOWN_COLUMN` if it is a name that no column can have, or in a join one that no dataset is named before.
     pub(super) fn column(&self, expr: &Expr, clause: &str) -> Result<Option<ColumnName>, Refusal> {
-        let name: &Ident = match bare(expr) {
-            Expr::Identifier(ident) => ident,
+        let (name, of): (&Ident, Option<&DatasetId>) = match bare(expr) {
+            Expr::Identifier(ident) => (ident, None),
             Expr::CompoundIdentifier(parts) => match parts.split_last() {
                 Some((last, qualifier)) => {
-                    let qualifier: Vec<String> = qualifier.iter().map(folded).collect();
-                    if !self.qualifiers.contains(&qualifier.join(".")) {
-                        let what = format!("a column in {clause} is qualified by a name that is not the dataset's");
+                    let qualifier = qualifier.iter().map(folded).collect::<Vec<_>>().join(".");
+                    let mut named = self.datasets.iter().filter(|named| named.qualifiers.contains(&qualifier));
+                    let (Some(named), None) = (named.next(), named.next()) else {
+                        let what = format!("a column in {clause} is qualified by a name that is not a dataset's");
                         return Err(refuse(ReasonCode::UnknownColumn, place(expr), &what));
-                    }
-                    last
+                    };
+                    (last, Some(&named.id))
                 }
                 None => return Ok(None),
             },
             _ => return Ok(None),
         };
-        ColumnName::new(folded(name)).map(Some).map_err(|_| {
+        let text = match of {
+            Some(dataset) if self.is_join() => format!("{dataset}.{}", folded(name)),
+            _ => folded(name),
+        };
+        let column = ColumnName::new(text).map_err(|_| {
             let what = format!("a name in {clause} cannot be a column's; texts stand in single quotes");
             refuse(ReasonCode::UnknownColumn, Some(name.span.start), &what)
-        })
+        })?;
+        let told = |named: &Named| of_dataset(&named.id, &column).is_some();
+        if self.is_join() && column.as_str() != "person" && !self.datasets.iter().any(told) {
+            let what = "with a JOIN, write a column behind its dataset's name or alias";
+            return Err(refuse(ReasonCode::UnknownColumn, Some(name.span.start), what));
+        }
+        Ok(Some(column))
     }
 }

@@ -67,6 +67,10 @@ pub struct AggregateQuery {
     /// GROUPING SETS: the answer has rows for each. None: for all groups together, and no other.
     #[prost(message, repeated, tag = "7")]
     pub grouping_sets: ::prost::alloc::vec::Vec<GroupingSet>,
+    /// Datasets of the same agency that are joined to the first on the person, each id after the one before. With any, a
+    /// column is named behind its dataset's id: health.visits.region.
+    #[prost(string, repeated, tag = "8")]
+    pub joins: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Some of the groups, by place from 0; none for a total.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -705,6 +709,7 @@ pub mod run_query_response {
 pub struct Accepted {
     #[prost(message, optional, tag = "1")]
     pub cost: ::core::option::Option<Charge>,
+    /// Of a join, the datasets with commas between them.
     #[prost(string, tag = "2")]
     pub dataset: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]

@@ -1,0 +1,95 @@
+//! Several datasets of one register, joined on the person, as one contract.
+
+use crate::{AggregateQuery, Reads};
+use firebreak_domain::{Column, ColumnName, ColumnRole, Contract, Contribution, DatasetId, ReasonCode, Refusal};
+use std::collections::BTreeSet;
+
+/// What is asked: a dataset, or several joined.
+pub(crate) struct Subject {
+    /// The contract of the dataset; of a join, one over the pairs of rows of one person, with each column behind its
+    /// dataset's id.
+    pub(crate) contract: Contract,
+    /// Each dataset and the bound on a person's rows in it. Columns are filled in by the check.
+    pub(crate) parts: Vec<Reads>,
+    /// Further names of the privacy unit.
+    pub(crate) units: BTreeSet<ColumnName>,
+}
+
+impl Subject {
+    pub(crate) fn alone(contract: &Contract) -> Self {
+        Self { contract: contract.clone(), parts: vec![part(contract)], units: BTreeSet::new() }
+    }
+
+    /// The datasets of a question joined.
+    ///
+    /// A person with n rows in one dataset and k in another has n·k in the join. With the bounds m and l of both that is
+    /// at most m·l, which is the bound of the join; whoever is in one of them alone has none.
+    ///
+    /// # Errors
+    /// A refusal where they are not of one register, or are said to be equal in something else than the person.
+    pub(crate) fn joined(query: &AggregateQuery, contracts: &[Contract]) -> Result<Self, Refusal> {
+        let of = |id: &DatasetId| contracts.iter().find(|contract| contract.id == *id);
+        let contracts: Option<Vec<&Contract>> = query.datasets().map(of).collect();
+        let contracts = contracts.ok_or_else(|| Refusal::new(ReasonCode::JoinAsked))?;
+        if !contracts.iter().zip(contracts.iter().skip(1)).all(|(one, next)| one.id < next.id) {
+            return Err(refused("the datasets of a join stand in the order of their ids, each once"));
+        }
+        let Some((first, others)) = contracts.split_first() else {
+            return Err(Refusal::new(ReasonCode::UnknownDataset));
+        };
+        if others.iter().any(|other| other.agency != first.agency || other.unit_space.id != first.unit_space.id) {
+            return Err(refused("datasets are joined where one agency keeps them over one register of persons"));
+        }
+        let units: BTreeSet<ColumnName> = contracts.iter().flat_map(|contract| unit_names(contract)).collect();
+        if query.joins.iter().flat_map(|join| &join.on).any(|name| !units.contains(name)) {
+            return Err(refused("datasets are joined on the person alone: ON a.person = b.person"));
+        }
+        let mut columns: Vec<Column> = Vec::new();
+        for contract in &contracts {
+            let unit = |column: &Column| column.role == ColumnRole::PrivacyUnit;
+            let kept = contract.columns.iter().filter(|column| !unit(column) || contract.id == first.id);
+            // A name that gets too long is one that nothing can have.
+            columns.extend(
+                kept.filter_map(|column| Some(Column { name: named(contract, &column.name)?, ..column.clone() })),
+            );
+        }
+        let names: BTreeSet<&ColumnName> = columns.iter().map(|column| &column.name).collect();
+        if names.len() < columns.len() {
+            return Err(refused("two columns of these datasets cannot be told apart by their names"));
+        }
+        let bound = contracts.iter().map(|contract| contract.contribution.rows_per_person);
+        let rows_per_person = bound.clone().try_fold(1_u32, u32::checked_mul).ok_or_else(|| {
+            Refusal::new(ReasonCode::NotMeasurable).because("a person could have too many rows in this join")
+        })?;
+        let everywhere = |cut: &&_| contracts.iter().all(|contract| contract.cuts.contains(cut));
+        let contract = Contract {
+            cuts: first.cuts.iter().filter(everywhere).cloned().collect(),
+            contribution: Contribution { rows_per_person },
+            columns,
+            ..(*first).clone()
+        };
+        Ok(Self { contract, parts: contracts.into_iter().map(part).collect(), units })
+    }
+}
+
+fn refused(what: &str) -> Refusal {
+    Refusal::new(ReasonCode::JoinAsked).because(what)
+}
+
+fn part(contract: &Contract) -> Reads {
+    let rows_per_person = contract.contribution.rows_per_person;
+    Reads { dataset: contract.id.clone(), columns: BTreeSet::new(), rows_per_person }
+}
+
+/// A column behind its dataset's id.
+fn named(contract: &Contract, name: &ColumnName) -> Option<ColumnName> {
+    ColumnName::new(format!("{}.{name}", contract.id)).ok()
+}
+
+/// What the person may be called in a join: the key of each dataset, or the word where no column has that name.
+fn unit_names(contract: &Contract) -> Vec<ColumnName> {
+    let word = || ColumnName::new(super::columns::PERSON).ok().filter(|word| contract.column(word.as_str()).is_none());
+    let unit = contract.privacy_unit().map(|unit| unit.name.clone());
+    let behind = [unit, word()].into_iter().flatten().filter_map(|name| named(contract, &name));
+    behind.chain(ColumnName::new(super::columns::PERSON)).collect()
+}
