@@ -22,6 +22,18 @@ pub const CALLS: &[(&str, &[IdentityRole])] = &[
     ("/firebreak.evidence.v1.EvidenceService/ListOpenings", &[Overseer]),
     ("/firebreak.export.v1.ExportService/RequestExport", &[Analyst, Endpoint]),
     ("/firebreak.matching.v1.MatchingService/OpenTunnel", &[Adapter]),
+    // Flight SQL asks questions and browses the catalogue by the same methods: it is for those who ask. What it has and
+    // the gateway has not is refused by name.
+    ("/arrow.flight.protocol.FlightService/Handshake", &[Analyst]),
+    ("/arrow.flight.protocol.FlightService/ListFlights", &[Analyst]),
+    ("/arrow.flight.protocol.FlightService/GetFlightInfo", &[Analyst]),
+    ("/arrow.flight.protocol.FlightService/PollFlightInfo", &[Analyst]),
+    ("/arrow.flight.protocol.FlightService/GetSchema", &[Analyst]),
+    ("/arrow.flight.protocol.FlightService/DoGet", &[Analyst]),
+    ("/arrow.flight.protocol.FlightService/DoPut", &[Analyst]),
+    ("/arrow.flight.protocol.FlightService/DoExchange", &[Analyst]),
+    ("/arrow.flight.protocol.FlightService/DoAction", &[Analyst]),
+    ("/arrow.flight.protocol.FlightService/ListActions", &[Analyst]),
     ("/grpc.health.v1.Health/Check", ANYBODY),
     ("/grpc.health.v1.Health/Watch", ANYBODY),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", ANYBODY),

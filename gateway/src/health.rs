@@ -1,6 +1,7 @@
 //! What the gRPC health service says of the gateway, for load balancers and supervisors.
 
-use crate::rpc::{Catalogue, Export, Matching, Query};
+use crate::rpc::{Catalogue, Export, Flight, Matching, Query};
+use arrow_flight::flight_service_server::FlightServiceServer;
 use firebreak_wire::catalogue::v1::catalogue_service_server::CatalogueServiceServer;
 use firebreak_wire::export::v1::export_service_server::ExportServiceServer;
 use firebreak_wire::matching::v1::matching_service_server::MatchingServiceServer;
@@ -10,11 +11,12 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 /// The gateway as a whole, which has no name, and each of its services.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "",
     <QueryServiceServer<Query> as NamedService>::NAME,
     <CatalogueServiceServer<Catalogue> as NamedService>::NAME,
     <ExportServiceServer<Export> as NamedService>::NAME,
+    <FlightServiceServer<Flight> as NamedService>::NAME,
     <MatchingServiceServer<Matching> as NamedService>::NAME,
 ];
 

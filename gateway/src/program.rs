@@ -4,7 +4,8 @@ use crate::access::AccessLayer;
 use crate::app::{App, Courier, EvidenceLog, Failure, LogFailure};
 use crate::configuration::Configuration;
 use crate::health::Health;
-use crate::rpc::{Catalogue, ConnectedAgencies, Evidence, Export, Matching, Query};
+use crate::rpc::{Catalogue, ConnectedAgencies, Evidence, Export, Flight, Matching, Query, Tickets};
+use arrow_flight::flight_service_server::FlightServiceServer;
 use firebreak_audit::{NoteKey, NoteKeyError};
 use firebreak_domain::{Clock, IdentityRole, Recipient, SystemClock};
 use firebreak_node::{
@@ -130,6 +131,7 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
     let Checked { configuration, base, credential, trust, log_key } = checked;
     let state_folder = base.join(&configuration.state_folder);
     let key = StateKey::load_or_create(&base.join(&configuration.state_key))?;
+    let tickets = Tickets::new(&key);
     let state = State::open(&state_folder, key, clock).await?;
     let policy = Arc::new(PolicyInForce::open(&configuration.bundles, &base, &state_folder, &state).await?);
     let recorder = Recorder::new(&credential, policy.sealer())?;
@@ -148,7 +150,7 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
         serve_on_loopback(address, public_log(app.log()), shutdown).await.map_err(ProgramError::PublicLog)?;
     }
     let wake = Arc::new(Notify::new());
-    let (routes, health) = routes(&app, &wake, shutdown)?;
+    let (routes, health) = routes(&app, &wake, tickets, shutdown)?;
     health.say(app.is_serving()).await;
     let interval = Duration::from_secs(configuration.bundles.interval_seconds.max(1));
     let (watched, watching, kept) = (Arc::clone(&app), shutdown.clone(), connections.clone());
@@ -212,7 +214,12 @@ fn admits(policy: &PolicyInForce, peer: &Peer) -> bool {
         && pinned == Some(peer.pin)
 }
 
-fn routes(app: &Arc<App>, wake: &Arc<Notify>, shutdown: &Shutdown) -> Result<(Routes, Health), ProgramError> {
+fn routes(
+    app: &Arc<App>,
+    wake: &Arc<Notify>,
+    tickets: Tickets,
+    shutdown: &Shutdown,
+) -> Result<(Routes, Health), ProgramError> {
     let (reporter, serving) = tonic_health::server::health_reporter();
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -223,6 +230,7 @@ fn routes(app: &Arc<App>, wake: &Arc<Notify>, shutdown: &Shutdown) -> Result<(Ro
     let v1alpha = reflection().build_v1alpha().map_err(|_| ProgramError::Descriptors)?;
     let query = Query::new(Arc::clone(app), Arc::clone(wake));
     let export = Export::new(Arc::clone(app), Arc::clone(wake));
+    let flight = Flight::new(Arc::clone(app), Arc::clone(wake), tickets);
     let matching = Matching::new(Arc::clone(app), Arc::clone(wake), shutdown.clone());
     let routes = Routes::new(serving)
         .add_service(v1)
@@ -231,6 +239,7 @@ fn routes(app: &Arc<App>, wake: &Arc<Notify>, shutdown: &Shutdown) -> Result<(Ro
         .add_service(CatalogueServiceServer::new(Catalogue::new(Arc::clone(app))).max_decoding_message_size(REQUEST))
         .add_service(EvidenceServiceServer::new(Evidence::new(Arc::clone(app))).max_decoding_message_size(REQUEST))
         .add_service(ExportServiceServer::new(export).max_decoding_message_size(REQUEST))
+        .add_service(FlightServiceServer::new(flight).max_decoding_message_size(REQUEST))
         .add_service(MatchingServiceServer::new(matching).max_decoding_message_size(REQUEST));
     // SECURITY: the layer stands before every service, so that one added without a row in the table is refused.
     Ok((Routes::from(routes.into_axum_router().layer(AccessLayer)), Health::new(reporter)))

@@ -4,6 +4,7 @@ mod agencies;
 mod catalogue;
 mod evidence;
 mod export;
+mod flight;
 mod matching;
 mod query;
 
@@ -11,6 +12,7 @@ pub use agencies::ConnectedAgencies;
 pub use catalogue::Catalogue;
 pub use evidence::Evidence;
 pub use export::Export;
+pub use flight::{Flight, Tickets};
 pub use matching::Matching;
 pub use query::Query;
 

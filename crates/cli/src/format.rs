@@ -5,31 +5,8 @@ pub mod json;
 pub mod parquet;
 pub mod sdmx_csv;
 
-use firebreak_wire::query::v1::{Estimate, OutputColumn};
-
 /// The version of what is written, where a file has a place for it.
 const FORMAT: u32 = 1;
-
-/// A number of an estimate, and what stands behind the output's name in the heading of its column.
-type Figure = (&'static str, fn(&Estimate) -> Option<f64>);
-
-/// The numbers of an output.
-const FIGURES: &[Figure] = &[
-    ("", |estimate| estimate.value),
-    ("_standard_error", |estimate| estimate.standard_error),
-    ("_lower", |estimate| estimate.lower),
-    ("_upper", |estimate| estimate.upper),
-];
-
-/// Those of a quantile, whose error is in rank.
-const FIGURES_IN_RANK: &[Figure] = &[("", |estimate| estimate.value), ("_rank_error", |estimate| estimate.rank_error)];
-
-/// What stands behind an output's name in the heading of the column of statuses, its last.
-const STATUS: &str = "_status";
-
-const fn figures(column: &OutputColumn) -> &'static [Figure] {
-    if column.in_rank { FIGURES_IN_RANK } else { FIGURES }
-}
 
 /// A format that an answer can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

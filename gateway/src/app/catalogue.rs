@@ -38,19 +38,31 @@ impl App {
         let unknown = || Refusal::new(ReasonCode::UnknownDataset).instead("list the datasets: firebreak datasets");
         let id = DatasetId::new(dataset).map_err(|_| unknown())?;
         let found = self.visible(caller)?.into_iter().find(|d| d.contract.id == id).ok_or_else(unknown)?;
-        let shown = |c: &&firebreak_domain::Column| {
-            c.role == firebreak_domain::ColumnRole::PrivacyUnit || found.columns.contains(&c.name)
-        };
-        let columns = found.contract.columns.iter().filter(shown).cloned().collect();
-        let restricted = Contract { columns, ..(*found.contract).clone() };
-        let example = firebreak_query::default_sql(&restricted);
-        let columns = found.columns.clone();
-        Ok(Described { visible: seen(found), columns, example })
+        Ok(described(found))
+    }
+
+    /// All of them in full.
+    ///
+    /// # Errors
+    /// A refusal without a policy in force.
+    pub fn describe_datasets(&self, caller: &Identity) -> Result<Vec<Described>, Refusal> {
+        Ok(self.visible(caller)?.into_iter().map(described).collect())
     }
 
     fn visible(&self, caller: &Identity) -> Result<Vec<VisibleDataset>, Refusal> {
         Ok(self.policy.bundle()?.visible_datasets(&caller.org, self.state.now()))
     }
+}
+
+fn described(found: VisibleDataset) -> Described {
+    let shown = |c: &&firebreak_domain::Column| {
+        c.role == firebreak_domain::ColumnRole::PrivacyUnit || found.columns.contains(&c.name)
+    };
+    let columns = found.contract.columns.iter().filter(shown).cloned().collect();
+    let restricted = Contract { columns, ..(*found.contract).clone() };
+    let example = firebreak_query::default_sql(&restricted);
+    let columns = found.columns.clone();
+    Described { visible: seen(found), columns, example }
 }
 
 fn seen(dataset: VisibleDataset) -> Visible {

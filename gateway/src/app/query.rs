@@ -265,6 +265,16 @@ impl App {
         }
     }
 
+    /// What [`App::accept`] would say of this very request, signed or not, before it looks at accounts. Reads contracts
+    /// and policy; charges and records nothing.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub fn foresee(&self, submitted: &SubmittedQuery, caller: &Identity) -> Result<DecidedQuery, Refusal> {
+        let now = self.state.now();
+        decide_query(submitted, caller, &self.policy, &self.trust, now).map_err(|denial| denial.refusal)
+    }
+
     /// What a question would cost, or the least that it would cost with a standard error of `error`. Reads contracts,
     /// policy and accounts; charges and records nothing.
     ///

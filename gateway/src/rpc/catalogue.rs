@@ -53,11 +53,16 @@ fn summary(visible: &Visible) -> wire::DatasetSummary {
     }
 }
 
-fn description(described: &Described) -> wire::DescribeDatasetResponse {
-    let contract = &described.visible.contract;
-    let may_ask = |c: &&firebreak_domain::Column| {
+/// The columns of a dataset that the caller may ask, in the contract's order.
+pub(super) fn askable(described: &Described) -> impl Iterator<Item = &firebreak_domain::Column> {
+    described.visible.contract.columns.iter().filter(|c| {
         c.role != ColumnRole::PrivacyUnit && described.columns.contains(&c.name) && role(c.role).is_some()
-    };
+    })
+}
+
+/// All that the caller is told of a dataset.
+pub(super) fn description(described: &Described) -> wire::DescribeDatasetResponse {
+    let contract = &described.visible.contract;
     wire::DescribeDatasetResponse {
         summary: Some(summary(&described.visible)),
         description: contract.description.clone(),
@@ -66,7 +71,7 @@ fn description(described: &Described) -> wire::DescribeDatasetResponse {
         privacy_unit: contract.privacy_unit().map(|c| c.name.to_string()).unwrap_or_default(),
         rows_per_person: contract.contribution.rows_per_person,
         cuts: contract.cuts.iter().map(ToString::to_string).collect(),
-        columns: contract.columns.iter().filter(may_ask).map(column).collect(),
+        columns: askable(described).map(column).collect(),
         example: described.example.clone(),
     }
 }

@@ -1,7 +1,7 @@
 use super::{ROWS, refused, status};
 use crate::app::{App, Asked, Budget, Finished, Unanswered};
 use bytes::Bytes;
-use firebreak_domain::{ColumnName, Identity};
+use firebreak_domain::{ColumnName, Identity, Rho};
 use firebreak_node::{SubmittedQuery, Unread};
 use firebreak_privacy::{Price, deviations};
 use firebreak_query::{BoundNumber, CheckedQuery, GroupingSet, Primitive, PrimitiveKind};
@@ -72,6 +72,15 @@ pub(super) fn released(finished: Finished) -> wire::Released {
         left: finished.left.into_iter().map(account).collect(),
         estimand: ESTIMAND.to_owned(),
     }
+}
+
+/// What is left of each account, one a line, for where there is only text.
+pub(super) fn left(accounts: &[Budget]) -> String {
+    let line = |budget: &Budget| {
+        let left = budget.limit.rho.nano().saturating_sub(budget.spent.rho.nano());
+        format!("{}: rho {} of {}", budget.of, Rho::from_nano(left), budget.limit.rho)
+    };
+    accounts.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn account(budget: Budget) -> wire::Account {

@@ -1,8 +1,7 @@
 //! Answers as CSV (RFC 4180), laid out as the gateway lays out an export.
 
-use super::{STATUS, figures};
-use firebreak_wire::estimate_status;
 use firebreak_wire::query::v1::{Accepted, Row};
+use firebreak_wire::{STATUS_SUFFIX, estimate_status, figures};
 
 /// The answer as a CSV file with a heading: the groups, then for each output value, standard error, ends of the 95 %
 /// interval and SDMX status; for a quantile value, error in rank and status. What is not computable is empty.
@@ -10,7 +9,7 @@ use firebreak_wire::query::v1::{Accepted, Row};
 pub fn answer(accepted: &Accepted, rows: &[Row]) -> String {
     let mut heading: Vec<String> = accepted.groups.iter().map(|name| field(name)).collect();
     for column in &accepted.columns {
-        let suffixes = figures(column).iter().map(|(suffix, _)| *suffix).chain([STATUS]);
+        let suffixes = figures(column).iter().map(|(suffix, _)| *suffix).chain([STATUS_SUFFIX]);
         heading.extend(suffixes.map(|suffix| field(&format!("{}{suffix}", column.name))));
     }
     let mut text = heading.join(",") + "\r\n";

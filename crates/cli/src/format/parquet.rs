@@ -1,10 +1,9 @@
 //! Answers as Apache Parquet.
 
-use super::{FORMAT, FormatError, STATUS, figures};
+use super::FormatError;
 use crate::client::QueryAnswer;
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
-use firebreak_wire::{charge_from_wire, estimate_status};
+use arrow::array::RecordBatch;
+use firebreak_wire::{answer_batch, answer_metadata, answer_schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
@@ -34,38 +33,13 @@ pub fn answer(answer: &QueryAnswer) -> Result<Vec<u8>, FormatError> {
 }
 
 fn batch(answer: &QueryAnswer) -> Result<RecordBatch, ParquetError> {
-    let mut fields = Vec::new();
-    let mut columns: Vec<ArrayRef> = Vec::new();
-    for (place, name) in answer.accepted.groups.iter().enumerate() {
-        let codes = answer.rows.iter().map(|row| row.groups.get(place).map(String::as_str));
-        fields.push(Field::new(name, DataType::Utf8, true));
-        columns.push(Arc::new(codes.collect::<StringArray>()));
-    }
-    for (place, output) in answer.accepted.columns.iter().enumerate() {
-        let estimates = || answer.rows.iter().map(move |row| row.estimates.get(place));
-        for (suffix, number) in figures(output) {
-            let numbers = estimates().map(|estimate| estimate.and_then(number));
-            fields.push(Field::new(format!("{}{suffix}", output.name), DataType::Float64, true));
-            columns.push(Arc::new(numbers.collect::<Float64Array>()));
-        }
-        fields.push(Field::new(format!("{}{STATUS}", output.name), DataType::Utf8, true));
-        columns.push(Arc::new(estimates().map(|e| e.map(estimate_status)).collect::<StringArray>()));
-    }
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    let schema = Arc::new(answer_schema(&answer.accepted));
+    Ok(answer_batch(schema, &answer.accepted, &answer.rows)?)
 }
 
 fn metadata(answer: &QueryAnswer) -> Vec<KeyValue> {
-    let (accepted, released) = (&answer.accepted, &answer.released);
-    let entry = |key: &str, value: &str| KeyValue::new(key.to_owned(), value.to_owned());
-    vec![
-        entry("format", &FORMAT.to_string()),
-        entry("release_id", &released.release_id),
-        entry("dataset", &accepted.dataset),
-        entry("cut", &accepted.cut),
-        entry("mechanism", &accepted.mechanism),
-        entry("estimand", &released.estimand),
-        entry("cost", &charge_from_wire(accepted.cost.as_ref()).rho.to_string()),
-    ]
+    let told = answer_metadata(&answer.accepted, &answer.released);
+    told.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
 }
 
 #[cfg(test)]

@@ -119,6 +119,7 @@ const ONLY_USERS: &[(&str, &[&str])] = &[
     ("sqlx", &["firebreak-store"]),
     ("opendp", &["firebreak-privacy"]),
     ("prost", &["firebreak-wire", "firebreak-gateway", "agency-adapter", "xtask"]),
+    ("arrow-flight", &["firebreak-gateway"]),
     ("datafusion", &["agency-adapter"]),
 ];
 

@@ -1,0 +1,119 @@
+//! Questions: priced when they are described, answered when their ticket is shown.
+
+use super::sealed::{Ticket, question};
+use super::under::Under;
+use super::{Flight, unlaid};
+use crate::app::{App, Unanswered};
+use crate::rpc::query::{ESTIMAND, RunStep, left, released, run};
+use crate::rpc::{refused, status};
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use arrow_flight::sql::{ProstMessageExt, TicketStatementQuery};
+use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo};
+use bytes::Bytes;
+use firebreak_domain::Identity;
+use firebreak_node::SubmittedQuery;
+use firebreak_wire::query::v1::{Accepted, Question, Released, RunQueryRequest};
+use firebreak_wire::{accepted, answer_batch, answer_metadata, answer_rows, answer_schema};
+use prost::Message;
+use prost_types::Timestamp;
+use std::sync::Arc;
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+impl Flight {
+    /// Decides and prices a question under the headers of this call. Nothing is charged, recorded or read.
+    pub(super) fn describe(
+        &self,
+        caller: &Identity,
+        metadata: &MetadataMap,
+        question: Question,
+    ) -> Result<(Ticket, Accepted), Status> {
+        let under = Under::of(metadata, &self.app, caller).map_err(refused)?;
+        let ticket = Ticket::new(under, question, self.app.state().now())?;
+        let submitted = read(&ticket.request).map_err(|unread| refused(self.app.foresee_unread(unread, caller)))?;
+        let decided = self.app.foresee(&submitted, caller).map_err(refused)?;
+        let accepted = accepted(&decided.query, decided.price.charge(), decided.price.mechanism());
+        Ok((ticket, accepted))
+    }
+
+    /// A priced question, and the ticket for its answer.
+    ///
+    /// The schema is left to the answer: its metadata hold the receipt, and clients show that of the two which comes
+    /// first.
+    pub(super) fn flight_info(
+        &self,
+        caller: &Identity,
+        descriptor: FlightDescriptor,
+        (ticket, accepted): &(Ticket, Accepted),
+    ) -> Result<FlightInfo, Status> {
+        let sealed = self.tickets.seal_ticket(caller, ticket)?;
+        let shown = TicketStatementQuery { statement_handle: sealed.into() }.as_any().encode_to_vec();
+        let endpoint = FlightEndpoint::new()
+            .with_ticket(arrow_flight::Ticket::new(shown))
+            .with_expiration_time(Timestamp { seconds: ticket.expires.secs(), nanos: 0 });
+        Ok(FlightInfo::new()
+            .with_descriptor(descriptor)
+            .with_endpoint(endpoint)
+            .with_app_metadata(accepted.encode_to_vec()))
+    }
+
+    /// Answers the request in a ticket, by the path of every request.
+    pub(super) async fn answer(&self, caller: Identity, ticket: &[u8]) -> Result<RecordBatch, Status> {
+        let request = self.tickets.open_ticket(&caller, ticket).map_err(refused)?;
+        let (app, wake) = (Arc::clone(&self.app), Arc::clone(&self.wake));
+        // The work goes on when the caller is gone: what is charged is also stored, for the same ticket to find.
+        let answered = tokio::spawn(async move {
+            let answered = execute(&app, &caller, &request).await;
+            wake.notify_one();
+            answered
+        });
+        answered.await.map_err(|_| unlaid())?
+    }
+}
+
+fn read(request: &RunQueryRequest) -> Result<SubmittedQuery, firebreak_node::Unread> {
+    SubmittedQuery::read(request.header.as_ref(), request.question.as_ref(), None)
+}
+
+async fn execute(app: &App, caller: &Identity, request: &RunQueryRequest) -> Result<RecordBatch, Status> {
+    let message = Arc::new(Bytes::from(request.encode_to_vec()));
+    let (mut first, mut last) = (None, None);
+    let note = |step| {
+        match step {
+            RunStep::Accepted(accepted) => first = Some(accepted),
+            RunStep::Finished(finished) => last = Some(finished),
+            RunStep::Progress(_) => {}
+        }
+        std::future::ready(())
+    };
+    let ended: Result<(), Unanswered> = run(app, read(request), message, caller, note).await;
+    ended.map_err(status)?;
+    let (accepted, finished) = first.zip(last).ok_or_else(unlaid)?;
+    let rows = answer_rows(&finished.answer);
+    let remaining = left(&finished.left);
+    let released = released(*finished);
+    let schema = Arc::new(schema(&accepted, &released, &remaining));
+    answer_batch(schema, &accepted, &rows).map_err(|_| unlaid())
+}
+
+/// The schema that an answer will have, as far as it is known before there is one.
+pub(super) fn foreseen_schema(accepted: &Accepted) -> Schema {
+    schema(accepted, &Released { estimand: ESTIMAND.to_owned(), ..Released::default() }, "")
+}
+
+/// The columns of an answer, with what it is an answer to as metadata.
+fn schema(accepted: &Accepted, released: &Released, left: &str) -> Schema {
+    let more = [("receipt", released.receipt.clone()), ("left", left.to_owned())];
+    let more = more.into_iter().filter(|(_, value)| !value.is_empty());
+    let told = answer_metadata(accepted, released).into_iter().chain(more);
+    answer_schema(accepted).with_metadata(told.map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+/// A statement as it came, once it names no transaction.
+pub(super) fn asked(sql: &str, transaction: Option<&Bytes>) -> Result<Question, Status> {
+    match transaction {
+        Some(named) if !named.is_empty() => Err(super::unserved::transaction()),
+        _ => Ok(question(sql)),
+    }
+}

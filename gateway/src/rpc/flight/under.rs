@@ -1,0 +1,93 @@
+//! Under which agreement, and for what, a call of Flight SQL asks: its headers say so.
+
+use crate::app::App;
+use firebreak_domain::{Identity, ReasonCode, Refusal};
+use tonic::metadata::MetadataMap;
+
+/// The header that names the agreement.
+const AGREEMENT: &str = "firebreak-agreement";
+/// The header that names the purpose.
+const PURPOSE: &str = "firebreak-purpose";
+/// What ADBC's driver puts before a header's name, to have an option that sends the header with each call.
+const OPTION: &str = "adbc.flight.sql.rpc.call_header.";
+
+/// Agreement and purpose as they were typed.
+pub(super) struct Under {
+    pub agreement: String,
+    pub purpose: String,
+}
+
+impl Under {
+    /// Reads the headers of a call.
+    ///
+    /// # Errors
+    /// `MALFORMED_REQUEST`, with the very lines that are missing in a Python program.
+    pub(super) fn of(metadata: &MetadataMap, app: &App, caller: &Identity) -> Result<Self, Refusal> {
+        match (header(metadata, AGREEMENT)?, header(metadata, PURPOSE)?) {
+            (Some(agreement), Some(purpose)) => Ok(Self { agreement, purpose }),
+            (agreement, purpose) => {
+                let example = example(app, caller, agreement.as_deref());
+                let wanted = [(AGREEMENT, agreement, example.agreement), (PURPOSE, purpose, example.purpose)];
+                let missing = wanted.into_iter().filter(|(_, found, _)| found.is_none());
+                let lines: Vec<_> = missing.map(|(name, _, like)| format!("\"{OPTION}{name}\": \"{like}\",")).collect();
+                let refusal = Refusal::new(ReasonCode::MalformedRequest)
+                    .because("each call names its agreement and its purpose in a header, and this one does not");
+                Err(refusal.instead(format!("add to db_kwargs {}", lines.join(" "))))
+            }
+        }
+    }
+}
+
+/// The value of a header; `None` where there is none or an empty one.
+fn header(metadata: &MetadataMap, name: &str) -> Result<Option<String>, Refusal> {
+    let malformed = |what: &str| Refusal::new(ReasonCode::MalformedRequest).because(format!("the header {name} {what}"));
+    let mut values = metadata.get_all(name).iter();
+    let Some(first) = values.next() else { return Ok(None) };
+    // SECURITY: of two values, what stands before the gateway may have looked at the other.
+    if values.any(|value| value != first) {
+        return Err(malformed("has more than one value"));
+    }
+    let text = first.to_str().map_err(|_| malformed("is not text"))?.trim();
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+/// What the caller could write: of its own agreements one that asks for no signature, which these clients cannot make.
+fn example(app: &App, caller: &Identity, named: Option<&str>) -> Under {
+    let visible = app.list_datasets(caller).unwrap_or_default();
+    let agreements = || visible.iter().flat_map(|dataset| &dataset.agreements);
+    let found = agreements()
+        .find(|agreement| named == Some(agreement.id.as_str()))
+        .or_else(|| agreements().find(|agreement| named.is_none() && agreement.gateway_asserted));
+    let purpose = found.and_then(|agreement| agreement.purposes.iter().next());
+    Under {
+        agreement: found.map_or_else(|| "an agreement".to_owned(), |agreement| agreement.id.to_string()),
+        purpose: purpose.map_or_else(|| "a purpose of it".to_owned(), ToString::to_string),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_read_once_and_an_empty_one_is_none() {
+        let mut metadata = MetadataMap::new();
+        assert_eq!(header(&metadata, AGREEMENT).unwrap(), None);
+        metadata.insert(AGREEMENT, " ".parse().unwrap());
+        assert_eq!(header(&metadata, AGREEMENT).unwrap(), None);
+        metadata.insert(AGREEMENT, "statistics".parse().unwrap());
+        metadata.append(AGREEMENT, "statistics".parse().unwrap());
+        assert_eq!(header(&metadata, AGREEMENT).unwrap().as_deref(), Some("statistics"));
+        metadata.append(AGREEMENT, "others".parse().unwrap());
+        let refusal = header(&metadata, AGREEMENT).unwrap_err();
+        assert!(!refusal.to_string().contains("others") && !refusal.to_string().contains("statistics"), "{refusal}");
+    }
+
+    #[test]
+    fn a_header_that_is_no_text_is_refused_without_repeating_it() {
+        let mut metadata = MetadataMap::new();
+        metadata.insert(PURPOSE, tonic::metadata::MetadataValue::try_from(b"\xc3\xa9t".as_slice()).unwrap());
+        let refusal = header(&metadata, PURPOSE).unwrap_err();
+        assert_eq!(refusal.to_string(), "every field has its form: the header firebreak-purpose is not text");
+    }
+}
