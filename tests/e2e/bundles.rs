@@ -1,7 +1,7 @@
 //! R4, R18: a policy bundle comes into force by a quorum of the overseers in force and by nothing else, and when its
 //! time has passed everything is refused, whatever the clock says afterwards.
 
-mod clocked;
+pub mod clocked;
 mod successor;
 
 use crate::health::says;

@@ -10,12 +10,13 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 /// The gateway as a whole and its services.
-pub const SERVICES: [&str; 5] = [
+pub const SERVICES: [&str; 6] = [
     "",
     "firebreak.query.v1.QueryService",
     "firebreak.catalogue.v1.CatalogueService",
     "firebreak.export.v1.ExportService",
     "firebreak.matching.v1.MatchingService",
+    "arrow.flight.protocol.FlightService",
 ];
 
 /// Waits until the gateway says of itself and of every service that it serves, or that it does not.

@@ -8,6 +8,7 @@ mod cookbook;
 mod crash;
 mod denial;
 mod evidence;
+mod flight;
 mod health;
 mod identity;
 mod matching;

@@ -12,6 +12,6 @@ pub use callers::{Caller, refusal_of};
 pub use firebreak_testbed::http_file;
 pub use liar::{Liar, Relayed};
 pub use own::{Own, ask_until_answered, built, copy_folder, files_below, passes};
-pub use raw::{hear, send};
+pub use raw::{Header, hear, hear_under, send};
 pub use rewrite::without_rows;
 pub use shared::{Shared, http_get, run, shared, verified_refusal};

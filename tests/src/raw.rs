@@ -52,10 +52,23 @@ impl Decoder for Raw {
     }
 }
 
-async fn begin(channel: &Channel, path: PathAndQuery, request: Vec<u8>) -> Result<Streaming<Vec<u8>>, Status> {
+/// A header's name and value.
+pub type Header<'a> = (&'static str, &'a str);
+
+async fn begin(
+    channel: &Channel,
+    path: PathAndQuery,
+    headers: &[Header<'_>],
+    request: Vec<u8>,
+) -> Result<Streaming<Vec<u8>>, Status> {
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.map_err(|e| Status::unavailable(e.to_string()))?;
-    let answer = client.streaming(Request::new(tokio_stream::iter([request])), path, Raw).await?;
+    let mut request = Request::new(tokio_stream::iter([request]));
+    for (name, value) in headers {
+        let value = value.parse().map_err(|_| Status::invalid_argument("a header's value is ASCII"))?;
+        request.metadata_mut().append(*name, value);
+    }
+    let answer = client.streaming(request, path, Raw).await?;
     Ok(answer.into_inner())
 }
 
@@ -65,7 +78,7 @@ async fn begin(channel: &Channel, path: PathAndQuery, request: Vec<u8>) -> Resul
 /// A path that is none; an answer that does not come.
 pub async fn send(channel: &Channel, path: &str, request: Vec<u8>) -> Result<Result<Vec<u8>, Status>> {
     let path: PathAndQuery = path.parse()?;
-    let said = async { begin(channel, path, request).await?.message().await.map(Option::unwrap_or_default) };
+    let said = async { begin(channel, path, &[], request).await?.message().await.map(Option::unwrap_or_default) };
     timeout(ANSWER, said).await.context("no answer")
 }
 
@@ -75,11 +88,19 @@ pub async fn send(channel: &Channel, path: &str, request: Vec<u8>) -> Result<Res
 /// # Errors
 /// A path that is none; an answer that does not come.
 pub async fn hear(channel: &Channel, path: &str, request: Vec<u8>) -> Result<Vec<u8>> {
+    hear_under(channel, path, &[], request).await
+}
+
+/// The same of a call with headers.
+///
+/// # Errors
+/// As [`hear`].
+pub async fn hear_under(channel: &Channel, path: &str, headers: &[Header<'_>], request: Vec<u8>) -> Result<Vec<u8>> {
     let path: PathAndQuery = path.parse()?;
     let heard = async {
         let mut heard = Vec::new();
         let end = async {
-            let mut messages = begin(channel, path, request).await?;
+            let mut messages = begin(channel, path, headers, request).await?;
             while let Some(message) = messages.message().await? {
                 heard.extend(message);
                 heard.push(b'\n');

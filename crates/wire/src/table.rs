@@ -39,8 +39,7 @@ pub const fn figures(column: &OutputColumn) -> &'static [Figure] {
 #[must_use]
 pub fn answer_schema(accepted: &Accepted) -> Schema {
     let field = |name: String, kind: DataType| Field::new(name, kind, true);
-    let mut fields: Vec<Field> =
-        accepted.groups.iter().map(|name| field(name.clone(), DataType::Utf8)).collect();
+    let mut fields: Vec<Field> = accepted.groups.iter().map(|name| field(name.clone(), DataType::Utf8)).collect();
     for column in &accepted.columns {
         let numbers = figures(column).iter();
         fields.extend(numbers.map(|(suffix, _)| field(format!("{}{suffix}", column.name), DataType::Float64)));

@@ -55,9 +55,12 @@ fn summary(visible: &Visible) -> wire::DatasetSummary {
 
 /// The columns of a dataset that the caller may ask, in the contract's order.
 pub(super) fn askable(described: &Described) -> impl Iterator<Item = &firebreak_domain::Column> {
-    described.visible.contract.columns.iter().filter(|c| {
-        c.role != ColumnRole::PrivacyUnit && described.columns.contains(&c.name) && role(c.role).is_some()
-    })
+    described
+        .visible
+        .contract
+        .columns
+        .iter()
+        .filter(|c| c.role != ColumnRole::PrivacyUnit && described.columns.contains(&c.name) && role(c.role).is_some())
 }
 
 /// All that the caller is told of a dataset.

@@ -119,8 +119,7 @@ fn unpack<M: ProstMessageExt>(body: &[u8]) -> Result<M, Status> {
 
 /// A schema as Flight has it.
 fn encoded(schema: &Schema) -> Result<Bytes, Status> {
-    let IpcMessage(bytes) =
-        SchemaAsIpc::new(schema, &IpcWriteOptions::default()).try_into().map_err(|_| unlaid())?;
+    let IpcMessage(bytes) = SchemaAsIpc::new(schema, &IpcWriteOptions::default()).try_into().map_err(|_| unlaid())?;
     Ok(bytes)
 }
 
@@ -167,7 +166,9 @@ impl FlightService for Flight {
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
         let caller = peer(&request)?.identity.clone();
         let schema = match self.wanted(&caller, &request.get_ref().cmd)? {
-            Wanted::Answer(question) => encoded(&foreseen_schema(&self.describe(&caller, request.metadata(), question)?.1)),
+            Wanted::Answer(question) => {
+                encoded(&foreseen_schema(&self.describe(&caller, request.metadata(), question)?.1))
+            }
             Wanted::List(list) => encoded(&list.schema()),
         };
         Ok(Response::new(SchemaResult { schema: schema? }))
@@ -205,16 +206,12 @@ impl FlightService for Flight {
 
     async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
         let described = [(CREATE, "Decides and prices a question; charges nothing."), (CLOSE, "Forgets it.")];
-        let actions = described.map(|(kind, description)| {
-            Ok(ActionType { r#type: kind.to_owned(), description: description.to_owned() })
-        });
+        let actions = described
+            .map(|(kind, description)| Ok(ActionType { r#type: kind.to_owned(), description: description.to_owned() }));
         Ok(Response::new(Box::pin(tokio_stream::iter(actions))))
     }
 
-    async fn do_put(
-        &self,
-        request: Request<Streaming<FlightData>>,
-    ) -> Result<Response<Self::DoPutStream>, Status> {
+    async fn do_put(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
         let first = request.into_inner().message().await?;
         let descriptor = first.and_then(|data| data.flight_descriptor);
         let descriptor = descriptor.ok_or_else(|| malformed("what is put begins with its descriptor"))?;
@@ -236,10 +233,7 @@ impl FlightService for Flight {
         Err(unserved("polling is", "ask GetFlightInfo, which answers at once"))
     }
 
-    async fn do_exchange(
-        &self,
-        _: Request<Streaming<FlightData>>,
-    ) -> Result<Response<Self::DoExchangeStream>, Status> {
+    async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
         Err(unserved("an exchange is", "ask GetFlightInfo, then DoGet"))
     }
 }

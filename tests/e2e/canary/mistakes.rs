@@ -3,10 +3,15 @@
 use super::{RECEIVER, Told, mistaken_questions};
 use crate::refusals::request::{Request, Sent, What};
 use anyhow::{Result, ensure};
+use arrow_flight::sql::{
+    ActionCreatePreparedStatementRequest, CommandGetTables, CommandStatementQuery, ProstMessageExt,
+    TicketStatementQuery,
+};
+use arrow_flight::{Action, FlightDescriptor, Ticket};
 use firebreak_domain::{Clock, SystemClock};
 use firebreak_population::Canary;
 use firebreak_testbed::{AGENCIES, gateway_identity};
-use firebreak_tests::{Caller, Shared, hear};
+use firebreak_tests::{Caller, Header, Shared, hear, hear_under};
 use firebreak_transport::connect;
 use firebreak_wire::agency::v1::{
     AcceptTunnelHeader, AcceptTunnelRequest, Claim, ExecuteQueryRequest, ListOutstandingLeavesRequest,
@@ -23,6 +28,7 @@ const EXECUTE: &str = "/firebreak.agency.v1.AgencyService/ExecuteQuery";
 const TUNNEL: &str = "/firebreak.agency.v1.AgencyService/AcceptTunnel";
 const LEAVES: &str = "/firebreak.agency.v1.AgencyService/ListOutstandingLeaves";
 const RUN: &str = "/firebreak.query.v1.QueryService/RunQuery";
+const FLIGHT: &str = "/arrow.flight.protocol.FlightService/";
 const EXPORT: &str = "/firebreak.export.v1.ExportService/RequestExport";
 
 /// What a gateway sends on to an adapter.
@@ -97,6 +103,7 @@ pub async fn made(own: &Shared, canary: &Canary, told: &mut Told) -> Result<()> 
             told.keep(agency, hear(&own.liar.channel(agency)?, EXECUTE, executed(&sent)).await?);
         }
     }
+    by_flight(&gateway, canary, told).await?;
     let plain = "SELECT COUNT(*) AS n FROM health.visits";
     let what = What::Query(plain);
     let ada = Request { who: Caller::ADA, agreement: "health-statistics", purpose: "health-planning", what };
@@ -121,6 +128,46 @@ pub async fn made(own: &Shared, canary: &Canary, told: &mut Told) -> Result<()> 
     let released = String::from_utf8_lossy(&heard).contains("kind release");
     ensure!(released, "the adapter did not answer the false gateway: {}", String::from_utf8_lossy(&heard));
     told.keep(RECEIVER, heard);
+    Ok(())
+}
+
+/// The same typed into calls of Flight SQL: the question, the agreement, the purpose, a ticket, a filter of the catalogue.
+async fn by_flight(gateway: &Channel, canary: &Canary, told: &mut Told) -> Result<()> {
+    let (agreement, purpose) = ("health-statistics-unsigned", "health-planning");
+    let plain = "SELECT COUNT(*) AS n FROM health.visits";
+    let number = canary.national_number.as_str();
+    let statement = |sql: &str| {
+        let command = CommandStatementQuery { query: sql.to_owned(), transaction_id: None };
+        FlightDescriptor::new_cmd(command.as_any().encode_to_vec()).encode_to_vec()
+    };
+    let mut calls: Vec<(&str, [Header<'_>; 2], Vec<u8>)> = Vec::new();
+    let good = [("firebreak-agreement", agreement), ("firebreak-purpose", purpose)];
+    for sql in mistaken_questions(canary) {
+        calls.push(("GetFlightInfo", good, statement(&sql)));
+        calls.push(("GetSchema", good, statement(&sql)));
+        let prepared = ActionCreatePreparedStatementRequest { query: sql, transaction_id: None };
+        let action = Action::new("CreatePreparedStatement", prepared.as_any().encode_to_vec());
+        calls.push(("DoAction", good, action.encode_to_vec()));
+    }
+    calls.push(("DoAction", good, Action::new(number, number.as_bytes().to_vec()).encode_to_vec()));
+    calls.push(("DoGet", good, Ticket::new(number.as_bytes().to_vec()).encode_to_vec()));
+    let ticket = TicketStatementQuery { statement_handle: number.as_bytes().to_vec().into() };
+    calls.push(("DoGet", good, Ticket::new(ticket.as_any().encode_to_vec()).encode_to_vec()));
+    let tables = CommandGetTables { catalog: Some(number.to_owned()), ..CommandGetTables::default() };
+    calls.push(("DoGet", good, Ticket::new(tables.as_any().encode_to_vec()).encode_to_vec()));
+    for typed in [number.to_owned(), number.to_lowercase()] {
+        for headers in [
+            [("firebreak-agreement", typed.as_str()), good[1]],
+            [good[0], ("firebreak-purpose", typed.as_str())],
+            [good[0], ("firebreak-agreement", typed.as_str())],
+        ] {
+            let path = format!("{FLIGHT}GetFlightInfo");
+            told.keep("Flight SQL", hear_under(gateway, &path, &headers, statement(plain)).await?);
+        }
+    }
+    for (method, headers, request) in calls {
+        told.keep("Flight SQL", hear_under(gateway, &format!("{FLIGHT}{method}"), &headers, request).await?);
+    }
     Ok(())
 }
 

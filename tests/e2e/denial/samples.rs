@@ -1,6 +1,8 @@
 //! Every method of every service that anybody here serves, with a well-formed request and who may make it.
 
 use anyhow::{Result, bail};
+use arrow_flight::sql::{CommandGetTables, ProstMessageExt};
+use arrow_flight::{Action, FlightData, FlightDescriptor, Ticket};
 use firebreak_domain::IdentityRole::{
     self, Adapter, Analyst, Authority, Caseworker, Endpoint, Gateway, Overseer, Steward,
 };
@@ -52,9 +54,23 @@ const DESCRIBED: [&[u8]; 4] = [
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
-/// The paths of all methods of all services described.
+/// The methods of Flight (arrow/format/Flight.proto), whose library brings no descriptor.
+const FLIGHT: [&str; 10] = [
+    "DoAction",
+    "DoExchange",
+    "DoGet",
+    "DoPut",
+    "GetFlightInfo",
+    "GetSchema",
+    "Handshake",
+    "ListActions",
+    "ListFlights",
+    "PollFlightInfo",
+];
+
+/// The paths of all methods of all services that anybody serves.
 pub fn methods() -> Result<Vec<String>> {
-    let mut paths = Vec::new();
+    let mut paths: Vec<_> = FLIGHT.map(|method| format!("/arrow.flight.protocol.FlightService/{method}")).into();
     for described in DESCRIBED {
         for file in &FileDescriptorSet::decode(described)?.file {
             for service in &file.service {
@@ -89,6 +105,7 @@ pub fn sample(path: &str) -> Result<Sample> {
     let tunnel = || TunnelHeader { header: Some(header("vaccination-round", "vaccination-round")) };
     let claim = || Some(agency::v1::Claim { principal: format!("spiffe://{TRUST_DOMAIN}/org/nso/analyst/ada") });
     let (agreement, purpose) = ("health-statistics".to_owned(), "health-planning".to_owned());
+    let tables = || CommandGetTables::default().as_any().encode_to_vec();
     let readers: &[IdentityRole] = &[Analyst, Endpoint, Overseer, Authority];
     let anybody: &[IdentityRole] = &[Gateway, Adapter, Analyst, Endpoint, Overseer, Authority];
     let staff: &[IdentityRole] = &[Caseworker, Steward];
@@ -179,6 +196,24 @@ pub fn sample(path: &str) -> Result<Sample> {
         "/firebreak.local.v1.LocalMatchService/ListMatched" => {
             (Local, staff, local::v1::ListMatchedRequest { session_id: vec![4; 32] }.encode_to_vec())
         }
+        "/arrow.flight.protocol.FlightService/GetFlightInfo"
+        | "/arrow.flight.protocol.FlightService/PollFlightInfo"
+        | "/arrow.flight.protocol.FlightService/GetSchema" => {
+            (AtGateway, &[Analyst][..], FlightDescriptor::new_cmd(tables()).encode_to_vec())
+        }
+        "/arrow.flight.protocol.FlightService/DoGet" => {
+            (AtGateway, &[Analyst][..], Ticket::new(tables()).encode_to_vec())
+        }
+        "/arrow.flight.protocol.FlightService/DoPut" | "/arrow.flight.protocol.FlightService/DoExchange" => {
+            let data = FlightData::new().with_descriptor(FlightDescriptor::new_cmd(tables()));
+            (AtGateway, &[Analyst][..], data.encode_to_vec())
+        }
+        "/arrow.flight.protocol.FlightService/DoAction" => {
+            (AtGateway, &[Analyst][..], Action::new("BeginTransaction", Vec::new()).encode_to_vec())
+        }
+        "/arrow.flight.protocol.FlightService/Handshake"
+        | "/arrow.flight.protocol.FlightService/ListActions"
+        | "/arrow.flight.protocol.FlightService/ListFlights" => (AtGateway, &[Analyst][..], Vec::new()),
         // An empty service name asks for the whole server.
         "/grpc.health.v1.Health/Check" | "/grpc.health.v1.Health/Watch" => (AtGateway, anybody, Vec::new()),
         // Field 7, `list_services`, with an empty string.

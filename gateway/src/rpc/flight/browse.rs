@@ -3,7 +3,8 @@
 //! A catalogue is an agency, a schema the part of a dataset's id before its last dot, a table the part behind it: `schema.table`
 //! is the dataset as a question names it. Lists need no agreement: they show what the caller's agreements reach.
 
-use super::{Flight, capabilities, malformed, unserved};
+use super::capabilities::{self, BIGINT, DATE, DOUBLE, VARCHAR};
+use super::{Flight, malformed, unserved};
 use crate::app::Described;
 use crate::rpc::catalogue::{askable, description};
 use crate::rpc::refused;
@@ -117,13 +118,14 @@ fn columns(described: &Described) -> Schema {
 }
 
 fn field(domain: &Domain, told: &wire::Column) -> Field {
-    let kind = match domain {
-        Domain::Category { .. } | Domain::Month { .. } | Domain::Text => DataType::Utf8,
-        Domain::Year { .. } | Domain::Integer { .. } => DataType::Int64,
-        Domain::Decimal { .. } => DataType::Float64,
-        Domain::Date { .. } => DataType::Date32,
+    let (kind, name) = match domain {
+        Domain::Category { .. } | Domain::Month { .. } | Domain::Text => (DataType::Utf8, VARCHAR),
+        Domain::Year { .. } | Domain::Integer { .. } => (DataType::Int64, BIGINT),
+        Domain::Decimal { .. } => (DataType::Float64, DOUBLE),
+        Domain::Date { .. } => (DataType::Date32, DATE),
     };
     let metadata = [
+        ("ARROW:FLIGHT:SQL:TYPE_NAME", name.to_owned()),
         ("ARROW:FLIGHT:SQL:REMARKS", format!("{}: {}", told.label, told.definition)),
         ("ARROW:FLIGHT:SQL:IS_READ_ONLY", "1".to_owned()),
         ("ARROW:FLIGHT:SQL:IS_SEARCHABLE", "1".to_owned()),

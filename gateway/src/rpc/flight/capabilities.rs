@@ -7,6 +7,12 @@ use arrow_flight::sql::{
     CommandGetSqlInfo, CommandGetXdbcTypeInfo, Nullable, Searchable, SqlInfo, SqlSupportedTransaction, XdbcDataType,
 };
 
+/// The types of columns, by name.
+pub(super) const VARCHAR: &str = "VARCHAR";
+pub(super) const DATE: &str = "DATE";
+pub(super) const BIGINT: &str = "BIGINT";
+pub(super) const DOUBLE: &str = "DOUBLE";
+
 /// The values asked for, or all.
 pub(super) fn sql_info(asked: CommandGetSqlInfo) -> Result<RecordBatch> {
     let mut infos = SqlInfoDataBuilder::new();
@@ -61,10 +67,10 @@ pub(super) fn types(asked: CommandGetXdbcTypeInfo) -> Result<RecordBatch> {
         ..number(name, data_type, 0)
     };
     let mut types = XdbcTypeInfoDataBuilder::new();
-    types.append(text("VARCHAR", XdbcDataType::XdbcVarchar));
-    types.append(text("DATE", XdbcDataType::XdbcDate));
-    types.append(number("BIGINT", XdbcDataType::XdbcBigint, 19));
-    types.append(number("DOUBLE", XdbcDataType::XdbcDouble, 15));
+    types.append(text(VARCHAR, XdbcDataType::XdbcVarchar));
+    types.append(text(DATE, XdbcDataType::XdbcDate));
+    types.append(number(BIGINT, XdbcDataType::XdbcBigint, 19));
+    types.append(number(DOUBLE, XdbcDataType::XdbcDouble, 15));
     let types = types.build()?;
     asked.into_builder(&types).build()
 }

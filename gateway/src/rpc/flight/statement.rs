@@ -1,7 +1,7 @@
 //! Questions: priced when they are described, answered when their ticket is shown.
 
 use super::sealed::{Ticket, question};
-use super::under::Under;
+use super::under::{Under, without_signature};
 use super::{Flight, unlaid};
 use crate::app::{App, Unanswered};
 use crate::rpc::query::{ESTIMAND, RunStep, left, released, run};
@@ -32,7 +32,8 @@ impl Flight {
         let under = Under::of(metadata, &self.app, caller).map_err(refused)?;
         let ticket = Ticket::new(under, question, self.app.state().now())?;
         let submitted = read(&ticket.request).map_err(|unread| refused(self.app.foresee_unread(unread, caller)))?;
-        let decided = self.app.foresee(&submitted, caller).map_err(refused)?;
+        let foreseen = self.app.foresee(&submitted, caller);
+        let decided = foreseen.map_err(|refusal| refused(without_signature(refusal, &self.app, caller)))?;
         let accepted = accepted(&decided.query, decided.price.charge(), decided.price.mechanism());
         Ok((ticket, accepted))
     }

@@ -27,20 +27,48 @@ impl Under {
             (Some(agreement), Some(purpose)) => Ok(Self { agreement, purpose }),
             (agreement, purpose) => {
                 let example = example(app, caller, agreement.as_deref());
-                let wanted = [(AGREEMENT, agreement, example.agreement), (PURPOSE, purpose, example.purpose)];
-                let missing = wanted.into_iter().filter(|(_, found, _)| found.is_none());
-                let lines: Vec<_> = missing.map(|(name, _, like)| format!("\"{OPTION}{name}\": \"{like}\",")).collect();
+                let missing = match (&agreement, &purpose) {
+                    (None, None) => "its agreement and its purpose",
+                    (None, Some(_)) => "its agreement",
+                    (Some(_), _) => "its purpose",
+                };
+                let mut lines = Vec::new();
+                if agreement.is_none() {
+                    lines.push(line(AGREEMENT, &example.agreement));
+                }
+                if purpose.is_none() {
+                    lines.push(line(PURPOSE, &example.purpose));
+                }
                 let refusal = Refusal::new(ReasonCode::MalformedRequest)
-                    .because("each call names its agreement and its purpose in a header, and this one does not");
+                    .because(format!("a header of each call names {missing}, and this call has none"));
                 Err(refusal.instead(format!("add to db_kwargs {}", lines.join(" "))))
             }
         }
     }
 }
 
+/// What these clients can do where a signature is demanded, which they cannot make.
+pub(super) fn without_signature(refusal: Refusal, app: &App, caller: &Identity) -> Refusal {
+    if refusal.reason != ReasonCode::SignatureRequired {
+        return refusal;
+    }
+    let visible = app.list_datasets(caller).unwrap_or_default();
+    let unsigned = visible.iter().flat_map(|dataset| &dataset.agreements).find(|agreement| agreement.gateway_asserted);
+    refusal.instead(match unsigned {
+        Some(agreement) => format!("change in db_kwargs {}", line(AGREEMENT, agreement.id.as_str())),
+        None => "ask by the command `firebreak query`, which signs".to_owned(),
+    })
+}
+
+/// A line of a Python program that sends a header with each call.
+fn line(name: &str, value: &str) -> String {
+    format!("\"{OPTION}{name}\": \"{value}\",")
+}
+
 /// The value of a header; `None` where there is none or an empty one.
 fn header(metadata: &MetadataMap, name: &str) -> Result<Option<String>, Refusal> {
-    let malformed = |what: &str| Refusal::new(ReasonCode::MalformedRequest).because(format!("the header {name} {what}"));
+    let malformed =
+        |what: &str| Refusal::new(ReasonCode::MalformedRequest).because(format!("the header {name} {what}"));
     let mut values = metadata.get_all(name).iter();
     let Some(first) = values.next() else { return Ok(None) };
     // SECURITY: of two values, what stands before the gateway may have looked at the other.

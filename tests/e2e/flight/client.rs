@@ -1,0 +1,63 @@
+//! Flight SQL by the Arrow project's own Rust client, which says every status as it came.
+
+use super::{AGREEMENT, PURPOSE};
+use anyhow::{Context, Result};
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
+use arrow_flight::{FlightDescriptor, FlightInfo, Ticket};
+use firebreak_testbed::{Address, Federation, gateway_identity};
+use firebreak_transport::connect;
+use prost::Message;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+/// An analyst's connection.
+#[derive(Clone)]
+pub struct Client {
+    /// The connection.
+    pub channel: Channel,
+    flight: FlightServiceClient<Channel>,
+}
+
+/// The descriptor of a question.
+pub fn question(sql: &str) -> FlightDescriptor {
+    let command = CommandStatementQuery { query: sql.to_owned(), transaction_id: None };
+    FlightDescriptor::new_cmd(command.as_any().encode_to_vec())
+}
+
+/// A call under the agreement and for the purpose of these tests.
+fn under<T>(message: T) -> Result<Request<T>> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("firebreak-agreement", AGREEMENT.parse()?);
+    request.metadata_mut().insert("firebreak-purpose", PURPOSE.parse()?);
+    Ok(request)
+}
+
+impl Client {
+    pub async fn open(federation: &Federation, gateway: Address, id: &str) -> Result<Self> {
+        let credential = federation.issue("nso", "analyst", id)?;
+        let trust = federation.authority().trust_anchor()?;
+        let channel = connect(&gateway.to_string(), &credential, &trust, &gateway_identity().parse()?).await?;
+        Ok(Self { flight: FlightServiceClient::new(channel.clone()), channel })
+    }
+
+    pub async fn flight_info(&self, sql: &str) -> Result<Result<FlightInfo, Status>> {
+        let told = self.flight.clone().get_flight_info(under(question(sql))?).await;
+        Ok(told.map(tonic::Response::into_inner))
+    }
+
+    pub async fn ticket(&self, sql: &str) -> Result<Ticket> {
+        let info = self.flight_info(sql).await??;
+        info.endpoint.into_iter().next().and_then(|endpoint| endpoint.ticket).context("no ticket")
+    }
+
+    /// Shows a ticket; the number of messages with rows that come.
+    pub async fn show(&self, ticket: &Ticket) -> Result<usize, Status> {
+        let mut messages = self.flight.clone().do_get(ticket.clone()).await?.into_inner();
+        let mut rows = 0;
+        while let Some(message) = messages.message().await? {
+            rows += usize::from(!message.data_body.is_empty());
+        }
+        Ok(rows)
+    }
+}
