@@ -11,7 +11,9 @@ use firebreak_domain::Rho;
 use firebreak_tests::{Caller, Shared, run, shared};
 use firebreak_wire::charge_from_wire;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::process::Command;
 
 const AGREEMENT: &str = "health-statistics-unsigned";
 const PURPOSE: &str = "health-planning";
@@ -101,6 +103,50 @@ fn a_python_program_has_its_answer_in_pandas_with_the_figures_of_the_same_releas
                 assert_eq!(status, Some(firebreak_wire::estimate_status(estimate)));
             }
         }
+        Ok(())
+    })
+}
+
+/// A fenced block of the README.
+fn block(language: &str) -> Result<&'static str> {
+    let text = include_str!("../../README.md");
+    let rest = text.split_once(&format!("```{language}\n")).context("no such block")?.1;
+    Ok(rest.split_once("```").context("the block does not end")?.0)
+}
+
+#[test]
+fn the_ten_lines_of_the_readme_are_run_as_they_stand() -> Result<()> {
+    run(async {
+        let shared = shared().await?;
+        shared.federation.issue("nso", "analyst", "reader")?;
+        let layout = shared.federation.layout();
+        let own = layout.certificate("nso", "analyst", "reader");
+        let folder = tempfile::tempdir()?;
+        std::fs::copy(layout.authority().join("ca.pem"), folder.path().join("ca.pem"))?;
+        for file in ["cert.pem", "key.pem"] {
+            std::fs::copy(own.join(file), folder.path().join(file))?;
+        }
+        let (python, r) = (block("python")?, block("r")?);
+        assert_eq!((python.lines().count(), r.lines().count()), (10, 10));
+        let here = format!("localhost:{}", shared.live.address.port());
+        let program = python.replace("gateway.firebreak.example:8443", &here);
+        assert_ne!(program, python);
+        let interpreter = std::env::var_os("FIREBREAK_PYTHON").context("run the tests with `cargo xtask test`")?;
+        let ended = Command::new(interpreter).args(["-c", &program]).current_dir(folder.path()).output()?;
+        ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        let shown = String::from_utf8(ended.stdout)?;
+        assert!(
+            shown.contains("visits") && shown.contains("R01") && shown.contains("[17 rows x 6 columns]"),
+            "{shown}"
+        );
+
+        // Those in R, which not every machine has, say the same: address, options with their values, question.
+        let texts = |block: &str| -> BTreeSet<String> {
+            let quoted = block.split('"').skip(1).step_by(2);
+            quoted.filter(|text| text.len() > 9).map(str::to_owned).collect()
+        };
+        assert_eq!(texts(python), texts(r));
+        assert_eq!(texts(r).len(), 9, "{r}");
         Ok(())
     })
 }
