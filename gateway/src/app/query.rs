@@ -269,10 +269,10 @@ impl App {
     /// and policy; charges and records nothing.
     ///
     /// # Errors
-    /// A refusal.
-    pub fn foresee(&self, submitted: &SubmittedQuery, caller: &Identity) -> Result<DecidedQuery, Refusal> {
-        let now = self.state.now();
-        decide_query(submitted, caller, &self.policy, &self.trust, now).map_err(|denial| denial.refusal)
+    /// A denial, for [`App::refuse`] to record where somebody meant to be answered.
+    #[expect(clippy::result_large_err, reason = "a denial is used up at once, and is as ordinary as a permit")]
+    pub fn foresee(&self, submitted: &SubmittedQuery, caller: &Identity) -> Result<DecidedQuery, Denial> {
+        decide_query(submitted, caller, &self.policy, &self.trust, self.state.now())
     }
 
     /// What a question would cost, or the least that it would cost with a standard error of `error`. Reads contracts,

@@ -61,17 +61,17 @@ impl Flight {
     fn wanted(&self, caller: &Identity, bytes: &[u8]) -> Result<Wanted, Status> {
         Ok(match command(bytes)? {
             Command::CommandStatementQuery(statement) => {
-                Wanted::Answer(asked(&statement.query, statement.transaction_id.as_ref())?)
+                Wanted::Answer(Box::new(asked(&statement.query, statement.transaction_id.as_ref())?))
             }
             Command::CommandPreparedStatementQuery(prepared) => {
                 let opened = self.tickets.open_handle(caller, &prepared.prepared_statement_handle);
-                Wanted::Answer(opened.map_err(super::refused)?)
+                Wanted::Answer(Box::new(opened.map_err(super::refused)?))
             }
             list => Wanted::List(self.browse(caller, list)?),
         })
     }
 
-    fn prepare(
+    async fn prepare(
         &self,
         caller: &Identity,
         metadata: &MetadataMap,
@@ -80,7 +80,7 @@ impl Flight {
         let wanted: ActionCreatePreparedStatementRequest = unpack(body)?;
         let question = asked(&wanted.query, wanted.transaction_id.as_ref())?;
         let handle = self.tickets.seal_handle(caller, &question)?;
-        let (_, accepted) = self.describe(caller, metadata, question)?;
+        let (_, accepted) = self.price(caller, metadata, question).await?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle.into(),
             dataset_schema: encoded(&foreseen_schema(&accepted))?,
@@ -91,7 +91,7 @@ impl Flight {
 
 /// What a command wants: the answer to a question, or a list, which is there at once.
 enum Wanted {
-    Answer(Question),
+    Answer(Box<Question>),
     List(RecordBatch),
 }
 
@@ -150,8 +150,8 @@ impl FlightService for Flight {
         let (metadata, _, descriptor) = request.into_parts();
         let info = match self.wanted(&caller, &descriptor.cmd)? {
             Wanted::Answer(question) => {
-                let described = self.describe(&caller, &metadata, question)?;
-                self.flight_info(&caller, descriptor, &described)?
+                let priced = self.price(&caller, &metadata, *question).await?;
+                self.flight_info(&caller, descriptor, &priced)?
             }
             // A list is no secret from whoever may see it: its ticket is the command itself.
             Wanted::List(list) => {
@@ -167,7 +167,7 @@ impl FlightService for Flight {
         let caller = peer(&request)?.identity.clone();
         let schema = match self.wanted(&caller, &request.get_ref().cmd)? {
             Wanted::Answer(question) => {
-                encoded(&foreseen_schema(&self.describe(&caller, request.metadata(), question)?.1))
+                encoded(&foreseen_schema(&self.describe(&caller, request.metadata(), *question)?))
             }
             Wanted::List(list) => encoded(&list.schema()),
         };
@@ -192,7 +192,7 @@ impl FlightService for Flight {
         let (metadata, _, action) = request.into_parts();
         match action.r#type.as_str() {
             CREATE => {
-                let prepared = self.prepare(&caller, &metadata, &action.body)?;
+                let prepared = self.prepare(&caller, &metadata, &action.body).await?;
                 Ok(Response::new(once(arrow_flight::Result::new(prepared.as_any().encode_to_vec()))))
             }
             // Nothing is kept of a prepared statement.

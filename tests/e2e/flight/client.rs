@@ -4,7 +4,7 @@ use super::{AGREEMENT, PURPOSE};
 use anyhow::{Context, Result};
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
-use arrow_flight::{FlightDescriptor, FlightInfo, Ticket};
+use arrow_flight::{FlightDescriptor, FlightInfo, SchemaResult, Ticket};
 use firebreak_testbed::{Address, Federation, gateway_identity};
 use firebreak_transport::connect;
 use prost::Message;
@@ -43,6 +43,11 @@ impl Client {
 
     pub async fn flight_info(&self, sql: &str) -> Result<Result<FlightInfo, Status>> {
         let told = self.flight.clone().get_flight_info(under(question(sql))?).await;
+        Ok(told.map(tonic::Response::into_inner))
+    }
+
+    pub async fn schema(&self, sql: &str) -> Result<Result<SchemaResult, Status>> {
+        let told = self.flight.clone().get_schema(under(question(sql))?).await;
         Ok(told.map(tonic::Response::into_inner))
     }
 

@@ -30,7 +30,7 @@ fn commands() -> Vec<Vec<u8>> {
         TYPED.as_bytes().to_vec(),
         any(TYPED, vec![1, 2, 3]).encode_to_vec(),
         of_type(TYPED, vec![1, 2, 3]),
-        whole[..whole.len() / 2].to_vec(),
+        whole.iter().take(whole.len() / 2).copied().collect(),
         whole,
         vec![b'x'; 300 * 1024],
         of_type("CommandStatementQuery", vec![b'x'; 200 * 1024]),

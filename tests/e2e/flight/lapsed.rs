@@ -91,9 +91,13 @@ fn a_ticket_is_refused_once_it_has_expired_or_its_agreement_has_ended() -> Resul
         for of_an_ended in [&again, &last] {
             refused(federation, ada.show(of_an_ended).await, ReasonCode::AgreementNotInForce)?;
         }
-        let status = ada.flight_info(SQL).await?.err().context("described")?;
+        // A refusal before there is a ticket has its evidence too.
+        let before = leaves(federation)?;
+        let status = ada.schema(SQL).await?.err().context("described")?;
         let reason = refusal_of_status(&status).map(|refusal| refusal.reason);
         assert_eq!(reason.as_deref(), Some("AGREEMENT_NOT_IN_FORCE"));
-        Ok(())
+        assert_eq!(leaves(federation)?, before, "GetSchema left something in the log");
+        let described = ada.flight_info(SQL).await?.map(|info| info.endpoint.len());
+        refused(federation, described, ReasonCode::AgreementNotInForce)
     })
 }

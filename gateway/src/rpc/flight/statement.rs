@@ -11,8 +11,9 @@ use arrow::datatypes::Schema;
 use arrow_flight::sql::{ProstMessageExt, TicketStatementQuery};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo};
 use bytes::Bytes;
-use firebreak_domain::Identity;
-use firebreak_node::SubmittedQuery;
+use firebreak_domain::{Identity, Intent};
+use firebreak_node::{SubmittedQuery, Unread};
+use firebreak_policy::Denial;
 use firebreak_wire::query::v1::{Accepted, Question, Released, RunQueryRequest};
 use firebreak_wire::{accepted, answer_batch, answer_metadata, answer_rows, answer_schema};
 use prost::Message;
@@ -21,21 +22,60 @@ use std::sync::Arc;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
+/// A question that was not permitted, before anything is recorded of it.
+enum Undecided {
+    Unread(Unread),
+    Denied(Box<(Denial, Intent)>),
+}
+
 impl Flight {
-    /// Decides and prices a question under the headers of this call. Nothing is charged, recorded or read.
-    pub(super) fn describe(
+    /// Decides and prices a question under the headers of this call, for somebody who means to have it answered: a
+    /// refusal leaves its evidence. Nothing is charged or read.
+    pub(super) async fn price(
         &self,
         caller: &Identity,
         metadata: &MetadataMap,
         question: Question,
     ) -> Result<(Ticket, Accepted), Status> {
+        let ticket = self.named(caller, metadata, question)?;
+        let unanswered = match self.decide(caller, &ticket) {
+            Ok(accepted) => return Ok((ticket, accepted)),
+            Err(Undecided::Unread(unread)) => self.app.refuse_unread(unread, caller).await,
+            Err(Undecided::Denied(denied)) => {
+                let (denial, intent) = *denied;
+                self.app.refuse(denial, Some(&intent)).await
+            }
+        };
+        self.wake.notify_one();
+        Err(status(unanswered))
+    }
+
+    /// The same for somebody who wants to know the columns alone: nothing is recorded either.
+    pub(super) fn describe(
+        &self,
+        caller: &Identity,
+        metadata: &MetadataMap,
+        question: Question,
+    ) -> Result<Accepted, Status> {
+        let ticket = self.named(caller, metadata, question)?;
+        self.decide(caller, &ticket).map_err(|undecided| match undecided {
+            Undecided::Unread(unread) => refused(self.app.foresee_unread(unread, caller)),
+            Undecided::Denied(denied) => refused(denied.0.refusal),
+        })
+    }
+
+    fn named(&self, caller: &Identity, metadata: &MetadataMap, question: Question) -> Result<Ticket, Status> {
         let under = Under::of(metadata, &self.app, caller).map_err(refused)?;
-        let ticket = Ticket::new(under, question, self.app.state().now())?;
-        let submitted = read(&ticket.request).map_err(|unread| refused(self.app.foresee_unread(unread, caller)))?;
-        let foreseen = self.app.foresee(&submitted, caller);
-        let decided = foreseen.map_err(|refusal| refused(without_signature(refusal, &self.app, caller)))?;
-        let accepted = accepted(&decided.query, decided.price.charge(), decided.price.mechanism());
-        Ok((ticket, accepted))
+        Ticket::new(under, question, self.app.state().now())
+    }
+
+    fn decide(&self, caller: &Identity, ticket: &Ticket) -> Result<Accepted, Undecided> {
+        let submitted = read(&ticket.request).map_err(Undecided::Unread)?;
+        let decided = self.app.foresee(&submitted, caller).map_err(|Denial { refusal, facts }| {
+            let refusal = without_signature(refusal, &self.app, caller);
+            Undecided::Denied(Box::new((Denial { refusal, facts }, submitted.intent(caller))))
+        })?;
+        Ok(accepted(&decided.query, decided.price.charge(), decided.price.mechanism()))
     }
 
     /// A priced question, and the ticket for its answer.
@@ -73,7 +113,7 @@ impl Flight {
     }
 }
 
-fn read(request: &RunQueryRequest) -> Result<SubmittedQuery, firebreak_node::Unread> {
+fn read(request: &RunQueryRequest) -> Result<SubmittedQuery, Unread> {
     SubmittedQuery::read(request.header.as_ref(), request.question.as_ref(), None)
 }
 

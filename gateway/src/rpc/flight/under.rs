@@ -86,7 +86,7 @@ fn example(app: &App, caller: &Identity, named: Option<&str>) -> Under {
     let found = agreements()
         .find(|agreement| named == Some(agreement.id.as_str()))
         .or_else(|| agreements().find(|agreement| named.is_none() && agreement.gateway_asserted));
-    let purpose = found.and_then(|agreement| agreement.purposes.iter().next());
+    let purpose = found.and_then(|agreement| agreement.purposes.first());
     Under {
         agreement: found.map_or_else(|| "an agreement".to_owned(), |agreement| agreement.id.to_string()),
         purpose: purpose.map_or_else(|| "a purpose of it".to_owned(), ToString::to_string),
