@@ -131,7 +131,7 @@ pub async fn made(own: &Shared, canary: &Canary, told: &mut Told) -> Result<()> 
     Ok(())
 }
 
-/// The same typed into calls of Flight SQL: the question, the agreement, the purpose, a ticket, a filter of the catalogue.
+/// The same typed into calls of Flight SQL: question, agreement, purpose, ticket, a filter of the catalogue.
 async fn by_flight(gateway: &Channel, canary: &Canary, told: &mut Told) -> Result<()> {
     let (agreement, purpose) = ("health-statistics-unsigned", "health-planning");
     let plain = "SELECT COUNT(*) AS n FROM health.visits";

@@ -1,13 +1,11 @@
 //! Tickets and handles: what a client of Flight SQL carries from one call to the next.
 
+use super::under::Under;
 use firebreak_domain::{FORMAT, Identity, ReasonCode, Refusal, RequestId, Timestamp};
 use firebreak_store::{SealError, Sealer, StateKey};
 use firebreak_wire::query::v1::{Question, RequestHeader, RunQueryRequest};
-use firebreak_wire::sql_question;
 use prost::Message;
 use tonic::Status;
-
-use super::under::Under;
 
 /// For how many seconds a ticket is good. Within it, one ticket is one request, however often it is shown.
 const VALIDITY: i64 = 1800;
@@ -63,7 +61,7 @@ impl Tickets {
     /// The request that this caller was given this ticket for.
     ///
     /// # Errors
-    /// One refusal for whatever was never given to this caller: another principal's ticket looks like one that nobody has.
+    /// One refusal for whatever was never given to this caller: another's ticket looks like one that nobody has.
     pub(super) fn open_ticket(&self, caller: &Identity, sealed: &[u8]) -> Result<RunQueryRequest, Refusal> {
         self.open(TICKET, caller, sealed)
     }
@@ -99,14 +97,10 @@ fn unsealed() -> Status {
     Status::internal("the gateway could not make a ticket: execute again")
 }
 
-/// A question as it came.
-pub(super) fn question(sql: &str) -> Question {
-    sql_question(sql)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use firebreak_wire::sql_question;
 
     const NOW: Timestamp = Timestamp::from_secs(1_750_000_000);
 
@@ -120,7 +114,7 @@ mod tests {
 
     fn ticket() -> Ticket {
         let under = Under { agreement: "a".to_owned(), purpose: "p".to_owned() };
-        Ticket::new(under, question("SELECT COUNT(*) FROM d"), NOW).unwrap()
+        Ticket::new(under, sql_question("SELECT COUNT(*) FROM d"), NOW).unwrap()
     }
 
     #[test]

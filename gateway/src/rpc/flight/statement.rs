@@ -1,6 +1,6 @@
 //! Questions: priced when they are described, answered when their ticket is shown.
 
-use super::sealed::{Ticket, question};
+use super::sealed::Ticket;
 use super::under::{Under, without_signature};
 use super::{Flight, unlaid};
 use crate::app::{App, Unanswered};
@@ -15,7 +15,7 @@ use firebreak_domain::{Identity, Intent};
 use firebreak_node::{SubmittedQuery, Unread};
 use firebreak_policy::Denial;
 use firebreak_wire::query::v1::{Accepted, Question, Released, RunQueryRequest};
-use firebreak_wire::{accepted, answer_batch, answer_metadata, answer_rows, answer_schema};
+use firebreak_wire::{accepted, answer_batch, answer_metadata, answer_rows, answer_schema, sql_question};
 use prost::Message;
 use prost_types::Timestamp;
 use std::sync::Arc;
@@ -38,16 +38,24 @@ impl Flight {
         question: Question,
     ) -> Result<(Ticket, Accepted), Status> {
         let ticket = self.named(caller, metadata, question)?;
-        let unanswered = match self.decide(caller, &ticket) {
+        let undecided = match self.decide(caller, &ticket) {
             Ok(accepted) => return Ok((ticket, accepted)),
-            Err(Undecided::Unread(unread)) => self.app.refuse_unread(unread, caller).await,
-            Err(Undecided::Denied(denied)) => {
-                let (denial, intent) = *denied;
-                self.app.refuse(denial, Some(&intent)).await
-            }
+            Err(undecided) => undecided,
         };
-        self.wake.notify_one();
-        Err(status(unanswered))
+        let (app, wake, caller) = (Arc::clone(&self.app), Arc::clone(&self.wake), caller.clone());
+        // Evidence is made also when the caller is gone.
+        let recorded = tokio::spawn(async move {
+            let unanswered = match undecided {
+                Undecided::Unread(unread) => app.refuse_unread(unread, &caller).await,
+                Undecided::Denied(denied) => {
+                    let (denial, intent) = *denied;
+                    app.refuse(denial, Some(&intent)).await
+                }
+            };
+            wake.notify_one();
+            status(unanswered)
+        });
+        Err(recorded.await.unwrap_or_else(|_| unlaid()))
     }
 
     /// The same for somebody who wants to know the columns alone: nothing is recorded either.
@@ -155,6 +163,6 @@ fn schema(accepted: &Accepted, released: &Released, left: &str) -> Schema {
 pub(super) fn asked(sql: &str, transaction: Option<&Bytes>) -> Result<Question, Status> {
     match transaction {
         Some(named) if !named.is_empty() => Err(super::unserved::transaction()),
-        _ => Ok(question(sql)),
+        _ => Ok(sql_question(sql)),
     }
 }
