@@ -1,8 +1,8 @@
 use crate::client::{ClientError, Refused};
-use crate::format::FormatError;
 use crate::table;
 use crate::terminal::{Terminal, printable};
 use firebreak_audit::VerifyError;
+use firebreak_format::FormatError;
 use firebreak_policy::BundleError;
 use firebreak_policy::signing::SigningError;
 use firebreak_transport::CredentialError;

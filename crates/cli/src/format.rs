@@ -1,12 +1,7 @@
-//! Answers as other programs read them. Every number is as it came, none is rounded.
+//! The formats of `--format`.
 
-pub mod csv;
-pub mod json;
-pub mod parquet;
-pub mod sdmx_csv;
-
-/// The version of what is written, where a file has a place for it.
-const FORMAT: u32 = 1;
+use crate::client::QueryAnswer;
+use firebreak_format::{FormatError, csv, json, parquet, sdmx_csv};
 
 /// A format that an answer can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -21,16 +16,17 @@ pub enum Format {
     SdmxCsv,
 }
 
-/// An answer that could not be laid out.
-#[derive(Debug, thiserror::Error)]
-pub enum FormatError {
-    /// As JSON.
-    #[error("the answer cannot be written as JSON: choose another --format")]
-    Json(#[from] serde_json::Error),
-    /// As Parquet.
-    #[error("the answer cannot be written as Parquet: choose another --format")]
-    Parquet(#[from] ::parquet::errors::ParquetError),
+impl Format {
+    /// The answer in this format.
+    ///
+    /// # Errors
+    /// [`FormatError`].
+    pub fn content(self, answer: &QueryAnswer) -> Result<Vec<u8>, FormatError> {
+        Ok(match self {
+            Self::Csv => csv::answer(&answer.accepted, &answer.rows).into_bytes(),
+            Self::Json => json::answer(answer)?.into_bytes(),
+            Self::Parquet => parquet::answer(answer)?,
+            Self::SdmxCsv => sdmx_csv::answer(answer).into_bytes(),
+        })
+    }
 }
-
-#[cfg(test)]
-pub(crate) mod samples;

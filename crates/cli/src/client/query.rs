@@ -1,5 +1,5 @@
 use super::connection::MESSAGE;
-use super::{Ask, ClientError, Connection};
+use super::{Ask, ClientError, Connection, QueryAnswer};
 use firebreak_wire::query::v1::query_service_client::QueryServiceClient;
 use firebreak_wire::query::v1::run_query_response;
 use firebreak_wire::query::v1::{
@@ -14,17 +14,6 @@ pub enum Step<'a> {
     Accepted(&'a Accepted),
     /// How it goes, in words.
     Progress(&'a str),
-}
-
-/// An answer.
-#[derive(Debug, Clone)]
-pub struct QueryAnswer {
-    /// Cost, dataset, cut, headings.
-    pub accepted: Accepted,
-    /// A row for every declared group, each with one estimate per heading.
-    pub rows: Vec<Row>,
-    /// Release id, receipt, what is left, what the figures estimate.
-    pub released: Released,
 }
 
 /// Asks a question and waits for its answer, reporting each step as it comes.

@@ -8,8 +8,7 @@ use crate::arguments::{self, GatewayOptions};
 use crate::bar::Scale;
 use crate::client::{Ask, ClientError, QueryAnswer, run_query, validate_query};
 use crate::failure::{Exit, Failure};
-use crate::format::sdmx_csv;
-use crate::format::{Format, csv, json, parquet};
+use crate::format::Format;
 use crate::number::{charged, count, decimal, with_error};
 use crate::table::{GAP, Table, fields, wrap};
 use crate::terminal::{Terminal, printable};
@@ -104,12 +103,7 @@ fn deliver(
         let bars = if terminal.out_is_terminal { Bars::WhereTheyFit } else { Bars::None };
         return Ok(terminal.block(shown(answer, terminal.width, bars))?);
     };
-    let content = match format {
-        Format::Csv => csv::answer(&answer.accepted, &answer.rows).into_bytes(),
-        Format::Json => json::answer(answer)?.into_bytes(),
-        Format::Parquet => parquet::answer(answer)?,
-        Format::SdmxCsv => sdmx_csv::answer(answer).into_bytes(),
-    };
+    let content = format.content(answer)?;
     destination.write(&content, terminal)?;
     terminal.note_block(account(&answer.accepted, &answer.released, terminal.width));
     Ok(())

@@ -8,19 +8,6 @@ use std::process::Command;
 
 /// The vocabulary, which everything that speaks of agreements and people may use.
 const DOMAIN: &str = "firebreak-domain";
-/// What a program that answers is made of.
-const SERVING: &[&str] = &[
-    DOMAIN,
-    "firebreak-audit",
-    "firebreak-node",
-    "firebreak-policy",
-    "firebreak-privacy",
-    "firebreak-query",
-    "firebreak-store",
-    "firebreak-transport",
-    "firebreak-wire",
-];
-
 /// Each package and those of ours that it may depend on. What is not in the table depends on none and is used by none.
 const EDGES: &[(&str, &[&str])] = &[
     (DOMAIN, &[]),
@@ -33,6 +20,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("firebreak-population", &[DOMAIN]),
     ("firebreak-privacy", &[DOMAIN, "firebreak-query", "firebreak-policy", "firebreak-store"]),
     ("firebreak-wire", &[DOMAIN, "firebreak-query", "firebreak-privacy", "firebreak-policy", "firebreak-audit"]),
+    ("firebreak-format", &[DOMAIN, "firebreak-wire"]),
     ("firebreak-review", &[DOMAIN, "firebreak-policy"]),
     (
         "firebreak-node",
@@ -48,7 +36,21 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     // INVARIANT: the gateway reaches neither `psi` nor an engine, and neither program reaches the other.
-    ("firebreak-gateway", SERVING),
+    (
+        "firebreak-gateway",
+        &[
+            DOMAIN,
+            "firebreak-audit",
+            "firebreak-format",
+            "firebreak-node",
+            "firebreak-policy",
+            "firebreak-privacy",
+            "firebreak-query",
+            "firebreak-store",
+            "firebreak-transport",
+            "firebreak-wire",
+        ],
+    ),
     (
         "agency-adapter",
         &[
@@ -69,6 +71,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             DOMAIN,
             "firebreak-audit",
+            "firebreak-format",
             "firebreak-policy",
             "firebreak-privacy",
             "firebreak-query",
@@ -87,6 +90,7 @@ const ALL_BUT_TESTS: &[&str] = &[
     "agency-adapter",
     "firebreak",
     "firebreak-audit",
+    "firebreak-format",
     "firebreak-gateway",
     "firebreak-node",
     "firebreak-policy",

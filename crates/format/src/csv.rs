@@ -1,7 +1,8 @@
 //! Answers as CSV (RFC 4180), laid out as the gateway lays out an export.
 
+use crate::{STATUS, figures};
+use firebreak_wire::estimate_status;
 use firebreak_wire::query::v1::{Accepted, Row};
-use firebreak_wire::{STATUS_SUFFIX, estimate_status, figures};
 
 /// The answer as a CSV file with a heading: the groups, then for each output value, standard error, ends of the 95 %
 /// interval and SDMX status; for a quantile value, error in rank and status. What is not computable is empty.
@@ -9,7 +10,7 @@ use firebreak_wire::{STATUS_SUFFIX, estimate_status, figures};
 pub fn answer(accepted: &Accepted, rows: &[Row]) -> String {
     let mut heading: Vec<String> = accepted.groups.iter().map(|name| field(name)).collect();
     for column in &accepted.columns {
-        let suffixes = figures(column).iter().map(|(suffix, _)| *suffix).chain([STATUS_SUFFIX]);
+        let suffixes = figures(column).iter().map(|(suffix, _)| *suffix).chain([STATUS]);
         heading.extend(suffixes.map(|suffix| field(&format!("{}{suffix}", column.name))));
     }
     let mut text = heading.join(",") + "\r\n";
@@ -34,7 +35,7 @@ pub fn field(text: &str) -> String {
 }
 
 /// A text as a field, quoted where it must be, and otherwise as it is: for programs that know what they read.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 

@@ -1,6 +1,6 @@
 //! An answer that every format is tried on.
 
-use crate::client::QueryAnswer;
+use crate::QueryAnswer;
 use firebreak_domain::{Charge, Rho};
 use firebreak_wire::charge_to_wire;
 use firebreak_wire::query::v1::{Accepted, Estimate, OutputColumn, Released, Row, estimate::Status};

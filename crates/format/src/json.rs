@@ -1,7 +1,6 @@
 //! Answers as JSON (RFC 8259).
 
-use super::{FORMAT, FormatError};
-use crate::client::QueryAnswer;
+use crate::{FORMAT, FormatError, QueryAnswer};
 use firebreak_domain::{Charge, Epsilon};
 use firebreak_wire::query::v1::{self as wire, Estimate, OutputColumn};
 use firebreak_wire::{charge_from_wire, estimate_status};
@@ -127,7 +126,7 @@ impl<T: Serialize> Serialize for Named<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::samples;
+    use crate::samples;
 
     #[test]
     fn numbers_are_numbers_what_is_absent_is_null_and_keys_keep_their_order() {

@@ -1,26 +1,21 @@
 //! Answers as Apache Parquet.
 
-use super::FormatError;
-use crate::client::QueryAnswer;
-use arrow::array::RecordBatch;
-use firebreak_wire::{answer_batch, answer_metadata, answer_schema};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::Compression;
-use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
-use std::sync::Arc;
+use crate::arrow::record_batch;
+use crate::{FORMAT, FormatError, QueryAnswer};
+use ::parquet::arrow::ArrowWriter;
+use ::parquet::basic::Compression;
+use ::parquet::file::metadata::KeyValue;
+use ::parquet::file::properties::WriterProperties;
+use firebreak_wire::charge_from_wire;
 
-/// The answer as a Parquet file with the columns of the CSV file: a text for each group, then for each output value,
-/// standard error and the ends of the 95 % interval, or of a quantile its error in rank, as double precision numbers,
-/// null where nothing is computable, and the SDMX status.
+/// The answer as a Parquet file with the columns of the CSV file, typed as [`crate::arrow::schema`] says.
 ///
 /// The file's metadata tell `format` (1), `release_id`, `dataset`, `cut`, `mechanism`, `estimand`, and `cost` as ρ.
 ///
 /// # Errors
-/// [`FormatError::Parquet`].
+/// [`FormatError::Arrow`], [`FormatError::Parquet`].
 pub fn answer(answer: &QueryAnswer) -> Result<Vec<u8>, FormatError> {
-    let batch = batch(answer)?;
+    let batch = record_batch(&answer.accepted, &answer.rows)?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_key_value_metadata(Some(metadata(answer)))
@@ -32,23 +27,27 @@ pub fn answer(answer: &QueryAnswer) -> Result<Vec<u8>, FormatError> {
     Ok(file)
 }
 
-fn batch(answer: &QueryAnswer) -> Result<RecordBatch, ParquetError> {
-    let schema = Arc::new(answer_schema(&answer.accepted));
-    Ok(answer_batch(schema, &answer.accepted, &answer.rows)?)
-}
-
 fn metadata(answer: &QueryAnswer) -> Vec<KeyValue> {
-    let told = answer_metadata(&answer.accepted, &answer.released);
-    told.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
+    let (accepted, released) = (&answer.accepted, &answer.released);
+    let entry = |key: &str, value: &str| KeyValue::new(key.to_owned(), value.to_owned());
+    vec![
+        entry("format", &FORMAT.to_string()),
+        entry("release_id", &released.release_id),
+        entry("dataset", &accepted.dataset),
+        entry("cut", &accepted.cut),
+        entry("mechanism", &accepted.mechanism),
+        entry("estimand", &released.estimand),
+        entry("cost", &charge_from_wire(accepted.cost.as_ref()).rho.to_string()),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::samples;
-    use arrow::array::{Array, AsArray};
-    use arrow::datatypes::Float64Type;
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use crate::samples;
+    use ::arrow::array::{Array, AsArray};
+    use ::arrow::datatypes::Float64Type;
+    use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use std::fs::File;
 
     #[test]

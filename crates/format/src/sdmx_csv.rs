@@ -4,8 +4,8 @@
 //! `OBS_VALUE`. Its id, `FIREBREAK:<dataset>-<heading>-…(1.0.0)`, names dataset and headings, so that two files with
 //! one id have dimensions of the same names.
 
-use super::csv::quoted;
-use crate::client::QueryAnswer;
+use crate::QueryAnswer;
+use crate::csv::quoted;
 use firebreak_wire::estimate_status;
 use firebreak_wire::query::v1::{Accepted, Estimate, Row};
 use std::collections::BTreeSet;
@@ -128,7 +128,7 @@ fn put<'a>(text: &mut String, fields: impl Iterator<Item = &'a str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::samples;
+    use crate::samples;
 
     #[test]
     fn each_figure_is_a_line_with_its_dimensions_and_attributes() {

@@ -1,0 +1,68 @@
+//! Answers as other programs read them. Every number is as it came, none is rounded.
+//!
+//! ```text
+//! QueryAnswer ──┬─► csv        RFC 4180
+//!               ├─► sdmx_csv   SDMX-CSV 2.0
+//!               ├─► json       one object
+//!               └─► arrow ──► parquet
+//! ```
+
+pub mod arrow;
+pub mod csv;
+pub mod json;
+pub mod parquet;
+pub mod sdmx_csv;
+
+use firebreak_wire::query::v1::{Accepted, Estimate, OutputColumn, Released, Row};
+
+/// The version of what is written, where a file has a place for it.
+const FORMAT: u32 = 1;
+
+/// An answer as it comes over the wire.
+#[derive(Debug, Clone)]
+pub struct QueryAnswer {
+    /// Cost, dataset, cut, headings.
+    pub accepted: Accepted,
+    /// A row for every declared group, each with one estimate per heading.
+    pub rows: Vec<Row>,
+    /// Release id, receipt, what is left, what the figures estimate.
+    pub released: Released,
+}
+
+/// A number of an estimate, and what stands behind the output's name in the heading of its column.
+type Figure = (&'static str, fn(&Estimate) -> Option<f64>);
+
+/// The numbers of an output.
+const FIGURES: &[Figure] = &[
+    ("", |estimate| estimate.value),
+    ("_standard_error", |estimate| estimate.standard_error),
+    ("_lower", |estimate| estimate.lower),
+    ("_upper", |estimate| estimate.upper),
+];
+
+/// Those of a quantile, whose error is in rank.
+const FIGURES_IN_RANK: &[Figure] = &[("", |estimate| estimate.value), ("_rank_error", |estimate| estimate.rank_error)];
+
+/// What stands behind an output's name in the heading of the column of statuses, its last.
+const STATUS: &str = "_status";
+
+const fn figures(column: &OutputColumn) -> &'static [Figure] {
+    if column.in_rank { FIGURES_IN_RANK } else { FIGURES }
+}
+
+/// An answer that could not be laid out.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// As JSON.
+    #[error("the answer cannot be written as JSON: choose another format")]
+    Json(#[from] serde_json::Error),
+    /// As Arrow's columns.
+    #[error("the answer cannot be laid out in columns: choose another format")]
+    Arrow(#[from] ::arrow::error::ArrowError),
+    /// As Parquet.
+    #[error("the answer cannot be written as Parquet: choose another format")]
+    Parquet(#[from] ::parquet::errors::ParquetError),
+}
+
+#[cfg(test)]
+pub(crate) mod samples;
