@@ -17,6 +17,8 @@ pub const CALLS: &[(&str, &[IdentityRole])] = &[
     ("/firebreak.query.v1.QueryService/RunQuery", &[Analyst]),
     ("/firebreak.query.v1.QueryService/ValidateQuery", &[Analyst]),
     ("/firebreak.query.v1.QueryService/GetBudget", &[Analyst]),
+    ("/firebreak.query.v1.QueryService/GetRelease", &[Analyst]),
+    ("/firebreak.query.v1.QueryService/CiteRelease", &[Analyst]),
     ("/firebreak.catalogue.v1.CatalogueService/ListDatasets", &[Analyst, Endpoint, Overseer, Authority]),
     ("/firebreak.catalogue.v1.CatalogueService/DescribeDataset", &[Analyst, Endpoint, Overseer, Authority]),
     ("/firebreak.evidence.v1.EvidenceService/ListOpenings", &[Overseer]),

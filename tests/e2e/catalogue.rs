@@ -45,7 +45,7 @@ pub fn done(command: &mut Command) -> Result<Done> {
 }
 
 /// `firebreak`, asking as an analyst of the statistical office with that name, by a profile file.
-fn firebreak(shared: &Shared, id: &str, words: &[&str]) -> Result<Done> {
+pub fn firebreak(shared: &Shared, id: &str, words: &[&str]) -> Result<Done> {
     let layout = shared.federation.layout();
     shared.federation.issue("nso", "analyst", id)?;
     let profile = Profile {

@@ -15,4 +15,5 @@ mod matching;
 mod neighbours;
 mod python;
 mod refusals;
+mod releases;
 mod shutdown;

@@ -1,5 +1,5 @@
 use crate::client::{ClientError, Connection, Profile};
-use crate::commands::{audit, budget, bundle, certs, contract, datasets, export, matched, matching, query};
+use crate::commands::{audit, budget, bundle, certs, contract, datasets, export, matched, matching, query, release};
 use clap::{Args, Parser, Subcommand};
 use firebreak_domain::{CutId, InvalidId, RequestId, Rho};
 use firebreak_query::Decimal;
@@ -29,6 +29,9 @@ pub(crate) enum Command {
     Query(query::Arguments),
     /// Shows what is spent and left of the privacy budgets of an agreement
     Budget(budget::Arguments),
+    /// Gives a stored release again, or says how to cite it
+    #[command(subcommand)]
+    Release(release::Command),
     /// Delivers a differentially private table as CSV
     Export(export::Arguments),
     /// Has your agency's adapter find out which of its own records another agency holds
@@ -177,6 +180,8 @@ mod tests {
             "query --agreement a --purpose p --csv --out f SQL",
             "query --agreement a --purpose p --dry-run --gateway g:1 --gateway-identity u --identity d --authority f SQL",
             "budget --agreement a",
+            "release get 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --agreement a --purpose p --format parquet --out f",
+            "release cite 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --agreement a --purpose p --bibtex",
             "export --agreement a --purpose p --kind identifiable --endpoint e --dataset d",
             "export --agreement a --purpose p --kind dp_aggregate --out f.csv SQL",
             "match --local l:1 --agreement a --purpose p --selection WHERE",
@@ -199,6 +204,7 @@ mod tests {
         for line in [
             "query SQL",
             "query --agreement a --purpose p --format xlsx SQL",
+            "release get 0F --agreement a --purpose p",
             "query --agreement a --purpose p --format json --csv SQL",
             "query --agreement a --purpose p --format json --dry-run SQL",
             "contract check c.toml --binding b.toml",

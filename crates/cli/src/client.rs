@@ -20,6 +20,7 @@ mod matching;
 mod openings;
 mod profile;
 mod query;
+mod release;
 
 pub use ask::Ask;
 pub use catalogue::{describe_dataset, get_budget, list_datasets};
@@ -31,3 +32,4 @@ pub use matching::{MatchAsk, list_matched, run_match};
 pub use openings::list_openings;
 pub use profile::Profile;
 pub use query::{Step, run_query, validate_query};
+pub use release::{cite_release, get_release};

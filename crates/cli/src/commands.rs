@@ -13,6 +13,7 @@ pub(crate) mod matching;
 mod progress;
 pub(crate) mod query;
 mod receipt;
+pub(crate) mod release;
 
 use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
@@ -24,6 +25,7 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
         Command::Datasets(arguments) => datasets::run(arguments, terminal).await,
         Command::Query(arguments) => query::run(arguments, terminal).await,
         Command::Budget(arguments) => budget::run(arguments, terminal).await,
+        Command::Release(command) => release::run(command, terminal).await,
         Command::Export(arguments) => export::run(arguments, terminal).await,
         Command::Match(arguments) => matching::run(arguments, terminal).await,
         Command::Matched(arguments) => matched::run(arguments, terminal).await,

@@ -1,4 +1,4 @@
-use crate::{AgreementId, FORMAT, PurposeId, Recipient, RequestId, Timestamp};
+use crate::{AgreementId, FORMAT, PurposeId, Recipient, ReleaseName, RequestId, Timestamp};
 use sha2::{Digest, Sha256};
 
 /// What a caller wants done, in the one form that is signed, compared and decided.
@@ -18,6 +18,11 @@ pub enum Act {
     },
     /// A match under the agreement's own terms.
     Match,
+    /// A release that is stored, once more.
+    Release {
+        /// Its name.
+        name: ReleaseName,
+    },
 }
 
 /// A request as its caller signs it with the key of its certificate.
@@ -45,9 +50,10 @@ impl Intent {
     #[must_use]
     pub fn signing_bytes(&self) -> Vec<u8> {
         let (act, kind, query) = match &self.act {
-            Act::Aggregate { canonical_query } => ("aggregate", "", canonical_query.as_str()),
-            Act::Export { kind, canonical_query } => ("export", kind.as_str(), canonical_query.as_str()),
-            Act::Match => ("match", "", ""),
+            Act::Aggregate { canonical_query } => ("aggregate", "", canonical_query.clone()),
+            Act::Export { kind, canonical_query } => ("export", kind.as_str(), canonical_query.clone()),
+            Act::Match => ("match", "", String::new()),
+            Act::Release { name } => ("release", "", name.to_string()),
         };
         let mut bytes = format!("firebreak intent format {FORMAT}\n").into_bytes();
         for (label, value) in [
@@ -56,7 +62,7 @@ impl Intent {
             ("purpose", self.purpose.as_str()),
             ("act", act),
             ("kind", kind),
-            ("query", query),
+            ("query", query.as_str()),
             ("recipient", self.recipient.to_string().as_str()),
             ("expires", self.expires.to_string().as_str()),
         ] {
@@ -97,6 +103,9 @@ mod tests {
         let three = intent(Act::Export { kind: "dp_aggregate".into(), canonical_query: "x".into() });
         assert_ne!(one.signing_bytes(), two.signing_bytes());
         assert_ne!(two.signing_bytes(), three.signing_bytes());
+        let name = ReleaseName::of(b"x");
+        let (release, query) = (Act::Release { name }, Act::Aggregate { canonical_query: name.to_string() });
+        assert_ne!(intent(release).signing_bytes(), intent(query).signing_bytes());
     }
 
     #[test]

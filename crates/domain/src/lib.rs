@@ -16,6 +16,7 @@ mod ids;
 mod intent;
 mod recipient;
 mod refusal;
+mod release_name;
 mod seal_key;
 
 pub use agreement::{
@@ -34,6 +35,7 @@ pub use ids::{
 pub use intent::{Act, Intent};
 pub use recipient::{ClassFinding, Endpoint, Organisation, Pin, Recipient, RecipientClass, Registry, RegistryError};
 pub use refusal::{ReasonCode, Refusal};
+pub use release_name::{InvalidReleaseName, ReleaseName};
 pub use seal_key::SealKey;
 
 /// The number of the stored, signed and sent formats defined here. A higher one is refused by name.

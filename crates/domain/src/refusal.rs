@@ -126,6 +126,8 @@ reasons! {
     SessionMismatch = "SESSION_MISMATCH", "both sides of a match hold the same agreement, keys and direction";
     /// An agency's adapter is not connected or not ready.
     AgencyUnavailable = "AGENCY_UNAVAILABLE", "each agency answers for itself";
+    /// A release that does not exist or that the caller may not have.
+    UnknownRelease = "UNKNOWN_RELEASE", "a release is given again to whoever may ask the question that it answers";
     /// Leaves wait for the log.
     EvidenceOutstanding = "EVIDENCE_OUTSTANDING", "nothing new is answered while evidence of earlier answers is outstanding";
     /// The ledger is older than the log.

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod arrow;
+pub mod citation;
 pub mod csv;
 pub mod json;
 pub mod parquet;

@@ -2,7 +2,7 @@ use firebreak_audit::{
     Hour, Leaf, LeafKind, LeafSignatureError, LeafSigner, LogEntry, NoRandomness, Opening, OutputKind as LoggedOutput,
     SealError, SealedOpening, Sealer, SignedLeaf, SignerRole, SignerRoleError, request_line,
 };
-use firebreak_domain::{Charge, Intent, OrgId, Pin, ReasonCode};
+use firebreak_domain::{Charge, Intent, OrgId, Pin, ReasonCode, ReleaseName};
 use firebreak_policy::{DecisionFacts, OutputKind};
 use firebreak_store::{NewLeaf, State};
 use firebreak_transport::{Credential, sign};
@@ -59,7 +59,7 @@ pub fn is_request_payload(payload: &[u8], intent: &Intent) -> bool {
 /// The name of a release: the beginning of the hash that its leaf commits to.
 #[must_use]
 pub fn release_name(release: &[u8]) -> String {
-    hex::encode(Sha256::digest(release)).chars().take(32).collect()
+    ReleaseName::of(release).to_string()
 }
 
 /// What a leaf commits to, and what the overseers read beside it.

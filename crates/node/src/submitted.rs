@@ -1,6 +1,7 @@
 use crate::misnamed::{MisnamedRequest, Unread};
 use firebreak_domain::{
-    Act, DatasetId, EndpointId, Identity, Intent, InvalidId, Operation, ReasonCode, Recipient, Refusal, Timestamp,
+    Act, DatasetId, EndpointId, Identity, Intent, InvalidId, InvalidReleaseName, Operation, ReasonCode, Recipient,
+    Refusal, ReleaseName, Timestamp,
 };
 use firebreak_policy::OutputKind;
 use firebreak_query::AggregateQuery;
@@ -46,6 +47,8 @@ pub struct SubmittedQuery {
     pub sql: Option<String>,
     /// The export asked for, if it is one.
     pub export: Option<SubmittedExport>,
+    /// The release asked for by its name, if it is one. The question is then the stored one, once it was looked up.
+    pub release: Option<ReleaseName>,
 }
 
 /// What an export adds to a question.
@@ -90,7 +93,40 @@ impl SubmittedQuery {
             Some(Form::Query(_)) | None => None,
         };
         let export = export.map(|e| SubmittedExport { kind: e.kind, endpoint, dataset });
-        Ok(Self { header, query, sql, export })
+        Ok(Self { header, query, sql, export, release: None })
+    }
+
+    /// Reads a request for a stored release. Its question is not known yet: until it is, the request is one for a
+    /// release that does not exist.
+    ///
+    /// # Errors
+    /// [`Unread`].
+    pub fn read_release(header: Option<&RequestHeader>, release: &str) -> Result<Self, Unread> {
+        let malformed = |error: InvalidReleaseName| {
+            Unread::NoRequest(Refusal::new(ReasonCode::MalformedRequest).because(error.to_string()))
+        };
+        let read = Header::from_wire(header).map_err(Unread::NoRequest)?;
+        let release = Some(release.parse().map_err(malformed)?);
+        match read {
+            ReadHeader::Named(header) => {
+                let query = Err(Refusal::new(ReasonCode::UnknownRelease));
+                Ok(Self { header, query, sql: None, export: None, release })
+            }
+            ReadHeader::Misnamed(header) => Err(Unread::Misnamed(Box::new(MisnamedRequest {
+                header,
+                operation: operation(false),
+                output: output(None),
+                endpoint: Ok(None),
+                query: None,
+                dataset: None,
+            }))),
+        }
+    }
+
+    /// The same with the question that the release answers.
+    #[must_use]
+    pub fn asking(&self, query: AggregateQuery) -> Self {
+        Self { query: Ok(query), ..self.clone() }
     }
 
     /// What would leave.
@@ -116,9 +152,10 @@ impl SubmittedQuery {
     #[must_use]
     pub fn intent(&self, caller: &Identity) -> Intent {
         let canonical_query = self.query.as_ref().map(|q| q.canonical().as_str().to_owned()).unwrap_or_default();
-        let act = match &self.export {
-            None => Act::Aggregate { canonical_query },
-            Some(export) => {
+        let act = match (&self.export, self.release) {
+            (_, Some(name)) => Act::Release { name },
+            (None, None) => Act::Aggregate { canonical_query },
+            (Some(export), None) => {
                 let canonical_query = match (&export.dataset, canonical_query.is_empty()) {
                     (Some(dataset), true) => dataset.to_string(),
                     _ => canonical_query,

@@ -55,7 +55,7 @@ pub use ledger::LedgerHead;
 pub use outbox::{Backlog, FollowerError, LeafHash, LogView, NewLeaf, OutstandingLeaf};
 pub use reconcile::ReconcileError;
 pub use registers::{MatchedEntry, OfferedEntry};
-pub use releases::{OwnRelease, ReleaseId, ReleaseKey, Settled, StoredRelease};
+pub use releases::{AnsweredQuestion, OwnRelease, ReleaseId, ReleaseKey, Settled, StoredRelease};
 pub use seal::{SealError, Sealer};
 pub use sessions::{KeptList, OpenSession, SessionError};
 pub use state::State;

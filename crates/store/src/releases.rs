@@ -3,9 +3,11 @@
 //! A release is for everybody who may ask. Its evidence (what opens the leaf of the agency that measured) holds what the
 //! first caller signed, and is given back to that very request alone.
 
+mod question;
 mod recent;
 mod settle;
 
+pub use question::AnsweredQuestion;
 pub(crate) use recent::{Kept, Recent};
 pub(crate) use settle::by_key;
 

@@ -65,6 +65,13 @@ CREATE TABLE offered (
 ) STRICT;
 ";
 
+/// Tables that a folder made by an earlier program of this format has not got yet. Such a program passes over them.
+const LATER_TABLES: &str = "
+CREATE TABLE IF NOT EXISTS questions (
+    release_key BLOB PRIMARY KEY, name BLOB NOT NULL UNIQUE, sealed BLOB NOT NULL
+) STRICT;
+";
+
 /// Makes the tables in an empty database, or checks that they are of this format and this key.
 pub(crate) async fn prepare(writing: &mut SqliteConnection, key: &StateKey, seal: &Seal) -> Result<(), OpenError> {
     let check = key.derive("key check");
@@ -93,6 +100,7 @@ pub(crate) async fn prepare(writing: &mut SqliteConnection, key: &StateKey, seal
             return Err(OpenError::OtherKey);
         }
     }
+    sqlx::raw_sql(LATER_TABLES).execute(&mut *tx).await.map_err(StoreError::from)?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(())
 }

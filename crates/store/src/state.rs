@@ -57,6 +57,7 @@ pub(crate) struct Keys {
     pub(crate) persons: Zeroizing<[u8; 32]>,
     pub(crate) sessions: Sealer,
     pub(crate) register: Sealer,
+    pub(crate) questions: Sealer,
 }
 
 /// The requests that were charged by this run of the program and have not been executed. Nothing of it outlives the
@@ -131,6 +132,7 @@ impl State {
             persons: key.derive("persons"),
             sessions: key.sealer("sessions"),
             register: key.sealer("register"),
+            questions: key.sealer("questions"),
         };
         let jobs = Writer::spawn(writing, lock, Arc::clone(&core), scrub);
         Ok(Self { shared: Arc::new(Shared { core, keys, readers, jobs }) })

@@ -8,6 +8,7 @@ use firebreak_query::{
     Aggregate, AggregateQuery, Arithmetic, Comparison, Join, Literal, MAX_SQL_BYTES, Measure, Output, OutputExpression,
     Predicate, RowArithmetic, RowValue, Spread, View, parse_sql, to_sql, too_large,
 };
+use prost::Message;
 
 /// A question in SQL, as sent.
 #[must_use]
@@ -371,6 +372,24 @@ fn literal_to_wire(literal: &Literal) -> wire::Literal {
     wire::Literal { value: Some(value) }
 }
 
+/// The format of [`question_to_bytes`].
+const STORED_FORMAT: u8 = 1;
+
+/// A question as it is stored: a format number, then its message form.
+#[must_use]
+pub fn question_to_bytes(query: &AggregateQuery) -> Vec<u8> {
+    let mut bytes = vec![STORED_FORMAT];
+    bytes.extend(question_to_wire(query).encode_to_vec());
+    bytes
+}
+
+/// Reads what [`question_to_bytes`] wrote; `None` for anything else, and for a later format.
+#[must_use]
+pub fn question_from_bytes(bytes: &[u8]) -> Option<AggregateQuery> {
+    let (_, message) = bytes.split_first().filter(|(format, _)| **format == STORED_FORMAT)?;
+    question_from_wire(Some(&wire::Question::decode(message).ok()?)).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -392,6 +411,12 @@ mod tests {
             let query = parse_sql(sql).unwrap();
             let back = question_from_wire(Some(&question_to_wire(&query))).unwrap();
             assert!(back == query, "{sql}");
+            let cut = Some(CutId::new("2024-Q4").unwrap());
+            let stored = AggregateQuery { cut, rho: Some(Rho::from_nano(7)), ..query };
+            let mut bytes = question_to_bytes(&stored);
+            assert!(question_from_bytes(&bytes).is_some_and(|back| back == stored), "{sql}");
+            bytes[0] = STORED_FORMAT + 1;
+            assert!(question_from_bytes(&bytes).is_none(), "a later format");
         }
     }
 

@@ -108,6 +108,7 @@ const fn code(reason: ReasonCode) -> Code {
         | R::RoleNotAllowed
         | R::IdentifierColumn
         | R::SessionMismatch => Code::PermissionDenied,
+        R::UnknownRelease => Code::NotFound,
         R::SignatureInvalid | R::SignatureRequired => Code::Unauthenticated,
         R::RequestExpired => Code::DeadlineExceeded,
         R::RequestIdReused => Code::AlreadyExists,

@@ -1,10 +1,12 @@
+mod release;
+
 use super::agencies::{AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked};
 use super::{App, Failure, Unanswered};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{AgreementId, Charge, Identity, Intent, OrgId, ReasonCode, Refusal, Rho};
 use firebreak_node::{
-    Content, DecidedQuery, Evidence, SubmittedQuery, account_name, decide_query, exhausted, foresee_query,
-    is_release_payload, is_request_payload, release_name,
+    Content, DecidedQuery, Evidence, StoredQuestion, SubmittedQuery, account_name, decide_query, exhausted,
+    foresee_query, is_release_payload, is_request_payload, release_name,
 };
 use firebreak_policy::{DecisionFacts, Denial, ceilings};
 use firebreak_privacy::{Answer, Price, Released, rho_for_error};
@@ -100,6 +102,11 @@ impl App {
             Ok(decided) => decided,
             Err(denial) => return Err(self.refuse(denial, Some(&asked.submitted.intent(caller))).await),
         };
+        self.pay(decided, caller).await
+    }
+
+    /// Pays for what was decided, or finds its release.
+    async fn pay(&self, decided: DecidedQuery, caller: &Identity) -> Result<AcceptedQuery, Unanswered> {
         let facts = decided.permit.facts().clone();
         let contest = decided.permit.agreement().contest.clone();
         let denial = |refusal: Refusal| {
@@ -153,7 +160,9 @@ impl App {
             Held::Reservation(reservation) => match self.agencies.execute(&agency, &caller, asked).await {
                 Ok(AgencyAnswer::Released(release)) => {
                     check_release(&release, &query, &about)?;
-                    self.store(reservation, release, &about).await?
+                    let question = asked.submitted.query.as_ref().map(|asked| StoredQuestion::encode(asked, &query));
+                    let question = question.map_err(|_| Failure::Answer("an answer to no question"))?;
+                    self.store(reservation, release, &about, &question).await?
                 }
                 Ok(AgencyAnswer::Refused(refused)) => {
                     // Nothing was measured: the agency says so under its own signature.
@@ -213,6 +222,7 @@ impl App {
         reservation: Reservation,
         release: AgencyRelease,
         about: &About<'_>,
+        question: &[u8],
     ) -> Result<Given, Unanswered> {
         let AgencyRelease { release, evidence: theirs } = release;
         let content = Content::of_release(about.intent, &release);
@@ -220,7 +230,8 @@ impl App {
         let own = self.recorder.record(kind, about.facts, None, about.charge, content, &self.state)?;
         // The agency's leaf goes through the gateway's own outbox: a crash before the log has it loses nothing.
         self.state.record_leaf(theirs.new_leaf()).await?;
-        let settled = self.state.settle(reservation, &release, &theirs.encode(), own.new_leaf()).await?;
+        let evidence = theirs.encode();
+        let settled = self.state.settle_asked(reservation, &release, &evidence, own.new_leaf(), question).await?;
         let their_hash = LeafHash::of(theirs.leaf.as_bytes());
         if !matches!(settled, Settled::Now(_)) {
             // The leaf made above tells of a release that was not stored, and goes nowhere. The agency's tells of what

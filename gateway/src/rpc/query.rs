@@ -31,6 +31,19 @@ impl Query {
     pub const fn new(app: Arc<App>, wake: Arc<Notify>) -> Self {
         Self { app, wake }
     }
+
+    /// The header of a call that is answered for nothing, and so is not signed.
+    fn unsigned(&self, agreement: String, purpose: String) -> wire::RequestHeader {
+        wire::RequestHeader {
+            format: firebreak_domain::FORMAT,
+            request_id: vec![0; 16],
+            agreement,
+            purpose,
+            expires: self.app.state().now().plus_secs(60).secs(),
+            certificates: Vec::new(),
+            signature: Vec::new(),
+        }
+    }
 }
 
 /// Runs a question, which came in `message`, from acceptance to its end; `say` passes on each step, and gives up when
@@ -52,6 +65,27 @@ where
     let query = app.accept(&asked, caller).await?;
     say(RunStep::Accepted(accepted(&query.query, query.price.charge(), query.price.mechanism()))).await;
     say(RunStep::Progress(wire::Progress { step: "asking the agency".to_owned() })).await;
+    let finished = app.finish(query, &asked).await?;
+    say(RunStep::Finished(Box::new(finished))).await;
+    Ok(())
+}
+
+/// Gives a stored release again, from acceptance to its end, as [`run`] does.
+async fn give<F>(
+    app: &App,
+    submitted: Result<SubmittedQuery, Unread>,
+    caller: &Identity,
+    mut say: impl FnMut(RunStep) -> F,
+) -> Result<(), Unanswered>
+where
+    F: Future<Output = ()>,
+{
+    let asked = match submitted {
+        Ok(submitted) => Asked { submitted, message: Arc::default() },
+        Err(unread) => return Err(app.refuse_unread(unread, caller).await),
+    };
+    let query = app.accept_release(&asked, caller).await?;
+    say(RunStep::Accepted(accepted(&query.query, query.price.charge(), query.price.mechanism()))).await;
     let finished = app.finish(query, &asked).await?;
     say(RunStep::Finished(Box::new(finished))).await;
     Ok(())
@@ -123,15 +157,7 @@ impl QueryService for Query {
     ) -> Result<Response<wire::ValidateQueryResponse>, Status> {
         let caller = peer(&request)?.identity.clone();
         let request = request.into_inner();
-        let header = wire::RequestHeader {
-            format: firebreak_domain::FORMAT,
-            request_id: vec![0; 16],
-            agreement: request.agreement,
-            purpose: request.purpose,
-            expires: self.app.state().now().plus_secs(60).secs(),
-            certificates: Vec::new(),
-            signature: Vec::new(),
-        };
+        let header = self.unsigned(request.agreement, request.purpose);
         let submitted = SubmittedQuery::read(Some(&header), request.question.as_ref(), None)
             .map_err(|unread| refused(self.app.foresee_unread(unread, &caller)))?;
         let validated = self.app.validate(&submitted, &caller, request.standard_error).map_err(refused)?;
@@ -150,6 +176,40 @@ impl QueryService for Query {
             affordable: validated.affordable,
             rho_nano: validated.rho.nano(),
         }))
+    }
+
+    type GetReleaseStream = ReceiverStream<Result<wire::RunQueryResponse, Status>>;
+
+    async fn get_release(
+        &self,
+        request: Request<wire::GetReleaseRequest>,
+    ) -> Result<Response<Self::GetReleaseStream>, Status> {
+        let caller = peer(&request)?.identity.clone();
+        let request = request.into_inner();
+        let submitted = SubmittedQuery::read_release(request.header.as_ref(), &request.release_id);
+        let (send, receive) = mpsc::channel(8);
+        let (app, wake) = (Arc::clone(&self.app), Arc::clone(&self.wake));
+        tokio::spawn(async move {
+            let end = give(&app, submitted, &caller, |step| say(send.clone(), step)).await;
+            wake.notify_one();
+            if let Err(unanswered) = end {
+                let _ = send.send(Err(status(unanswered))).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receive)))
+    }
+
+    async fn cite_release(
+        &self,
+        request: Request<wire::CiteReleaseRequest>,
+    ) -> Result<Response<wire::CiteReleaseResponse>, Status> {
+        let caller = peer(&request)?.identity.clone();
+        let wire::CiteReleaseRequest { agreement, purpose, release_id } = request.into_inner();
+        let header = self.unsigned(agreement, purpose);
+        let submitted = SubmittedQuery::read_release(Some(&header), &release_id)
+            .map_err(|unread| refused(self.app.foresee_unread(unread, &caller)))?;
+        let cited = self.app.cite_release(&submitted, &caller).await.map_err(|failure| status(failure.into()))?;
+        Ok(Response::new(wire::CiteReleaseResponse { citation: Some(cited.map_err(refused)?.into()) }))
     }
 
     async fn get_budget(

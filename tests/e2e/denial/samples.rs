@@ -10,7 +10,9 @@ use firebreak_domain::{Clock, SystemClock};
 use firebreak_testbed::TRUST_DOMAIN;
 use firebreak_wire::export::v1::{ExportKind, RequestExportRequest};
 use firebreak_wire::matching::v1::{OpenTunnelRequest, TunnelHeader, open_tunnel_request};
-use firebreak_wire::query::v1::{GetBudgetRequest, RequestHeader, RunQueryRequest, ValidateQueryRequest};
+use firebreak_wire::query::v1::{
+    CiteReleaseRequest, GetBudgetRequest, GetReleaseRequest, RequestHeader, RunQueryRequest, ValidateQueryRequest,
+};
 use firebreak_wire::{DESCRIPTORS, agency, catalogue, evidence, local, matching, sql_question};
 use prost::Message;
 use prost_types::FileDescriptorSet;
@@ -120,6 +122,14 @@ pub fn sample(path: &str) -> Result<Sample> {
         }
         "/firebreak.query.v1.QueryService/GetBudget" => {
             (AtGateway, &[Analyst][..], GetBudgetRequest { agreement }.encode_to_vec())
+        }
+        "/firebreak.query.v1.QueryService/GetRelease" => {
+            let request = GetReleaseRequest { header: asked(), release_id: "0f".repeat(16) };
+            (AtGateway, &[Analyst][..], request.encode_to_vec())
+        }
+        "/firebreak.query.v1.QueryService/CiteRelease" => {
+            let request = CiteReleaseRequest { agreement, purpose, release_id: "0f".repeat(16) };
+            (AtGateway, &[Analyst][..], request.encode_to_vec())
         }
         "/firebreak.catalogue.v1.CatalogueService/ListDatasets" => {
             (AtGateway, readers, catalogue::v1::ListDatasetsRequest {}.encode_to_vec())

@@ -3,8 +3,9 @@ use super::{Ask, ClientError, Connection, QueryAnswer};
 use firebreak_wire::query::v1::query_service_client::QueryServiceClient;
 use firebreak_wire::query::v1::run_query_response;
 use firebreak_wire::query::v1::{
-    Accepted, Released, Row, RunQueryRequest, ValidateQueryRequest, ValidateQueryResponse,
+    Accepted, Released, Row, RunQueryRequest, RunQueryResponse, ValidateQueryRequest, ValidateQueryResponse,
 };
+use tonic::Streaming;
 use tonic::transport::Channel;
 
 /// What is reported while an answer is made.
@@ -27,7 +28,14 @@ pub async fn run_query(
 ) -> Result<QueryAnswer, ClientError> {
     let header = connection.sign(ask, ask.aggregate(), connection.own_organisation())?;
     let request = RunQueryRequest { header: Some(header), question: Some(ask.question()) };
-    let mut steps = client(connection).run_query(request).await?.into_inner();
+    collect(client(connection).run_query(request).await?.into_inner(), report).await
+}
+
+/// An answer from its steps, reporting each as it comes.
+pub(super) async fn collect(
+    mut steps: Streaming<RunQueryResponse>,
+    report: &mut (dyn FnMut(Step<'_>) + Send),
+) -> Result<QueryAnswer, ClientError> {
     let mut answer = Unfinished::default();
     while let Some(message) = steps.message().await? {
         answer.take(message.step, report)?;

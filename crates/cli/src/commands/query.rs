@@ -13,11 +13,11 @@ use crate::number::{charged, count, decimal, with_error};
 use crate::table::{GAP, Table, fields, wrap};
 use crate::terminal::{Terminal, printable};
 use clap::Args;
-use destination::Destination;
+pub(super) use destination::Destination;
 use firebreak_domain::{Charge, CutId, RequestId, Rho};
 use firebreak_wire::query::v1::{Accepted, Account, Estimate, Released, ValidateQueryResponse};
 use firebreak_wire::{charge_from_wire, estimate_status};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A bar narrower than this tells little, and one wider than this no more.
 const BAR: std::ops::RangeInclusive<usize> = 10..=40;
@@ -38,15 +38,8 @@ pub(crate) struct Arguments {
     /// The privacy loss to spend, as rho [default: the agreement's price]
     #[arg(long, value_parser = arguments::rho)]
     rho: Option<Rho>,
-    /// Writes the answer with full precision for other programs, and everything else to standard error
-    #[arg(long, value_enum, conflicts_with = "csv")]
-    format: Option<Format>,
-    /// The same as --format csv
-    #[arg(long)]
-    csv: bool,
-    /// The file to write, in place of what it holds [default: standard output]
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputOptions,
     /// Says what would be answered and what it would cost; asks and charges nothing
     #[arg(long, conflicts_with_all = ["format", "csv", "out", "receipt", "request_id"])]
     dry_run: bool,
@@ -63,16 +56,36 @@ pub(crate) struct Arguments {
     gateway: GatewayOptions,
 }
 
+/// In what form an answer is written, and where to.
+#[derive(Args)]
+pub(super) struct OutputOptions {
+    /// Writes the answer with full precision for other programs, and everything else to standard error
+    #[arg(long, value_enum, conflicts_with = "csv")]
+    format: Option<Format>,
+    /// The same as --format csv
+    #[arg(long)]
+    csv: bool,
+    /// The file to write, in place of what it holds [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl OutputOptions {
+    /// Opens the destination of an answer in a format; `None` for one that a person looks at.
+    pub(super) fn open(self, terminal: &Terminal<'_>) -> Result<Option<(Format, Destination)>, Failure> {
+        match (self.format.or(self.csv.then_some(Format::Csv)), self.out.as_deref()) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(Failure::Usage("--out FILE needs --format, for instance csv".to_owned())),
+            (Some(format), out) => Ok(Some((format, Destination::open(out, format, terminal)?))),
+        }
+    }
+}
+
 pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let mut ask = Ask::new(&arguments.agreement, &arguments.purpose, &arguments.sql)?;
     (ask.cut, ask.rho) = (arguments.cut, arguments.rho);
     ask.request_id = arguments.request_id.unwrap_or(ask.request_id);
-    let format = arguments.format.or(arguments.csv.then_some(Format::Csv));
-    let destination = match (format, arguments.out.as_deref()) {
-        (None, None) => None,
-        (None, Some(_)) => return Err(Failure::Usage("--out FILE needs --format, for instance csv".to_owned())),
-        (Some(format), out) => Some((format, Destination::open(out, format, terminal)?)),
-    };
+    let destination = arguments.output.open(terminal)?;
     let connection = arguments.gateway.connect().await?;
     if arguments.dry_run {
         let said = validate_query(&connection, &ask, arguments.error).await?;
@@ -84,11 +97,22 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
     }
     let progress = Progress::of(terminal);
     let came = progress.follow(run_query(&connection, &ask, &mut |step| progress.step(step))).await;
-    note_retry(&came, &ask, terminal);
-    let kept = receipt::keep(came, |a| a.released.receipt.as_str(), arguments.receipt.as_deref());
+    keep_and_deliver(came, &ask, arguments.receipt.as_deref(), destination, terminal)
+}
+
+/// Stores the receipt of what came, and brings the answer to where it goes; after a failure, says how to repeat it.
+pub(super) fn keep_and_deliver(
+    came: Result<QueryAnswer, ClientError>,
+    ask: &Ask,
+    receipt: Option<&Path>,
+    destination: Option<(Format, Destination)>,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), Failure> {
+    note_retry(&came, ask, terminal);
+    let kept = receipt::keep(came, |a| a.released.receipt.as_str(), receipt);
     let delivered = kept.and_then(|answer| deliver(&answer, destination, terminal));
     if delivered.as_ref().is_err_and(|f| !matches!(f, Failure::Client(_)) && f.exit() == Exit::Failed) {
-        terminal.note(again(&ask));
+        terminal.note(again(ask));
     }
     delivered
 }

@@ -1,3 +1,4 @@
+use super::question::{self, SealedQuestion};
 use super::{ReleaseId, ReleaseKey, Settled, Settlement, StoredRelease};
 use crate::{LeafHash, NewLeaf, Reservation, State, StoreError, accounts::RequestRef, codec, outbox, writer::Work};
 use firebreak_domain::Timestamp;
@@ -22,7 +23,26 @@ impl State {
     ) -> Result<Settled, StoreError> {
         self.own(&reservation)?;
         let (release, evidence) = (release.to_vec(), evidence.to_vec());
-        self.write(move |work| Box::pin(settle(work, reservation, release, evidence, leaf))).await
+        self.write(move |work| Box::pin(settle(work, reservation, release, evidence, leaf, None))).await
+    }
+
+    /// [`State::settle`], and keeps beside the release the question that it answers, sealed, in the same transaction: it
+    /// is found again by the release's name ([`State::answered`]).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn settle_asked(
+        &self,
+        reservation: Reservation,
+        release: &[u8],
+        evidence: &[u8],
+        leaf: NewLeaf,
+        question: &[u8],
+    ) -> Result<Settled, StoreError> {
+        self.own(&reservation)?;
+        let question = Some(self.seal_question(&reservation.release_key(), release, question)?);
+        let (release, evidence) = (release.to_vec(), evidence.to_vec());
+        self.write(move |work| Box::pin(settle(work, reservation, release, evidence, leaf, question))).await
     }
 
     /// A release by its name.
@@ -56,6 +76,7 @@ async fn settle(
     release: Vec<u8>,
     evidence: Vec<u8>,
     leaf: NewLeaf,
+    question: Option<SealedQuestion>,
 ) -> Result<Settled, StoreError> {
     let (release_key, request) = (reservation.release_key(), reservation.request);
     // INVARIANT: the first release stored wins, also against the request's own second run.
@@ -78,6 +99,9 @@ async fn settle(
     .bind(stored_at.secs())
     .execute(work.sql())
     .await?;
+    if let Some(question) = question {
+        question::insert(work, &release_key, &question).await?;
+    }
     Ok(Settled::Now(StoredRelease { id, release_key, bytes: release.into(), leaf, log_index: None, stored_at }))
 }
 

@@ -7,5 +7,6 @@ mod edits;
 mod folder;
 mod matching;
 mod model;
+mod questions;
 mod scrub;
 mod support;

@@ -126,6 +126,8 @@ pub enum ReasonCode {
     EvidenceOutstanding = 51,
     /// The ledger is older than the log.
     LedgerBehindLog = 52,
+    /// A release that does not exist or that the caller may not have.
+    UnknownRelease = 60,
 }
 impl ReasonCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -187,6 +189,7 @@ impl ReasonCode {
             Self::AgencyUnavailable => "REASON_CODE_AGENCY_UNAVAILABLE",
             Self::EvidenceOutstanding => "REASON_CODE_EVIDENCE_OUTSTANDING",
             Self::LedgerBehindLog => "REASON_CODE_LEDGER_BEHIND_LOG",
+            Self::UnknownRelease => "REASON_CODE_UNKNOWN_RELEASE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -245,6 +248,7 @@ impl ReasonCode {
             "REASON_CODE_AGENCY_UNAVAILABLE" => Some(Self::AgencyUnavailable),
             "REASON_CODE_EVIDENCE_OUTSTANDING" => Some(Self::EvidenceOutstanding),
             "REASON_CODE_LEDGER_BEHIND_LOG" => Some(Self::LedgerBehindLog),
+            "REASON_CODE_UNKNOWN_RELEASE" => Some(Self::UnknownRelease),
             _ => None,
         }
     }

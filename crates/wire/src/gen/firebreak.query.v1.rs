@@ -906,6 +906,58 @@ pub struct Account {
     #[prost(message, optional, tag = "3")]
     pub spent: ::core::option::Option<Charge>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetReleaseRequest {
+    /// Signed with act `release` (docs/PROTOCOL.md).
+    #[prost(message, optional, tag = "1")]
+    pub header: ::core::option::Option<RequestHeader>,
+    /// As in Released.
+    #[prost(string, tag = "2")]
+    pub release_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CiteReleaseRequest {
+    #[prost(string, tag = "1")]
+    pub agreement: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub purpose: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub release_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CiteReleaseResponse {
+    #[prost(message, optional, tag = "1")]
+    pub citation: ::core::option::Option<Citation>,
+}
+/// What a citation of a release says: from the policy bundle and the release, nothing of it typed by a caller.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Citation {
+    /// The agency whose data it is, by its registered title.
+    #[prost(string, tag = "1")]
+    pub agency: ::prost::alloc::string::String,
+    /// Who answers for the data in law, with a contact.
+    #[prost(string, tag = "2")]
+    pub controller: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub dataset: ::prost::alloc::string::String,
+    /// Title of the dataset.
+    #[prost(string, tag = "4")]
+    pub title: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub population: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub cut: ::prost::alloc::string::String,
+    /// The year in which it was released.
+    #[prost(int32, tag = "7")]
+    pub year: i32,
+    #[prost(string, tag = "8")]
+    pub release_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "9")]
+    pub mechanism: ::prost::alloc::string::String,
+    /// Where it is published; empty where it is not.
+    #[prost(string, tag = "10")]
+    pub address: ::prost::alloc::string::String,
+}
 /// Generated client implementations.
 pub mod query_service_client {
     #![allow(
@@ -1076,6 +1128,61 @@ pub mod query_service_client {
                 .insert(GrpcMethod::new("firebreak.query.v1.QueryService", "GetBudget"));
             self.inner.unary(req, path, codec).await
         }
+        /// Gives a stored release again, to whoever may ask the question that it answers: the stream of RunQuery, without
+        /// progress. The agency is not asked, and its persons lose nothing more; the caller's own accounts pay as for a repeat.
+        pub async fn get_release(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetReleaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::RunQueryResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/firebreak.query.v1.QueryService/GetRelease",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("firebreak.query.v1.QueryService", "GetRelease"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// How to cite a release that the caller may ask for. Charges nothing.
+        pub async fn cite_release(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CiteReleaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CiteReleaseResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/firebreak.query.v1.QueryService/CiteRelease",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("firebreak.query.v1.QueryService", "CiteRelease"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1117,6 +1224,26 @@ pub mod query_service_server {
             request: tonic::Request<super::GetBudgetRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetBudgetResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the GetRelease method.
+        type GetReleaseStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::RunQueryResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Gives a stored release again, to whoever may ask the question that it answers: the stream of RunQuery, without
+        /// progress. The agency is not asked, and its persons lose nothing more; the caller's own accounts pay as for a repeat.
+        async fn get_release(
+            &self,
+            request: tonic::Request<super::GetReleaseRequest>,
+        ) -> std::result::Result<tonic::Response<Self::GetReleaseStream>, tonic::Status>;
+        /// How to cite a release that the caller may ask for. Charges nothing.
+        async fn cite_release(
+            &self,
+            request: tonic::Request<super::CiteReleaseRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CiteReleaseResponse>,
             tonic::Status,
         >;
     }
@@ -1318,6 +1445,97 @@ pub mod query_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetBudgetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/firebreak.query.v1.QueryService/GetRelease" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetReleaseSvc<T: QueryService>(pub Arc<T>);
+                    impl<
+                        T: QueryService,
+                    > tonic::server::ServerStreamingService<super::GetReleaseRequest>
+                    for GetReleaseSvc<T> {
+                        type Response = super::RunQueryResponse;
+                        type ResponseStream = T::GetReleaseStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetReleaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as QueryService>::get_release(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetReleaseSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/firebreak.query.v1.QueryService/CiteRelease" => {
+                    #[allow(non_camel_case_types)]
+                    struct CiteReleaseSvc<T: QueryService>(pub Arc<T>);
+                    impl<
+                        T: QueryService,
+                    > tonic::server::UnaryService<super::CiteReleaseRequest>
+                    for CiteReleaseSvc<T> {
+                        type Response = super::CiteReleaseResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CiteReleaseRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as QueryService>::cite_release(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CiteReleaseSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Where an answer goes. It is opened before the question is asked: nothing is paid for an answer that cannot be kept.
-pub(super) enum Destination {
+pub(in crate::commands) enum Destination {
     /// Standard output.
     Out,
     /// A file.
@@ -17,7 +17,7 @@ pub(super) enum Destination {
 
 /// A file that can be written. What was in it stays until there is an answer; one that was not there is gone again if
 /// there is none.
-pub(super) struct Opened {
+pub(in crate::commands) struct Opened {
     path: PathBuf,
     file: File,
     /// Whether it was made here and is still empty.

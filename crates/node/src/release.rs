@@ -1,0 +1,61 @@
+use chrono::Datelike;
+use firebreak_domain::{Contract, CutId, Mechanism, ReleaseName, Timestamp};
+use firebreak_query::{AggregateQuery, CheckedQuery};
+use firebreak_wire::query::v1::Citation;
+use firebreak_wire::{question_from_bytes, question_to_bytes};
+use std::sync::Arc;
+
+/// The question that is kept beside a release.
+pub struct StoredQuestion;
+
+impl StoredQuestion {
+    /// A question as its first caller asked it, headings and labels included, with the cut that it was answered for: a
+    /// later cut does not change what the release is an answer to.
+    #[must_use]
+    pub fn encode(asked: &AggregateQuery, checked: &CheckedQuery) -> Vec<u8> {
+        question_to_bytes(&AggregateQuery { cut: Some(checked.cut().clone()), ..asked.clone() })
+    }
+
+    /// Reads what [`StoredQuestion::encode`] wrote; `None` for anything else.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<AggregateQuery> {
+        question_from_bytes(bytes)
+    }
+}
+
+/// What a citation of a release rests on. None of it was typed by a caller.
+#[derive(Debug, Clone)]
+pub struct CitedRelease {
+    /// The release.
+    pub name: ReleaseName,
+    /// When it was stored.
+    pub released: Timestamp,
+    /// The registered title of the agency whose data it is.
+    pub agency: String,
+    /// The dataset's contract.
+    pub contract: Arc<Contract>,
+    /// The cut.
+    pub cut: CutId,
+    /// How noise was drawn.
+    pub mechanism: Mechanism,
+    /// Where it is published; empty where it is not.
+    pub address: String,
+}
+
+impl From<CitedRelease> for Citation {
+    fn from(cited: CitedRelease) -> Self {
+        let CitedRelease { name, released, agency, contract, cut, mechanism, address } = cited;
+        Self {
+            agency,
+            controller: contract.controller.clone(),
+            dataset: contract.id.to_string(),
+            title: contract.title.clone(),
+            population: contract.population.clone(),
+            cut: cut.to_string(),
+            year: released.date().year(),
+            release_id: name.to_string(),
+            mechanism: mechanism.as_str().to_owned(),
+            address,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Releases by their names.
+
+use super::{AcceptedQuery, App, Asked, Failure, Held, Unanswered};
+use firebreak_domain::{Identity, OrgId, ReasonCode, Refusal, ReleaseName};
+use firebreak_node::{CitedRelease, DecidedQuery, StoredQuestion, SubmittedQuery, decide_query, foresee_query};
+use firebreak_policy::Denial;
+use firebreak_privacy::Released;
+use firebreak_store::{AnsweredQuestion, StoredRelease};
+use std::sync::Arc;
+
+/// A stored release that its caller may have.
+pub(in crate::app) struct FoundRelease {
+    pub(in crate::app) decided: DecidedQuery,
+    pub(in crate::app) stored: StoredRelease,
+}
+
+impl App {
+    /// Decides and pays for a stored release that is asked for by its name: as a repeat of the question that it answers.
+    ///
+    /// # Errors
+    /// [`Unanswered`]: `UNKNOWN_RELEASE` for one that does not exist and for one that the caller may not ask for.
+    pub async fn accept_release(&self, asked: &Asked, caller: &Identity) -> Result<AcceptedQuery, Unanswered> {
+        let submitted = &asked.submitted;
+        let now = self.state.now();
+        let decide = |submitted: &SubmittedQuery| decide_query(submitted, caller, &self.policy, &self.trust, now);
+        let decided = match self.find_release(submitted, decide).await? {
+            Ok(found) => found.decided,
+            Err(denial) => return Err(self.refuse(denial, Some(&submitted.intent(caller))).await),
+        };
+        let accepted = self.pay(decided, caller).await?;
+        match accepted.held {
+            Held::Own(_) | Held::Repeat(_) => Ok(accepted),
+            // Nobody takes a stored release away. If somebody did, nothing is asked of the agency in its place.
+            Held::Reservation(reservation) => {
+                self.state.abandon(reservation).await?;
+                Err(Failure::Answer("a stored release that is gone").into())
+            }
+        }
+    }
+
+    /// What a citation says of a release that the caller may ask for. Charges and records nothing.
+    ///
+    /// # Errors
+    /// A refusal; a failure of the state.
+    pub async fn cite_release(
+        &self,
+        submitted: &SubmittedQuery,
+        caller: &Identity,
+    ) -> Result<Result<CitedRelease, Refusal>, Failure> {
+        let now = self.state.now();
+        let decide = |submitted: &SubmittedQuery| foresee_query(submitted, caller, &self.policy, now);
+        Ok(match self.find_release(submitted, decide).await? {
+            Ok(found) => Ok(self.citation(&found)?),
+            Err(denial) => Err(denial.refusal),
+        })
+    }
+
+    /// The citation of a release, without an address.
+    pub(in crate::app) fn citation(&self, found: &FoundRelease) -> Result<CitedRelease, Failure> {
+        let FoundRelease { decided, stored } = found;
+        let contract = decided.permit.contract(decided.query.dataset());
+        let contract = contract.ok_or(Failure::Answer("a permit without its contract"))?;
+        let released = Released::decode(&stored.bytes).map_err(|_| Failure::Answer("a stored answer"))?;
+        Ok(CitedRelease {
+            name: ReleaseName::of(&stored.bytes),
+            released: stored.stored_at,
+            agency: self.title(&contract.agency),
+            contract: Arc::clone(contract),
+            cut: decided.query.cut().clone(),
+            mechanism: released.mechanism(),
+            address: String::new(),
+        })
+    }
+
+    /// The registered title of an organisation; its id where it has none.
+    fn title(&self, org: &OrgId) -> String {
+        let bundle = self.policy.accepted();
+        let title = bundle.as_ref().and_then(|b| b.registry().organisation(org)).map(|o| o.title.clone());
+        title.filter(|title| !title.is_empty()).unwrap_or_else(|| org.to_string())
+    }
+
+    /// The release that is named, if `decide` lets its question be asked, at the price and with the meaning under which
+    /// it was measured.
+    ///
+    /// SECURITY: whatever speaks against the question gives the denial of a release that does not exist, which is made
+    /// before anything is looked up.
+    pub(in crate::app) async fn find_release(
+        &self,
+        submitted: &SubmittedQuery,
+        decide: impl Fn(&SubmittedQuery) -> Result<DecidedQuery, Denial>,
+    ) -> Result<Result<FoundRelease, Denial>, Failure> {
+        // A question that is not known is never permitted.
+        let Err(denial) = decide(submitted) else { return Err(Failure::Answer("an answer to no question")) };
+        let Some(name) = submitted.release.filter(|_| denial.refusal.reason == ReasonCode::UnknownRelease) else {
+            return Ok(Err(denial));
+        };
+        let Some(AnsweredQuestion { release, question }) = self.state.answered(&name).await? else {
+            return Ok(Err(denial));
+        };
+        let question = StoredQuestion::decode(&question).ok_or(Failure::Answer("a stored question"))?;
+        match decide(&submitted.asking(question)) {
+            Ok(decided) if decided.price.release_key() == release.release_key => {
+                Ok(Ok(FoundRelease { decided, stored: release }))
+            }
+            Ok(_) | Err(_) => Ok(Err(denial)),
+        }
+    }
+}

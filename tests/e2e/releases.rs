@@ -1,0 +1,187 @@
+//! A stored release, by its id: for whoever may ask its question, and for nobody else.
+
+use crate::catalogue::{done, firebreak, program};
+use anyhow::{Context, Result, bail, ensure};
+use firebreak::client::{Ask, ClientError, Connection, QueryAnswer, cite_release, get_budget, get_release};
+use firebreak_audit::{LeafKind, Receipt, SignerRole};
+use firebreak_domain::{Charge, ReleaseName};
+use firebreak_tests::{Caller, Own, Shared, ask_until_answered, refusal_of, run, shared};
+use std::collections::BTreeMap;
+
+const BOB: Caller = Caller("nso", "analyst", "bob");
+const BY_REGION: &str = "SELECT region AS region, COUNT(*) AS visits, COUNT(*) FILTER (WHERE kind = 'emergency') / \
+                         COUNT(*) AS share FROM health.visits WHERE cost >= 3 GROUP BY region";
+
+fn health() -> Result<Ask> {
+    Ok(Ask::without_question("health-statistics", "health-planning")?)
+}
+
+fn name_of(answer: &QueryAnswer) -> Result<ReleaseName> {
+    Ok(answer.released.release_id.parse()?)
+}
+
+async fn again(connection: &Connection, ask: &Ask, name: ReleaseName) -> Result<QueryAnswer, ClientError> {
+    get_release(connection, ask, name, &mut |_| {}).await
+}
+
+/// What is spent of each account, by its name.
+async fn spent(connection: &Connection, ask: &Ask) -> Result<BTreeMap<String, u64>> {
+    let accounts = get_budget(connection, &ask.agreement).await?;
+    let nano = |charge: Option<firebreak_wire::query::v1::Charge>| firebreak_wire::charge_from_wire(charge.as_ref());
+    Ok(accounts.into_iter().map(|a| (a.of, nano(a.spent).rho.nano())).collect())
+}
+
+#[test]
+fn a_release_is_given_again_by_its_id_without_the_agency_and_without_loss_to_the_persons() -> Result<()> {
+    run(async {
+        let mut own = Own::start(300, &[]).await?;
+        let asked = Ask::new("health-statistics", "health-planning", BY_REGION)?;
+        let ada = Caller::ADA.connect(&own.federation, own.live.address).await?;
+        let answered = ask_until_answered(&ada, &asked).await?;
+        let name = name_of(&answered)?;
+        // Nobody can ask the agency any more.
+        own.kill_adapter("health-agency").await?;
+        own.kill_gateway().await?;
+        own.start_gateway().await?;
+
+        let bob = BOB.connect(&own.federation, own.live.address).await?;
+        let ask = health()?;
+        let before = spent(&bob, &ask).await?;
+        let given = again(&bob, &ask, name).await?;
+        assert_eq!((&given.accepted, &given.rows), (&answered.accepted, &answered.rows));
+        assert_eq!(given.released.release_id, answered.released.release_id);
+        let after = spent(&bob, &ask).await?;
+        let cost = firebreak_wire::charge_from_wire(answered.accepted.cost.as_ref()).rho.nano();
+        ensure!(cost > 0 && before.len() >= 4, "{before:?}");
+        for (account, spent) in &after {
+            let of_persons = account.contains("persons");
+            let more = spent - before.get(account).copied().unwrap_or_default();
+            assert_eq!(more, if of_persons { 0 } else { cost }, "{account}");
+        }
+        ensure!(after.keys().any(|account| account.contains("persons")), "{after:?}");
+
+        let verified =
+            Receipt::decode(given.released.receipt.as_bytes())?.verify(&own.federation.log_key().parse()?)?;
+        let leaf = verified.leaf.leaf();
+        assert_eq!((leaf.kind, leaf.signer_role), (LeafKind::StoredRelease, SignerRole::Gateway));
+        assert_eq!(leaf.charge, Charge::default());
+        let payload = verified.opening.context("no opening")?.payload;
+        let payload = String::from_utf8_lossy(&payload).into_owned();
+        ensure!(payload.contains(&format!("act 7 release\nkind 0 \nquery 32 {name}\n")), "{payload}");
+
+        // Sent again it is the same request, and is not charged again.
+        let repeated = again(&bob, &ask, name).await?;
+        assert_eq!(repeated.rows, given.rows);
+        assert_eq!(spent(&bob, &ask).await?, after);
+        Ok(())
+    })
+}
+
+/// A refusal without its receipt, and the leaf in it without what differs between any two.
+async fn refused(shared: &Shared, who: &Connection, ask: &Ask, name: ReleaseName) -> Result<(String, String)> {
+    let refused = refusal_of(again(who, ask, name).await)?.refusal;
+    let receipt = refused.metadata.get("receipt").context("no receipt")?;
+    let leaf = Receipt::decode(receipt.as_bytes())?.verify(&shared.log_key()?)?.leaf;
+    let told = |line: &&str| ["commitment ", "sealed ", "hour ", "ledger_"].iter().all(|own| !line.starts_with(own));
+    let leaf = leaf.leaf().encode().lines().filter(told).collect::<Vec<_>>().join("\n");
+    let mut rest: Vec<_> = refused.metadata.iter().filter(|(key, _)| *key != "receipt").collect();
+    rest.sort();
+    Ok((format!("{} {rest:?}", refused.reason), leaf))
+}
+
+#[test]
+fn a_release_that_one_may_not_ask_for_looks_like_one_that_does_not_exist() -> Result<()> {
+    run(async {
+        let shared = shared().await?;
+        let ada = Caller::ADA.connect(&shared.federation, shared.live.address).await?;
+        let asked = Ask::new("health-statistics", "health-planning", BY_REGION)?;
+        let name = name_of(&ask_until_answered(&ada, &asked).await?)?;
+        let nothing = ReleaseName::of(b"nothing");
+        let by = |agreement: &str, purpose: &str| Ask::without_question(agreement, purpose);
+        let school = Caller("education-agency", "analyst", "stranger");
+        let enforcement = Caller("immigration-agency", "analyst", "stranger");
+        for (who, agreement, purpose, reason) in [
+            // Another dataset, another purpose, nobody's agreement, an agreement that has ended.
+            (Caller::ADA, "education-statistics", "school-planning", "UNKNOWN_RELEASE"),
+            (Caller::ADA, "health-statistics", "school-planning", "PURPOSE_NOT_COVERED"),
+            (Caller::ADA, "no-such-agreement", "health-planning", "NO_AGREEMENT"),
+            (Caller::ADA, "health-statistics-2023", "health-planning", "AGREEMENT_NOT_IN_FORCE"),
+            (school, "education-statistics", "school-planning", "UNKNOWN_RELEASE"),
+            (school, "health-statistics", "health-planning", "NO_AGREEMENT"),
+            (enforcement, "health-statistics", "health-planning", ""),
+        ] {
+            let connection = who.connect(&shared.federation, shared.live.address).await?;
+            let hidden = refused(shared, &connection, &by(agreement, purpose)?, name).await?;
+            let absent = refused(shared, &connection, &by(agreement, purpose)?, nothing).await?;
+            assert_eq!(hidden, absent, "{who:?}, {agreement}");
+            ensure!(hidden.0.starts_with(reason), "{who:?}, {agreement}: {}", hidden.0);
+            let ask = by(agreement, purpose)?;
+            let cited = [name, nothing].map(|name| (name, cite_release(&connection, &ask, name)));
+            let mut told = Vec::new();
+            for (name, citing) in cited {
+                match citing.await {
+                    Err(ClientError::Refused(refused)) => told.push((refused.refusal.reason, refused.refusal.metadata)),
+                    other => bail!("{name}: {other:?}"),
+                }
+            }
+            assert_eq!(told.first(), told.last(), "{who:?}, {agreement}");
+        }
+        // The twin.
+        assert!(again(&ada, &health()?, name).await.is_ok());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_signature_over_one_release_gives_no_other() -> Result<()> {
+    run(async {
+        let shared = shared().await?;
+        let ada = Caller::ADA.connect(&shared.federation, shared.live.address).await?;
+        let mut names = Vec::new();
+        for least in [5, 6] {
+            let sql = format!("SELECT COUNT(*) AS n FROM health.visits WHERE cost >= {least}");
+            let asked = Ask::new("health-statistics", "health-planning", &sql)?;
+            names.push(name_of(&ask_until_answered(&ada, &asked).await?)?);
+        }
+        let [one, other] = names.as_slice() else { bail!("two releases") };
+        assert_ne!(one, other);
+        // One request id stands for one release.
+        let ask = health()?;
+        again(&ada, &ask, *one).await?;
+        assert_eq!(refusal_of(again(&ada, &ask, *other).await)?.refusal.reason, "REQUEST_ID_REUSED");
+        Ok(())
+    })
+}
+
+#[test]
+fn on_the_command_line_a_release_is_had_again_in_every_format_and_cited() -> Result<()> {
+    run(async {
+        let shared = shared().await?;
+        let right = ["--agreement", "health-statistics", "--purpose", "health-planning"];
+        let asked = firebreak(shared, "rita", &[&["query", BY_REGION, "--csv"], right.as_slice()].concat())?;
+        ensure!(asked.code == Some(0), "{}", asked.err);
+        let id = asked.err.split_whitespace().last().context("no release")?.to_owned();
+        let release = |word: &str, more: &[&str]| {
+            firebreak(shared, "rita", &[&["release", word, &id], right.as_slice(), more].concat())
+        };
+        let given = release("get", &["--format", "csv"])?;
+        ensure!(given.code == Some(0), "{}", given.err);
+        assert_eq!(given.out, asked.out);
+        let shown = release("get", &[])?;
+        ensure!(shown.out.contains(&id) && shown.out.contains("share"), "{}", shown.out);
+
+        let cited = release("cite", &[])?;
+        ensure!(cited.code == Some(0), "{}", cited.err);
+        let (title, year) = ("Health Records Directorate of the Ministry of Health", "2024-Q4");
+        let flat = cited.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [title, year, &id, "discrete gaussian", "health.visits", "Controller: Ministry of Health"] {
+            ensure!(flat.contains(part), "{part} is missing:\n{}", cited.out);
+        }
+        let bibtex = release("cite", &["--bibtex"])?.out;
+        ensure!(cited.out.ends_with(&bibtex) && bibtex.starts_with(&format!("@misc{{firebreak-{id},")), "{bibtex}");
+        ensure!(!cited.out.contains("visits, COUNT") && !cited.out.contains("share"), "a caller's words are cited");
+        let malformed = done(program("firebreak")?.args(["release", "cite", "4711"]).args(right))?;
+        assert_eq!(malformed.code, Some(2));
+        Ok(())
+    })
+}
