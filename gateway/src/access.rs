@@ -23,6 +23,12 @@ pub const CALLS: &[(&str, &[IdentityRole])] = &[
     ("/firebreak.catalogue.v1.CatalogueService/DescribeDataset", &[Analyst, Endpoint, Overseer, Authority]),
     ("/firebreak.evidence.v1.EvidenceService/ListOpenings", &[Overseer]),
     ("/firebreak.export.v1.ExportService/RequestExport", &[Analyst, Endpoint]),
+    ("/firebreak.publication.v1.PublicationService/DraftPublication", &[Analyst]),
+    ("/firebreak.publication.v1.PublicationService/EmbargoPublication", &[Analyst]),
+    ("/firebreak.publication.v1.PublicationService/PublishPublication", &[Analyst]),
+    ("/firebreak.publication.v1.PublicationService/WithdrawPublication", &[Analyst]),
+    ("/firebreak.publication.v1.PublicationService/ListPublications", ANYBODY),
+    ("/firebreak.publication.v1.PublicationService/GetPublication", ANYBODY),
     ("/firebreak.matching.v1.MatchingService/OpenTunnel", &[Adapter]),
     // Flight SQL asks questions and browses the catalogue by the same methods: it is for those who ask. What it has and
     // the gateway has not is refused by name.

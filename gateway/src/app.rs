@@ -6,6 +6,7 @@ mod courier;
 mod log;
 mod matching;
 mod openings;
+mod publication;
 mod query;
 
 pub use agencies::{
@@ -17,6 +18,7 @@ pub use courier::{Courier, MOST_LEAVES};
 pub use log::{EvidenceLog, LogFailure};
 pub use matching::TunnelAuthorised;
 pub use openings::{KeptOpening, OpeningsPage};
+pub use publication::{ShownPublication, TakenStep};
 pub use query::{AcceptedQuery, Budget, Finished, Validated};
 
 use firebreak_audit::{LeafKind, LogEntry, SealedOpening, SignedLeaf};
@@ -36,6 +38,10 @@ pub struct App {
     pub(crate) recorder: Recorder,
     pub(crate) log: EvidenceLog,
     pub(crate) agencies: Arc<dyn Agencies>,
+    /// Where the federation's web server shows what is published; empty for paths alone.
+    public_url: String,
+    /// Held by whoever takes a step of a publication: they are few, and none is decided on what another changes.
+    publishing: tokio::sync::Mutex<()>,
     /// Whether the ledger is older than the log.
     behind: AtomicBool,
 }
@@ -95,8 +101,10 @@ impl App {
         recorder: Recorder,
         log: EvidenceLog,
         agencies: Arc<dyn Agencies>,
+        public_url: String,
     ) -> Result<Self, Failure> {
-        let this = Self { state, policy, trust, recorder, log, agencies, behind: AtomicBool::new(false) };
+        let (behind, publishing) = (AtomicBool::new(false), tokio::sync::Mutex::default());
+        let this = Self { state, policy, trust, recorder, log, agencies, public_url, publishing, behind };
         if let Some((_, newest)) =
             this.log.newest_of(this.recorder.organisation(), firebreak_audit::SignerRole::Gateway)?
         {
@@ -105,6 +113,7 @@ impl App {
             this.behind.store(!known, Ordering::SeqCst);
         }
         this.log_outbox().await?;
+        this.open_published().await?;
         Ok(this)
     }
 

@@ -26,6 +26,9 @@ pub struct Configuration {
     /// The loopback address at which the public log is served over HTTP, for the federation's web server to pass on.
     #[serde(default)]
     pub public_log: Option<SocketAddr>,
+    /// Where that web server shows them, for citations of what is published: `https://` and no slash at the end.
+    #[serde(default)]
+    pub public_url: Option<String>,
     /// The loopback address of the figures for operators.
     #[serde(default)]
     pub metrics: Option<SocketAddr>,

@@ -4,7 +4,9 @@ use crate::access::AccessLayer;
 use crate::app::{App, Courier, EvidenceLog, Failure, LogFailure};
 use crate::configuration::Configuration;
 use crate::health::Health;
-use crate::rpc::{Catalogue, ConnectedAgencies, Evidence, Export, Flight, Matching, Query, Tickets};
+use crate::rpc::{
+    Catalogue, ConnectedAgencies, Evidence, Export, Flight, Matching, Publications, Query, Tickets, published_page,
+};
 use arrow_flight::flight_service_server::FlightServiceServer;
 use firebreak_audit::{NoteKey, NoteKeyError};
 use firebreak_domain::{Clock, IdentityRole, Recipient, SystemClock};
@@ -21,11 +23,13 @@ use firebreak_wire::catalogue::v1::catalogue_service_server::CatalogueServiceSer
 use firebreak_wire::evidence::v1::evidence_service_server::EvidenceServiceServer;
 use firebreak_wire::export::v1::export_service_server::ExportServiceServer;
 use firebreak_wire::matching::v1::matching_service_server::MatchingServiceServer;
+use firebreak_wire::publication::v1::publication_service_server::PublicationServiceServer;
 use firebreak_wire::query::v1::query_service_server::QueryServiceServer;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tonic::service::Routes;
 
@@ -67,6 +71,9 @@ pub enum ProgramError {
     /// The public log's listener.
     #[error("public_log: {0}")]
     PublicLog(#[source] LoopbackError),
+    /// Where the federation's web server shows what is public.
+    #[error("public_url: give an address that begins with https:// and has no slash at its end")]
+    PublicUrl,
     /// The operators' figures.
     #[error(transparent)]
     Metrics(#[from] firebreak_transport::MetricsError),
@@ -106,6 +113,9 @@ pub fn check(file: &Path) -> Result<Checked, ProgramError> {
     check_state_key(&base.join(&configuration.state_key))?;
     check_loopback("metrics", configuration.metrics)?;
     check_loopback("public_log", configuration.public_log)?;
+    if configuration.public_url.as_ref().is_some_and(|url| !url.starts_with("https://") || url.ends_with('/')) {
+        return Err(ProgramError::PublicUrl);
+    }
     Ok(Checked { configuration, base, credential, trust, log_key })
 }
 
@@ -139,7 +149,8 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
     let log = EvidenceLog::open(&base.join(&configuration.log_folder), log_key, state.clone())?;
     let connections = ReverseConnections::new();
     let agencies = Arc::new(ConnectedAgencies::new(connections.clone()));
-    let app = App::open(state.clone(), Arc::clone(&policy), trust.clone(), recorder, log, agencies).await?;
+    let public_url = configuration.public_url.clone().unwrap_or_default();
+    let app = App::open(state.clone(), Arc::clone(&policy), trust.clone(), recorder, log, agencies, public_url).await?;
     let app = Arc::new(app);
 
     let mut tasks = tokio::task::JoinSet::new();
@@ -147,7 +158,7 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
         Metrics::install()?.serve(address, shutdown).await?;
     }
     if let Some(address) = configuration.public_log {
-        serve_on_loopback(address, public_log(app.log()), shutdown).await.map_err(ProgramError::PublicLog)?;
+        serve_on_loopback(address, public_pages(&app), shutdown).await.map_err(ProgramError::PublicLog)?;
     }
     let wake = Arc::new(Notify::new());
     let (routes, health) = routes(&app, &wake, tickets, shutdown)?;
@@ -162,6 +173,9 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
             }
             if let Err(error) = watched.refresh_policy().await {
                 tracing::error!(error_kind = %error, "policy could not be looked at");
+            }
+            if let Err(error) = watched.lift_embargoes().await {
+                tracing::error!(error_kind = %error, "what lies under an embargo could not be looked at");
             }
             let policy = Arc::clone(watched.policy());
             kept.retain(|peer| admits(&policy, peer));
@@ -193,14 +207,17 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
     Ok(Running { address, tasks })
 }
 
-/// The log's files by their paths, of which the checkpoint alone changes.
-fn public_log(log: &EvidenceLog) -> impl Fn(&str) -> Option<Page> + Send + Sync + use<> {
-    let log = log.clone();
+/// The log's files by their paths, of which the checkpoint alone changes, and what is published.
+fn public_pages(app: &Arc<App>) -> impl Fn(&str) -> Option<Page> + Send + Sync + use<> {
+    let (app, runtime) = (Arc::clone(app), Handle::current());
     move |path| {
+        if path.starts_with("/publications") {
+            return published_page(&app, &runtime, path);
+        }
         let path = path.strip_prefix('/')?;
         let changes = path == "checkpoint";
         let content_type = if changes { "text/plain; charset=utf-8" } else { "application/octet-stream" };
-        Some(Page { content_type, changes, body: log.file(path)?.into() })
+        Some(Page::new(content_type, changes, app.log().file(path)?.into()))
     }
 }
 
@@ -231,6 +248,7 @@ fn routes(
     let query = Query::new(Arc::clone(app), Arc::clone(wake));
     let export = Export::new(Arc::clone(app), Arc::clone(wake));
     let flight = Flight::new(Arc::clone(app), Arc::clone(wake), tickets);
+    let publications = Publications::new(Arc::clone(app), Arc::clone(wake));
     let matching = Matching::new(Arc::clone(app), Arc::clone(wake), shutdown.clone());
     let routes = Routes::new(serving)
         .add_service(v1)
@@ -240,6 +258,7 @@ fn routes(
         .add_service(EvidenceServiceServer::new(Evidence::new(Arc::clone(app))).max_decoding_message_size(REQUEST))
         .add_service(ExportServiceServer::new(export).max_decoding_message_size(REQUEST))
         .add_service(FlightServiceServer::new(flight).max_decoding_message_size(REQUEST))
+        .add_service(PublicationServiceServer::new(publications).max_decoding_message_size(REQUEST))
         .add_service(MatchingServiceServer::new(matching).max_decoding_message_size(REQUEST));
     // SECURITY: the layer stands before every service, so that one added without a row in the table is refused.
     Ok((Routes::from(routes.into_axum_router().layer(AccessLayer)), Health::new(reporter)))

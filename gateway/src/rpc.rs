@@ -6,6 +6,8 @@ mod evidence;
 mod export;
 mod flight;
 mod matching;
+mod pages;
+mod publication;
 mod query;
 
 pub use agencies::ConnectedAgencies;
@@ -14,6 +16,8 @@ pub use evidence::Evidence;
 pub use export::Export;
 pub use flight::{Flight, Tickets};
 pub use matching::Matching;
+pub use pages::published_page;
+pub use publication::Publications;
 pub use query::Query;
 
 use crate::app::{Failure, Unanswered};

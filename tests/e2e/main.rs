@@ -13,6 +13,7 @@ mod health;
 mod identity;
 mod matching;
 mod neighbours;
+mod publications;
 mod python;
 mod refusals;
 mod releases;

@@ -49,6 +49,11 @@ words! {
         Refusal = "refusal",
         /// A table was delivered.
         Export = "export",
+        /// A publication was drafted, laid under an embargo or withdrawn. It names nobody and nothing: what is not
+        /// public yet is to look as if it were not there.
+        PublicationPrepared = "publication_prepared",
+        /// A release was published to everybody.
+        Published = "published",
         /// A match was authorised, before anything of it moved.
         MatchAuthorised = "match_authorised",
         /// The receiver of a match committed to its set, before any evaluation.
@@ -73,6 +78,8 @@ impl LeafKind {
             Self::Release
             | Self::StoredRelease
             | Self::Export
+            | Self::PublicationPrepared
+            | Self::Published
             | Self::MatchAuthorised
             | Self::MatchCommitted
             | Self::MatchDone => true,
@@ -86,6 +93,8 @@ words! {
     OutputKind {
         /// A differentially private aggregate.
         DpAggregate = "dp_aggregate",
+        /// A release that is published to everybody.
+        PublishedRelease = "published_release",
         /// A permitted match.
         Match = "match",
         /// Identifiable rows.

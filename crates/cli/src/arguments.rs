@@ -1,7 +1,9 @@
 use crate::client::{ClientError, Connection, Profile};
-use crate::commands::{audit, budget, bundle, certs, contract, datasets, export, matched, matching, query, release};
+use crate::commands::{
+    audit, budget, bundle, certs, contract, datasets, export, matched, matching, publication, query, release,
+};
 use clap::{Args, Parser, Subcommand};
-use firebreak_domain::{CutId, InvalidId, RequestId, Rho};
+use firebreak_domain::{CutId, InvalidId, RequestId, Rho, Timestamp};
 use firebreak_query::Decimal;
 use std::path::PathBuf;
 
@@ -32,6 +34,9 @@ pub(crate) enum Command {
     /// Gives a stored release again, or says how to cite it
     #[command(subcommand)]
     Release(release::Command),
+    /// Makes releases public, and reads what is published
+    #[command(subcommand)]
+    Publication(publication::Command),
     /// Delivers a differentially private table as CSV
     Export(export::Arguments),
     /// Has your agency's adapter find out which of its own records another agency holds
@@ -138,6 +143,12 @@ pub(crate) fn rho(text: &str) -> Result<Rho, &'static str> {
     nano.map(Rho::from_nano).ok_or("rho is a number above 0 with at most 9 decimals, for instance 0.005")
 }
 
+/// A moment as RFC 3339 writes it.
+pub(crate) fn time(text: &str) -> Result<Timestamp, &'static str> {
+    let read = chrono::DateTime::parse_from_rfc3339(text);
+    read.map(|time| Timestamp::from_secs(time.timestamp())).map_err(|_| "a time is written 2026-03-31T07:30:00Z")
+}
+
 pub(crate) fn request_id(text: &str) -> Result<RequestId, &'static str> {
     let mut bytes = [0; 16];
     hex::decode_to_slice(text, &mut bytes).map_err(|_| "a request id is 32 hexadecimal digits")?;
@@ -181,6 +192,13 @@ mod tests {
             "query --agreement a --purpose p --dry-run --gateway g:1 --gateway-identity u --identity d --authority f SQL",
             "budget --agreement a",
             "release get 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --agreement a --purpose p --format parquet --out f",
+            "publication draft 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --series s --agreement a --purpose p --receipt f",
+            "publication revise 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --series s --agreement a --purpose p",
+            "publication embargo 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --until 2026-03-31T07:30:00Z --agreement a --purpose p",
+            "publication publish 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --agreement a --purpose p",
+            "publication withdraw 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --agreement a --purpose p",
+            "publication list",
+            "publication get nso/visits --format json --out f",
             "release cite 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --agreement a --purpose p --bibtex",
             "export --agreement a --purpose p --kind identifiable --endpoint e --dataset d",
             "export --agreement a --purpose p --kind dp_aggregate --out f.csv SQL",

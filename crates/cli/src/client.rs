@@ -19,6 +19,7 @@ mod export;
 mod matching;
 mod openings;
 mod profile;
+mod publication;
 mod query;
 mod release;
 
@@ -31,5 +32,6 @@ pub use firebreak_format::QueryAnswer;
 pub use matching::{MatchAsk, list_matched, run_match};
 pub use openings::list_openings;
 pub use profile::Profile;
+pub use publication::{Published, get_publication, list_publications, take_step};
 pub use query::{Step, run_query, validate_query};
 pub use release::{cite_release, get_release};

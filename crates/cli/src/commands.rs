@@ -11,6 +11,7 @@ mod files;
 pub(crate) mod matched;
 pub(crate) mod matching;
 mod progress;
+pub(crate) mod publication;
 pub(crate) mod query;
 mod receipt;
 pub(crate) mod release;
@@ -25,6 +26,7 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
         Command::Datasets(arguments) => datasets::run(arguments, terminal).await,
         Command::Query(arguments) => query::run(arguments, terminal).await,
         Command::Budget(arguments) => budget::run(arguments, terminal).await,
+        Command::Publication(command) => publication::run(command, terminal).await,
         Command::Release(command) => release::run(command, terminal).await,
         Command::Export(arguments) => export::run(arguments, terminal).await,
         Command::Match(arguments) => matching::run(arguments, terminal).await,

@@ -81,6 +81,8 @@ pub enum Operation {
     Match,
     /// An export.
     Export,
+    /// Making a release public.
+    Publish,
 }
 
 /// The ground in law for the processing.

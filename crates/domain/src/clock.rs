@@ -27,6 +27,12 @@ impl Timestamp {
         Self(date.and_time(chrono::NaiveTime::MIN).and_utc().timestamp())
     }
 
+    /// As HTTP writes it (RFC 9110, section 5.6.7).
+    #[must_use]
+    pub fn http_date(self) -> String {
+        DateTime::<Utc>::from_timestamp(self.0, 0).unwrap_or_default().format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
+
     /// The day in UTC.
     #[must_use]
     pub fn date(self) -> NaiveDate {

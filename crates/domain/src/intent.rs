@@ -1,4 +1,4 @@
-use crate::{AgreementId, FORMAT, PurposeId, Recipient, ReleaseName, RequestId, Timestamp};
+use crate::{AgreementId, FORMAT, PublicationStep, PurposeId, Recipient, ReleaseName, RequestId, Timestamp};
 use sha2::{Digest, Sha256};
 
 /// What a caller wants done, in the one form that is signed, compared and decided.
@@ -23,6 +23,8 @@ pub enum Act {
         /// Its name.
         name: ReleaseName,
     },
+    /// A step on the way of a release to everybody.
+    Publication(PublicationStep),
 }
 
 /// A request as its caller signs it with the key of its certificate.
@@ -54,6 +56,7 @@ impl Intent {
             Act::Export { kind, canonical_query } => ("export", kind.as_str(), canonical_query.clone()),
             Act::Match => ("match", "", String::new()),
             Act::Release { name } => ("release", "", name.to_string()),
+            Act::Publication(step) => ("publish", step.kind(), step.subject()),
         };
         let mut bytes = format!("firebreak intent format {FORMAT}\n").into_bytes();
         for (label, value) in [

@@ -14,6 +14,7 @@ mod contract;
 mod identity;
 mod ids;
 mod intent;
+mod publication;
 mod recipient;
 mod refusal;
 mod release_name;
@@ -33,6 +34,7 @@ pub use ids::{
     UnitSpaceId,
 };
 pub use intent::{Act, Intent};
+pub use publication::{InvalidPublication, PublicationId, PublicationStep, SeriesId};
 pub use recipient::{ClassFinding, Endpoint, Organisation, Pin, Recipient, RecipientClass, Registry, RegistryError};
 pub use refusal::{ReasonCode, Refusal};
 pub use release_name::{InvalidReleaseName, ReleaseName};

@@ -128,6 +128,10 @@ reasons! {
     AgencyUnavailable = "AGENCY_UNAVAILABLE", "each agency answers for itself";
     /// A release that does not exist or that the caller may not have.
     UnknownRelease = "UNKNOWN_RELEASE", "a release is given again to whoever may ask the question that it answers";
+    /// A publication that does not exist or that the caller may not see.
+    UnknownPublication = "UNKNOWN_PUBLICATION", "a publication is its organisation's own until it is everybody's";
+    /// A step that a publication does not take from where it is.
+    PublicationStep = "PUBLICATION_STEP", "a release is published once, from a draft or at the end of its embargo, and stays";
     /// Leaves wait for the log.
     EvidenceOutstanding = "EVIDENCE_OUTSTANDING", "nothing new is answered while evidence of earlier answers is outstanding";
     /// The ledger is older than the log.

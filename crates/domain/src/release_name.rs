@@ -21,6 +21,12 @@ impl ReleaseName {
         Self(name)
     }
 
+    /// Wraps 16 bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// The bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {

@@ -1,7 +1,7 @@
 //! Answers as JSON (RFC 8259).
 
-use crate::{FORMAT, FormatError, QueryAnswer};
-use firebreak_domain::{Charge, Epsilon};
+use crate::{FORMAT, FormatError, PublishedAnswer, QueryAnswer, stage};
+use firebreak_domain::{Charge, Epsilon, Timestamp};
 use firebreak_wire::query::v1::{self as wire, Estimate, OutputColumn};
 use firebreak_wire::{charge_from_wire, estimate_status};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -17,6 +17,40 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 /// # Errors
 /// [`FormatError::Json`].
 pub fn answer(answer: &QueryAnswer) -> Result<String, FormatError> {
+    laid_out(answer, None)
+}
+
+/// A publication as one object on one line: as [`answer()`], and before `columns` a `publication` with `organisation`,
+/// `series`, `revision`, `state`, `published` (RFC 3339), `address`, `intervals` (what they cover), `receipt`, and
+/// `citation`: `agency`, `controller`, `title`, `population`, `year`, `text`, `bibtex`.
+///
+/// # Errors
+/// [`FormatError::Json`].
+pub fn published(published: &PublishedAnswer) -> Result<String, FormatError> {
+    let PublishedAnswer { answer, publication, citation, intervals } = published;
+    let publication = Publication {
+        organisation: &publication.organisation,
+        series: &publication.series,
+        revision: publication.revision,
+        state: stage(publication),
+        published: (publication.published != 0).then(|| Timestamp::from_secs(publication.published).to_string()),
+        address: &publication.address,
+        intervals,
+        receipt: &answer.released.receipt,
+        citation: Citation {
+            agency: &citation.agency,
+            controller: &citation.controller,
+            title: &citation.title,
+            population: &citation.population,
+            year: citation.year,
+            text: crate::citation::text(citation),
+            bibtex: crate::citation::bibtex(citation),
+        },
+    };
+    laid_out(answer, Some(publication))
+}
+
+fn laid_out(answer: &QueryAnswer, publication: Option<Publication<'_>>) -> Result<String, FormatError> {
     let (accepted, released) = (&answer.accepted, &answer.released);
     let names: Vec<&str> = accepted.columns.iter().map(|column| column.name.as_str()).collect();
     let rows = answer.rows.iter().map(|row| Row {
@@ -31,6 +65,7 @@ pub fn answer(answer: &QueryAnswer) -> Result<String, FormatError> {
         cost: charge_from_wire(accepted.cost.as_ref()).into(),
         estimand: &released.estimand,
         release_id: &released.release_id,
+        publication,
         columns: Columns { groups: &accepted.groups, outputs: &names },
         rows: rows.collect(),
     };
@@ -51,8 +86,34 @@ struct Answer<'a> {
     cost: Cost,
     estimand: &'a str,
     release_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publication: Option<Publication<'a>>,
     columns: Columns<'a>,
     rows: Vec<Row<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct Publication<'a> {
+    organisation: &'a str,
+    series: &'a str,
+    revision: u32,
+    state: &'static str,
+    published: Option<String>,
+    address: &'a str,
+    intervals: &'a str,
+    receipt: &'a str,
+    citation: Citation<'a>,
+}
+
+#[derive(serde::Serialize)]
+struct Citation<'a> {
+    agency: &'a str,
+    controller: &'a str,
+    title: &'a str,
+    population: &'a str,
+    year: i32,
+    text: String,
+    bibtex: String,
 }
 
 #[derive(serde::Serialize)]
@@ -147,6 +208,21 @@ mod tests {
         let absent = &rows[1]["outputs"]["mean, cost"];
         assert!(absent["value"].is_null() && absent["upper_95"].is_null(), "{absent}");
         assert_eq!(absent["status"].as_str(), Some("O"));
+    }
+
+    #[test]
+    fn a_publication_tells_all_that_it_rests_on() {
+        let read: serde_json::Value = serde_json::from_str(&published(&samples::published()).unwrap()).unwrap();
+        let own = &read["publication"];
+        assert_eq!((own["series"].as_str(), own["revision"].as_u64()), (Some("visits"), Some(2)));
+        assert_eq!(
+            (own["state"].as_str(), own["published"].as_str()),
+            (Some("published"), Some("2026-01-01T00:00:00Z"))
+        );
+        assert_eq!((own["intervals"].as_str(), own["receipt"].as_str()), (Some("the noise alone"), Some("text")));
+        assert!(own["citation"]["bibtex"].as_str().unwrap().starts_with("@misc{"));
+        assert!(own["citation"]["text"].as_str().unwrap().starts_with("Directorate (2025). Visits"));
+        assert_eq!(read["rows"].as_array().unwrap().len(), 2);
     }
 
     #[test]

@@ -14,7 +14,8 @@ pub mod json;
 pub mod parquet;
 pub mod sdmx_csv;
 
-use firebreak_wire::query::v1::{Accepted, Estimate, OutputColumn, Released, Row};
+use firebreak_wire::publication::v1::{Publication, PublicationHead, publication::State};
+use firebreak_wire::query::v1::{Accepted, Citation, Estimate, OutputColumn, Released, Row};
 
 /// The version of what is written, where a file has a place for it.
 const FORMAT: u32 = 1;
@@ -28,6 +29,44 @@ pub struct QueryAnswer {
     pub rows: Vec<Row>,
     /// Release id, receipt, what is left, what the figures estimate.
     pub released: Released,
+}
+
+/// A publication with its figures.
+#[derive(Debug, Clone)]
+pub struct PublishedAnswer {
+    /// The figures, and what they are an answer to. The receipt is that of the publication.
+    pub answer: QueryAnswer,
+    /// Where it is on its way.
+    pub publication: Publication,
+    /// How it is cited.
+    pub citation: Citation,
+    /// What the intervals cover.
+    pub intervals: String,
+}
+
+impl PublishedAnswer {
+    /// From its head and its rows.
+    #[must_use]
+    pub fn new(head: PublicationHead, rows: Vec<Row>) -> Self {
+        let publication = head.publication.unwrap_or_default();
+        let release_id = publication.release_id.clone();
+        let released = Released { release_id, receipt: head.receipt, left: Vec::new(), estimand: head.estimand };
+        let answer = QueryAnswer { accepted: head.accepted.unwrap_or_default(), rows, released };
+        Self { answer, publication, citation: head.citation.unwrap_or_default(), intervals: head.intervals }
+    }
+}
+
+/// The stage of a publication in a word.
+#[must_use]
+pub fn stage(publication: &Publication) -> &'static str {
+    match publication.state() {
+        State::Unspecified => "unknown",
+        State::Draft => "draft",
+        State::Embargoed => "embargoed",
+        State::Published => "published",
+        State::Revised => "revised",
+        State::Withdrawn => "withdrawn",
+    }
 }
 
 /// A number of an estimate, and what stands behind the output's name in the heading of its column.

@@ -1,11 +1,12 @@
 //! Answers as Apache Parquet.
 
 use crate::arrow::record_batch;
-use crate::{FORMAT, FormatError, QueryAnswer};
+use crate::{FORMAT, FormatError, PublishedAnswer, QueryAnswer, stage};
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::Compression;
 use ::parquet::file::metadata::KeyValue;
 use ::parquet::file::properties::WriterProperties;
+use firebreak_domain::Timestamp;
 use firebreak_wire::charge_from_wire;
 
 /// The answer as a Parquet file with the columns of the CSV file, typed as [`crate::arrow::schema`] says.
@@ -15,10 +16,38 @@ use firebreak_wire::charge_from_wire;
 /// # Errors
 /// [`FormatError::Arrow`], [`FormatError::Parquet`].
 pub fn answer(answer: &QueryAnswer) -> Result<Vec<u8>, FormatError> {
+    written(answer, Vec::new())
+}
+
+/// A publication as [`answer()`], whose metadata tell `organisation`, `series`, `revision`, `state`, `published`,
+/// `address`, `citation`, `controller`, `population`, `intervals` (what they cover) and `receipt` as well.
+///
+/// # Errors
+/// As there.
+pub fn published(published: &PublishedAnswer) -> Result<Vec<u8>, FormatError> {
+    let PublishedAnswer { answer, publication, citation, intervals } = published;
+    let at = Timestamp::from_secs(publication.published).to_string();
+    let more = [
+        ("organisation", publication.organisation.clone()),
+        ("series", publication.series.clone()),
+        ("revision", publication.revision.to_string()),
+        ("state", stage(publication).to_owned()),
+        ("published", if publication.published == 0 { String::new() } else { at }),
+        ("address", publication.address.clone()),
+        ("citation", crate::citation::text(citation)),
+        ("controller", citation.controller.clone()),
+        ("population", citation.population.clone()),
+        ("intervals", intervals.clone()),
+        ("receipt", answer.released.receipt.clone()),
+    ];
+    written(answer, more.map(|(key, value)| KeyValue::new(key.to_owned(), value)).into())
+}
+
+fn written(answer: &QueryAnswer, more: Vec<KeyValue>) -> Result<Vec<u8>, FormatError> {
     let batch = record_batch(&answer.accepted, &answer.rows)?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
-        .set_key_value_metadata(Some(metadata(answer)))
+        .set_key_value_metadata(Some(metadata(answer).into_iter().chain(more).collect()))
         .build();
     let mut file = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), Some(properties))?;
@@ -81,6 +110,22 @@ mod tests {
             assert!(column.as_primitive::<Float64Type>().is_valid(0) && column.is_null(1), "{name}");
         }
         assert_eq!(batch.column(11).as_string::<i32>().iter().collect::<Vec<_>>(), [Some("A"), Some("O")]);
+    }
+
+    #[test]
+    fn a_publication_is_told_in_the_metadata() {
+        let file = ::parquet::file::reader::SerializedFileReader::new(bytes(&samples::published())).unwrap();
+        let told = ::parquet::file::reader::FileReader::metadata(&file).file_metadata().key_value_metadata().unwrap();
+        let told = |key: &str| told.iter().find(|entry| entry.key == key).and_then(|entry| entry.value.clone());
+        for (key, expected) in [("series", "visits"), ("revision", "2"), ("receipt", "text"), ("release_id", "r-1")] {
+            assert_eq!(told(key).as_deref(), Some(expected), "{key}");
+        }
+    }
+
+    fn bytes(answer: &PublishedAnswer) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, &published(answer).unwrap()).unwrap();
+        file
     }
 
     #[test]

@@ -1,9 +1,26 @@
 //! An answer that every format is tried on.
 
-use crate::QueryAnswer;
+use crate::{PublishedAnswer, QueryAnswer};
 use firebreak_domain::{Charge, Rho};
 use firebreak_wire::charge_to_wire;
-use firebreak_wire::query::v1::{Accepted, Estimate, OutputColumn, Released, Row, estimate::Status};
+use firebreak_wire::publication::v1::{Publication, publication::State};
+use firebreak_wire::query::v1::{Accepted, Citation, Estimate, OutputColumn, Released, Row, estimate::Status};
+
+/// The same, published.
+pub(crate) fn published() -> PublishedAnswer {
+    let publication = Publication {
+        organisation: "nso".into(),
+        series: "visits".into(),
+        revision: 2,
+        state: State::Published.into(),
+        published: 1_767_225_600,
+        address: "https://x/publications/nso/visits/2".into(),
+        release_id: "r-1".into(),
+        ..Publication::default()
+    };
+    let citation = Citation { agency: "Directorate".into(), title: "Visits".into(), year: 2025, ..Citation::default() };
+    PublishedAnswer { answer: answer(), publication, citation, intervals: "the noise alone".into() }
+}
 
 /// Two groups and two outputs: names and codes that must be quoted, an unreliable figure, and one not computable.
 pub(crate) fn answer() -> QueryAnswer {

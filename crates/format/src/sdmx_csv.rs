@@ -4,8 +4,8 @@
 //! `OBS_VALUE`. Its id, `FIREBREAK:<dataset>-<heading>-…(1.0.0)`, names dataset and headings, so that two files with
 //! one id have dimensions of the same names.
 
-use crate::QueryAnswer;
 use crate::csv::quoted;
+use crate::{PublishedAnswer, QueryAnswer};
 use firebreak_wire::estimate_status;
 use firebreak_wire::query::v1::{Accepted, Estimate, Row};
 use std::collections::BTreeSet;
@@ -24,9 +24,10 @@ const TAKEN: [&str; 3] = ["STRUCTURE_NAME", "SERIES_KEY", "OBS_KEY"];
 /// The code of CL_CONF_STATUS for every figure: not for publication, for use inside the recipient's organisation.
 ///
 /// The noise protects the persons, so that none of the codes for confidential figures fits. But an answer goes to the
-/// recipient that its agreement names, for the purpose that it names; `F`, free, would let anybody pass it on. Who
-/// publishes it under the agreement writes `F`.
+/// recipient that its agreement names, for the purpose that it names; `F`, free, would let anybody pass it on.
 const CONFIDENTIALITY: &str = "N";
+/// That of what is published: free, for publication.
+const PUBLISHED: &str = "F";
 
 /// Which of the groups is the time: of those that are periods the finest, whose codes are longest. A structure has one
 /// time at most; other periods are dimensions as any.
@@ -45,6 +46,16 @@ fn time(accepted: &Accepted, rows: &[Row]) -> Option<usize> {
 /// `UPPER_95`, `RANK_ERROR`, `RELEASE_ID`, `CUT`. Codes are the contract's own, or those of the question's rule.
 #[must_use]
 pub fn answer(answer: &QueryAnswer) -> String {
+    lines(answer, CONFIDENTIALITY)
+}
+
+/// A publication in the form of [`answer()`]: its figures are free.
+#[must_use]
+pub fn published(published: &PublishedAnswer) -> String {
+    lines(&published.answer, PUBLISHED)
+}
+
+fn lines(answer: &QueryAnswer, confidentiality: &str) -> String {
     let accepted = &answer.accepted;
     let time = time(accepted, &answer.rows);
     let dimensions = dimensions(&accepted.groups, time);
@@ -56,7 +67,7 @@ pub fn answer(answer: &QueryAnswer) -> String {
     put(&mut text, LEADING.into_iter().chain(dimensions).chain(ATTRIBUTES));
     for row in &answer.rows {
         for (measure, estimate) in measures.iter().zip(&row.estimates) {
-            let figure = figure(estimate);
+            let figure = figure(estimate, confidentiality);
             let key = leading.iter().chain(&row.groups).chain([measure]);
             let release = [&answer.released.release_id, &accepted.cut];
             put(&mut text, key.chain(&figure).chain(release).map(String::as_str));
@@ -66,12 +77,12 @@ pub fn answer(answer: &QueryAnswer) -> String {
 }
 
 /// From the value to the error in rank.
-fn figure(estimate: &Estimate) -> [String; 7] {
+fn figure(estimate: &Estimate, confidentiality: &str) -> [String; 7] {
     let number = |number: Option<f64>| number.map(|n| n.to_string()).unwrap_or_default();
     [
         number(estimate.value),
         estimate_status(estimate).to_owned(),
-        CONFIDENTIALITY.to_owned(),
+        confidentiality.to_owned(),
         number(estimate.standard_error),
         number(estimate.lower),
         number(estimate.upper),
@@ -146,6 +157,13 @@ mod tests {
                 &format!("{leading},=2,2024,mean__cost,,O,N,,,,,r-1,2024-Q4"),
             ]
         );
+    }
+
+    #[test]
+    fn what_is_published_is_free_and_otherwise_the_same() {
+        let (own, open) = (answer(&samples::answer()), published(&samples::published()));
+        assert!(own.contains(",U,N,") && !own.contains(",U,F,"));
+        assert_eq!(open, own.replace(",U,N,", ",U,F,").replace(",A,N,", ",A,F,").replace(",O,N,", ",O,F,"));
     }
 
     #[test]

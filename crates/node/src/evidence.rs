@@ -92,6 +92,14 @@ impl Content {
         Self { payload: request_line(&request).into_bytes(), request }
     }
 
+    /// Of a publication, which commits to `payload` and follows from the request whose signed bytes those are.
+    ///
+    /// PRIVACY: everybody gets the opening, and the overseers alone the request.
+    #[must_use]
+    pub fn of_publication(payload: &str, request: &[u8]) -> Self {
+        Self { payload: payload.as_bytes().to_vec(), request: request.to_vec() }
+    }
+
     /// The same, committed to together with a further line.
     #[must_use]
     pub fn with_line(mut self, line: &str) -> Self {
@@ -233,6 +241,22 @@ impl Recorder {
         self.sign_and_seal(leaf, opening, &request)
     }
 
+    /// Signs that something was done which nobody is to hear of yet: the leaf names the signer alone.
+    ///
+    /// # Errors
+    /// [`EvidenceError`].
+    pub fn record_unnamed(
+        &self,
+        kind: LeafKind,
+        bundle_sequence: u64,
+        content: Content,
+        state: &State,
+    ) -> Result<Evidence, EvidenceError> {
+        let Content { payload, request } = content;
+        let (leaf, opening) = self.leaf(kind, bundle_sequence, payload, state)?;
+        self.sign_and_seal(leaf, opening, &request)
+    }
+
     /// Signs what became of a policy bundle: `bundle_sequence` is the one in force from then on.
     ///
     /// # Errors
@@ -290,7 +314,8 @@ impl Recorder {
 
 const fn logged(output: OutputKind) -> LoggedOutput {
     match output {
-        OutputKind::DpAggregate | OutputKind::PublishedRelease => LoggedOutput::DpAggregate,
+        OutputKind::DpAggregate => LoggedOutput::DpAggregate,
+        OutputKind::PublishedRelease => LoggedOutput::PublishedRelease,
         OutputKind::Match => LoggedOutput::Match,
         OutputKind::Identifiable => LoggedOutput::Identifiable,
         OutputKind::Pseudonymous => LoggedOutput::Pseudonymous,

@@ -10,6 +10,7 @@ mod decide;
 mod evidence;
 mod misnamed;
 mod policy;
+mod publication;
 mod release;
 mod standing;
 mod submitted;
@@ -20,6 +21,7 @@ pub use decide::{DecidedQuery, decide_match, decide_query, foresee_query, refuse
 pub use evidence::{Content, Evidence, EvidenceError, Recorder, is_release_payload, is_request_payload, release_name};
 pub use misnamed::{MisnamedRequest, Unread};
 pub use policy::{PolicyError, PolicyInForce};
+pub use publication::{PublicationContent, permit_publication, publication_payload, published_figures};
 pub use release::{CitedRelease, StoredQuestion};
 pub use standing::StandingMatch;
 pub use submitted::{Caller, RequestedExport, SubmittedMatch, SubmittedQuery};

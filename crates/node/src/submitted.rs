@@ -1,7 +1,7 @@
 use crate::misnamed::{MisnamedRequest, Unread};
 use firebreak_domain::{
-    Act, DatasetId, EndpointId, Identity, Intent, InvalidId, InvalidReleaseName, Operation, ReasonCode, Recipient,
-    Refusal, ReleaseName, Timestamp,
+    Act, AgreementId, DatasetId, EndpointId, Identity, Intent, InvalidId, InvalidReleaseName, Operation,
+    PublicationStep, PurposeId, ReasonCode, Recipient, Refusal, ReleaseName, RequestId, Timestamp,
 };
 use firebreak_policy::OutputKind;
 use firebreak_query::AggregateQuery;
@@ -49,6 +49,8 @@ pub struct SubmittedQuery {
     pub export: Option<SubmittedExport>,
     /// The release asked for by its name, if it is one. The question is then the stored one, once it was looked up.
     pub release: Option<ReleaseName>,
+    /// The step of a publication asked for, if it is one. It has the question of its release.
+    pub publication: Option<PublicationStep>,
 }
 
 /// What an export adds to a question.
@@ -93,7 +95,7 @@ impl SubmittedQuery {
             Some(Form::Query(_)) | None => None,
         };
         let export = export.map(|e| SubmittedExport { kind: e.kind, endpoint, dataset });
-        Ok(Self { header, query, sql, export, release: None })
+        Ok(Self { header, query, sql, export, release: None, publication: None })
     }
 
     /// Reads a request for a stored release. Its question is not known yet: until it is, the request is one for a
@@ -110,7 +112,7 @@ impl SubmittedQuery {
         match read {
             ReadHeader::Named(header) => {
                 let query = Err(Refusal::new(ReasonCode::UnknownRelease));
-                Ok(Self { header, query, sql: None, export: None, release })
+                Ok(Self { header, query, sql: None, export: None, release, publication: None })
             }
             ReadHeader::Misnamed(header) => Err(Unread::Misnamed(Box::new(MisnamedRequest {
                 header,
@@ -121,6 +123,52 @@ impl SubmittedQuery {
                 dataset: None,
             }))),
         }
+    }
+
+    /// Reads a request for a step of a publication. As for a stored release, its question is not known yet.
+    ///
+    /// # Errors
+    /// [`Unread`].
+    pub fn read_publication(
+        header: Option<&RequestHeader>,
+        step: Result<PublicationStep, Refusal>,
+    ) -> Result<Self, Unread> {
+        let read = Header::from_wire(header).map_err(Unread::NoRequest)?;
+        let step = step.map_err(Unread::NoRequest)?;
+        match read {
+            ReadHeader::Named(header) => Ok(Self::of_publication(header, step)),
+            ReadHeader::Misnamed(header) => Err(Unread::Misnamed(Box::new(MisnamedRequest {
+                header,
+                operation: Operation::Publish,
+                output: output(None),
+                endpoint: Ok(None),
+                query: None,
+                dataset: None,
+            }))),
+        }
+    }
+
+    /// A step that nobody sent just now, to find out what would be decided of it.
+    #[must_use]
+    pub fn foreseen_publication(
+        agreement: AgreementId,
+        purpose: PurposeId,
+        step: PublicationStep,
+        now: Timestamp,
+    ) -> Self {
+        let request_id = RequestId::from_bytes([0; 16]);
+        Self::of_publication(Header { request_id, agreement, purpose, expires: now, signature: None }, step)
+    }
+
+    /// The step of a publication under a header.
+    #[must_use]
+    pub fn of_publication(header: Header, step: PublicationStep) -> Self {
+        let reason = match step.publication() {
+            None => ReasonCode::UnknownRelease,
+            Some(_) => ReasonCode::UnknownPublication,
+        };
+        let (query, publication) = (Err(Refusal::new(reason)), Some(step));
+        Self { header, query, sql: None, export: None, release: None, publication }
     }
 
     /// The same with the question that the release answers.
@@ -138,7 +186,7 @@ impl SubmittedQuery {
     /// The operation asked for.
     #[must_use]
     pub const fn operation(&self) -> Operation {
-        operation(self.export.is_some())
+        if self.publication.is_some() { Operation::Publish } else { operation(self.export.is_some()) }
     }
 
     /// Who receives.
@@ -152,6 +200,9 @@ impl SubmittedQuery {
     #[must_use]
     pub fn intent(&self, caller: &Identity) -> Intent {
         let canonical_query = self.query.as_ref().map(|q| q.canonical().as_str().to_owned()).unwrap_or_default();
+        if let Some(step) = &self.publication {
+            return self.header.intent(Act::Publication(step.clone()), self.recipient(caller));
+        }
         let act = match (&self.export, self.release) {
             (_, Some(name)) => Act::Release { name },
             (None, None) => Act::Aggregate { canonical_query },

@@ -226,6 +226,7 @@ pub(crate) const fn operation_name(operation: Operation) -> &'static str {
         Operation::Aggregate => "aggregate",
         Operation::Match => "match",
         Operation::Export => "export",
+        Operation::Publish => "publish",
     }
 }
 

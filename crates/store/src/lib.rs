@@ -23,6 +23,7 @@
 //! | ledger and log | `reconcile` | [`State::check_not_behind`], [`State::head_at`] |
 //! | caps of a match | `caps` | [`State::charge_evaluations`] |
 //! | match sessions | `sessions` | [`State::open_session`], [`State::keep_chunk`], [`State::close_session`] |
+//! | publications | `publications` | [`State::draft_publication`], [`State::publish`], [`State::publications`] |
 //! | registers | `registers` | [`State::record_matched`], [`State::matches_of`], [`State::record_offered`] |
 
 mod accounts;
@@ -33,6 +34,7 @@ mod key;
 mod ledger;
 mod openings;
 mod outbox;
+mod publications;
 mod reconcile;
 mod registers;
 mod releases;
@@ -53,6 +55,7 @@ pub use error::{Fault, OpenError, StoreError};
 pub use key::{KeyError, StateKey};
 pub use ledger::LedgerHead;
 pub use outbox::{Backlog, FollowerError, LeafHash, LogView, NewLeaf, OutstandingLeaf};
+pub use publications::{NewPublication, PublicationStage, PublishedAs, StepTaken, StoredPublication};
 pub use reconcile::ReconcileError;
 pub use registers::{MatchedEntry, OfferedEntry};
 pub use releases::{AnsweredQuestion, OwnRelease, ReleaseId, ReleaseKey, Settled, StoredRelease};

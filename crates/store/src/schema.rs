@@ -70,6 +70,13 @@ const LATER_TABLES: &str = "
 CREATE TABLE IF NOT EXISTS questions (
     release_key BLOB PRIMARY KEY, name BLOB NOT NULL UNIQUE, sealed BLOB NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS publications (
+    id BLOB PRIMARY KEY, digest BLOB NOT NULL, organisation TEXT NOT NULL, series TEXT NOT NULL, dataset TEXT NOT NULL,
+    release BLOB NOT NULL, revises INTEGER NOT NULL, state INTEGER NOT NULL, until INTEGER, revision INTEGER,
+    published_at INTEGER, evidence BLOB, receipt TEXT, sealed BLOB NOT NULL,
+    UNIQUE (organisation, series, revision)
+) STRICT;
+CREATE INDEX IF NOT EXISTS publications_by_release ON publications (release);
 ";
 
 /// Makes the tables in an empty database, or checks that they are of this format and this key.

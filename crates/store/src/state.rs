@@ -58,6 +58,7 @@ pub(crate) struct Keys {
     pub(crate) sessions: Sealer,
     pub(crate) register: Sealer,
     pub(crate) questions: Sealer,
+    pub(crate) publications: Sealer,
 }
 
 /// The requests that were charged by this run of the program and have not been executed. Nothing of it outlives the
@@ -133,6 +134,7 @@ impl State {
             sessions: key.sealer("sessions"),
             register: key.sealer("register"),
             questions: key.sealer("questions"),
+            publications: key.sealer("publications"),
         };
         let jobs = Writer::spawn(writing, lock, Arc::clone(&core), scrub);
         Ok(Self { shared: Arc::new(Shared { core, keys, readers, jobs }) })

@@ -33,7 +33,7 @@ pub use ca::{Ca, CertificateRequest, Issued, Validity};
 pub use connect::{ConnectError, connect};
 pub use credential::{Credential, CredentialError, TrustAnchor};
 pub use listen::{Accepted, Incoming, Limits, ServeError, Server};
-pub use loopback::{LoopbackError, Page, serve_on_loopback};
+pub use loopback::{LoopbackError, Page, Validators, serve_on_loopback};
 pub use metrics::{Metrics, MetricsError};
 pub use peer::{Peer, PeerStream, SESSION_LABEL, peer};
 pub use pinned::{connect_pinned, serve_pinned};

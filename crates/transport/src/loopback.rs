@@ -1,8 +1,9 @@
 use crate::Shutdown;
 use bytes::Bytes;
+use firebreak_domain::Timestamp;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED, LINK};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -39,6 +40,26 @@ pub struct Page {
     pub changes: bool,
     /// Its bytes.
     pub body: Bytes,
+    /// What caches compare, of what changes seldom.
+    pub validators: Option<Validators>,
+    /// The path of what describes it.
+    pub described_by: Option<String>,
+}
+
+/// By what a cache sees that it has a page already (RFC 9110, section 8.8).
+pub struct Validators {
+    /// A hash of the bytes in hexadecimal.
+    pub etag: String,
+    /// When they came to be.
+    pub modified: Timestamp,
+}
+
+impl Page {
+    /// A page of that type; `changes` as there.
+    #[must_use]
+    pub const fn new(content_type: &'static str, changes: bool, body: Bytes) -> Self {
+        Self { content_type, changes, body, validators: None, described_by: None }
+    }
 }
 
 /// Answers `GET` by what `page` has at a path, in plain HTTP on a loopback address, until `shutdown`; says which port
@@ -107,12 +128,28 @@ async fn response<P: Fn(&str) -> Option<Page> + Send + Sync + 'static>(
         Method::GET => tokio::task::spawn_blocking(move || page(&path)).await.ok().flatten(),
         _ => None,
     };
-    let Some(Page { content_type, changes, body }) = found else {
+    let Some(Page { content_type, changes, body, validators, described_by }) = found else {
         let mut missing = Response::new(Full::default());
         *missing.status_mut() = StatusCode::NOT_FOUND;
         return missing;
     };
-    let mut response = Response::new(Full::from(body));
+    let known = |etag: &str| {
+        let asked = request.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        asked.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag)
+    };
+    let etag = validators.as_ref().map(|validators| format!("\"{}\"", validators.etag));
+    let unchanged = etag.as_deref().is_some_and(known);
+    let mut response = Response::new(if unchanged { Full::default() } else { Full::from(body) });
+    if unchanged {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let modified = validators.map(|validators| validators.modified.http_date());
+    let link = described_by.map(|path| format!("<{path}>; rel=\"describedby\""));
+    for (name, value) in [(ETAG, etag), (LAST_MODIFIED, modified), (LINK, link)] {
+        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+            response.headers_mut().insert(name, value);
+        }
+    }
     let caching = if changes { "no-cache" } else { "public, max-age=31536000, immutable" };
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(caching));

@@ -55,7 +55,7 @@ impl Metrics {
         let handle = self.0.clone();
         let page = move |path: &str| {
             let text = "text/plain; version=0.0.4";
-            (path == "/metrics").then(|| Page { content_type: text, changes: true, body: handle.render().into() })
+            (path == "/metrics").then(|| Page::new(text, true, handle.render().into()))
         };
         let bound = serve_on_loopback(address, page, shutdown).await?;
         let (handle, shutdown) = (self.0.clone(), shutdown.clone());

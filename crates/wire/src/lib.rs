@@ -8,6 +8,7 @@ mod charge;
 mod group;
 mod header;
 mod opening;
+mod published;
 mod question;
 mod refusal;
 mod table;
@@ -17,6 +18,7 @@ pub use answer::{accepted, answer_rows, column, estimate_status};
 pub use charge::{from_wire as charge_from_wire, to_wire as charge_to_wire};
 pub use header::{Header, MisnamedHeader, ReadHeader, RequestSignature, export_kind_name};
 pub use opening::{opening_from_wire, opening_to_wire};
+pub use published::{figures_from_bytes, figures_to_bytes, stored_publication_from_bytes, stored_publication_to_bytes};
 pub use question::{question_from_bytes, question_from_wire, question_to_bytes, question_to_wire, sql_question};
 pub use refusal::{
     ERROR_DOMAIN, ReceivedRefusal, reason_from_wire, reason_to_wire, refusal_from_wire, refusal_of_status,

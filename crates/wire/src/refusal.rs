@@ -108,7 +108,7 @@ const fn code(reason: ReasonCode) -> Code {
         | R::RoleNotAllowed
         | R::IdentifierColumn
         | R::SessionMismatch => Code::PermissionDenied,
-        R::UnknownRelease => Code::NotFound,
+        R::UnknownRelease | R::UnknownPublication => Code::NotFound,
         R::SignatureInvalid | R::SignatureRequired => Code::Unauthenticated,
         R::RequestExpired => Code::DeadlineExceeded,
         R::RequestIdReused => Code::AlreadyExists,
@@ -134,7 +134,7 @@ const fn code(reason: ReasonCode) -> Code {
         | R::TooManyGroups
         | R::QueryTooLarge => Code::InvalidArgument,
         R::AgencyUnavailable | R::EvidenceOutstanding => Code::Unavailable,
-        R::LedgerBehindLog => Code::FailedPrecondition,
+        R::LedgerBehindLog | R::PublicationStep => Code::FailedPrecondition,
     }
 }
 

@@ -1,5 +1,7 @@
 mod release;
 
+pub(in crate::app) use release::FoundRelease;
+
 use super::agencies::{AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked};
 use super::{App, Failure, Unanswered};
 use firebreak_audit::LeafKind;

@@ -13,7 +13,7 @@ use firebreak_wire::matching::v1::{OpenTunnelRequest, TunnelHeader, open_tunnel_
 use firebreak_wire::query::v1::{
     CiteReleaseRequest, GetBudgetRequest, GetReleaseRequest, RequestHeader, RunQueryRequest, ValidateQueryRequest,
 };
-use firebreak_wire::{DESCRIPTORS, agency, catalogue, evidence, local, matching, sql_question};
+use firebreak_wire::{DESCRIPTORS, agency, catalogue, evidence, local, matching, publication, sql_question};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
@@ -224,6 +224,29 @@ pub fn sample(path: &str) -> Result<Sample> {
         "/arrow.flight.protocol.FlightService/Handshake"
         | "/arrow.flight.protocol.FlightService/ListActions"
         | "/arrow.flight.protocol.FlightService/ListFlights" => (AtGateway, &[Analyst][..], Vec::new()),
+        "/firebreak.publication.v1.PublicationService/DraftPublication" => {
+            let (release_id, series) = ("0f".repeat(16), "denied".to_owned());
+            let request =
+                publication::v1::DraftPublicationRequest { header: asked(), release_id, series, revises: false };
+            (AtGateway, &[Analyst][..], request.encode_to_vec())
+        }
+        "/firebreak.publication.v1.PublicationService/EmbargoPublication" => {
+            let (publication_id, until) = ("0f".repeat(16), SystemClock.now().plus_secs(3600).secs());
+            let request = publication::v1::EmbargoPublicationRequest { header: asked(), publication_id, until };
+            (AtGateway, &[Analyst][..], request.encode_to_vec())
+        }
+        "/firebreak.publication.v1.PublicationService/PublishPublication"
+        | "/firebreak.publication.v1.PublicationService/WithdrawPublication" => {
+            let publication_id = "0f".repeat(16);
+            let request = publication::v1::PublishPublicationRequest { header: asked(), publication_id };
+            (AtGateway, &[Analyst][..], request.encode_to_vec())
+        }
+        "/firebreak.publication.v1.PublicationService/ListPublications" => (AtGateway, anybody, Vec::new()),
+        "/firebreak.publication.v1.PublicationService/GetPublication" => {
+            let publication_id = "0f".repeat(16);
+            let request = publication::v1::GetPublicationRequest { publication_id, ..Default::default() };
+            (AtGateway, anybody, request.encode_to_vec())
+        }
         // An empty service name asks for the whole server.
         "/grpc.health.v1.Health/Check" | "/grpc.health.v1.Health/Watch" => (AtGateway, anybody, Vec::new()),
         // Field 7, `list_services`, with an empty string.

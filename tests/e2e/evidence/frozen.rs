@@ -82,7 +82,7 @@ async fn gateway(federation: &Federation, agencies: Arc<Some3>) -> Result<App> {
     policy.refresh(&recorder, &state).await?;
     let log_key = NoteKey::decode(&std::fs::read(base.join(&configuration.log_key))?)?;
     let log = EvidenceLog::open(&base.join(&configuration.log_folder), log_key, state.clone())?;
-    Ok(App::open(state, Arc::new(policy), trust, recorder, log, agencies).await?)
+    Ok(App::open(state, Arc::new(policy), trust, recorder, log, agencies, String::new()).await?)
 }
 
 /// So many leaves of an agency, as its adapter would sign them with the key that it has.

@@ -128,6 +128,10 @@ pub enum ReasonCode {
     LedgerBehindLog = 52,
     /// A release that does not exist or that the caller may not have.
     UnknownRelease = 60,
+    /// A publication that does not exist or that the caller may not see.
+    UnknownPublication = 61,
+    /// A step that a publication does not take from where it is.
+    PublicationStep = 62,
 }
 impl ReasonCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -190,6 +194,8 @@ impl ReasonCode {
             Self::EvidenceOutstanding => "REASON_CODE_EVIDENCE_OUTSTANDING",
             Self::LedgerBehindLog => "REASON_CODE_LEDGER_BEHIND_LOG",
             Self::UnknownRelease => "REASON_CODE_UNKNOWN_RELEASE",
+            Self::UnknownPublication => "REASON_CODE_UNKNOWN_PUBLICATION",
+            Self::PublicationStep => "REASON_CODE_PUBLICATION_STEP",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -249,6 +255,8 @@ impl ReasonCode {
             "REASON_CODE_EVIDENCE_OUTSTANDING" => Some(Self::EvidenceOutstanding),
             "REASON_CODE_LEDGER_BEHIND_LOG" => Some(Self::LedgerBehindLog),
             "REASON_CODE_UNKNOWN_RELEASE" => Some(Self::UnknownRelease),
+            "REASON_CODE_UNKNOWN_PUBLICATION" => Some(Self::UnknownPublication),
+            "REASON_CODE_PUBLICATION_STEP" => Some(Self::PublicationStep),
             _ => None,
         }
     }

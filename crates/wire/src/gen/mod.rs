@@ -35,6 +35,11 @@ pub mod firebreak {
             include!("firebreak.policy.v1.rs");
         }
     }
+    pub mod publication {
+        pub mod v1 {
+            include!("firebreak.publication.v1.rs");
+        }
+    }
     pub mod query {
         pub mod v1 {
             include!("firebreak.query.v1.rs");

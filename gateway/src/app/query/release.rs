@@ -23,7 +23,7 @@ impl App {
         let submitted = &asked.submitted;
         let now = self.state.now();
         let decide = |submitted: &SubmittedQuery| decide_query(submitted, caller, &self.policy, &self.trust, now);
-        let decided = match self.find_release(submitted, decide).await? {
+        let decided = match self.find_release(submitted, submitted.release, decide).await? {
             Ok(found) => found.decided,
             Err(denial) => return Err(self.refuse(denial, Some(&submitted.intent(caller))).await),
         };
@@ -49,10 +49,14 @@ impl App {
     ) -> Result<Result<CitedRelease, Refusal>, Failure> {
         let now = self.state.now();
         let decide = |submitted: &SubmittedQuery| foresee_query(submitted, caller, &self.policy, now);
-        Ok(match self.find_release(submitted, decide).await? {
-            Ok(found) => Ok(self.citation(&found)?),
-            Err(denial) => Err(denial.refusal),
-        })
+        let found = match self.find_release(submitted, submitted.release, decide).await? {
+            Ok(found) => found,
+            Err(denial) => return Ok(Err(denial.refusal)),
+        };
+        let cited = self.citation(&found)?;
+        let published = self.state.published_at(&cited.name).await?;
+        let address = published.map(|row| self.address(&row)).unwrap_or_default();
+        Ok(Ok(CitedRelease { address, ..cited }))
     }
 
     /// The citation of a release, without an address.
@@ -79,7 +83,7 @@ impl App {
         title.filter(|title| !title.is_empty()).unwrap_or_else(|| org.to_string())
     }
 
-    /// The release that is named, if `decide` lets its question be asked, at the price and with the meaning under which
+    /// The release of that name, if `decide` lets its question be asked, at the price and with the meaning under which
     /// it was measured.
     ///
     /// SECURITY: whatever speaks against the question gives the denial of a release that does not exist, which is made
@@ -87,11 +91,13 @@ impl App {
     pub(in crate::app) async fn find_release(
         &self,
         submitted: &SubmittedQuery,
+        name: Option<ReleaseName>,
         decide: impl Fn(&SubmittedQuery) -> Result<DecidedQuery, Denial>,
     ) -> Result<Result<FoundRelease, Denial>, Failure> {
         // A question that is not known is never permitted.
         let Err(denial) = decide(submitted) else { return Err(Failure::Answer("an answer to no question")) };
-        let Some(name) = submitted.release.filter(|_| denial.refusal.reason == ReasonCode::UnknownRelease) else {
+        let unknown = [ReasonCode::UnknownRelease, ReasonCode::UnknownPublication].contains(&denial.refusal.reason);
+        let Some(name) = name.filter(|_| unknown) else {
             return Ok(Err(denial));
         };
         let Some(AnsweredQuestion { release, question }) = self.state.answered(&name).await? else {

@@ -244,6 +244,7 @@ const fn operation(operation: Operation) -> &'static str {
         Operation::Aggregate => "aggregate",
         Operation::Match => "match",
         Operation::Export => "export",
+        Operation::Publish => "publish",
     }
 }
 

@@ -49,7 +49,7 @@ impl Destination {
     ///
     /// # Errors
     /// [`Failure::File`], [`Failure::Write`].
-    pub(super) fn write(self, content: &[u8], terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    pub(in crate::commands) fn write(self, content: &[u8], terminal: &mut Terminal<'_>) -> Result<(), Failure> {
         match self {
             Self::Out => Ok(terminal.out.write_all(content).and_then(|()| terminal.out.flush())?),
             Self::File(mut opened) => {
