@@ -1,5 +1,6 @@
 //! Releases made public: by whom, from when on, and readable by everybody, enforcement included.
 
+mod commands;
 mod kept;
 mod refused;
 

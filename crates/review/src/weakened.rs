@@ -13,8 +13,9 @@ pub struct Weakened {
 }
 
 /// Each policy of the constitution beside the property that falls when it is removed.
-const REMOVED: [(&str, &str); 20] = [
+const REMOVED: [(&str, &str); 21] = [
     ("enforcement-receives-only-published", "enforcement-receives-a-match"),
+    ("enforcement-publishes-nothing", "enforcement-publishes"),
     ("rows-do-not-leave", "rows-leave"),
     ("each-operation-has-its-output", "a-match-in-disguise"),
     ("somebody-receives", "nobody-receives"),

@@ -16,7 +16,7 @@ async fn the_constitution_holds_whatever_policies_are_added() {
     let articles = Constitution::compiled().unwrap().articles();
     assert_eq!(proof.policies.len(), articles.len());
     assert_eq!(proof.properties.len(), properties().unwrap().len());
-    assert_eq!(proof.request_kinds.len(), 3);
+    assert_eq!(proof.request_kinds.len(), 4);
     println!("{proof}");
 }
 

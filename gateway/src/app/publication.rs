@@ -1,14 +1,13 @@
 //! Releases on their way to everybody.
 
-use super::query::FoundRelease;
+use super::query::{By, FoundRelease};
 use super::{App, Failure, Unanswered};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{
     Charge, Identity, Intent, OrgId, PublicationId, PublicationStep, ReasonCode, Refusal, SeriesId, Timestamp,
 };
 use firebreak_node::{
-    Content, Evidence, PublicationContent, SubmittedQuery, decide_query, foresee_query, permit_publication,
-    publication_payload, published_figures,
+    Content, Evidence, PublicationContent, SubmittedQuery, permit_publication, publication_payload, published_figures,
 };
 use firebreak_policy::{DecisionFacts, Denial};
 use firebreak_privacy::Released;
@@ -67,8 +66,7 @@ impl App {
             PublicationStep::Draft { release, .. } => Some(*release),
             _ => stored.as_ref().map(|stored| stored.release),
         };
-        let decide = |submitted: &SubmittedQuery| decide_query(submitted, caller, &self.policy, &self.trust, now);
-        let found = match self.find_release(submitted, release, decide).await? {
+        let found = match self.find_release(submitted, release, caller, By::Signature).await? {
             Ok(found) => found,
             Err(denial) => return Err(self.refuse(denial, Some(&intent)).await),
         };
@@ -268,18 +266,20 @@ impl App {
         Ok(())
     }
 
-    /// Publishes what lies under an embargo whose time has come, if it may be published by then. What may not goes back
+    /// Opens what waits for it, and publishes what lies under an embargo whose time has come, if it may be published by then. What may not goes back
     /// to its draft, with evidence of why.
     ///
     /// # Errors
     /// [`Failure`].
     pub async fn lift_embargoes(&self) -> Result<(), Failure> {
+        let _alone = self.publishing.lock().await;
+        self.open_published().await?;
         let now = self.state.now();
         if self.policy.bundle().is_err() || self.check_ledger().is_err() {
             return Ok(());
         }
+        // SECURITY: read while nobody else takes a step: what was just given more time, or up, is not among them.
         for stored in self.state.due_publications(now).await? {
-            let _alone = self.publishing.lock().await;
             let PublicationStage::Embargoed(until) = stored.stage else { continue };
             let content = content(&stored)?;
             let step = PublicationStep::Embargo { publication: stored.id, until };
@@ -316,8 +316,7 @@ impl App {
     ) -> Result<Result<(FoundRelease, DecisionFacts), Denial>, Failure> {
         let (agreement, purpose) = (content.agreement.clone(), content.purpose.clone());
         let submitted = SubmittedQuery::foreseen_publication(agreement, purpose, step, now);
-        let decide = |submitted: &SubmittedQuery| foresee_query(submitted, who, &self.policy, now);
-        let found = match self.find_release(&submitted, Some(stored.release), decide).await? {
+        let found = match self.find_release(&submitted, Some(stored.release), who, By::Foresight).await? {
             Ok(found) => found,
             Err(denial) => return Ok(Err(denial)),
         };
@@ -348,13 +347,20 @@ impl App {
     pub async fn open_publications(&self) -> Result<Vec<ShownPublication>, Failure> {
         let mut shown: Vec<ShownPublication> = Vec::new();
         for stored in self.state.publications().await? {
-            if let Some(before) = shown.last_mut() {
-                let same =
-                    (&before.stored.organisation, &before.stored.series) == (&stored.organisation, &stored.series);
-                before.revised = same;
-            }
             let figures = content(&stored)?.figures;
-            shown.push(self.vouched(ShownPublication { stored, figures, revised: false })?);
+            let one = match self.vouched(ShownPublication { stored, figures, revised: false }) {
+                Ok(one) => one,
+                // One that an insider wrote keeps none of the others from their readers.
+                Err(failure) => {
+                    tracing::error!(error_kind = %failure, "a publication is not shown");
+                    continue;
+                }
+            };
+            if let Some(before) = shown.last_mut() {
+                let (earlier, later) = (&before.stored, &one.stored);
+                before.revised = (&earlier.organisation, &earlier.series) == (&later.organisation, &later.series);
+            }
+            shown.push(one);
         }
         Ok(shown)
     }

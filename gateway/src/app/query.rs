@@ -1,6 +1,6 @@
 mod release;
 
-pub(in crate::app) use release::FoundRelease;
+pub(in crate::app) use release::{By, FoundRelease};
 
 use super::agencies::{AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked};
 use super::{App, Failure, Unanswered};

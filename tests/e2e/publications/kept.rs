@@ -2,7 +2,7 @@
 
 use super::{BY_REGION, ENFORCEMENT, draft, drafted, newest, release, right, status, step};
 use anyhow::{Context, Result, ensure};
-use firebreak::client::{get_publication, take_step};
+use firebreak::client::{get_publication, list_publications, take_step};
 use firebreak_audit::{LeafKind, VerifierKey, verify_folder};
 use firebreak_domain::PublicationStep;
 use firebreak_tests::{Caller, Own, run};
@@ -84,6 +84,8 @@ fn a_row_that_says_published_shows_nothing_without_its_leaf_in_the_log() -> Resu
         let ivo = ENFORCEMENT.connect(&own.federation, own.live.address).await?;
         assert!(get_publication(&ivo, &newest("hidden")?).await.is_err());
         assert!(get_publication(&ivo, &newest("open")?).await.is_ok(), "the twin");
+        let listed: Vec<_> = list_publications(&ivo).await?.into_iter().map(|p| p.series).collect();
+        assert_eq!(listed, ["open"]);
 
         // Who drafts is in no file in clear.
         let ada = Caller::ADA.connect(&own.federation, own.live.address).await?;

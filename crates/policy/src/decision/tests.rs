@@ -102,6 +102,26 @@ fn enforcement_asks_no_aggregate_and_may_have_what_is_published() {
 }
 
 #[test]
+fn enforcement_publishes_nothing_whatever_leaves() {
+    let bundle = Fixture::new().bundle();
+    let publish = |org: &str, output| {
+        with(|q| {
+            q.agreement = "open-to-all".parse().unwrap();
+            q.principal = caller(&format!("{org}/analyst/ivo"));
+            q.operation = Operation::Publish;
+            q.output = output;
+        })
+    };
+    for output in [OutputKind::DpAggregate, OutputKind::PublishedRelease] {
+        let denial = denied(&bundle, &publish("immigration", output));
+        assert_eq!(denial.refusal.reason, ReasonCode::EnforcementRecipient);
+        assert!(denial.refusal.policies.iter().any(|id| id.ends_with("enforcement-publishes-nothing")));
+        // The statistics office is refused for what the agreement names, and not for what it is.
+        assert_eq!(denied(&bundle, &publish("nso", output)).refusal.reason, ReasonCode::OperationNotCovered);
+    }
+}
+
+#[test]
 fn rows_do_not_leave_even_for_a_service_recipient() {
     let bundle = Fixture::new().bundle();
     for output in [OutputKind::Identifiable, OutputKind::Pseudonymous] {
@@ -455,6 +475,12 @@ fn every_article_of_the_constitution_decides_somewhere_by_itself() {
     };
     case(&asked, &|f| _ = f.recipient_classes.insert("enforcement"));
     case(&asked, &|f| _ = f.recipient_classes.insert("something new"));
+    case(&asked, &|f| {
+        f.operation = "publish";
+        f.agreement.operations.insert("publish");
+        f.output = "published_release";
+        f.recipient_classes.insert("enforcement");
+    });
     case(&asked, &|f| f.output = "identifiable");
     case(&matched, &|f| {
         f.output = "dp_aggregate";

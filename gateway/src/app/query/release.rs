@@ -14,6 +14,15 @@ pub(in crate::app) struct FoundRelease {
     pub(in crate::app) stored: StoredRelease,
 }
 
+/// How a request is decided.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::app) enum By {
+    /// As it was sent, signature and all.
+    Signature,
+    /// As if its caller had signed it just now: nothing is answered by it, or it was signed before.
+    Foresight,
+}
+
 impl App {
     /// Decides and pays for a stored release that is asked for by its name: as a repeat of the question that it answers.
     ///
@@ -21,9 +30,7 @@ impl App {
     /// [`Unanswered`]: `UNKNOWN_RELEASE` for one that does not exist and for one that the caller may not ask for.
     pub async fn accept_release(&self, asked: &Asked, caller: &Identity) -> Result<AcceptedQuery, Unanswered> {
         let submitted = &asked.submitted;
-        let now = self.state.now();
-        let decide = |submitted: &SubmittedQuery| decide_query(submitted, caller, &self.policy, &self.trust, now);
-        let decided = match self.find_release(submitted, submitted.release, decide).await? {
+        let decided = match self.find_release(submitted, submitted.release, caller, By::Signature).await? {
             Ok(found) => found.decided,
             Err(denial) => return Err(self.refuse(denial, Some(&submitted.intent(caller))).await),
         };
@@ -47,9 +54,7 @@ impl App {
         submitted: &SubmittedQuery,
         caller: &Identity,
     ) -> Result<Result<CitedRelease, Refusal>, Failure> {
-        let now = self.state.now();
-        let decide = |submitted: &SubmittedQuery| foresee_query(submitted, caller, &self.policy, now);
-        let found = match self.find_release(submitted, submitted.release, decide).await? {
+        let found = match self.find_release(submitted, submitted.release, caller, By::Foresight).await? {
             Ok(found) => found,
             Err(denial) => return Ok(Err(denial.refusal)),
         };
@@ -83,7 +88,16 @@ impl App {
         title.filter(|title| !title.is_empty()).unwrap_or_else(|| org.to_string())
     }
 
-    /// The release of that name, if `decide` lets its question be asked, at the price and with the meaning under which
+    #[expect(clippy::result_large_err, reason = "a denial is used up at once, and is as ordinary as a permit")]
+    fn decide_by(&self, submitted: &SubmittedQuery, caller: &Identity, by: By) -> Result<DecidedQuery, Denial> {
+        let now = self.state.now();
+        match by {
+            By::Signature => decide_query(submitted, caller, &self.policy, &self.trust, now),
+            By::Foresight => foresee_query(submitted, caller, &self.policy, now),
+        }
+    }
+
+    /// The release of that name, if the caller may ask its question, at the price and with the meaning under which
     /// it was measured.
     ///
     /// SECURITY: whatever speaks against the question gives the denial of a release that does not exist, which is made
@@ -92,10 +106,13 @@ impl App {
         &self,
         submitted: &SubmittedQuery,
         name: Option<ReleaseName>,
-        decide: impl Fn(&SubmittedQuery) -> Result<DecidedQuery, Denial>,
+        caller: &Identity,
+        by: By,
     ) -> Result<Result<FoundRelease, Denial>, Failure> {
         // A question that is not known is never permitted.
-        let Err(denial) = decide(submitted) else { return Err(Failure::Answer("an answer to no question")) };
+        let Err(denial) = self.decide_by(submitted, caller, by) else {
+            return Err(Failure::Answer("an answer to no question"));
+        };
         let unknown = [ReasonCode::UnknownRelease, ReasonCode::UnknownPublication].contains(&denial.refusal.reason);
         let Some(name) = name.filter(|_| unknown) else {
             return Ok(Err(denial));
@@ -104,7 +121,7 @@ impl App {
             return Ok(Err(denial));
         };
         let question = StoredQuestion::decode(&question).ok_or(Failure::Answer("a stored question"))?;
-        match decide(&submitted.asking(question)) {
+        match self.decide_by(&submitted.asking(question), caller, by) {
             Ok(decided) if decided.price.release_key() == release.release_key => {
                 Ok(Ok(FoundRelease { decided, stored: release }))
             }
