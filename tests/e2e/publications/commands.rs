@@ -7,7 +7,7 @@ use firebreak_tests::{run, shared};
 
 /// What stands behind a word at the beginning of a line.
 fn told<'a>(text: &'a str, word: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix(word)).map(str::trim)
+    text.lines().find_map(|line| line.trim_start().strip_prefix(word)).map(str::trim)
 }
 
 #[test]
