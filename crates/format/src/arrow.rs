@@ -1,17 +1,17 @@
 //! Answers as Apache Arrow's columns, in memory.
 
-use crate::{FormatError, STATUS, figures};
+use crate::{FORMAT, FormatError, STATUS, figures};
 use ::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use ::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use firebreak_wire::estimate_status;
-use firebreak_wire::query::v1::{Accepted, Row};
+use firebreak_wire::query::v1::{Accepted, Released, Row};
+use firebreak_wire::{charge_from_wire, estimate_status};
 use std::sync::Arc;
 
 /// The columns of an answer, in the order of the CSV file: a text for each group, then for each output value, standard
 /// error and the ends of the 95 % interval, or of a quantile its error in rank, as double precision numbers, and the
 /// SDMX status as text. Every column may be null.
 #[must_use]
-pub fn schema(accepted: &Accepted) -> SchemaRef {
+pub fn schema(accepted: &Accepted) -> Schema {
     let text = |name: String| Field::new(name, DataType::Utf8, true);
     let mut fields: Vec<Field> = accepted.groups.iter().cloned().map(text).collect();
     for output in &accepted.columns {
@@ -19,17 +19,34 @@ pub fn schema(accepted: &Accepted) -> SchemaRef {
         fields.extend(figures(output).iter().map(|(suffix, _)| Field::new(named(suffix), DataType::Float64, true)));
         fields.push(text(named(STATUS)));
     }
-    Arc::new(Schema::new(fields))
+    Schema::new(fields)
 }
 
-/// The rows of an answer in the columns of [`schema`]; null where nothing is computable.
+/// What a table's metadata tell of the answer in it: `format` (1), `dataset`, `cut`, `mechanism`, `cost` as ρ,
+/// `estimand`, and once there is one `release_id`.
+#[must_use]
+pub fn metadata(accepted: &Accepted, released: &Released) -> Vec<(&'static str, String)> {
+    let told = [
+        ("format", FORMAT.to_string()),
+        ("release_id", released.release_id.clone()),
+        ("dataset", accepted.dataset.clone()),
+        ("cut", accepted.cut.clone()),
+        ("mechanism", accepted.mechanism.clone()),
+        ("estimand", released.estimand.clone()),
+        ("cost", charge_from_wire(accepted.cost.as_ref()).rho.to_string()),
+    ];
+    told.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// The rows of an answer under `schema`, which is [`schema`] with or without metadata; null where nothing is computable,
+/// and for a group in a margin over all of its values.
 ///
 /// # Errors
-/// [`FormatError::Arrow`].
-pub fn record_batch(accepted: &Accepted, rows: &[Row]) -> Result<RecordBatch, FormatError> {
+/// [`FormatError::Arrow`] for the schema of another answer.
+pub fn record_batch(schema: SchemaRef, accepted: &Accepted, rows: &[Row]) -> Result<RecordBatch, FormatError> {
     let mut columns: Vec<ArrayRef> = Vec::new();
     for place in 0..accepted.groups.len() {
-        let codes = rows.iter().map(|row| row.groups.get(place).map(String::as_str));
+        let codes = rows.iter().map(|row| row.groups.get(place).map(String::as_str).filter(|code| !code.is_empty()));
         columns.push(Arc::new(codes.collect::<StringArray>()));
     }
     for (place, output) in accepted.columns.iter().enumerate() {
@@ -40,7 +57,7 @@ pub fn record_batch(accepted: &Accepted, rows: &[Row]) -> Result<RecordBatch, Fo
         }
         columns.push(Arc::new(estimates().map(|e| e.map(estimate_status)).collect::<StringArray>()));
     }
-    Ok(RecordBatch::try_new(schema(accepted), columns)?)
+    Ok(RecordBatch::try_new(schema, columns)?)
 }
 
 #[cfg(test)]
@@ -51,12 +68,28 @@ mod tests {
     #[test]
     fn the_schema_is_that_of_the_batch_and_names_the_columns_as_the_csv_file_does() {
         let answer = samples::answer();
-        let batch = record_batch(&answer.accepted, &answer.rows).unwrap();
-        assert_eq!(batch.schema(), schema(&answer.accepted));
+        let batch = record_batch(Arc::new(schema(&answer.accepted)), &answer.accepted, &answer.rows).unwrap();
         let names: Vec<_> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
         let csv = crate::csv::answer(&answer.accepted, &answer.rows);
         let heading = csv.lines().next().unwrap().replace('"', "");
         assert_eq!(names.join(","), heading);
         assert_eq!(batch.num_rows(), 2);
+    }
+
+    #[test]
+    fn a_margin_is_null_in_the_group_that_it_is_over() {
+        let mut answer = samples::answer();
+        answer.rows[1].groups[0].clear();
+        let batch = record_batch(Arc::new(schema(&answer.accepted)), &answer.accepted, &answer.rows).unwrap();
+        let nulls: Vec<bool> = (0..2).map(|row| batch.column(0).is_null(row)).collect();
+        assert_eq!(nulls, [false, true]);
+        let text = crate::json::answer(&answer).unwrap();
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(
+            read["rows"][1]["groups"]["region"].is_null() && read["rows"][0]["groups"]["region"].is_string(),
+            "{text}"
+        );
+        let sdmx = crate::sdmx_csv::answer(&answer);
+        assert!(sdmx.lines().nth(3).is_some_and(|line| line.contains(",_T,")), "{sdmx}");
     }
 }

@@ -12,7 +12,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 /// mechanism is not pure; `delta`), `estimand`, `release_id`, `columns` (`groups` and `outputs`, names in order),
 /// `rows`. A row has its codes by name under `groups`, and by name under `outputs` a `value`, its `standard_error`,
 /// the ends `lower_95` and `upper_95` of its interval, its SDMX `status`, and of a quantile its `rank_error`. What is
-/// not computable is null.
+/// not computable is null, and so is a code in a margin over all of them.
 ///
 /// # Errors
 /// [`FormatError::Json`].
@@ -54,7 +54,7 @@ fn laid_out(answer: &QueryAnswer, publication: Option<Publication<'_>>) -> Resul
     let (accepted, released) = (&answer.accepted, &answer.released);
     let names: Vec<&str> = accepted.columns.iter().map(|column| column.name.as_str()).collect();
     let rows = answer.rows.iter().map(|row| Row {
-        groups: Named(accepted.groups.iter().map(String::as_str).zip(row.groups.iter().map(String::as_str)).collect()),
+        groups: Named(accepted.groups.iter().map(String::as_str).zip(row.groups.iter().map(|of| code(of))).collect()),
         outputs: Named(outputs(&accepted.columns, row)),
     });
     let answer = Answer {
@@ -70,6 +70,11 @@ fn laid_out(answer: &QueryAnswer, publication: Option<Publication<'_>>) -> Resul
         rows: rows.collect(),
     };
     Ok(serde_json::to_string(&answer)? + "\n")
+}
+
+/// A code; none in a margin over all of them.
+fn code(code: &str) -> Option<&str> {
+    Some(code).filter(|code| !code.is_empty())
 }
 
 fn outputs<'a>(columns: &'a [OutputColumn], row: &wire::Row) -> Vec<(&'a str, Figure)> {
@@ -142,7 +147,7 @@ struct Columns<'a> {
 
 #[derive(serde::Serialize)]
 struct Row<'a> {
-    groups: Named<'a, &'a str>,
+    groups: Named<'a, Option<&'a str>>,
     outputs: Named<'a, Figure>,
 }
 

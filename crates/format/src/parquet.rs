@@ -1,13 +1,13 @@
 //! Answers as Apache Parquet.
 
-use crate::arrow::record_batch;
-use crate::{FORMAT, FormatError, PublishedAnswer, QueryAnswer, stage};
+use crate::arrow::{record_batch, schema};
+use crate::{FormatError, PublishedAnswer, QueryAnswer, stage};
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::Compression;
 use ::parquet::file::metadata::KeyValue;
 use ::parquet::file::properties::WriterProperties;
 use firebreak_domain::Timestamp;
-use firebreak_wire::charge_from_wire;
+use std::sync::Arc;
 
 /// The answer as a Parquet file with the columns of the CSV file, typed as [`crate::arrow::schema`] says.
 ///
@@ -44,7 +44,7 @@ pub fn published(published: &PublishedAnswer) -> Result<Vec<u8>, FormatError> {
 }
 
 fn written(answer: &QueryAnswer, more: Vec<KeyValue>) -> Result<Vec<u8>, FormatError> {
-    let batch = record_batch(&answer.accepted, &answer.rows)?;
+    let batch = record_batch(Arc::new(schema(&answer.accepted)), &answer.accepted, &answer.rows)?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_key_value_metadata(Some(metadata(answer).into_iter().chain(more).collect()))
@@ -57,17 +57,8 @@ fn written(answer: &QueryAnswer, more: Vec<KeyValue>) -> Result<Vec<u8>, FormatE
 }
 
 fn metadata(answer: &QueryAnswer) -> Vec<KeyValue> {
-    let (accepted, released) = (&answer.accepted, &answer.released);
-    let entry = |key: &str, value: &str| KeyValue::new(key.to_owned(), value.to_owned());
-    vec![
-        entry("format", &FORMAT.to_string()),
-        entry("release_id", &released.release_id),
-        entry("dataset", &accepted.dataset),
-        entry("cut", &accepted.cut),
-        entry("mechanism", &accepted.mechanism),
-        entry("estimand", &released.estimand),
-        entry("cost", &charge_from_wire(accepted.cost.as_ref()).rho.to_string()),
-    ]
+    let told = crate::arrow::metadata(&answer.accepted, &answer.released);
+    told.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
 }
 
 #[cfg(test)]

@@ -26,14 +26,19 @@ const TAKEN: [&str; 3] = ["STRUCTURE_NAME", "SERIES_KEY", "OBS_KEY"];
 /// The noise protects the persons, so that none of the codes for confidential figures fits. But an answer goes to the
 /// recipient that its agreement names, for the purpose that it names; `F`, free, would let anybody pass it on.
 const CONFIDENTIALITY: &str = "N";
+/// The code of a margin over all values of a dimension.
+const ALL: &str = "_T";
 /// That of what is published: free, for publication.
 const PUBLISHED: &str = "F";
 
 /// Which of the groups is the time: of those that are periods the finest, whose codes are longest. A structure has one
 /// time at most; other periods are dimensions as any.
 fn time(accepted: &Accepted, rows: &[Row]) -> Option<usize> {
-    let length = |place: &usize| rows.first().and_then(|row| row.groups.get(*place)).map(String::len);
-    let periods = accepted.periods.iter().map(|place| *place as usize).filter(|place| *place < accepted.groups.len());
+    let codes = |place: usize| rows.iter().filter_map(move |row| row.groups.get(place));
+    let length = |place: &usize| codes(*place).map(String::len).next();
+    // A margin over all periods is of none.
+    let whole = |place: &usize| *place < accepted.groups.len() && !codes(*place).any(String::is_empty);
+    let periods = accepted.periods.iter().map(|place| *place as usize).filter(whole);
     // The first of those that are equally fine.
     periods.rev().max_by_key(length)
 }
@@ -62,13 +67,15 @@ fn lines(answer: &QueryAnswer, confidentiality: &str) -> String {
     let measures = measures(accepted.columns.iter().map(|column| column.name.as_str()));
     let leading = ["datastructure".to_owned(), structure_id(&accepted.dataset, &accepted.groups), "I".to_owned()];
 
+    let all = ALL.to_owned();
     let mut text = String::new();
     let dimensions = dimensions.iter().map(String::as_str).chain([MEASURE, VALUE]);
     put(&mut text, LEADING.into_iter().chain(dimensions).chain(ATTRIBUTES));
     for row in &answer.rows {
         for (measure, estimate) in measures.iter().zip(&row.estimates) {
             let figure = figure(estimate, confidentiality);
-            let key = leading.iter().chain(&row.groups).chain([measure]);
+            let codes = row.groups.iter().map(|code| if code.is_empty() { &all } else { code });
+            let key = leading.iter().chain(codes).chain([measure]);
             let release = [&answer.released.release_id, &accepted.cut];
             put(&mut text, key.chain(&figure).chain(release).map(String::as_str));
         }

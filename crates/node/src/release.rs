@@ -32,8 +32,8 @@ pub struct CitedRelease {
     pub released: Timestamp,
     /// The registered title of the agency whose data it is.
     pub agency: String,
-    /// The dataset's contract.
-    pub contract: Arc<Contract>,
+    /// The contracts of its datasets, at least one.
+    pub contracts: Vec<Arc<Contract>>,
     /// The cut.
     pub cut: CutId,
     /// How noise was drawn.
@@ -44,13 +44,18 @@ pub struct CitedRelease {
 
 impl From<CitedRelease> for Citation {
     fn from(cited: CitedRelease) -> Self {
-        let CitedRelease { name, released, agency, contract, cut, mechanism, address } = cited;
+        let CitedRelease { name, released, agency, contracts, cut, mechanism, address } = cited;
+        let each = |of: &dyn Fn(&Contract) -> String| {
+            let mut said: Vec<String> = contracts.iter().map(|contract| of(contract)).collect();
+            said.dedup();
+            said.join("; ")
+        };
         Self {
             agency,
-            controller: contract.controller.clone(),
-            dataset: contract.id.to_string(),
-            title: contract.title.clone(),
-            population: contract.population.clone(),
+            controller: each(&|contract| contract.controller.clone()),
+            dataset: each(&|contract| contract.id.to_string()),
+            title: each(&|contract| contract.title.clone()),
+            population: each(&|contract| contract.population.clone()),
             cut: cut.to_string(),
             year: released.date().year(),
             release_id: name.to_string(),

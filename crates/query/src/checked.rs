@@ -14,6 +14,7 @@ use std::fmt;
 /// // form and the basis alone, so that a stored release of the same two fits cell by cell and number by number.
 #[derive(Clone, PartialEq)]
 pub struct CheckedQuery {
+    pub(crate) dataset: DatasetId,
     pub(crate) reads: Vec<Reads>,
     pub(crate) agency: OrgId,
     pub(crate) cut: CutId,
@@ -112,6 +113,12 @@ pub struct CheckedOutput {
 }
 
 impl CheckedQuery {
+    /// The dataset; of a join, the one whose id comes first.
+    #[must_use]
+    pub const fn dataset(&self) -> &DatasetId {
+        &self.dataset
+    }
+
     /// What it reads of each dataset; several are joined on the person.
     ///
     /// INVARIANT: there is at least one.

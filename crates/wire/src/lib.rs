@@ -11,7 +11,6 @@ mod opening;
 mod published;
 mod question;
 mod refusal;
-mod table;
 mod view;
 
 pub use answer::{accepted, answer_rows, column, estimate_status};
@@ -24,7 +23,6 @@ pub use refusal::{
     ERROR_DOMAIN, ReceivedRefusal, reason_from_wire, reason_to_wire, refusal_from_wire, refusal_of_status,
     refusal_to_wire, status_of_refusal,
 };
-pub use table::{Figure, STATUS_SUFFIX, answer_batch, answer_metadata, answer_schema, figures};
 
 /// The generated code.
 #[allow(

@@ -19,6 +19,8 @@ use firebreak_wire::query::v1::{Accepted, Account, Estimate, Released, ValidateQ
 use firebreak_wire::{charge_from_wire, estimate_status};
 use std::path::{Path, PathBuf};
 
+/// How a margin over all values of a group is shown.
+const ALL: &str = "all";
 /// A bar narrower than this tells little, and one wider than this no more.
 const BAR: std::ops::RangeInclusive<usize> = 10..=40;
 
@@ -208,7 +210,8 @@ fn laid_out(answer: &QueryAnswer, marked: bool, scales: &[Option<Scale>], width:
         }
     }
     for row in &answer.rows {
-        let mut cells = row.groups.clone();
+        let all = |code: &String| if code.is_empty() { ALL.to_owned() } else { code.clone() };
+        let mut cells: Vec<String> = row.groups.iter().map(all).collect();
         for ((column, estimate), scale) in answer.accepted.columns.iter().zip(&row.estimates).zip(scales) {
             if column.in_rank {
                 cells.extend(ranked(estimate));

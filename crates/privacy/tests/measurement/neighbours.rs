@@ -75,12 +75,13 @@ fn exact(query: &CheckedQuery, rows: &[Row]) -> Vec<Vec<i64>> {
 /// The distance of each primitive to a power: of each cell the largest movement of a number counts.
 fn distances(power: u32, query: &CheckedQuery, one: &[Vec<i64>], other: &[Vec<i64>]) -> Vec<u128> {
     let moved = |(a, b): (&i64, &i64)| u128::from(a.abs_diff(*b));
-    let distance = |((primitive, _), (one, other)): ((&Primitive, &GroupingSet), (&Vec<i64>, &Vec<i64>))| {
+    let distance = |primitive: &Primitive, one: &[i64], other: &[i64]| {
         let per_cell = primitive.kind().numbers_per_cell();
         let cells = one.chunks(per_cell).zip(other.chunks(per_cell));
         cells.map(|(a, b)| a.iter().zip(b).map(moved).max().unwrap_or(0).pow(power)).sum()
     };
-    query.vectors().zip(one.iter().zip(other)).map(distance).collect()
+    let pairs = query.vectors().zip(one.iter().zip(other));
+    pairs.map(|((primitive, _), (one, other))| distance(primitive, one, other)).collect()
 }
 
 fn squared_distances(query: &CheckedQuery, one: &[Vec<i64>], other: &[Vec<i64>]) -> Vec<u128> {

@@ -112,6 +112,7 @@ fn of_subject(query: &AggregateQuery, subject: Subject) -> Result<CheckedQuery, 
         part.columns = columns.iter().filter_map(own).collect();
     }
     Ok(CheckedQuery {
+        dataset: contract.id.clone(),
         agency: contract.agency.clone(),
         canonical: resolved.canonical(),
         basis: Basis::of(contract, &parts, &columns, &groups, &lowered.primitives, &lowered.keys),

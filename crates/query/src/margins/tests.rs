@@ -17,15 +17,11 @@ fn numbers(seed: u64) -> impl FnMut() -> f64 {
 fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
     let size = right.len();
     for pivot in 0..size {
-        for row in 0..size {
-            if row == pivot {
-                continue;
-            }
-            let factor = matrix[row][pivot] / matrix[pivot][pivot];
-            for column in 0..size {
-                matrix[row][column] -= factor * matrix[pivot][column];
-            }
-            right[row] -= factor * right[pivot];
+        let (line, value) = (matrix[pivot].clone(), right[pivot]);
+        for (row, numbers) in matrix.iter_mut().enumerate().filter(|(row, _)| *row != pivot) {
+            let factor = numbers[pivot] / line[pivot];
+            numbers.iter_mut().zip(&line).for_each(|(number, of_line)| *number -= factor * of_line);
+            right[row] -= factor * value;
         }
     }
     (0..size).map(|row| right[row] / matrix[row][row]).collect()

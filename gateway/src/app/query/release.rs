@@ -5,6 +5,7 @@ use firebreak_domain::{Identity, OrgId, ReasonCode, Refusal, ReleaseName};
 use firebreak_node::{CitedRelease, DecidedQuery, StoredQuestion, SubmittedQuery, decide_query, foresee_query};
 use firebreak_policy::Denial;
 use firebreak_privacy::Released;
+use firebreak_query::Reads;
 use firebreak_store::{AnsweredQuestion, StoredRelease};
 use std::sync::Arc;
 
@@ -67,14 +68,15 @@ impl App {
     /// The citation of a release, without an address.
     pub(in crate::app) fn citation(&self, found: &FoundRelease) -> Result<CitedRelease, Failure> {
         let FoundRelease { decided, stored } = found;
-        let contract = decided.permit.contract(decided.query.dataset());
-        let contract = contract.ok_or(Failure::Answer("a permit without its contract"))?;
+        let of = |reads: &Reads| decided.permit.contract(&reads.dataset).map(Arc::clone);
+        let contracts: Option<Vec<_>> = decided.query.reads().iter().map(of).collect();
+        let contracts = contracts.ok_or(Failure::Answer("a permit without its contract"))?;
         let released = Released::decode(&stored.bytes).map_err(|_| Failure::Answer("a stored answer"))?;
         Ok(CitedRelease {
             name: ReleaseName::of(&stored.bytes),
             released: stored.stored_at,
-            agency: self.title(&contract.agency),
-            contract: Arc::clone(contract),
+            agency: self.title(decided.query.agency()),
+            contracts,
             cut: decided.query.cut().clone(),
             mechanism: released.mechanism(),
             address: String::new(),

@@ -12,10 +12,11 @@ use arrow_flight::sql::{ProstMessageExt, TicketStatementQuery};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo};
 use bytes::Bytes;
 use firebreak_domain::{Identity, Intent};
+use firebreak_format::arrow as table;
 use firebreak_node::{SubmittedQuery, Unread};
 use firebreak_policy::Denial;
 use firebreak_wire::query::v1::{Accepted, Question, Released, RunQueryRequest};
-use firebreak_wire::{accepted, answer_batch, answer_metadata, answer_rows, answer_schema, sql_question};
+use firebreak_wire::{accepted, answer_rows, sql_question};
 use prost::Message;
 use prost_types::Timestamp;
 use std::sync::Arc;
@@ -143,7 +144,7 @@ async fn execute(app: &App, caller: &Identity, request: &RunQueryRequest) -> Res
     let remaining = left(&finished.left);
     let released = released(*finished);
     let schema = Arc::new(schema(&accepted, &released, &remaining));
-    answer_batch(schema, &accepted, &rows).map_err(|_| unlaid())
+    table::record_batch(schema, &accepted, &rows).map_err(|_| unlaid())
 }
 
 /// The schema that an answer will have, as far as it is known before there is one.
@@ -155,8 +156,8 @@ pub(super) fn foreseen_schema(accepted: &Accepted) -> Schema {
 fn schema(accepted: &Accepted, released: &Released, left: &str) -> Schema {
     let more = [("receipt", released.receipt.clone()), ("left", left.to_owned())];
     let more = more.into_iter().filter(|(_, value)| !value.is_empty());
-    let told = answer_metadata(accepted, released).into_iter().chain(more);
-    answer_schema(accepted).with_metadata(told.map(|(key, value)| (key.to_owned(), value)).collect())
+    let told = table::metadata(accepted, released).into_iter().chain(more);
+    table::schema(accepted).with_metadata(told.map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 /// A statement as it came, once it names no transaction.
