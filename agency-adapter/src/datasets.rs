@@ -123,3 +123,63 @@ impl Datasets {
         source::read(contract, binding, &self.folder, cut, Some(field)).await.map_err(failed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTRACT: &str = r#"
+format = 1
+id = "health.visits"
+title = "Visits"
+description = "Visits to clinics"
+controller = "Health"
+agency = "health"
+population = "patients"
+unit_space = { id = "health.persons", register_size = 100, rho_per_year = 1000000000, rho_for_life = 4000000000 }
+contribution = { rows_per_person = 4 }
+cuts = ["2024-Q3", "2024-Q4"]
+
+[[column]]
+name = "person"
+label = "person"
+definition = "the agency's own key"
+role = "privacy_unit"
+domain = { type = "text" }
+
+[[column]]
+name = "cost"
+label = "cost"
+definition = "cost of the visit"
+role = "measure"
+domain = { type = "integer", min = 0, max = 100 }
+"#;
+    const BINDING: &str = r#"
+format = 1
+dataset = "health.visits"
+cut = [{ id = "2024-Q3", file = "visits.csv" }, { id = "2024-Q4", file = "visits.csv" }]
+"#;
+
+    /// PRIVACY: the sensitivity that a question declares is the new contract's; an older view holds more of a person.
+    #[tokio::test]
+    async fn a_contract_that_allows_fewer_rows_makes_a_view_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("visits.csv"), "person,cost\na,1\na,2\nb,3\n").unwrap();
+        let datasets = Datasets::new(folder.path().to_owned(), vec![toml(BINDING)], [7; 32], 1);
+        let contract: Contract = toml(CONTRACT);
+        let mut tighter = contract.clone();
+        tighter.contribution.rows_per_person = 1;
+        let views = async |contract: &Contract, cut: usize| {
+            datasets.engine(contract, &contract.cuts[cut]).await.unwrap();
+            datasets.views.lock().unwrap().len()
+        };
+        assert_eq!(views(&contract, 1).await, 1);
+        assert_eq!(views(&contract, 1).await, 1, "made once");
+        assert_eq!(views(&tighter, 1).await, 2, "another bound");
+        assert_eq!(views(&contract, 0).await, 3, "another cut");
+    }
+
+    fn toml<T: serde::de::DeserializeOwned>(text: &str) -> T {
+        toml::from_str(text).unwrap()
+    }
+}

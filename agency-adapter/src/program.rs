@@ -109,31 +109,35 @@ impl Running {
     }
 }
 
-/// Starts an adapter: opens the state, takes up policy, makes the bounded views, then dials the gateways.
+/// Opens what an adapter works with: its state, its policy, its data. Nothing is dialled and nobody is listened to.
 ///
 /// # Errors
 /// [`ProgramError`].
-pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown) -> Result<Running, ProgramError> {
-    let Checked { configuration, base, credential, trust, gateway, log_key, bindings } = checked;
+pub async fn open(checked: &Checked, clock: Arc<dyn Clock>) -> Result<App, ProgramError> {
+    let Checked { configuration, base, credential, trust, log_key, bindings, .. } = checked;
     let state_folder = base.join(&configuration.state_folder);
     let key = StateKey::load_or_create(&base.join(&configuration.state_key))?;
     let ranking = *key.secret("row ranking");
     let state = State::open(&state_folder, key, clock).await?;
-    let policy = Arc::new(PolicyInForce::open(&configuration.bundles, &base, &state_folder, &state).await?);
-    let recorder = Recorder::new(&credential, policy.sealer())?;
+    let policy = Arc::new(PolicyInForce::open(&configuration.bundles, base, &state_folder, &state).await?);
+    let recorder = Recorder::new(credential, policy.sealer())?;
     policy.refresh(&recorder, &state).await?;
-    let datasets = Datasets::new(base.join(&configuration.data_folder), bindings, ranking, configuration.threads);
-    let app = Arc::new(App::new(
-        state.clone(),
-        Arc::clone(&policy),
-        trust.clone(),
-        recorder,
-        datasets,
-        configuration.closed.clone(),
-        Gate::new(log_key),
-        Tick::of(Duration::from_millis(configuration.tick_milliseconds.max(1))),
-    ));
+    let folder = base.join(&configuration.data_folder);
+    let datasets = Datasets::new(folder, bindings.clone(), ranking, configuration.threads);
+    let tick = Tick::of(Duration::from_millis(configuration.tick_milliseconds.max(1)));
+    let (closed, gate) = (configuration.closed.clone(), Gate::new(log_key.clone()));
+    let app = App::new(state, policy, trust.clone(), recorder, datasets, closed, gate, tick);
     app.warm_up().await?;
+    Ok(app)
+}
+
+/// Starts an adapter: [`open`], then it dials the gateways.
+///
+/// # Errors
+/// [`ProgramError`].
+pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown) -> Result<Running, ProgramError> {
+    let app = Arc::new(open(&checked, clock).await?);
+    let Checked { configuration, base, credential, trust, gateway, .. } = checked;
 
     let mut tasks = tokio::task::JoinSet::new();
     if let Some(address) = configuration.metrics {

@@ -2,6 +2,7 @@
 
 pub mod bench;
 mod callers;
+mod inside;
 mod liar;
 mod own;
 mod raw;
@@ -10,6 +11,7 @@ mod shared;
 
 pub use callers::{Caller, refusal_of};
 pub use firebreak_testbed::http_file;
+pub use inside::Inside;
 pub use liar::{Liar, Relayed};
 pub use own::{Own, ask_until_answered, built, copy_folder, files_below, passes};
 pub use raw::{Header, hear, hear_under, send};

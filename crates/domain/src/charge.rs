@@ -205,6 +205,21 @@ mod tests {
     }
 
     #[test]
+    fn every_part_of_a_loss_adds_up_and_is_limited() {
+        let charge = |rho, delta, epsilon| Charge { rho: Rho(rho), delta: Delta(delta), epsilon: Epsilon(epsilon) };
+        assert_eq!(charge(1, 20, 300).plus(charge(4, 50, 600)), Ok(charge(5, 70, 900)));
+        for over in [charge(u64::MAX, 0, 0), charge(0, u64::MAX, 0), charge(0, 0, u64::MAX)] {
+            assert_eq!(over.plus(charge(1, 1, 1)), Err(ChargeOverflow));
+        }
+        let limit = charge(5, 70, 900);
+        assert!(limit.within(&limit));
+        for over in [charge(6, 70, 900), charge(5, 71, 900), charge(5, 70, 901)] {
+            assert!(!over.within(&limit), "{over:?}");
+        }
+        assert!(charge(5, 70, 901).within(&charge(5, 70, 0)), "no limit on epsilon alone");
+    }
+
+    #[test]
     fn a_loss_is_shown_without_padding() {
         assert_eq!(Rho(5_000_000).to_string(), "0.005");
         assert_eq!(Rho(2_000_000_000).to_string(), "2");

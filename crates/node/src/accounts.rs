@@ -51,3 +51,81 @@ pub fn exhausted(account: AccountClass, left: Charge) -> Refusal {
         .because(format!("{account} has rho {} left", left.rho))
         .instead("ask at a lower price (a larger error), or use a release that is already stored: those cost the register nothing")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firebreak_domain::{Agreement, Rho};
+
+    const VISITS: &str = include_str!("../../../deploy/sample/bundle/contracts/health.visits.toml");
+    const VACCINATIONS: &str = include_str!("../../../deploy/sample/bundle/contracts/health.vaccinations.toml");
+    const AGREEMENT: &str = include_str!("../../../deploy/sample/bundle/agreements/health-statistics.toml");
+    const OTHER_AGREEMENT: &str = include_str!("../../../deploy/sample/bundle/agreements/health-costs.toml");
+
+    fn accounts(agreement: &str, contract: &Contract, days: i64) -> Vec<AccountLimit> {
+        let agreement: Agreement = toml::from_str(agreement).unwrap();
+        let ada: Identity = "spiffe://firebreak.example/org/nso/analyst/ada".parse().unwrap();
+        // 2025-03-01.
+        accounts_of(&agreement, contract, &ada, Timestamp::from_secs(1_740_830_400).plus_secs(days * 86_400))
+    }
+
+    fn contract(text: &str) -> Contract {
+        toml::from_str(text).unwrap()
+    }
+
+    /// The accounts of the persons, as the ledger knows them.
+    fn of_persons(accounts: Vec<AccountLimit>) -> Vec<(AccountClass, String, i32)> {
+        let named = accounts.into_iter().filter_map(|limit| match limit.account {
+            AccountKind::UnitSpaceYear { ref space, year } => Some((limit.account.class(), space.to_string(), year)),
+            AccountKind::UnitSpaceLife(ref space) => Some((limit.account.class(), space.to_string(), 0)),
+            _ => None,
+        });
+        named.collect()
+    }
+
+    #[test]
+    fn a_question_is_charged_to_the_persons_the_agreement_the_caller_and_their_organisation() {
+        let classes: Vec<_> =
+            accounts(AGREEMENT, &contract(VISITS), 0).iter().map(|limit| limit.account.class()).collect();
+        let expected = [
+            AccountClass::UnitSpaceYear,
+            AccountClass::UnitSpaceLife,
+            AccountClass::Agreement,
+            AccountClass::Analyst,
+            AccountClass::Organisation,
+        ];
+        assert_eq!(classes, expected);
+    }
+
+    #[test]
+    fn no_new_contract_cut_or_agreement_has_accounts_of_its_own_for_the_persons() {
+        let visits = contract(VISITS);
+        let before = of_persons(accounts(AGREEMENT, &visits, 0));
+        assert_eq!(before.len(), 2);
+        assert_eq!(of_persons(accounts(AGREEMENT, &contract(VACCINATIONS), 0)), before, "another contract");
+        assert_eq!(of_persons(accounts(OTHER_AGREEMENT, &visits, 0)), before, "another agreement");
+        let mut later = visits.clone();
+        later.cuts.push(firebreak_domain::CutId::new("2025-Q1").unwrap());
+        assert_eq!(of_persons(accounts(AGREEMENT, &later, 0)), before, "another cut");
+        let next_year = of_persons(accounts(AGREEMENT, &visits, 365));
+        assert_eq!(next_year[0].2, before[0].2 + 1, "a year has an account of its own");
+        assert_eq!(next_year[1], before[1], "life has one");
+    }
+
+    #[test]
+    fn no_contract_and_no_agreement_allows_more_than_the_ceilings() {
+        let mut lavish = contract(VISITS);
+        lavish.unit_space.rho_per_year = Rho::from_nano(u64::MAX);
+        lavish.unit_space.rho_for_life = Rho::from_nano(u64::MAX);
+        let of = AGREEMENT.replace("rho_total = 1_000_000_000", "rho_total = 9_000_000_000_000_000_000");
+        for limit in accounts(&of, &lavish, 0) {
+            let ceiling = match limit.account.class() {
+                AccountClass::UnitSpaceYear => ceilings::PER_YEAR,
+                _ => ceilings::FOR_LIFE,
+            };
+            assert!(limit.limit.within(&ceiling), "{limit:?}");
+        }
+        let modest = accounts(AGREEMENT, &contract(VISITS), 0);
+        assert_eq!(modest[0].limit.rho, contract(VISITS).unit_space.rho_per_year, "less than the ceiling counts");
+    }
+}

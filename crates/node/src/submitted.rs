@@ -311,3 +311,16 @@ fn authenticate(
     };
     Ok(Caller { identity: claimed.clone(), signed })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_good_until_it_expires_and_for_no_longer_than_an_hour() {
+        let now = Timestamp::from_secs(1_740_830_400);
+        for (ahead, good) in [(-1, false), (0, true), (60, true), (3_600, true), (3_601, false)] {
+            assert_eq!(check_expiry(now.plus_secs(ahead), now).is_ok(), good, "{ahead} s ahead");
+        }
+    }
+}

@@ -306,3 +306,27 @@ impl Writer {
         self.work.commit(moved).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{State, StateKey};
+    use firebreak_domain::SystemClock;
+    use std::sync::Arc;
+
+    /// No kill of a program shows what a power cut would: that what is committed is only on its way to the disk.
+    #[tokio::test]
+    async fn every_commit_waits_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let state =
+            State::open(folder.path(), StateKey::from_bytes([7; 32]), Arc::new(SystemClock)).await.unwrap();
+        let asked = state.write(|work| {
+            Box::pin(async move {
+                let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(work.sql()).await?;
+                let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(work.sql()).await?;
+                Ok((synchronous, journal))
+            })
+        });
+        // 2 is FULL: the log of writes is synced at each commit (https://sqlite.org/pragma.html#pragma_synchronous).
+        assert_eq!(asked.await.unwrap(), (2, "wal".to_owned()));
+    }
+}

@@ -1,9 +1,10 @@
-//! The project's own chores: `cargo xtask test`, `cargo xtask bench`, `cargo xtask codegen`.
+//! The project's own chores: `cargo xtask test`, `cargo xtask bench`, `cargo xtask faults`, `cargo xtask codegen`.
 #![expect(clippy::print_stdout, reason = "a chore speaks to the person at the terminal")]
 
 mod bench;
 mod codegen;
 mod commands;
+mod faults;
 mod needs;
 mod outcome;
 mod suite;
@@ -34,6 +35,11 @@ enum Chore {
         #[arg(long, default_value = "release")]
         profile: String,
     },
+    /// Plants the faults of `tests/faults` in a copy of the tree, one after another, and says which test finds each.
+    Faults {
+        /// Only these.
+        names: Vec<String>,
+    },
     /// Writes the Rust code for `proto/` into `crates/wire/src/gen`.
     Codegen {
         /// Only checks that what stands there is current.
@@ -46,6 +52,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Test { names } => suite::run(&root(), &names),
         Chore::Bench { names, profile } => bench::run(&root(), &names, &profile),
+        Chore::Faults { names } => faults::run(&root(), &names),
         Chore::Codegen { check } => codegen::run(&root(), check).map(|()| true),
     };
     match outcome {

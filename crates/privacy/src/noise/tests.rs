@@ -116,6 +116,24 @@ fn every_draw_is_fresh() {
     assert_ne!(scale.draw(8).unwrap(), scale.draw(8).unwrap());
 }
 
+/// At σ = 10¹² one of 50,000 numbers is 0 by accident with a probability below 10⁻⁷·0.2; of those left out once in a
+/// thousand times none shows with one below e⁻⁵⁰.
+#[test]
+fn of_many_draws_none_is_left_out() {
+    let plan = NoisePlan { scales: vec![scale_of(1e4); 2], choices: vec![None, None], cells: 1 };
+    // The scale that `scale_of` gives is checked against its price; a large one is priced through its sensitivity.
+    let large = Scale::for_loss(1 << 80, rho(500_000_000)).unwrap();
+    assert!(large.sigma() > 1e12);
+    let plan = NoisePlan { scales: vec![large; 2], ..plan };
+    for _ in 0..500 {
+        let released = Noise::draw(&plan).unwrap().measure(&[vec![7], vec![7]]).unwrap();
+        assert!(released.iter().flatten().all(|value| *value != 7), "a value is released as it is");
+    }
+    let plan = NoisePlan { cells: DRAWS, ..plan };
+    let released = Noise::draw(&plan).unwrap().measure(&[vec![7; DRAWS], vec![7; DRAWS]]).unwrap();
+    assert!(released.iter().flatten().all(|value| *value != 7), "a value is released as it is");
+}
+
 #[test]
 fn a_measurement_that_loses_more_than_its_share_is_not_drawn() {
     let good = Scale::for_loss(100, rho(1_000_000)).unwrap();

@@ -169,6 +169,34 @@ async fn permit_reservation_and_price_must_belong_together() {
     assert_eq!(funding_fails_for("less than the price").await, Some(FundingError::Underfunded));
 }
 
+/// Whether a type can be copied: the constant of the type itself goes before that of a trait.
+struct Copyable<T>(std::marker::PhantomData<T>);
+
+trait Otherwise {
+    const COPYABLE: bool = false;
+}
+
+impl<T> Otherwise for Copyable<T> {}
+
+impl<T: Clone> Copyable<T> {
+    const COPYABLE: bool = true;
+}
+
+#[test]
+fn what_is_used_up_once_cannot_be_copied() {
+    let copyable = [
+        Copyable::<firebreak_policy::Permit>::COPYABLE,
+        Copyable::<firebreak_store::Reservation>::COPYABLE,
+        Copyable::<firebreak_privacy::Funded>::COPYABLE,
+        Copyable::<firebreak_privacy::Armed>::COPYABLE,
+        Copyable::<firebreak_privacy::Measured>::COPYABLE,
+        Copyable::<Exact<ExactCells>>::COPYABLE,
+    ];
+    assert_eq!(copyable, [false; 6]);
+    let seen = Copyable::<firebreak_policy::Question>::COPYABLE;
+    assert!(seen, "what can be copied is seen to be");
+}
+
 #[test]
 fn a_loss_too_small_for_its_measures_is_refused_by_price() {
     let query = ask("SELECT COUNT(*) AS n, AVG(cost) AS mean FROM health.visits");

@@ -1,0 +1,86 @@
+//! What an adapter holds by itself, whatever a gateway says: it is asked directly, in this process.
+#![expect(clippy::panic, reason = "what fails here fails a test")]
+
+use agency_adapter::app::Outcome;
+use anyhow::Result;
+use firebreak::client::Ask;
+use firebreak_domain::{Identity, ReasonCode};
+use firebreak_node::SubmittedQuery;
+use firebreak_testbed::Options;
+use firebreak_tests::Inside;
+use std::time::{Duration, Instant};
+
+const OPTIONS: Options = Options { persons: 300, seed: 7, tick_milliseconds: 20 };
+const SQL: &str = "SELECT region, COUNT(*) AS n FROM health.visits GROUP BY region";
+
+fn ask() -> Result<Ask> {
+    Ok(Ask::new("health-statistics", "health-planning", SQL)?)
+}
+
+/// Why it was refused; `None` if it was answered.
+async fn refusal(inside: &Inside, submitted: &SubmittedQuery, claimed: &Identity) -> Option<ReasonCode> {
+    match inside.app.answer(submitted, claimed).await {
+        Ok(Outcome::Released(_)) => None,
+        Ok(Outcome::Refused(refused)) => Some(refused.refusal.reason),
+        Err(failure) => panic!("{failure}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adapter_answers_nobody_for_whom_a_gateway_merely_speaks() -> Result<()> {
+    let inside = Inside::open(&OPTIONS, "").await?;
+    inside.show_log().await?;
+    let (ada, bob) = (inside.ada()?, inside.federation.issue("nso", "analyst", "bob")?);
+    let signed = inside.request(&ask()?, ada.identity(), Some(&ada))?;
+    assert_eq!(refusal(&inside, &signed, ada.identity()).await, None);
+    // The gateway says that Ada asks, and has nothing of hers.
+    let unsigned = inside.request(&ask()?, ada.identity(), None)?;
+    assert_eq!(refusal(&inside, &unsigned, ada.identity()).await, Some(ReasonCode::SignatureRequired));
+    let by_another = inside.request(&ask()?, ada.identity(), Some(&bob))?;
+    assert_eq!(refusal(&inside, &by_another, ada.identity()).await, Some(ReasonCode::SignatureInvalid));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_agency_closes_is_answered_to_nobody() -> Result<()> {
+    let closed = "closed = [{ dataset = \"health.visits\", column = \"region\" }]\n";
+    let inside = Inside::open(&OPTIONS, closed).await?;
+    inside.show_log().await?;
+    let ada = inside.ada()?;
+    let submitted = inside.request(&ask()?, ada.identity(), Some(&ada))?;
+    assert_eq!(refusal(&inside, &submitted, ada.identity()).await, Some(ReasonCode::ClosedByAgency));
+    let open = Ask::new("health-statistics", "health-planning", "SELECT COUNT(*) AS n FROM health.visits")?;
+    let submitted = inside.request(&open, ada.identity(), Some(&ada))?;
+    assert_eq!(refusal(&inside, &submitted, ada.identity()).await, None);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_new_is_answered_before_the_log_is_seen() -> Result<()> {
+    let inside = Inside::open(&OPTIONS, "").await?;
+    let ada = inside.ada()?;
+    let submitted = inside.request(&ask()?, ada.identity(), Some(&ada))?;
+    assert_eq!(refusal(&inside, &submitted, ada.identity()).await, Some(ReasonCode::EvidenceOutstanding));
+    inside.show_log().await?;
+    assert_eq!(refusal(&inside, &submitted, ada.identity()).await, None);
+    Ok(())
+}
+
+/// A clock that runs tells how long something took at least: that nothing comes earlier holds on any machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_and_no_refusal_leaves_before_its_tick() -> Result<()> {
+    let tick = Duration::from_millis(400);
+    let inside = Inside::open(&Options { tick_milliseconds: 400, ..OPTIONS }, "").await?;
+    inside.show_log().await?;
+    let ada = inside.ada()?;
+    for signer in [Some(&ada), None] {
+        let submitted = inside.request(&ask()?, ada.identity(), signer)?;
+        for repeated in [false, true] {
+            let begun = Instant::now();
+            let refused = refusal(&inside, &submitted, ada.identity()).await;
+            assert_eq!(refused.is_some(), signer.is_none());
+            assert!(begun.elapsed() >= tick, "signed: {}, repeated: {repeated}", signer.is_some());
+        }
+    }
+    Ok(())
+}
