@@ -1,9 +1,9 @@
 //! The one task that writes. It puts all that waits into one transaction, so that one wait for the disk serves many.
 
 use crate::{
-    State, StoreError,
-    accounts::AccountKey,
-    codec,
+    ReleaseKey, State, StoreError,
+    accounts::{AccountKey, RequestRef},
+    codec::{self, charge_bytes},
     ledger::{Draft, Entry, LedgerHead, Row},
     scrub::Scrub,
     state::Core,
@@ -12,6 +12,7 @@ use crate::{
 use firebreak_domain::{Charge, Timestamp};
 use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection};
 use std::{
+    collections::HashMap,
     fs::File,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -107,14 +108,25 @@ impl State {
 const QUEUE: usize = 4096;
 /// Steps in one transaction: enough to share a wait for the disk, few enough to keep that wait short.
 const BATCH: usize = 512;
-/// Ledger rows in one statement: three values each, of the 32,766 that SQLite takes.
+/// Rows in one statement: up to five values each, of the 32,766 that SQLite takes.
 const ROWS: usize = 256;
+
+/// A request that was charged, as it is kept.
+#[derive(Clone, Copy)]
+pub(crate) struct Requested {
+    pub(crate) digest: [u8; 32],
+    pub(crate) release_key: ReleaseKey,
+    pub(crate) charge: Charge,
+}
 
 /// The transaction that steps run in.
 pub(crate) struct Work {
     connection: SqliteConnection,
     core: Arc<Core>,
     draft: Draft,
+    /// Requests charged in this transaction, which are written together at its end: one by one, each would wait for the
+    /// thread that SQLite runs on.
+    requests: HashMap<RequestRef, Requested>,
     now: Timestamp,
     /// Whether the step that runs destroys something.
     destroys: bool,
@@ -167,6 +179,21 @@ impl Work {
         self.draft.head()
     }
 
+    /// A request that this transaction has charged. It is not in the table yet.
+    pub(crate) fn requested(&self, request: &RequestRef) -> Option<&Requested> {
+        self.requests.get(request)
+    }
+
+    /// Takes note of a request that is charged.
+    pub(crate) fn record(&mut self, request: RequestRef, requested: Requested) {
+        self.requests.insert(request, requested);
+    }
+
+    /// Forgets a request that this transaction has charged. False if it is in the table.
+    pub(crate) fn unrecord(&mut self, request: &RequestRef) -> bool {
+        self.requests.remove(request).is_some()
+    }
+
     /// Appends to the ledger.
     pub(crate) fn append(&mut self, entry: &Entry) -> Result<u64, StoreError> {
         let base = self.core.ledger.read().unwrap_or_else(PoisonError::into_inner);
@@ -186,6 +213,12 @@ impl Work {
     async fn commit(&mut self, moved: bool) -> Result<(), StoreError> {
         for rows in self.draft.rows.chunks(ROWS) {
             insert_rows(&mut self.connection, rows).await?;
+        }
+        let mut requests: Vec<_> = self.requests.drain().collect();
+        // In the order of the table, so that neighbours share their pages.
+        requests.sort_unstable_by_key(|(request, _)| (request.principal, request.id));
+        for requests in requests.chunks(ROWS) {
+            insert_requests(&mut self.connection, requests).await?;
         }
         // Its code names the ledger's head, so it changes with every entry.
         let watermark = &self.core.watermark;
@@ -210,6 +243,23 @@ async fn insert_rows(connection: &mut SqliteConnection, rows: &[Row]) -> Result<
     Ok(())
 }
 
+async fn insert_requests(
+    connection: &mut SqliteConnection,
+    requests: &[(RequestRef, Requested)],
+) -> Result<(), StoreError> {
+    let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO requests (principal, id, digest, release_key, charge) ");
+    insert.push_values(requests, |mut values, (request, requested)| {
+        values
+            .push_bind(request.principal.to_vec())
+            .push_bind(request.id.to_vec())
+            .push_bind(requested.digest.to_vec())
+            .push_bind(requested.release_key.as_bytes().to_vec())
+            .push_bind(charge_bytes(&requested.charge).to_vec());
+    });
+    insert.build().persistent(false).execute(connection).await?;
+    Ok(())
+}
+
 /// Runs the steps.
 pub(crate) struct Writer {
     work: Work,
@@ -225,7 +275,8 @@ impl Writer {
         let draft = core.ledger.read().unwrap_or_else(PoisonError::into_inner).draft();
         let (now, _) = core.watermark.to_write();
         let bundle = core.watermark.bundle();
-        let work = Work { connection, core, draft, now, destroys: false, bundle };
+        let requests = HashMap::new();
+        let work = Work { connection, core, draft, requests, now, destroys: false, bundle };
         let writer = Self { work, scrub, lock };
         let task = tokio::spawn(writer.run(waiting, Arc::clone(&stop)));
         Jobs { queue, stop, task: Mutex::new(Some(task)) }
@@ -262,6 +313,7 @@ impl Writer {
         }
         self.work.now = now;
         self.work.bundle = self.work.core.watermark.bundle();
+        self.work.requests.clear();
         self.work.draft = self.work.core.ledger.read().unwrap_or_else(PoisonError::into_inner).draft();
         let mut replies = Vec::with_capacity(batch.len());
         let outcome = self.attempt(batch, moved, &mut replies).await;
@@ -317,8 +369,7 @@ mod tests {
     #[tokio::test]
     async fn every_commit_waits_for_the_disk() {
         let folder = tempfile::tempdir().unwrap();
-        let state =
-            State::open(folder.path(), StateKey::from_bytes([7; 32]), Arc::new(SystemClock)).await.unwrap();
+        let state = State::open(folder.path(), StateKey::from_bytes([7; 32]), Arc::new(SystemClock)).await.unwrap();
         let asked = state.write(|work| {
             Box::pin(async move {
                 let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(work.sql()).await?;

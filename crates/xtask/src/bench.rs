@@ -9,8 +9,8 @@ use std::process::Command;
 use toml::{Table, Value};
 
 const PREFIX: &str = "bench-";
-/// The example that runs plain SQL, which a measurement compares with.
-const BASELINE: &str = "plain_sql";
+/// The examples that measurements start: plain SQL, which one compares with, and what is killed while it charges.
+const EXAMPLES: [&str; 2] = ["plain_sql", "charger"];
 
 /// Runs the measurements named, or all, built with a profile of cargo's. Their lines, `name: value unit`, are printed
 /// as they are. True if every one ended well.
@@ -25,7 +25,8 @@ pub fn run(root: &Path, names: &[String], profile: &str) -> Result<bool> {
     let chosen = chosen(&known, names)?;
     // They start the other programs, all built by the one choice of packages and features that the tests are built by.
     let mut build = cargo(root);
-    commands::run(build.args(["build", "--workspace", "--bins", "--example", BASELINE, "--profile", profile]))?;
+    build.args(["build", "--workspace", "--bins", "--profile", profile]);
+    commands::run(build.args(EXAMPLES.iter().flat_map(|example| ["--example", example])))?;
     let folder = folder_of(profile)?;
     let mut all_went_well = true;
     for name in chosen {

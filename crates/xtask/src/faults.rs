@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn tests_that_passed_and_failed_are_read_by_their_own_names() {
-        let said = "running 2 tests\ntest a::b::one ... ok\ntest two - should panic ... FAILED\ntest three ... ignored\n";
+        let said =
+            "running 2 tests\ntest a::b::one ... ok\ntest two - should panic ... FAILED\ntest three ... ignored\n";
         assert_eq!(ends(said), [("one".to_owned(), true), ("two".to_owned(), false)]);
     }
 }

@@ -5,10 +5,10 @@ use super::{
 };
 use crate::{
     ReleaseKey, State, StoreError,
-    codec::{self, Reader, charge_bytes},
+    codec::{self, Reader},
     ledger::{Entry, Spend},
     releases::{self, Kept, Known},
-    writer::Work,
+    writer::{Requested, Work},
 };
 use firebreak_domain::{Charge, Delta, Epsilon, Rho};
 use sqlx::Row;
@@ -102,22 +102,16 @@ async fn reserve(
     mut spend: Spend,
     limits: Vec<Limit>,
 ) -> Result<Result<Reserved, ReserveError>, StoreError> {
-    let row = sqlx::query("SELECT digest, release_key, charge FROM requests WHERE principal = ? AND id = ?")
-        .bind(spend.request.principal.as_slice())
-        .bind(spend.request.id.as_slice())
-        .fetch_optional(work.sql())
-        .await?;
-    if let Some(row) = row {
-        if row.try_get::<&[u8], _>(0)? != spend.digest {
+    let Seen { request, release } = seen(work, &spend).await?;
+    let before = if request { stored(work, &spend.request).await? } else { work.requested(&spend.request).copied() };
+    if let Some(Requested { digest, release_key, charge }) = before {
+        if digest != spend.digest {
             return Ok(Err(ReserveError::RequestIdReused));
         }
-        let release_key = ReleaseKey::from_bytes(codec::fixed("request", row.try_get(1)?)?);
-        let mut reader = Reader::new("request", row.try_get(2)?);
-        let charge = reader.charge()?;
-        reader.end()?;
         return resume(work, spend, release_key, charge).await;
     }
-    let release = releases::by_key(work.sql(), &spend.release_key).await?.map(|settlement| settlement.release);
+    let release = if release { releases::by_key(work.sql(), &spend.release_key).await? } else { None };
+    let release = release.map(|settlement| settlement.release);
     // Whoever repeats pays as if it were fresh, so that the price does not tell; the persons have nothing more to lose.
     let charged = |limit: &&Limit| release.is_none() || !limit.class.is_unit_space();
     // A total beyond its integers would be refused by the ledger; here it counts as an account that is spent.
@@ -131,7 +125,8 @@ async fn reserve(
             spend.accounts.push(key.clone());
         }
     }
-    record(work, &spend).await?;
+    let requested = Requested { digest: spend.digest, release_key: spend.release_key, charge: spend.charge };
+    work.record(spend.request, requested);
     Ok(Ok(match release {
         Some(release) => {
             work.append(&Entry::Repeat(spend))?;
@@ -171,16 +166,39 @@ async fn resume(
     Ok(Ok(Reserved::Resumed(Reservation { request: now.request, release_key, charge, spend: None, refundable })))
 }
 
-async fn record(work: &mut Work, spend: &Spend) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO requests (principal, id, digest, release_key, charge) VALUES (?, ?, ?, ?, ?)")
-        .bind(spend.request.principal.as_slice())
-        .bind(spend.request.id.as_slice())
-        .bind(spend.digest.as_slice())
-        .bind(spend.release_key.as_bytes().as_slice())
-        .bind(charge_bytes(&spend.charge).as_slice())
-        .execute(work.sql())
+/// What the disk has of a request and of the release that it asks for.
+struct Seen {
+    request: bool,
+    release: bool,
+}
+
+/// Whether either is there: one question to the disk, after which most requests have no other, being new.
+async fn seen(work: &mut Work, spend: &Spend) -> Result<Seen, StoreError> {
+    let row = sqlx::query(concat!(
+        "SELECT EXISTS (SELECT 1 FROM requests WHERE principal = ? AND id = ?), ",
+        "EXISTS (SELECT 1 FROM releases WHERE release_key = ?)"
+    ))
+    .bind(spend.request.principal.as_slice())
+    .bind(spend.request.id.as_slice())
+    .bind(spend.release_key.as_bytes().as_slice())
+    .fetch_one(work.sql())
+    .await?;
+    Ok(Seen { request: row.try_get(0)?, release: row.try_get(1)? })
+}
+
+async fn stored(work: &mut Work, request: &RequestRef) -> Result<Option<Requested>, StoreError> {
+    let row = sqlx::query("SELECT digest, release_key, charge FROM requests WHERE principal = ? AND id = ?")
+        .bind(request.principal.as_slice())
+        .bind(request.id.as_slice())
+        .fetch_optional(work.sql())
         .await?;
-    Ok(())
+    let Some(row) = row else { return Ok(None) };
+    let digest = codec::fixed("request", row.try_get(0)?)?;
+    let release_key = ReleaseKey::from_bytes(codec::fixed("request", row.try_get(1)?)?);
+    let mut reader = Reader::new("request", row.try_get(2)?);
+    let charge = reader.charge()?;
+    reader.end()?;
+    Ok(Some(Requested { digest, release_key, charge }))
 }
 
 async fn abandon(work: &mut Work, mut reservation: Reservation) -> Result<Abandoned, StoreError> {
@@ -189,11 +207,13 @@ async fn abandon(work: &mut Work, mut reservation: Reservation) -> Result<Abando
     let Some(spend) = reservation.spend.take().filter(|_| refundable) else {
         return Ok(Abandoned::Kept);
     };
-    sqlx::query("DELETE FROM requests WHERE principal = ? AND id = ?")
-        .bind(spend.request.principal.as_slice())
-        .bind(spend.request.id.as_slice())
-        .execute(work.sql())
-        .await?;
+    if !work.unrecord(&spend.request) {
+        sqlx::query("DELETE FROM requests WHERE principal = ? AND id = ?")
+            .bind(spend.request.principal.as_slice())
+            .bind(spend.request.id.as_slice())
+            .execute(work.sql())
+            .await?;
+    }
     work.append(&Entry::Refund(spend))?;
     Ok(Abandoned::Refunded)
 }

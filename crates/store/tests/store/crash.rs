@@ -10,12 +10,13 @@ use rand::{Rng, SeedableRng};
 use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
 
+#[cfg(test)]
 const ROUNDS: u32 = 24;
 
 /// What the killed program said before it died.
@@ -28,7 +29,8 @@ struct Promises {
 }
 
 /// Built by `cargo test` beside this test.
-fn charger() -> PathBuf {
+#[cfg(test)]
+fn charger() -> std::path::PathBuf {
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().and_then(Path::parent).unwrap().join("examples").join("charger");
     assert!(path.exists(), "build the example first: cargo build -p firebreak-store --example charger");
@@ -36,8 +38,8 @@ fn charger() -> PathBuf {
 }
 
 /// Starts the program, lets it promise for a while, and kills it.
-fn kill_after(folder: &Path, round: u32, delay: Duration) -> Promises {
-    let mut child = Command::new(charger()).arg(folder).arg(round.to_string()).stdout(Stdio::piped()).spawn().unwrap();
+fn kill_after(charger: &Path, folder: &Path, round: u32, delay: Duration) -> Promises {
+    let mut child = Command::new(charger).arg(folder).arg(round.to_string()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "open");
     let killer = std::thread::spawn(move || {
@@ -105,15 +107,26 @@ async fn evaluated(state: &State, number: u32) -> CapOutcome {
     state.charge_evaluations(&chunk, u64::MAX).await.unwrap()
 }
 
+#[cfg(test)]
 #[tokio::test]
 async fn a_killed_program_keeps_every_promise() {
+    let kinds = kills(&charger(), ROUNDS, 28).await;
+    assert!(kinds.iter().all(|kind| *kind > 0), "every step was reached: {kinds:?}");
+}
+
+/// Kills the program `charger` so many times over one folder, and holds the folder to what it had promised each time. Says
+/// how many promises there were: of charges, releases, refunds and evaluations.
+///
+/// # Panics
+/// If a promise is broken.
+pub async fn kills(charger: &Path, rounds: u32, seed: u64) -> [usize; 4] {
     let folder = tempfile::tempdir().unwrap();
-    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(28);
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let (mut recorded, mut releases) = (0, 0);
     let mut kinds = [0; 4];
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let delay = Duration::from_micros(random.random_range(0..60_000));
-        let promises = kill_after(folder.path(), round, delay);
+        let promises = kill_after(charger, folder.path(), round, delay);
         // Opening verifies the chain; this verifies the releases and leaves too, each paid for by an entry.
         let state = open(folder.path(), Arc::new(SystemClock) as Arc<dyn Clock>).await.unwrap();
         let head = state.verify_chain().await.unwrap();
@@ -173,8 +186,8 @@ async fn a_killed_program_keeps_every_promise() {
         state.close().await;
     }
     println!(
-        "{ROUNDS} kills; reserved, settled, refunded, evaluated: {kinds:?}; loss recorded {}",
+        "# {rounds} kills; reserved, settled, refunded, evaluated: {kinds:?}; loss recorded {}",
         Rho::from_nano(recorded)
     );
-    assert!(kinds.iter().all(|kind| *kind > 0), "every step was reached: {kinds:?}");
+    kinds
 }

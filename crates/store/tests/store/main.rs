@@ -8,5 +8,7 @@ mod folder;
 mod matching;
 mod model;
 mod questions;
+mod schedules;
 mod scrub;
+mod stranger;
 mod support;

@@ -1,6 +1,6 @@
 //! Caps, sessions and registers of matches (R3, R14, R30), and the leaves on their way to the log (R26).
 
-use crate::support::*;
+use crate::{stranger::sealed, support::*};
 use firebreak_domain::{AgreementId, OrgId, PurposeId, Timestamp};
 use firebreak_store::{CapError, CapOutcome, EvaluationChunk, FollowerError, LeafHash, LogView, SessionError, State};
 

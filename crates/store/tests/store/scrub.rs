@@ -1,7 +1,7 @@
 //! What a match session leaves in the files when it is closed while others read them, and when the program is killed
 //! before they are emptied (R14).
 
-use crate::support::*;
+use crate::{stranger::*, support::*};
 use firebreak_store::{SessionError, State, StoreError};
 use sqlx::{Connection, SqliteConnection};
 use std::{path::Path, time::Duration};

@@ -68,7 +68,8 @@ impl Drop for Planted {
     }
 }
 
-/// The files below a folder that belong to the project, without its path: no builds, no tools, no history.
+/// The files below a folder that belong to the project, without its path: no builds, no tools, no
+/// history, no configuration of cargo.
 ///
 /// # Errors
 /// The system.
@@ -79,7 +80,9 @@ pub fn files(root: &Path) -> Result<Vec<PathBuf>> {
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             let name = entry.file_name();
-            let left_out = ["target", ".git", ".tools"].iter().any(|left_out| name == *left_out);
+            // Cargo's configuration holds in every folder below: in the copy it would count twice, and with other flags
+            // everything would be compiled anew.
+            let left_out = ["target", ".git", ".tools", ".cargo"].iter().any(|left_out| name == *left_out);
             if left_out {
                 continue;
             }
