@@ -13,7 +13,6 @@
     reason = "the store's own tests are used as they are: what fails there fails the measurement"
 )]
 
-#[expect(dead_code, reason = "the store's own tests use the rest")]
 #[path = "../../crates/store/tests/store/crash.rs"]
 mod crash;
 #[path = "../../crates/store/tests/store/schedules.rs"]

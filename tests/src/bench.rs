@@ -28,7 +28,9 @@ fn line(name: &str, value: f64, unit: &str) -> String {
     let digits = match value.abs() {
         large if large >= 100.0 => 0,
         middle if middle >= 10.0 => 1,
-        _ => 2,
+        small if small >= 1.0 => 2,
+        nothing if nothing == 0.0 => 0,
+        _ => 4,
     };
     format!("{name}: {value:.digits$} {unit}")
 }
