@@ -170,7 +170,7 @@ cut = [{ id = "2024-Q3", file = "visits.csv" }, { id = "2024-Q4", file = "visits
         let mut tighter = contract.clone();
         tighter.contribution.rows_per_person = 1;
         let views = async |contract: &Contract, cut: usize| {
-            datasets.engine(contract, &contract.cuts[cut]).await.unwrap();
+            datasets.engine(std::slice::from_ref(contract), &contract.cuts[cut]).await.unwrap();
             datasets.views.lock().unwrap().len()
         };
         assert_eq!(views(&contract, 1).await, 1);

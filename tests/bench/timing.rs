@@ -147,11 +147,7 @@ async fn ask(
         }
         // Each amount once, in an order that has nothing to do with time.
         let cents = (u64::from(number) * 314_159 % u64::from(LARGEST)) as i64;
-        let sql = format!(
-            "SELECT COUNT(*) AS n FROM health.visits WHERE cost >= {}.{:02}",
-            cents / 100,
-            cents % 100
-        );
+        let sql = format!("SELECT COUNT(*) AS n FROM health.visits WHERE cost >= {}.{:02}", cents / 100, cents % 100);
         let mut ask = Ask::new("health-statistics", "health-planning", &sql)?;
         ask.rho = Some(RHO);
         let signer = (number % UNSIGNED != UNSIGNED - 1).then_some(&*ada);

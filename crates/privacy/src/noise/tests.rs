@@ -120,7 +120,7 @@ fn every_draw_is_fresh() {
 /// thousand times none shows with one below e⁻⁵⁰.
 #[test]
 fn of_many_draws_none_is_left_out() {
-    let plan = NoisePlan { scales: vec![scale_of(1e4); 2], choices: vec![None, None], cells: 1 };
+    let plan = NoisePlan { scales: vec![scale_of(1e4); 2], choices: vec![None, None], cells: vec![1; 2] };
     // The scale that `scale_of` gives is checked against its price; a large one is priced through its sensitivity.
     let large = Scale::for_loss(1 << 80, rho(500_000_000)).unwrap();
     assert!(large.sigma() > 1e12);
@@ -129,7 +129,7 @@ fn of_many_draws_none_is_left_out() {
         let released = Noise::draw(&plan).unwrap().measure(&[vec![7], vec![7]]).unwrap();
         assert!(released.iter().flatten().all(|value| *value != 7), "a value is released as it is");
     }
-    let plan = NoisePlan { cells: DRAWS, ..plan };
+    let plan = NoisePlan { cells: vec![DRAWS; 2], ..plan };
     let released = Noise::draw(&plan).unwrap().measure(&[vec![7; DRAWS], vec![7; DRAWS]]).unwrap();
     assert!(released.iter().flatten().all(|value| *value != 7), "a value is released as it is");
 }
