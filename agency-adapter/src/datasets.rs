@@ -42,8 +42,10 @@ pub struct Datasets {
     bindings: HashMap<DatasetId, Binding>,
     secret: [u8; 32],
     threads: usize,
-    // One view per contract as signed and cut, and per join of several: a bundle that changes a contract makes a new view.
+    // One view per contract as signed and cut: a bundle that changes a contract makes a new view.
     views: Mutex<HashMap<(String, CutId), View>>,
+    // Of joins the latest alone: there are many that can be asked, and each may be as large as its datasets together.
+    latest_join: Mutex<Option<((String, CutId), View)>>,
 }
 
 impl Datasets {
@@ -55,7 +57,7 @@ impl Datasets {
             threads => threads,
         };
         let bindings = bindings.into_iter().map(|b| (b.dataset.clone(), b)).collect();
-        Self { folder, bindings, secret, threads, views: Mutex::default() }
+        Self { folder, bindings, secret, threads, views: Mutex::default(), latest_join: Mutex::default() }
     }
 
     /// The datasets bound.
@@ -71,6 +73,23 @@ impl Datasets {
         self.bindings.get(dataset).ok_or_else(|| DatasetError::NotBound(dataset.clone()))
     }
 
+    /// Whether the bindings serve a cut of these datasets, joined where they are several. It reads no file.
+    ///
+    /// # Errors
+    /// [`DatasetError`], for the first that cannot be served.
+    pub fn check(&self, datasets: &[&DatasetId], cut: &CutId) -> Result<(), DatasetError> {
+        for dataset in datasets {
+            let binding = self.binding(dataset)?;
+            if binding.file_of(cut).is_none() {
+                return Err(DatasetError::Source((*dataset).clone(), SourceError::NoFile(cut.clone())));
+            }
+            if datasets.len() > 1 && binding.row_is_person {
+                return Err(DatasetError::Join(SourceError::NoKeyToJoin));
+            }
+        }
+        Ok(())
+    }
+
     /// The engine over a cut's bounded view, or over that of several datasets joined on the person, made at the first call.
     ///
     /// # Errors
@@ -78,7 +97,15 @@ impl Datasets {
     pub async fn engine(&self, contracts: &[Contract], cut: &CutId) -> Result<Engine, DatasetError> {
         // Everything that shapes a view is in the contracts' own text.
         let key = (format!("{contracts:?}"), cut.clone());
-        let cell = self.views.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let cell = if contracts.len() > 1 {
+            let mut latest = self.latest_join.lock().unwrap_or_else(PoisonError::into_inner);
+            match latest.as_ref().filter(|(known, _)| *known == key) {
+                Some((_, view)) => Arc::clone(view),
+                None => Arc::clone(&latest.insert((key, View::default())).1),
+            }
+        } else {
+            self.views.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+        };
         let engine = cell
             .get_or_try_init(|| async {
                 let mut parts = Vec::with_capacity(contracts.len());

@@ -29,7 +29,7 @@ fn line(name: &str, value: f64, unit: &str) -> String {
         large if large >= 100.0 => 0,
         middle if middle >= 10.0 => 1,
         small if small >= 1.0 => 2,
-        nothing if nothing == 0.0 => 0,
+        0.0 => 0,
         _ => 4,
     };
     format!("{name}: {value:.digits$} {unit}")

@@ -58,10 +58,8 @@ impl App {
             Err(denial) => return (self.tick.smallest(), self.refuse(denial, Some(&submitted.intent(claimed))).await),
         };
         let contract = decided.query.reads().first().and_then(|reads| decided.permit.contract(&reads.dataset));
-        let rows = contract.map_or(0, |contract| {
-            contract.unit_space.register_size.saturating_mul(u64::from(decided.query.rows_per_person()))
-        });
-        let tick = self.tick.length(work(&decided.query, rows));
+        let persons = contract.map_or(0, |contract| contract.unit_space.register_size);
+        let tick = self.tick.length(work(&decided.query, persons));
         (tick, self.answer_decided(decided).await)
     }
 
@@ -107,6 +105,12 @@ impl App {
             Err(ReserveError::NoAccount) => return Err(Failure::Measurement(ReserveError::NoAccount.to_string())),
             Err(ReserveError::Store(error)) => return Err(error.into()),
         };
+        // What the bindings do not serve never runs, and is not paid for.
+        let datasets: Vec<_> = decided.query.reads().iter().map(|reads| &reads.dataset).collect();
+        if let Err(error) = self.datasets.check(&datasets, decided.query.cut()) {
+            self.state.abandon(reservation).await?;
+            return Err(Failure::Dataset(error));
+        }
         let measured = self.measure(decided, reservation).await?;
         self.store(measured, &facts).await.map(Outcome::Released)
     }

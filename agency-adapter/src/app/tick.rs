@@ -30,13 +30,20 @@ const HISTOGRAM: u64 = 8;
 /// worst in many runs, 5 µs where one has all the values (`bench-accuracy` prints it). The tick is for the longest.
 const CANDIDATE: u64 = 300;
 
+/// To read a row of a file and rank it among its person's takes at most as long as to count so many rows.
+const READ: u64 = 80;
+
+/// To put a row of a join beside another takes at most as long as to count so many rows.
+const JOINED: u64 = 8;
+
 /// A noisy number takes as long as to count so many rows.
 const NUMBER: u64 = 50;
 
-/// How many rows could be counted in the time that a question takes over a register that is declared to have at most
-/// `rows` rows. Follows from the question and from public sizes.
+/// How many rows could be counted in the time that a question takes over a register that is declared to have so many
+/// persons. Follows from the question and from public sizes.
 #[must_use]
-pub fn work(query: &CheckedQuery, rows: u64) -> u64 {
+pub fn work(query: &CheckedQuery, persons: u64) -> u64 {
+    let rows = persons.saturating_mul(u64::from(query.rows_per_person()));
     let weight = |primitive: &Primitive| match primitive.kind() {
         PrimitiveKind::CountRows | PrimitiveKind::CountValues { .. } => 1,
         PrimitiveKind::SumCentred { value, .. } => value.parts(),
@@ -46,13 +53,27 @@ pub fn work(query: &CheckedQuery, rows: u64) -> u64 {
     // What adds up is counted once, or, where nothing holds all groups, at most once for each grouping set.
     let counted: u64 = query.vectors().map(|(primitive, _)| weight(primitive)).sum();
     let filters = query.primitives().iter().filter_map(Primitive::filter).chain(query.filter());
-    let tested = filters.map(BoundPredicate::parts).chain(query.groups().iter().map(|group| group.category.parts()));
+    // With several grouping sets a row is asked first whether it is in a group of each.
+    let times = if query.grouping_sets().len() > 1 { 2 } else { 1 };
+    let of_groups = query.groups().iter().map(|group| times * group.category.parts());
+    let tested = filters.map(BoundPredicate::parts).chain(of_groups);
     // Each grouping set is a pass of its own over the rows, and each quantile is.
     let quantiles = query.vectors().filter(|(p, _)| matches!(p.kind(), PrimitiveKind::Quantile { .. })).count();
     let passes = (query.grouping_sets().len() + quantiles) as u64;
     let read = counted.saturating_add(passes.saturating_mul(tested.sum::<u64>()) / TESTS);
     let numbers = query.vectors().map(|(primitive, set)| (set.cells() as u64).saturating_mul(drawn(primitive.kind())));
-    rows.saturating_mul(read).saturating_add(numbers.fold(0, u64::saturating_add))
+    let measured = rows.saturating_mul(read).saturating_add(numbers.fold(0, u64::saturating_add));
+    measured.saturating_add(joining(query, persons, rows))
+}
+
+/// What it takes to join several datasets. It is allowed for whether or not the join is at hand: what others asked before
+/// is nobody's business either.
+fn joining(query: &CheckedQuery, persons: u64, rows: u64) -> u64 {
+    if query.reads().len() < 2 {
+        return 0;
+    }
+    let kept: u64 = query.reads().iter().map(|reads| u64::from(reads.rows_per_person)).sum();
+    persons.saturating_mul(kept).saturating_mul(READ).saturating_add(rows.saturating_mul(JOINED))
 }
 
 /// What is drawn in each cell.

@@ -327,6 +327,11 @@ impl Column {
                 if codes.is_empty() || distinct.len() != codes.len() || codes.len() > 10_000 {
                     return problem("the code list must hold 1 to 10,000 codes, each once");
                 }
+                if codes.iter().any(|code| code.code.is_empty()) {
+                    return problem(
+                        "a code has at least one character: an empty one stands for all of them in an answer",
+                    );
+                }
                 if other.as_ref().is_some_and(|other| !distinct.contains(other)) {
                     return problem("other must be one of the codes");
                 }

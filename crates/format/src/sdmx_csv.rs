@@ -67,7 +67,11 @@ fn lines(answer: &QueryAnswer, confidentiality: &str) -> String {
     let measures = measures(accepted.columns.iter().map(|column| column.name.as_str()));
     let leading = ["datastructure".to_owned(), structure_id(&accepted.dataset, &accepted.groups), "I".to_owned()];
 
-    let all = ALL.to_owned();
+    // A question's own label may be the same.
+    let mut all = ALL.to_owned();
+    while answer.rows.iter().any(|row| row.groups.contains(&all)) {
+        all.push('_');
+    }
     let mut text = String::new();
     let dimensions = dimensions.iter().map(String::as_str).chain([MEASURE, VALUE]);
     put(&mut text, LEADING.into_iter().chain(dimensions).chain(ATTRIBUTES));

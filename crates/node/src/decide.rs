@@ -320,13 +320,21 @@ fn with_suggestion(denial: Denial, submitted: &SubmittedQuery, visible: &Visible
     if !of_columns {
         return denial;
     }
-    let suggestion = match (&submitted.query, &submitted.sql) {
-        (_, Some(sql)) => plan(sql, visible).map(drop).map_err(|r| r.suggestion),
-        (Ok(query), None) => plan_query(query, visible).map(drop).map_err(|r| r.suggestion),
-        (Err(_), None) => return denial,
+    let planned = match (&submitted.query, &submitted.sql) {
+        (_, Some(sql)) => plan(sql, visible).err(),
+        (Ok(query), None) => plan_query(query, visible).err(),
+        (Err(_), None) => None,
     };
-    let Err(Some(suggestion)) = suggestion else { return denial };
-    Denial { refusal: denial.refusal.instead(suggestion), facts: denial.facts }
+    let Some(planned) = planned else { return denial };
+    let joins = submitted.query.as_ref().is_ok_and(|query| !query.joins.is_empty());
+    let contest = denial.refusal.contest.clone();
+    let refusal = match planned.suggestion.clone() {
+        // That a join is of one agency says more than that the agreement does not cover the other's dataset.
+        _ if joins && planned.reason == ReasonCode::JoinAsked => Refusal { contest, ..planned },
+        Some(suggestion) => denial.refusal.instead(suggestion),
+        None => return denial,
+    };
+    Denial { refusal, facts: denial.facts }
 }
 
 fn suggested(refusal: Refusal, submitted: &SubmittedQuery, visible: &Visible) -> Refusal {

@@ -32,11 +32,12 @@ impl Basis {
         &self.0
     }
 
-    /// Of a question that touches `touched` and the privacy unit of `contract`, which of a join is that of its `parts`
-    /// together.
+    /// Of a question that touches `touched`, under `contract`, which of a join is that of its `parts` together; `units` are
+    /// the persons' keys of each.
     pub(crate) fn of(
         contract: &Contract,
         parts: &[Reads],
+        units: &[Column],
         touched: &BTreeSet<ColumnName>,
         groups: &[CheckedGroup],
         primitives: &[Primitive],
@@ -66,7 +67,7 @@ impl Basis {
             hash.text(part.dataset.as_str());
             hash.number(part.rows_per_person);
         });
-        hash.list(contract.privacy_unit().as_slice(), |hash, unit| hash.column(unit));
+        hash.list(units, Encoder::column);
         // By name: the order in which a contract lists its columns says nothing.
         let mut read: Vec<&Column> = columns.iter().filter(|column| touched.contains(&column.name)).collect();
         read.sort_by(|one, other| one.name.cmp(&other.name));

@@ -1,7 +1,7 @@
 //! Grouping sets: the parts of an answer that are split by some of its groups, and what makes them add up.
 
 use crate::{CheckedQuery, MAX_GROUPING_SETS};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Some of the groups of a question, by which a part of its answer is split: one cell for each combination of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,18 @@ impl GroupingSet {
 
     /// Of a set that it is within, for each cell in order the cell of this one that it is a part of.
     pub fn cells_of(&self, finer: &Self) -> impl Iterator<Item = usize> {
-        (0..finer.cells).map(|cell| self.cell(|group| finer.code(cell, group)).unwrap_or_default())
+        let mut steps = Vec::with_capacity(self.groups.len());
+        let (mut stride, mut own) = (1, 1);
+        for (group, size) in finer.groups.iter().zip(&finer.sizes).rev() {
+            let size = (*size).max(1);
+            if self.groups.contains(group) {
+                steps.push((stride, size, own));
+                own *= size;
+            }
+            stride *= size;
+        }
+        let cell = move |cell: usize| steps.iter().map(|(stride, size, own)| cell / stride % size * own).sum();
+        (0..finer.cells).map(cell)
     }
 }
 
@@ -104,17 +115,15 @@ impl CheckedQuery {
     /// It is post-processing, and costs nothing. See `docs/PRIVACY.md` for the closed form that it is.
     #[must_use]
     pub fn figures(&self, mut tables: Vec<Vec<f64>>, deviations: &[f64]) -> Figures {
-        let of_sets = self.sets.len();
-        let mut after = deviations.to_vec();
-        if of_sets > 1 && self.vectors().count() == tables.len() && tables.len() == after.len() {
+        let after = self.deviations(deviations);
+        if self.sets.len() > 1 && self.vectors().count() == tables.len() && tables.len() == after.len() {
             for (place, _) in self.primitives().iter().enumerate().filter(|(_, p)| p.kind().adds_up()) {
-                let places = || (0..of_sets).map(|set| set * self.primitives().len() + place);
+                let places = || (0..self.sets.len()).map(|set| set * self.primitives().len() + place);
                 let measured: Vec<(&[f64], f64)> =
                     places().filter_map(|at| Some((tables.get(at)?.as_slice(), *deviations.get(at)?))).collect();
-                let (estimates, errors) = least_squares(&self.sets, &measured);
-                for (at, (estimate, error)) in places().zip(estimates.into_iter().zip(errors)) {
-                    if let (Some(table), Some(deviation)) = (tables.get_mut(at), after.get_mut(at)) {
-                        (*table, *deviation) = (estimate, error);
+                for (at, estimate) in places().zip(least_squares(&self.sets, &measured)) {
+                    if let Some(table) = tables.get_mut(at) {
+                        *table = estimate;
                     }
                 }
             }
@@ -126,11 +135,19 @@ impl CheckedQuery {
     /// vectors' noise: they do not depend on what is released.
     #[must_use]
     pub fn deviations(&self, of_vectors: &[f64]) -> Vec<f64> {
-        if self.sets.len() == 1 {
-            return of_vectors.to_vec();
+        let mut after = of_vectors.to_vec();
+        if self.sets.len() > 1 {
+            for (place, _) in self.primitives().iter().enumerate().filter(|(_, p)| p.kind().adds_up()) {
+                let places = || (0..self.sets.len()).map(|set| set * self.primitives().len() + place);
+                let measured: Vec<f64> = places().filter_map(|at| of_vectors.get(at).copied()).collect();
+                for (at, error) in places().zip(errors(&self.sets, &measured)) {
+                    if let Some(deviation) = after.get_mut(at) {
+                        *deviation = error;
+                    }
+                }
+            }
         }
-        let tables = self.vectors().map(|(_, set)| vec![0.0; set.cells()]).collect();
-        self.figures(tables, of_vectors).deviations
+        after
     }
 }
 
@@ -152,8 +169,7 @@ pub(crate) const MAX_GROUPS: usize = 6;
 
 const _: () = assert!(1 << MAX_GROUPS <= MAX_GROUPING_SETS, "a CUBE over that many groups has no more sets");
 
-/// The weighted least squares estimate of each set's table, and its standard deviation, from one noisy table of each set
-/// and the deviation of its noise.
+/// The weighted least squares estimate of each set's table, from one noisy table of each set and the deviation of its noise.
 ///
 /// Let `x` be the table over all groups, `n_i` their sizes, and `N_S` the product of the sizes outside of `S`. A table is
 /// the sum of its *interactions* `f_U` over subsets `U` of its groups (the decomposition of an analysis of variance),
@@ -161,25 +177,15 @@ const _: () = assert!(1 << MAX_GROUPS <= MAX_GROUPING_SETS, "a CUBE over that ma
 /// variance `σ_S²` gives it one of its own; interactions are orthogonal, so that each is estimated by itself:
 /// `f_U = Σ w_S·g_SU / Σ w_S·N_S` over the sets `S ⊇ U`, with `w_S = 1/σ_S²` and `g_SU` the interaction in the noisy table
 /// of `S`. Its variance in one cell is `Π(1 − 1/n_i) / (N_U·Σ w_S·N_S)`, the product over `U`.
-fn least_squares(sets: &[GroupingSet], measured: &[(&[f64], f64)]) -> (Vec<Vec<f64>>, Vec<f64>) {
-    let size = |group: usize| {
-        let mut of_sets = sets.iter().flat_map(|set| set.groups.iter().zip(&set.sizes));
-        of_sets.find(|(place, _)| **place == group).map_or(1, |(_, size)| *size)
-    };
-    let all: BTreeSet<usize> = sets.iter().flat_map(|set| set.groups.iter().copied()).collect();
-    let outside = |groups: &[usize]| -> f64 {
-        all.iter().filter(|group| !groups.contains(group)).map(|group| size(*group) as f64).product()
-    };
+fn least_squares(sets: &[GroupingSet], measured: &[(&[f64], f64)]) -> Vec<Vec<f64>> {
+    let sizes = Sizes::of(sets);
+    let deviations: Vec<f64> = measured.iter().map(|(_, deviation)| *deviation).collect();
     let mut estimates: Vec<Vec<f64>> = sets.iter().map(|set| vec![0.0; set.cells]).collect();
-    let mut variances = vec![0.0; sets.len()];
     for part in parts(sets) {
-        let Some(part) = GroupingSet::of(part, size) else { continue };
+        let Some(part) = GroupingSet::of(part, |group| sizes.of_group(group)) else { continue };
         let mut interaction = vec![0.0; part.cells];
-        let mut weights = 0.0;
         for (set, (table, deviation)) in sets.iter().zip(measured).filter(|(set, _)| part.is_within(set)) {
-            let weight = 1.0 / (deviation * deviation);
-            weights += weight * outside(&set.groups);
-            let share = weight * part.cells as f64 / set.cells as f64;
+            let share = part.cells as f64 / set.cells as f64 / (deviation * deviation);
             for (value, cell) in table.iter().zip(part.cells_of(set)) {
                 if let Some(mean) = interaction.get_mut(cell) {
                     *mean += value * share;
@@ -187,19 +193,54 @@ fn least_squares(sets: &[GroupingSet], measured: &[(&[f64], f64)]) -> (Vec<Vec<f
             }
         }
         centre(&mut interaction, &part.sizes);
-        let spread: f64 = part.sizes.iter().map(|size| 1.0 - 1.0 / *size as f64).product();
-        let variance = spread / (outside(&part.groups) * weights);
-        for ((set, estimate), of_set) in sets.iter().zip(&mut estimates).zip(&mut variances) {
-            if part.is_within(set) {
-                let times = outside(&set.groups);
-                *of_set += times * times * variance;
-                for (value, cell) in estimate.iter_mut().zip(part.cells_of(set)) {
-                    *value += times * interaction.get(cell).unwrap_or(&0.0) / weights;
-                }
+        let weights = sizes.weights(&part, sets, &deviations);
+        for (set, estimate) in sets.iter().zip(&mut estimates).filter(|(set, _)| part.is_within(set)) {
+            let times = sizes.outside(&set.groups) / weights;
+            for (value, cell) in estimate.iter_mut().zip(part.cells_of(set)) {
+                *value += times * interaction.get(cell).unwrap_or(&0.0);
             }
         }
     }
-    (estimates, variances.into_iter().map(f64::sqrt).collect())
+    estimates
+}
+
+/// The standard deviations of [`least_squares`], from those of what was measured alone.
+fn errors(sets: &[GroupingSet], deviations: &[f64]) -> Vec<f64> {
+    let sizes = Sizes::of(sets);
+    let mut variances = vec![0.0; sets.len()];
+    for part in parts(sets) {
+        let Some(part) = GroupingSet::of(part, |group| sizes.of_group(group)) else { continue };
+        let spread: f64 = part.sizes.iter().map(|size| 1.0 - 1.0 / *size as f64).product();
+        let variance = spread / (sizes.outside(&part.groups) * sizes.weights(&part, sets, deviations));
+        for (set, of_set) in sets.iter().zip(&mut variances).filter(|(set, _)| part.is_within(set)) {
+            *of_set += sizes.outside(&set.groups).powi(2) * variance;
+        }
+    }
+    variances.into_iter().map(f64::sqrt).collect()
+}
+
+/// The sizes of all groups of some sets.
+struct Sizes(BTreeMap<usize, usize>);
+
+impl Sizes {
+    fn of(sets: &[GroupingSet]) -> Self {
+        Self(sets.iter().flat_map(|set| set.groups.iter().copied().zip(set.sizes.iter().copied())).collect())
+    }
+
+    fn of_group(&self, group: usize) -> usize {
+        self.0.get(&group).copied().unwrap_or(1)
+    }
+
+    /// `N_S`: the product of the sizes of the groups that are not among these.
+    fn outside(&self, groups: &[usize]) -> f64 {
+        self.0.iter().filter(|(group, _)| !groups.contains(group)).map(|(_, size)| *size as f64).product()
+    }
+
+    /// `Σ w_S·N_S` over the sets that hold all groups of `part`.
+    fn weights(&self, part: &GroupingSet, sets: &[GroupingSet], deviations: &[f64]) -> f64 {
+        let holding = sets.iter().zip(deviations).filter(|(set, _)| part.is_within(set));
+        holding.map(|(set, deviation)| self.outside(&set.groups) / (deviation * deviation)).sum()
+    }
 }
 
 /// Takes off the mean along each axis of a table, whose last axis runs fastest.

@@ -1,7 +1,7 @@
 //! Several datasets of one register, joined on the person.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where its own material is wrong")]
 
-use firebreak_domain::{Contract, ReasonCode, Refusal};
+use firebreak_domain::{ColumnRole, Contract, ReasonCode, Refusal, SpecialKind};
 use firebreak_query::{CheckedQuery, check_over, parse_sql, plan, to_sql};
 
 fn visits() -> Contract {
@@ -108,6 +108,15 @@ fn bounds_that_differ_part_by_part_are_another_basis() {
     let (one, other) = (bounded(2, 6), bounded(3, 4));
     assert_eq!((one.rows_per_person(), one.canonical()), (other.rows_per_person(), other.canonical()));
     assert_ne!(one.basis(), other.basis());
+    // Who counts as a person in either dataset is part of what the numbers mean.
+    let mut changed = contracts();
+    for unit in changed[0].columns.iter_mut().filter(|column| column.role == ColumnRole::PrivacyUnit) {
+        unit.missing.push("NOBODY".to_owned());
+        unit.special = Some(SpecialKind::Belief);
+    }
+    let (before, after) = (check_over(&query, &contracts()).unwrap(), check_over(&query, &changed).unwrap());
+    assert_ne!(before.basis(), after.basis());
+    assert!(after.special().contains(&SpecialKind::Belief), "of the dataset whose id comes last as well");
 }
 
 #[test]
@@ -143,6 +152,12 @@ fn what_cannot_be_joined_is_refused_with_what_can() {
         let instead = refusal.suggestion.unwrap();
         assert!(read(&instead).is_ok(), "{from}: {instead}");
     }
+    let mut vast = contracts();
+    for contract in &mut vast {
+        contract.unit_space.register_size = 3_000_000;
+    }
+    let refusal = check_over(&parse_sql(&format!("SELECT COUNT(*) {ON}")).unwrap(), &vast).map(drop).unwrap_err();
+    assert!(refusal.reason == ReasonCode::JoinAsked && refusal.detail.contains("50000000 rows"), "{refusal}");
     for (select, reason) in [
         ("COUNT(region)", ReasonCode::UnknownColumn),
         ("SUM(c.cost)", ReasonCode::UnknownColumn),

@@ -120,6 +120,9 @@ impl App {
         match &newest {
             None if revises => return Ok(Err("the series has published nothing yet: draft its first publication")),
             Some(_) if !revises => return Ok(Err("the series has published already: draft a revision")),
+            _ if found.decided.query.reads().len() > 1 => {
+                return Ok(Err("a series is of one dataset: the release of a join is not published"));
+            }
             Some(newest) if newest.dataset != *found.decided.query.dataset() => {
                 return Ok(Err("a series is of one dataset: begin another series"));
             }

@@ -374,7 +374,7 @@ fn price_of_error(decided: &DecidedQuery, error: f64) -> Result<Rho, Refusal> {
         return malformed("a standard error is a number above 0");
     }
     let query = &decided.query;
-    if query.linear_error(&vec![1.0; query.primitives().len()]).is_none() {
+    if query.linear_error(&vec![1.0; query.vectors().count()]).is_none() {
         return malformed(
             "the question has no count or sum: the errors of ratios, means and quantiles follow from their values",
         );

@@ -34,11 +34,10 @@ impl<'a> Columns<'a> {
         Self { contract, units, touched: BTreeSet::new() }
     }
 
-    /// The columns touched, the privacy unit aside, and the special categories with it.
+    /// The columns touched, the privacy unit aside, and their special categories.
     pub(super) fn touched(self) -> (BTreeSet<ColumnName>, BTreeSet<SpecialKind>) {
-        let unit = self.contract.privacy_unit().and_then(|unit| unit.special);
         let special = self.touched.iter().filter_map(|name| self.contract.column(name.as_str())?.special);
-        let special = special.chain(unit).collect();
+        let special = special.collect();
         (self.touched, special)
     }
 

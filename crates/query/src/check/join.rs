@@ -1,6 +1,6 @@
 //! Several datasets of one register, joined on the person, as one contract.
 
-use crate::{AggregateQuery, Reads};
+use crate::{AggregateQuery, MAX_JOINED_ROWS, Reads};
 use firebreak_domain::{Column, ColumnName, ColumnRole, Contract, Contribution, DatasetId, ReasonCode, Refusal};
 use std::collections::BTreeSet;
 
@@ -11,13 +11,16 @@ pub(crate) struct Subject {
     pub(crate) contract: Contract,
     /// Each dataset and the bound on a person's rows in it. Columns are filled in by the check.
     pub(crate) parts: Vec<Reads>,
+    /// The persons' key of each dataset.
+    pub(crate) keys: Vec<Column>,
     /// Further names of the privacy unit.
     pub(crate) units: BTreeSet<ColumnName>,
 }
 
 impl Subject {
     pub(crate) fn alone(contract: &Contract) -> Self {
-        Self { contract: contract.clone(), parts: vec![part(contract)], units: BTreeSet::new() }
+        let keys = contract.privacy_unit().into_iter().cloned().collect();
+        Self { contract: contract.clone(), parts: vec![part(contract)], keys, units: BTreeSet::new() }
     }
 
     /// The datasets of a question joined.
@@ -31,6 +34,12 @@ impl Subject {
         let of = |id: &DatasetId| contracts.iter().find(|contract| contract.id == *id);
         let contracts: Option<Vec<&Contract>> = query.datasets().map(of).collect();
         let contracts = contracts.ok_or_else(|| Refusal::new(ReasonCode::JoinAsked))?;
+        let beneath = |one: &Contract, other: &Contract| other.id.as_str().starts_with(&format!("{}.", one.id));
+        if contracts.iter().any(|one| contracts.iter().any(|other| beneath(one, other))) {
+            return Err(refused(
+                "the id of one of these datasets begins with that of another: columns cannot be told apart",
+            ));
+        }
         if !contracts.iter().zip(contracts.iter().skip(1)).all(|(one, next)| one.id < next.id) {
             return Err(refused("the datasets of a join stand in the order of their ids, each once"));
         }
@@ -47,20 +56,21 @@ impl Subject {
         let mut columns: Vec<Column> = Vec::new();
         for contract in &contracts {
             let unit = |column: &Column| column.role == ColumnRole::PrivacyUnit;
-            let kept = contract.columns.iter().filter(|column| !unit(column) || contract.id == first.id);
-            // A name that gets too long is one that nothing can have.
-            columns.extend(
-                kept.filter_map(|column| Some(Column { name: named(contract, &column.name)?, ..column.clone() })),
-            );
-        }
-        let names: BTreeSet<&ColumnName> = columns.iter().map(|column| &column.name).collect();
-        if names.len() < columns.len() {
-            return Err(refused("two columns of these datasets cannot be told apart by their names"));
+            for column in contract.columns.iter().filter(|column| !unit(column) || contract.id == first.id) {
+                let name = named(contract, &column.name);
+                let name = name.ok_or_else(|| refused("a dataset's id and a column's name are too long for a join"))?;
+                columns.push(Column { name, ..column.clone() });
+            }
         }
         let bound = contracts.iter().map(|contract| contract.contribution.rows_per_person);
         let rows_per_person = bound.clone().try_fold(1_u32, u32::checked_mul).ok_or_else(|| {
             Refusal::new(ReasonCode::NotMeasurable).because("a person could have too many rows in this join")
         })?;
+        let declared = first.unit_space.register_size.saturating_mul(u64::from(rows_per_person));
+        if declared > MAX_JOINED_ROWS {
+            let what = format!("a join is of at most {MAX_JOINED_ROWS} rows as the contracts declare them");
+            return Err(refused(&what));
+        }
         let everywhere = |cut: &&_| contracts.iter().all(|contract| contract.cuts.contains(cut));
         let contract = Contract {
             cuts: first.cuts.iter().filter(everywhere).cloned().collect(),
@@ -68,7 +78,8 @@ impl Subject {
             columns,
             ..(*first).clone()
         };
-        Ok(Self { contract, parts: contracts.into_iter().map(part).collect(), units })
+        let keys = contracts.iter().filter_map(|contract| contract.privacy_unit()).cloned().collect();
+        Ok(Self { contract, parts: contracts.into_iter().map(part).collect(), keys, units })
     }
 }
 

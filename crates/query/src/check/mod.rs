@@ -61,7 +61,7 @@ pub(crate) fn fits(query: &AggregateQuery, contract: &Contract) -> Result<Checke
 }
 
 fn of_subject(query: &AggregateQuery, subject: Subject) -> Result<CheckedQuery, Misfit> {
-    let Subject { contract, mut parts, units } = subject;
+    let Subject { contract, mut parts, keys, units } = subject;
     let contract = &contract;
     shape::check(query)?;
     if query.dataset != contract.id {
@@ -103,7 +103,9 @@ fn of_subject(query: &AggregateQuery, subject: Subject) -> Result<CheckedQuery, 
         // What fits squared fits as it is.
         l1_sensitivities.push(primitive.l1_sensitivity(rows_per_person, set.cells()).unwrap_or(u128::MAX));
     }
-    let (columns, special) = columns.touched();
+    let (columns, mut special) = columns.touched();
+    // To be in a dataset at all can be special.
+    special.extend(keys.iter().filter_map(|key| key.special));
     for part in &mut parts {
         let own = |name: &ColumnName| match query.joins.as_slice() {
             [] => Some(name.clone()),
@@ -115,7 +117,7 @@ fn of_subject(query: &AggregateQuery, subject: Subject) -> Result<CheckedQuery, 
         dataset: contract.id.clone(),
         agency: contract.agency.clone(),
         canonical: resolved.canonical(),
-        basis: Basis::of(contract, &parts, &columns, &groups, &lowered.primitives, &lowered.keys),
+        basis: Basis::of(contract, &parts, &keys, &columns, &groups, &lowered.primitives, &lowered.keys),
         reads: parts,
         cut,
         groups,

@@ -1,6 +1,7 @@
 //! The question behind a release.
 
-use crate::support::{Folder, agreement, fresh, in_a_file, key, leaf, life, request, rho, stranger, within};
+use crate::stranger::stranger;
+use crate::support::{Folder, agreement, fresh, in_a_file, key, leaf, life, request, rho, within};
 use firebreak_domain::ReleaseName;
 use firebreak_store::{State, StoreError};
 use sqlx::Connection;

@@ -294,7 +294,7 @@ impl Told {
     /// Where a request stands by what was told before a moment.
     fn stand(&self, name: Name, before: u64) -> Stand {
         let changes = self.requests.get(&name).into_iter().flatten();
-        changes.filter(|change| change.told < before).last().map_or(Stand::Unknown, |change| change.to)
+        changes.rfind(|change| change.told < before).map_or(Stand::Unknown, |change| change.to)
     }
 }
 
