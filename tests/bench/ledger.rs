@@ -9,7 +9,6 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::print_stdout,
     reason = "the store's own tests are used as they are: what fails there fails the measurement"
 )]
 

@@ -3,7 +3,7 @@
 //! `bench-timing [RELEASES]`. An adapter inside this process is asked directly (`App::answer`, tick included), so that no
 //! network lies between the attacker and the adapter: a clock that sees more than anybody outside. Each question counts the
 //! visits that cost so much or more, every time another amount, so that each is fresh. Its noise is the released count less
-//! the exact one, which the bench works out from the bounded view. A sixth of the requests are refused, being unsigned.
+//! the exact one, which the bench works out from the bounded view. Each is also sent unsigned, and refused.
 //!
 //! - `timing_correlation` is the largest |r| between the time and the noise, the noise's size, and the exact count; for
 //!   refusals the count that would have been answered.
@@ -38,8 +38,6 @@ const OPTIONS: Options = Options { persons: 2_000, seed: 1, tick_milliseconds: T
 const AT_ONCE: u32 = 12;
 /// ρ = 5·10⁻⁶ each: 10⁵ of them are within what one analyst may spend.
 const RHO: Rho = Rho::from_nano(5_000);
-/// Of so many requests the last is unsigned.
-const UNSIGNED: u32 = 6;
 /// Cents up to which the amounts go.
 const LARGEST: u32 = 500_000;
 
@@ -50,6 +48,9 @@ struct Seen {
     noise: Option<f64>,
     exact: f64,
 }
+
+/// What must not be seen in a request's time.
+type Secret<'a> = &'a dyn Fn(&Seen) -> f64;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -84,7 +85,7 @@ async fn main() -> Result<()> {
     let size = |seen: &Seen| noise(seen).abs();
     let exact = |seen: &Seen| seen.exact;
     let (mut correlation, mut area): (f64, f64) = (0.0, 0.5);
-    let compared: [(&str, &[Seen], &dyn Fn(&Seen) -> f64); 4] = [
+    let compared: [(&str, &[Seen], Secret<'_>); 4] = [
         ("an answer's time and its noise", &answers, &noise),
         ("an answer's time and the size of its noise", &answers, &size),
         ("an answer's time and its exact count", &answers, &exact),
@@ -142,6 +143,7 @@ async fn ask(
     let mut seen = Vec::new();
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
+        let (number, signs) = (number / 2, number.is_multiple_of(2));
         if number >= releases {
             return Ok(seen);
         }
@@ -150,7 +152,7 @@ async fn ask(
         let sql = format!("SELECT COUNT(*) AS n FROM health.visits WHERE cost >= {}.{:02}", cents / 100, cents % 100);
         let mut ask = Ask::new("health-statistics", "health-planning", &sql)?;
         ask.rho = Some(RHO);
-        let signer = (number % UNSIGNED != UNSIGNED - 1).then_some(&*ada);
+        let signer = signs.then_some(&*ada);
         let submitted = inside.request(&ask, ada.identity(), signer)?;
         let exact = (costs.len() - costs.partition_point(|cost| *cost < cents)) as f64;
         for again in 0.. {

@@ -155,9 +155,18 @@ impl Bench {
     /// # Errors
     /// Programs that do not start.
     pub async fn start(persons: u32) -> Result<Self> {
+        Self::start_with(persons, |_| Ok(())).await
+    }
+
+    /// As [`Bench::start`], after `change` was made to the federation's folder.
+    ///
+    /// # Errors
+    /// As there, and those of the change.
+    pub async fn start_with(persons: u32, change: impl FnOnce(&Federation) -> Result<()>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let options = Options { persons, seed: 1, tick_milliseconds: 50 };
         let federation = Federation::prepare(&folder.path().join("federation"), &options, |_| {})?;
+        change(&federation)?;
         let live = federation.start(&Programs::built()?, &[]).await?;
         Ok(Self { federation, live, folder })
     }

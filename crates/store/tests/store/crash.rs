@@ -2,7 +2,7 @@
 //! written.
 
 use crate::support::{open, rho};
-use firebreak_domain::{AgreementId, Charge, Clock, OrgId, RequestId, Rho, SystemClock, UnitSpaceId};
+use firebreak_domain::{AgreementId, Charge, Clock, OrgId, RequestId, SystemClock, UnitSpaceId};
 use firebreak_store::{
     AccountKind, AccountLimit, CapOutcome, EvaluationChunk, OwnRelease, ReleaseKey, RequestKey, Reserved, State,
 };
@@ -185,9 +185,5 @@ pub async fn kills(charger: &Path, rounds: u32, seed: u64) -> [usize; 4] {
         }
         state.close().await;
     }
-    println!(
-        "# {rounds} kills; reserved, settled, refunded, evaluated: {kinds:?}; loss recorded {}",
-        Rho::from_nano(recorded)
-    );
     kinds
 }

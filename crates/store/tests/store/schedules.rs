@@ -293,7 +293,7 @@ impl Schedule {
 impl Told {
     /// Where a request stands by what was told before a moment.
     fn stand(&self, name: Name, before: u64) -> Stand {
-        let changes = self.requests.get(&name).into_iter().flatten();
+        let mut changes = self.requests.get(&name).into_iter().flatten();
         changes.rfind(|change| change.told < before).map_or(Stand::Unknown, |change| change.to)
     }
 }
