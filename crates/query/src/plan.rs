@@ -50,7 +50,12 @@ pub fn plan(sql: &str, contracts: &(impl Contracts + ?Sized)) -> Result<CheckedQ
 pub fn plan_query(query: &AggregateQuery, contracts: &(impl Contracts + ?Sized)) -> Result<CheckedQuery, Refusal> {
     let named: Option<Vec<Contract>> = query.datasets().map(|id| contracts.contract(id).cloned()).collect();
     match named {
-        Some(named) => check_over(query, &named),
+        Some(named) if query.joins.is_empty() => check_over(query, &named),
+        // The datasets of a join may be of several agreements: an example is answered under the one that is invoked.
+        Some(named) => check_over(query, &named).map_err(|refusal| match contracts.example() {
+            Some(example) => refusal.instead(default_sql(example)),
+            None => refusal,
+        }),
         None => {
             let alone = query.joins.is_empty();
             let refusal = Refusal::new(if alone { ReasonCode::UnknownDataset } else { ReasonCode::JoinAsked });
