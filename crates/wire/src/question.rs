@@ -395,6 +395,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_join_is_the_same_as_a_message_and_as_it_is_stored() {
+        let sql = "SELECT v.region, COUNT(DISTINCT person) AS n, SUM(v.cost) AS s FROM health.visits v \
+                   JOIN health.vaccinations c ON v.person = c.person WHERE c.vaccine = 'MMR' GROUP BY v.region";
+        let query = parse_sql(sql).unwrap();
+        let back = question_from_wire(Some(&question_to_wire(&query))).unwrap();
+        assert_eq!((back.joins.len(), back.canonical()), (1, query.canonical()));
+        let stored = question_from_bytes(&question_to_bytes(&query)).unwrap();
+        assert_eq!(stored.canonical(), query.canonical());
+    }
+
+    #[test]
     fn both_forms_of_a_question_are_one_question() {
         for sql in [
             "SELECT COUNT(*) AS n FROM health.visits",
@@ -405,6 +416,7 @@ mod tests {
             "SELECT DATE_TRUNC('week', visit_date) AS w, WIDTH_BUCKET(cost + 1, -1.5, 20, 7) AS b, EXTRACT(ISODOW FROM \
              visit_date) AS d, MEDIAN(cost) AS m, QUANTILE(CLAMP(cost, 1, 2), 0.9999) / 2 AS q FROM health.visits \
              GROUP BY w, b, d ORDER BY w DESC, m",
+            "SELECT region, kind, COUNT(*) AS n FROM health.visits GROUP BY region, ROLLUP (kind)",
             "SELECT CASE WHEN region = 'R01' OR cost IS NULL THEN 'it''s' WHEN cost < 5 THEN 'b' END AS c, COUNT(*) AS n \
              FROM health.visits GROUP BY c, CASE region WHEN 'R02' THEN 1 ELSE 0 END",
         ] {
