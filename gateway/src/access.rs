@@ -17,6 +17,7 @@ pub const CALLS: &[(&str, &[IdentityRole])] = &[
     ("/firebreak.query.v1.QueryService/RunQuery", &[Analyst]),
     ("/firebreak.query.v1.QueryService/ValidateQuery", &[Analyst]),
     ("/firebreak.query.v1.QueryService/GetBudget", &[Analyst]),
+    ("/firebreak.query.v1.QueryService/GetLoss", ANYBODY),
     ("/firebreak.query.v1.QueryService/GetRelease", &[Analyst]),
     ("/firebreak.query.v1.QueryService/CiteRelease", &[Analyst]),
     ("/firebreak.catalogue.v1.CatalogueService/ListDatasets", &[Analyst, Endpoint, Overseer, Authority]),

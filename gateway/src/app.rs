@@ -4,6 +4,7 @@ mod agencies;
 mod catalogue;
 mod courier;
 mod log;
+mod loss;
 mod matching;
 mod openings;
 mod publication;
@@ -16,6 +17,7 @@ pub use agencies::{
 pub use catalogue::{Described, Visible};
 pub use courier::{Courier, MOST_LEAVES};
 pub use log::{EvidenceLog, LogFailure};
+pub use loss::{Losses, RegisterLoss};
 pub use matching::TunnelAuthorised;
 pub use openings::{KeptOpening, OpeningsPage};
 pub use publication::{ShownPublication, TakenStep};

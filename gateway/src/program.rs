@@ -5,7 +5,7 @@ use crate::app::{App, Courier, EvidenceLog, Failure, LogFailure};
 use crate::configuration::Configuration;
 use crate::health::Health;
 use crate::rpc::{
-    Catalogue, ConnectedAgencies, Evidence, Export, Flight, Matching, Publications, Query, Tickets, published_page,
+    Catalogue, ConnectedAgencies, Evidence, Export, Flight, Matching, Publications, Query, Tickets, public_page,
 };
 use arrow_flight::flight_service_server::FlightServiceServer;
 use firebreak_audit::{NoteKey, NoteKeyError};
@@ -207,12 +207,12 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
     Ok(Running { address, tasks })
 }
 
-/// The log's files by their paths, of which the checkpoint alone changes, and what is published.
+/// The log's files by their paths, of which the checkpoint alone changes, and what else everybody may read.
 fn public_pages(app: &Arc<App>) -> impl Fn(&str) -> Option<Page> + Send + Sync + use<> {
     let (app, runtime) = (Arc::clone(app), Handle::current());
     move |path| {
-        if path.starts_with("/publications") {
-            return published_page(&app, &runtime, path);
+        if path.starts_with("/publications") || path.starts_with("/loss") {
+            return public_page(&app, &runtime, path);
         }
         let path = path.strip_prefix('/')?;
         let changes = path == "checkpoint";

@@ -16,7 +16,7 @@ pub use evidence::Evidence;
 pub use export::Export;
 pub use flight::{Flight, Tickets};
 pub use matching::Matching;
-pub use pages::published_page;
+pub use pages::public_page;
 pub use publication::Publications;
 pub use query::Query;
 

@@ -2,9 +2,11 @@
 
 use crate::catalogue::{done, firebreak, program};
 use anyhow::{Context, Result, bail, ensure};
-use firebreak::client::{Ask, ClientError, Connection, QueryAnswer, cite_release, get_budget, get_release};
+use firebreak::client::{
+    Ask, ClientError, Connection, QueryAnswer, changes, cite_release, get_budget, get_loss, get_release,
+};
 use firebreak_audit::{LeafKind, Receipt, SignerRole};
-use firebreak_domain::{Charge, ReleaseName};
+use firebreak_domain::{Charge, CutId, ReleaseName};
 use firebreak_tests::{Caller, Own, Shared, ask_until_answered, refusal_of, run, shared};
 use std::collections::BTreeMap;
 
@@ -182,6 +184,116 @@ fn on_the_command_line_a_release_is_had_again_in_every_format_and_cited() -> Res
         ensure!(!cited.out.contains("visits, COUNT") && !cited.out.contains("share"), "a caller's words are cited");
         let malformed = done(program("firebreak")?.args(["release", "cite", "4711"]).args(right))?;
         assert_eq!(malformed.code, Some(2));
+        Ok(())
+    })
+}
+
+const BY_REGION_AND_YEAR: &str = "SELECT region, visit_year, COUNT(*) AS visits, SUM(cost) AS costs FROM health.visits \
+                                  WHERE kind <> 'emergency' GROUP BY region, visit_year";
+
+#[test]
+fn a_release_is_added_up_to_a_coarser_question_without_the_agency_and_without_loss_to_the_persons() -> Result<()> {
+    run(async {
+        let mut own = Own::start(300, &[]).await?;
+        let ada = Caller::ADA.connect(&own.federation, own.live.address).await?;
+        let asked = Ask::new("health-statistics", "health-planning", BY_REGION_AND_YEAR)?;
+        let answered = ask_until_answered(&ada, &asked).await?;
+        let name = name_of(&answered)?;
+        own.kill_adapter("health-agency").await?;
+        let before = get_loss(&ada).await?.together;
+        let coarser = "SELECT visit_year, COUNT(*) AS visits, SUM(cost) / COUNT(*) AS mean FROM health.visits \
+                       WHERE kind <> 'emergency' GROUP BY visit_year";
+        let ask = Ask::new("health-statistics", "health-planning", coarser)?;
+        let bob = BOB.connect(&own.federation, own.live.address).await?;
+        let rolled = again(&bob, &ask, name).await?;
+        assert_eq!(rolled.accepted.groups, ["visit_year"]);
+        assert_eq!(rolled.released.release_id, name.to_string());
+        ensure!(rolled.released.estimand.contains("added up"), "{}", rolled.released.estimand);
+        for row in &rolled.rows {
+            let year = &row.groups[0];
+            let parts: Vec<_> = answered.rows.iter().filter(|part| part.groups[1] == *year).collect();
+            ensure!(parts.len() > 10, "{} regions", parts.len());
+            let sum: f64 = parts.iter().filter_map(|part| part.estimates[0].value).sum();
+            let error = |part: &&firebreak_wire::query::v1::Row| part.estimates[0].standard_error;
+            let error = parts.iter().filter_map(error).map(|error| error * error).sum::<f64>().sqrt();
+            let found = &row.estimates[0];
+            assert_eq!(found.value, Some(sum), "{year}");
+            let root = found.standard_error.context("no error")?;
+            ensure!((root - error).abs() < 1e-6 * error, "{year}: {root} and {error}");
+            let costs: f64 = parts.iter().filter_map(|part| part.estimates[1].value).sum();
+            let mean = row.estimates[1].value.context("no mean")?;
+            ensure!((mean - costs / sum).abs() < 1e-9 * (costs / sum).abs(), "{year}: {mean} of {costs} and {sum}");
+        }
+        assert_eq!(get_loss(&ada).await?.together, before, "nobody lost anything");
+
+        // Sent again it is the same request; with another question under its id it is another.
+        assert_eq!(again(&bob, &ask, name).await?.rows, rolled.rows);
+        let total = "SELECT COUNT(*) AS visits FROM health.visits WHERE kind <> 'emergency'";
+        let other = Ask { sql: Some(total.to_owned()), ..ask.clone() };
+        assert_eq!(refusal_of(again(&bob, &other, name).await)?.refusal.reason, "REQUEST_ID_REUSED");
+        // What the release does not hold does not come out of it.
+        for sql in [
+            "SELECT kind, COUNT(*) AS visits FROM health.visits WHERE kind <> 'emergency' GROUP BY kind",
+            "SELECT COUNT(*) AS visits FROM health.visits",
+            "SELECT COUNT(DISTINCT person) AS persons FROM health.visits WHERE kind <> 'emergency'",
+            "SELECT MEDIAN(cost) AS middle FROM health.visits WHERE kind <> 'emergency'",
+            "SELECT COUNT(*) AS n FROM health.vaccinations",
+        ] {
+            let ask = Ask::new("health-statistics", "health-planning", sql)?;
+            let refused = refusal_of(again(&bob, &ask, name).await)?;
+            assert_eq!(refused.refusal.reason, "NOT_IN_RELEASE", "{sql}");
+        }
+        // Who may not have the release learns nothing by adding it up.
+        let school = Ask::new("education-statistics", "school-planning", total)?;
+        assert_eq!(refusal_of(again(&bob, &school, name).await)?.refusal.reason, "UNKNOWN_RELEASE");
+        Ok(())
+    })
+}
+
+#[test]
+fn two_releases_of_one_question_are_compared_over_their_cuts() -> Result<()> {
+    run(async {
+        let shared = shared().await?;
+        let ada = Caller::ADA.connect(&shared.federation, shared.live.address).await?;
+        let mut came = Vec::new();
+        for cut in ["2024-Q3", "2024-Q4"] {
+            let sql = "SELECT kind, COUNT(*) AS visits FROM health.visits WHERE cost >= 4 GROUP BY kind";
+            let ask = Ask { cut: Some(CutId::new(cut)?), ..Ask::new("health-statistics", "health-planning", sql)? };
+            came.push(ask_until_answered(&ada, &ask).await?);
+        }
+        let found = changes(&came[0], &came[1])?;
+        assert_eq!(found.accepted.cut, "2024-Q3 to 2024-Q4");
+        ensure!(found.rows.len() == came[1].rows.len() && !found.rows.is_empty());
+        for (row, (then, now)) in found.rows.iter().zip(came[0].rows.iter().zip(&came[1].rows)) {
+            let value = |row: &firebreak_wire::query::v1::Row| row.estimates[0].value.context("no value");
+            assert_eq!(row.estimates[0].value, Some(value(now)? - value(then)?));
+        }
+        let words = [
+            "release",
+            "change",
+            &came[1].released.release_id,
+            "--since",
+            &came[0].released.release_id,
+            "--agreement",
+            "health-statistics",
+            "--purpose",
+            "health-planning",
+        ];
+        let done = firebreak(shared, "carl", &words)?;
+        ensure!(done.code == Some(0) && done.out.contains("visits, factor"), "{}{}", done.out, done.err);
+        let words = [
+            "release",
+            "roll-up",
+            &came[1].released.release_id,
+            "--sql",
+            "SELECT COUNT(*) AS visits FROM health.visits WHERE cost >= 4",
+            "--agreement",
+            "health-statistics",
+            "--purpose",
+            "health-planning",
+        ];
+        let done = firebreak(shared, "rolf", &words)?;
+        ensure!(done.code == Some(0) && done.out.contains("visits"), "{}{}", done.out, done.err);
         Ok(())
     })
 }

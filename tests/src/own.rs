@@ -60,8 +60,16 @@ impl Own {
     /// # Errors
     /// A gateway that does not start.
     pub async fn start_gateway(&mut self) -> Result<()> {
+        self.start_gateway_by(&Programs::built()?).await
+    }
+
+    /// As [`Own::start_gateway`], with programs that are started otherwise.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_gateway_by(&mut self, programs: &Programs) -> Result<()> {
         let configuration = self.federation.layout().gateway().join("gateway.toml");
-        self.live.gateway = Programs::built()?.start(Program::Gateway, &configuration)?;
+        self.live.gateway = programs.start(Program::Gateway, &configuration)?;
         let address = self.live.gateway.address().await?;
         ensure!(address == self.live.address, "the gateway has another address than before");
         Ok(())
@@ -81,9 +89,17 @@ impl Own {
     /// # Errors
     /// An adapter that does not start.
     pub async fn start_adapter(&mut self, agency: &str) -> Result<()> {
+        self.start_adapter_by(&Programs::built()?, agency).await
+    }
+
+    /// As [`Own::start_adapter`], with programs that are started otherwise.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_adapter_by(&mut self, programs: &Programs, agency: &str) -> Result<()> {
         let configuration = self.federation.layout().adapter(agency).join("adapter.toml");
         let adapter = self.live.adapters.iter_mut().find(|a| a.agency == agency).context("no such agency")?;
-        adapter.started = Programs::built()?.start(Program::Adapter, &configuration)?;
+        adapter.started = programs.start(Program::Adapter, &configuration)?;
         adapter.local = adapter.started.address().await?;
         Ok(())
     }

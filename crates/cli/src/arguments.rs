@@ -1,6 +1,6 @@
 use crate::client::{ClientError, Connection, Profile};
 use crate::commands::{
-    audit, budget, bundle, certs, contract, datasets, export, matched, matching, publication, query, release,
+    audit, budget, bundle, certs, contract, datasets, export, loss, matched, matching, publication, query, release,
 };
 use clap::{Args, Parser, Subcommand};
 use firebreak_domain::{CutId, InvalidId, RequestId, Rho, Timestamp};
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Query(query::Arguments),
     /// Shows what is spent and left of the privacy budgets of an agreement
     Budget(budget::Arguments),
+    /// Shows what every person of each register can have lost, at most
+    Loss(loss::Arguments),
     /// Gives a stored release again, or says how to cite it
     #[command(subcommand)]
     Release(release::Command),

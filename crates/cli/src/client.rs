@@ -13,6 +13,7 @@
 
 mod ask;
 mod catalogue;
+mod change;
 mod connection;
 mod error;
 mod export;
@@ -24,7 +25,8 @@ mod query;
 mod release;
 
 pub use ask::Ask;
-pub use catalogue::{describe_dataset, get_budget, list_datasets};
+pub use catalogue::{describe_dataset, get_budget, get_loss, list_datasets};
+pub use change::changes;
 pub use connection::Connection;
 pub use error::{ClientError, Refused};
 pub use export::{Export, ExportAnswer, request_export};

@@ -8,6 +8,7 @@ pub(crate) mod contract;
 pub(crate) mod datasets;
 pub(crate) mod export;
 mod files;
+pub(crate) mod loss;
 pub(crate) mod matched;
 pub(crate) mod matching;
 mod progress;
@@ -26,6 +27,7 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
         Command::Datasets(arguments) => datasets::run(arguments, terminal).await,
         Command::Query(arguments) => query::run(arguments, terminal).await,
         Command::Budget(arguments) => budget::run(arguments, terminal).await,
+        Command::Loss(arguments) => loss::run(arguments, terminal).await,
         Command::Publication(command) => publication::run(command, terminal).await,
         Command::Release(command) => release::run(command, terminal).await,
         Command::Export(arguments) => export::run(arguments, terminal).await,

@@ -1,4 +1,4 @@
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -37,6 +37,12 @@ impl Timestamp {
     #[must_use]
     pub fn date(self) -> NaiveDate {
         DateTime::<Utc>::from_timestamp(self.0, 0).unwrap_or_default().date_naive()
+    }
+
+    /// The calendar year in UTC.
+    #[must_use]
+    pub fn year(self) -> i32 {
+        self.date().year()
     }
 
     /// This time moved by `secs` seconds, saturating.

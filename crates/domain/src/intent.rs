@@ -22,6 +22,8 @@ pub enum Act {
     Release {
         /// Its name.
         name: ReleaseName,
+        /// Canonical form of the question to which it is added up; empty for the release as it is.
+        roll_up: String,
     },
     /// A step on the way of a release to everybody.
     Publication(PublicationStep),
@@ -55,7 +57,8 @@ impl Intent {
             Act::Aggregate { canonical_query } => ("aggregate", "", canonical_query.clone()),
             Act::Export { kind, canonical_query } => ("export", kind.as_str(), canonical_query.clone()),
             Act::Match => ("match", "", String::new()),
-            Act::Release { name } => ("release", "", name.to_string()),
+            Act::Release { name, roll_up } if roll_up.is_empty() => ("release", "", name.to_string()),
+            Act::Release { name, roll_up } => ("release", "roll_up", format!("{name}\n{roll_up}")),
             Act::Publication(step) => ("publish", step.kind(), step.subject()),
         };
         let mut bytes = format!("firebreak intent format {FORMAT}\n").into_bytes();
@@ -107,7 +110,8 @@ mod tests {
         assert_ne!(one.signing_bytes(), two.signing_bytes());
         assert_ne!(two.signing_bytes(), three.signing_bytes());
         let name = ReleaseName::of(b"x");
-        let (release, query) = (Act::Release { name }, Act::Aggregate { canonical_query: name.to_string() });
+        let (release, query) =
+            (Act::Release { name, roll_up: String::new() }, Act::Aggregate { canonical_query: name.to_string() });
         assert_ne!(intent(release).signing_bytes(), intent(query).signing_bytes());
     }
 

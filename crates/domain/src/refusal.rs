@@ -128,6 +128,8 @@ reasons! {
     AgencyUnavailable = "AGENCY_UNAVAILABLE", "each agency answers for itself";
     /// A release that does not exist or that the caller may not have.
     UnknownRelease = "UNKNOWN_RELEASE", "a release is given again to whoever may ask the question that it answers";
+    /// A roll-up of what a release does not hold.
+    NotInRelease = "NOT_IN_RELEASE", "a release is added up over its own cells alone";
     /// A publication that does not exist or that the caller may not see.
     UnknownPublication = "UNKNOWN_PUBLICATION", "a publication is its organisation's own until it is everybody's";
     /// A step that a publication does not take from where it is.

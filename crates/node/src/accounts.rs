@@ -1,7 +1,17 @@
-use chrono::Datelike;
-use firebreak_domain::{Charge, Contract, Identity, ReasonCode, Refusal, Timestamp};
+use firebreak_domain::{Charge, Contract, Identity, ReasonCode, Refusal, Rho, Timestamp, UnitSpace};
 use firebreak_policy::ceilings;
 use firebreak_store::{AccountClass, AccountKind, AccountLimit};
+
+/// What a person of a unit space may lose in a calendar year, and for life: by the contract, and never more than the
+/// compiled-in ceilings.
+#[must_use]
+pub fn limits_of(space: &UnitSpace) -> (Charge, Charge) {
+    (capped(space.rho_per_year, ceilings::PER_YEAR), capped(space.rho_for_life, ceilings::FOR_LIFE))
+}
+
+fn capped(rho: Rho, ceiling: Charge) -> Charge {
+    Charge { rho: rho.min(ceiling.rho), ..ceiling }
+}
 
 /// The accounts that one question is charged to, and their limits: the persons of the unit space for the year and for
 /// life, the agreement, the caller under it, the caller's organisation.
@@ -15,14 +25,11 @@ pub fn accounts_of(
     now: Timestamp,
 ) -> Vec<AccountLimit> {
     let space = &contract.unit_space;
-    let capped = |rho, ceiling: Charge| Charge { rho: std::cmp::min(rho, ceiling.rho), ..ceiling };
+    let (per_year, for_life) = limits_of(space);
     let account = |account, limit| AccountLimit { account, limit };
     vec![
-        account(
-            AccountKind::UnitSpaceYear { space: space.id.clone(), year: now.date().year() },
-            capped(space.rho_per_year, ceilings::PER_YEAR),
-        ),
-        account(AccountKind::UnitSpaceLife(space.id.clone()), capped(space.rho_for_life, ceilings::FOR_LIFE)),
+        account(AccountKind::UnitSpaceYear { space: space.id.clone(), year: now.year() }, per_year),
+        account(AccountKind::UnitSpaceLife(space.id.clone()), for_life),
         account(AccountKind::Agreement(agreement.id.clone()), capped(agreement.budget.rho_total, ceilings::FOR_LIFE)),
         account(
             AccountKind::Analyst { agreement: agreement.id.clone(), principal: caller.to_string() },
@@ -55,7 +62,7 @@ pub fn exhausted(account: AccountClass, left: Charge) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use firebreak_domain::{Agreement, Rho};
+    use firebreak_domain::Agreement;
 
     const VISITS: &str = include_str!("../../../deploy/sample/bundle/contracts/health.visits.toml");
     const VACCINATIONS: &str = include_str!("../../../deploy/sample/bundle/contracts/health.vaccinations.toml");

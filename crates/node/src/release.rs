@@ -1,4 +1,3 @@
-use chrono::Datelike;
 use firebreak_domain::{Contract, CutId, Mechanism, ReleaseName, Timestamp};
 use firebreak_query::{AggregateQuery, CheckedQuery};
 use firebreak_wire::query::v1::Citation;
@@ -57,7 +56,7 @@ impl From<CitedRelease> for Citation {
             title: each(&|contract| contract.title.clone()),
             population: each(&|contract| contract.population.clone()),
             cut: cut.to_string(),
-            year: released.date().year(),
+            year: released.year(),
             release_id: name.to_string(),
             mechanism: mechanism.as_str().to_owned(),
             address,

@@ -49,6 +49,8 @@ pub struct SubmittedQuery {
     pub export: Option<SubmittedExport>,
     /// The release asked for by its name, if it is one. The question is then the stored one, once it was looked up.
     pub release: Option<ReleaseName>,
+    /// The question to which that release is to be added up, if it is not asked for as it is.
+    pub roll_up: Option<AggregateQuery>,
     /// The step of a publication asked for, if it is one. It has the question of its release.
     pub publication: Option<PublicationStep>,
 }
@@ -95,24 +97,30 @@ impl SubmittedQuery {
             Some(Form::Query(_)) | None => None,
         };
         let export = export.map(|e| SubmittedExport { kind: e.kind, endpoint, dataset });
-        Ok(Self { header, query, sql, export, release: None, publication: None })
+        Ok(Self { header, query, sql, export, release: None, roll_up: None, publication: None })
     }
 
-    /// Reads a request for a stored release. Its question is not known yet: until it is, the request is one for a
-    /// release that does not exist.
+    /// Reads a request for a stored release, or for what it adds up to for another question. Its own question is not known
+    /// yet: until it is, the request is one for a release that does not exist.
     ///
     /// # Errors
     /// [`Unread`].
-    pub fn read_release(header: Option<&RequestHeader>, release: &str) -> Result<Self, Unread> {
+    pub fn read_release(
+        header: Option<&RequestHeader>,
+        release: &str,
+        roll_up: Option<&Question>,
+    ) -> Result<Self, Unread> {
         let malformed = |error: InvalidReleaseName| {
             Unread::NoRequest(Refusal::new(ReasonCode::MalformedRequest).because(error.to_string()))
         };
         let read = Header::from_wire(header).map_err(Unread::NoRequest)?;
         let release = Some(release.parse().map_err(malformed)?);
+        let roll_up = roll_up.map(|question| question_from_wire(Some(question))).transpose();
+        let roll_up = roll_up.map_err(Unread::NoRequest)?;
         match read {
             ReadHeader::Named(header) => {
                 let query = Err(Refusal::new(ReasonCode::UnknownRelease));
-                Ok(Self { header, query, sql: None, export: None, release, publication: None })
+                Ok(Self { header, query, sql: None, export: None, release, roll_up, publication: None })
             }
             ReadHeader::Misnamed(header) => Err(Unread::Misnamed(Box::new(MisnamedRequest {
                 header,
@@ -168,7 +176,7 @@ impl SubmittedQuery {
             Some(_) => ReasonCode::UnknownPublication,
         };
         let (query, publication) = (Err(Refusal::new(reason)), Some(step));
-        Self { header, query, sql: None, export: None, release: None, publication }
+        Self { header, query, sql: None, export: None, release: None, roll_up: None, publication }
     }
 
     /// The same with the question that the release answers.
@@ -204,7 +212,10 @@ impl SubmittedQuery {
             return self.header.intent(Act::Publication(step.clone()), self.recipient(caller));
         }
         let act = match (&self.export, self.release) {
-            (_, Some(name)) => Act::Release { name },
+            (_, Some(name)) => {
+                let roll_up = self.roll_up.as_ref().map(|query| query.canonical().into()).unwrap_or_default();
+                Act::Release { name, roll_up }
+            }
             (None, None) => Act::Aggregate { canonical_query },
             (Some(export), None) => {
                 let canonical_query = match (&export.dataset, canonical_query.is_empty()) {

@@ -1,6 +1,8 @@
 use crate::release::Released;
 use firebreak_domain::{Mechanism, Rho};
-use firebreak_query::{CheckedOutput, CheckedQuery, CheckedRow, INTERVAL_95, OutputValue, PrimitiveKind};
+use firebreak_query::{
+    Arithmetic, CheckedOutput, CheckedQuery, CheckedRow, Figures, INTERVAL_95, OutputValue, PrimitiveKind, combined,
+};
 
 /// The relative standard error above which a value is called unreliable.
 pub const UNRELIABLE_ABOVE: f64 = 0.25;
@@ -108,8 +110,26 @@ impl Released {
     /// As [`Released::check`].
     pub fn answer(&self, query: &CheckedQuery) -> Result<Answer, OtherQuery> {
         self.check(query)?;
-        let tables = self.vectors().map(|values| values.iter().map(|value| *value as f64).collect()).collect();
-        let figures = query.figures(tables, &deviations(query, self.mechanism(), self.sigmas()));
+        let figures = query.figures(self.tables(), &deviations(query, self.mechanism(), self.sigmas()));
+        Ok(self.answer_of(query, &figures))
+    }
+
+    /// Works out the outputs of `coarser` by adding up cells of the release, which answers `query`. It costs nothing.
+    ///
+    /// # Errors
+    /// [`OtherQuery`] as [`Released::check`], and where [`CheckedQuery::rolls_up_to`] refuses.
+    pub fn roll_up(&self, query: &CheckedQuery, coarser: &CheckedQuery) -> Result<Answer, OtherQuery> {
+        self.check(query)?;
+        let of_vectors = deviations(query, self.mechanism(), self.sigmas());
+        let figures = query.rolled_up(coarser, &self.tables(), &of_vectors).map_err(|_| OtherQuery)?;
+        Ok(self.answer_of(coarser, &figures))
+    }
+
+    fn tables(&self) -> Vec<Vec<f64>> {
+        self.vectors().map(|values| values.iter().map(|value| *value as f64).collect()).collect()
+    }
+
+    fn answer_of(&self, query: &CheckedQuery, figures: &Figures) -> Answer {
         let row = |row: CheckedRow| {
             let values = figures.values(row.set, row.cell);
             let outputs = query.evaluate_with_tails(&values, figures.deviations(row.set), tails(self.mechanism()));
@@ -119,12 +139,30 @@ impl Released {
             }
         };
         let shown = query.shown(|row| figures.values(row.set, row.cell));
-        Ok(Answer {
+        Answer {
             group_columns: query.shown_groups().map(|group| group.name.clone()).collect(),
             output_columns: query.outputs().iter().map(AnswerColumn::of).collect(),
             rows: shown.into_iter().map(row).collect(),
-        })
+        }
     }
+}
+
+/// The difference or quotient of two released figures, each with the standard error of its noise, whose noise is
+/// independent: figures of two releases. Not computable without both values; without both errors it has none.
+#[must_use]
+pub fn compared(
+    op: Arithmetic,
+    mechanism: Mechanism,
+    left: Option<(f64, Option<f64>)>,
+    right: Option<(f64, Option<f64>)>,
+) -> Estimate {
+    let (Some((left, of_left)), Some((right, of_right))) = (left, right) else { return Estimate::not_computable() };
+    let errors = of_left.zip(of_right).map(|(of_left, of_right)| [of_left, of_right]);
+    let found = combined(op, [left, right], errors.unwrap_or_default(), tails(mechanism));
+    Estimate::of(match errors {
+        Some(_) => found,
+        None => OutputValue { standard_error: None, interval: None, ..found },
+    })
 }
 
 /// [`deviation`] for each vector of a query, in their order, from the scales of their noise.

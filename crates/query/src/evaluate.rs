@@ -96,6 +96,16 @@ impl CheckedQuery {
     }
 }
 
+/// Two figures joined, whose noise is independent and of those deviations; the interval is as
+/// [`CheckedQuery::evaluate_with_tails`] has it.
+#[must_use]
+pub fn combined(op: Arithmetic, values: [f64; 2], deviations: [f64; 2], tails: f64) -> OutputValue {
+    let formula = Formula::Binary(op, Box::new(Formula::Primitive(0)), Box::new(Formula::Primitive(1)));
+    let found = output_value(&formula, &values, &deviations, true);
+    let interval = found.interval.and_then(|_| formula.interval(&values, &deviations.map(|one| one * tails)));
+    OutputValue { interval, ..found }
+}
+
 fn output_value(formula: &Formula, values: &[f64], deviations: &[f64], fits: bool) -> OutputValue {
     let none = OutputValue { value: None, standard_error: None, interval: None, rank_error: None };
     if formula.reads_a_quantile() {

@@ -56,6 +56,7 @@ mod parse;
 mod plan;
 mod predicate;
 mod quantile;
+mod roll_up;
 mod suggest;
 mod to_sql;
 mod view;
@@ -66,7 +67,7 @@ pub use category::{BoundCategory, Category, DatePart, Group};
 pub use check::{check, check_over};
 pub use checked::{CheckedGroup, CheckedOutput, CheckedQuery, CheckedRow, Primitive, PrimitiveKind, Reads};
 pub use decimal::{Decimal, InvalidDecimal};
-pub use evaluate::{INTERVAL_95, OutputValue};
+pub use evaluate::{INTERVAL_95, OutputValue, combined};
 pub use margins::{Figures, GroupingSet};
 pub use model::{
     Aggregate, AggregateQuery, Arithmetic, Comparison, Having, Join, Literal, Measure, Order, OrderKey, Output,
@@ -77,6 +78,7 @@ pub use parse::{parse_sql, too_large};
 pub use plan::{Contracts, plan, plan_query};
 pub use predicate::{BoundPredicate, BoundValue};
 pub use quantile::Candidates;
+pub use roll_up::NotRolledUp;
 pub use suggest::default_sql;
 pub use to_sql::to_sql;
 

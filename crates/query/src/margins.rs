@@ -91,6 +91,10 @@ pub struct Figures {
 }
 
 impl Figures {
+    pub(crate) const fn of(tables: Vec<Vec<f64>>, deviations: Vec<f64>, primitives: usize) -> Self {
+        Self { tables, deviations, primitives }
+    }
+
     /// The numbers of one cell, in the order of [`CheckedQuery::primitives`].
     #[must_use]
     pub fn values(&self, set: usize, cell: usize) -> Vec<f64> {
@@ -148,6 +152,36 @@ impl CheckedQuery {
             }
         }
         after
+    }
+}
+
+/// The estimate of each set's table, from one noisy table of each set and the deviation of its noise; those with an
+/// infinite one were not measured, and lie within one that was.
+pub(crate) fn estimates(sets: &[GroupingSet], measured: &[(&[f64], f64)]) -> Vec<Vec<f64>> {
+    let known = measured.iter().filter(|(_, deviation)| deviation.is_finite());
+    let sum = |table: &[f64], of: &GroupingSet, set: &GroupingSet| {
+        let mut sums = vec![0.0; set.cells];
+        for (value, cell) in table.iter().zip(set.cells_of(of)) {
+            if let Some(sum) = sums.get_mut(cell) {
+                *sum += value;
+            }
+        }
+        sums
+    };
+    match (sets.first(), measured.first()) {
+        // The sum of cells that are measured once is the best there is, however many groups they have.
+        (Some(of), Some((table, _))) if known.count() == 1 => sets.iter().map(|set| sum(table, of, set)).collect(),
+        _ => least_squares(sets, measured),
+    }
+}
+
+/// The standard deviations of [`estimates`].
+pub(crate) fn estimated_errors(sets: &[GroupingSet], deviations: &[f64]) -> Vec<f64> {
+    match (sets.first(), deviations) {
+        (Some(of), [deviation, rest @ ..]) if rest.iter().all(|deviation| deviation.is_infinite()) => {
+            sets.iter().map(|set| deviation * (of.cells as f64 / set.cells.max(1) as f64).sqrt()).collect()
+        }
+        _ => errors(sets, deviations),
     }
 }
 

@@ -7,7 +7,7 @@ pub(crate) use canonical::{AccountKey, RequestRef};
 
 use crate::{OwnRelease, ReleaseKey, StoreError, StoredRelease, ledger::Spend, releases::Known, state::Refundable};
 use firebreak_domain::{AgreementId, Charge, OrgId, RequestId, UnitSpaceId};
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Whose loss an account counts.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,6 +32,15 @@ pub enum AccountKind {
     },
     /// All that one organisation asks.
     Organisation(OrgId),
+}
+
+/// What every person of a unit space can have lost, at most.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PersonLoss {
+    /// For life.
+    pub for_life: Charge,
+    /// By the calendar year in which it was charged.
+    pub by_year: BTreeMap<i32, Charge>,
 }
 
 /// The kind of an account without its name: what an error may say.

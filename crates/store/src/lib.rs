@@ -16,7 +16,7 @@
 //! | --- | --- | --- |
 //! | folder, lock, key | `state`, `key` | [`State::open`], [`State::close`] |
 //! | time, bundles | `watermark` | [`State::now`], [`State::accept_bundle`], [`State::accepted_bundle`] |
-//! | privacy loss | `accounts`, `ledger` | [`State::reserve`], [`State::abandon`], [`State::balance`], [`State::verify_chain`] |
+//! | privacy loss | `accounts`, `ledger` | [`State::reserve`], [`State::abandon`], [`State::balance`], [`State::losses`], [`State::verify_chain`] |
 //! | releases | `releases` | [`State::settle`], [`State::release`], [`State::release_of`] |
 //! | leaves for the log | `outbox` | [`State::record_leaf`], [`State::outstanding`], [`State::confirm`] |
 //! | what overseers read | `openings` | [`State::keep_sealed`], [`State::sealed_openings`] |
@@ -48,7 +48,7 @@ mod watermark;
 mod writer;
 
 pub use accounts::{
-    Abandoned, AccountClass, AccountKind, AccountLimit, RequestKey, Reservation, ReserveError, Reserved,
+    Abandoned, AccountClass, AccountKind, AccountLimit, PersonLoss, RequestKey, Reservation, ReserveError, Reserved,
 };
 pub use caps::{CapError, CapOutcome, EvaluationChunk};
 pub use error::{Fault, OpenError, StoreError};

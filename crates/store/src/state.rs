@@ -1,7 +1,7 @@
 //! One program's state folder.
 
 use crate::{
-    AccountKind, ChainError, LedgerHead, OpenError, Sealer, StateKey, StoreError,
+    AccountKind, ChainError, LedgerHead, OpenError, PersonLoss, Sealer, StateKey, StoreError,
     accounts::{AccountKey, RequestRef},
     ledger::Ledger,
     releases::Recent,
@@ -11,13 +11,13 @@ use crate::{
     watermark::{Seal, Watermark},
     writer::{Jobs, Writer},
 };
-use firebreak_domain::{Charge, Clock, Timestamp};
+use firebreak_domain::{Charge, Clock, Timestamp, UnitSpaceId};
 use sqlx::{
     ConnectOptions, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
@@ -172,6 +172,25 @@ impl State {
         let keys: Vec<_> =
             accounts.iter().map(|account| AccountKey::of(account, &self.shared.keys.principals)).collect();
         self.ledger(|ledger| keys.iter().map(|key| ledger.spent.get(key).copied().unwrap_or_default()).collect())
+    }
+
+    /// What every person of each unit space can have lost, of all that this ledger ever charged: what policy names no
+    /// longer is still lost.
+    #[must_use]
+    pub fn losses(&self) -> BTreeMap<UnitSpaceId, PersonLoss> {
+        let mut losses: BTreeMap<UnitSpaceId, PersonLoss> = BTreeMap::new();
+        self.ledger(|ledger| {
+            for (key, spent) in &ledger.spent {
+                match key.of_persons() {
+                    Some(AccountKind::UnitSpaceLife(space)) => losses.entry(space).or_default().for_life = *spent,
+                    Some(AccountKind::UnitSpaceYear { space, year }) => {
+                        losses.entry(space).or_default().by_year.insert(year, *spent);
+                    }
+                    _ => {}
+                }
+            }
+        });
+        losses
     }
 
     /// The present moment, never earlier than the latest that this state has seen, in this run or before it.

@@ -88,6 +88,19 @@ impl Programs {
         Ok(Self { gateway: (demo.clone(), run("run-gateway")), adapter: (demo, run("run-adapter")) })
     }
 
+    /// The same programs where no file can grow beyond so many bytes, in steps of 512: a write beyond it fails as on a full
+    /// disk.
+    #[must_use]
+    pub fn with_files_up_to(self, bytes: u64) -> Self {
+        let limited = |(executable, arguments): (PathBuf, Vec<String>)| {
+            let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", bytes.div_ceil(512));
+            let mut limited = vec!["-c".to_owned(), script, executable.display().to_string()];
+            limited.extend(arguments);
+            (PathBuf::from("/bin/sh"), limited)
+        };
+        Self { gateway: limited(self.gateway), adapter: limited(self.adapter) }
+    }
+
     /// Starts a program with a configuration; its log goes to `<configuration>.log` too.
     ///
     /// # Errors

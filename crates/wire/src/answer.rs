@@ -29,12 +29,14 @@ pub fn column(output: &CheckedOutput) -> OutputColumn {
 pub fn answer_rows(answer: &Answer) -> Vec<Row> {
     let row = |row: &firebreak_privacy::AnswerRow| Row {
         groups: row.groups.clone(),
-        estimates: row.outputs.iter().map(estimate).collect(),
+        estimates: row.outputs.iter().map(estimate_to_wire).collect(),
     };
     answer.rows.iter().map(row).collect()
 }
 
-fn estimate(estimate: &Estimate) -> WireEstimate {
+/// An estimate as sent.
+#[must_use]
+pub fn estimate_to_wire(estimate: &Estimate) -> WireEstimate {
     let status = match estimate.status {
         ObservationStatus::Normal => WireStatus::Normal,
         ObservationStatus::Unreliable => WireStatus::Unreliable,

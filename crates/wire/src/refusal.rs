@@ -114,6 +114,7 @@ const fn code(reason: ReasonCode) -> Code {
         R::RequestIdReused => Code::AlreadyExists,
         R::BudgetExhausted | R::LossCeiling | R::MatchCapExhausted => Code::ResourceExhausted,
         R::MalformedRequest
+        | R::NotInRelease
         | R::SqlSyntax
         | R::NotASelect
         | R::SeveralStatements

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// A request that is permitted and paid for, here.
 pub struct AcceptedQuery {
-    /// The question.
+    /// The question that is paid for.
     pub query: CheckedQuery,
     /// Its price.
     pub price: Price,
@@ -32,6 +32,15 @@ pub struct AcceptedQuery {
     caller: Identity,
     intent: Intent,
     held: Held,
+    roll_up: Option<CheckedQuery>,
+}
+
+impl AcceptedQuery {
+    /// The question that is answered: another one than was measured, where a release is added up.
+    #[must_use]
+    pub fn answered(&self) -> &CheckedQuery {
+        self.roll_up.as_ref().unwrap_or(&self.query)
+    }
 }
 
 enum Held {
@@ -67,6 +76,8 @@ pub struct Finished {
     pub receipt: String,
     /// The accounts after it.
     pub left: Vec<Budget>,
+    /// Whether the figures are added up from the release.
+    pub rolled_up: bool,
 }
 
 /// An account as its owner sees it.
@@ -145,7 +156,7 @@ impl App {
         }
         let agency = query.agency().clone();
         let caller = caller.clone();
-        Ok(AcceptedQuery { query, price, agency, facts, contest, accounts, caller, intent, held })
+        Ok(AcceptedQuery { query, price, agency, facts, contest, accounts, caller, intent, held, roll_up: None })
     }
 
     /// Has the agency answer, or takes the stored release; then puts the evidence into the log.
@@ -153,7 +164,7 @@ impl App {
     /// # Errors
     /// [`Unanswered`]. What was charged stays charged unless the agency was never asked or refused.
     pub async fn finish(&self, accepted: AcceptedQuery, asked: &Asked) -> Result<Finished, Unanswered> {
-        let AcceptedQuery { query, agency, facts, contest, accounts, caller, intent, price, held } = accepted;
+        let AcceptedQuery { query, agency, facts, contest, accounts, caller, intent, price, held, roll_up } = accepted;
         let exported = asked.submitted.export.is_some();
         let about = About { facts: &facts, intent: &intent, exported, charge: price.charge() };
         let given = match held {
@@ -192,9 +203,13 @@ impl App {
         };
         let Given { release, receipt } = given;
         let released = Released::decode(&release).map_err(|_| Failure::Answer("a stored answer"))?;
-        let answer = released.answer(&query).map_err(|_| Failure::Answer("the release is of another question"))?;
+        let answer = match &roll_up {
+            None => released.answer(&query),
+            Some(coarser) => released.roll_up(&query, coarser),
+        };
+        let answer = answer.map_err(|_| Failure::Answer("the release is of another question"))?;
         let left = self.budgets(&accounts);
-        Ok(Finished { answer, release_id: release_name(&release), receipt, left })
+        Ok(Finished { answer, release_id: release_name(&release), receipt, left, rolled_up: roll_up.is_some() })
     }
 
     /// This very request's release again, with its first receipt.

@@ -1,4 +1,6 @@
-//! What is published, over HTTP, for everybody. Nothing here asks who calls, and nothing that is not public is read.
+//! What is published, and what it can have cost a person, over HTTP, for everybody. Nothing here asks who calls, and nothing that is not public is read.
+
+mod loss;
 
 use super::publication::head;
 use crate::app::{App, Failure, ShownPublication};
@@ -10,6 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 const FOLDER: &str = "/publications/";
+const LOSS: &str = "/loss/";
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 
@@ -72,7 +75,10 @@ impl Named {
 
 /// The page at a path; `None` where there is nothing, or nothing public. Blocks on the state, which `runtime` reads.
 #[must_use]
-pub fn published_page(app: &App, runtime: &Handle, path: &str) -> Option<Page> {
+pub fn public_page(app: &App, runtime: &Handle, path: &str) -> Option<Page> {
+    if let Some(path) = path.strip_prefix(LOSS) {
+        return loss::page(app, path);
+    }
     let path = path.strip_prefix(FOLDER)?;
     let page = match path {
         "" => index(app, runtime, HTML, &html),
@@ -178,14 +184,23 @@ fn html(publications: &[Publication]) -> Result<String, FormatError> {
         );
     }
     let headings = ["Series", "Revision", "Title", "Cut", "Published by", "Published", "State", "Files"];
+    let lead = format!(
+        "<p>Differentially private releases that are published to everybody. The same list for programs: \
+         <a href=\"{FOLDER}index.json\">index.json</a>. <a href=\"{LOSS}\">What a person can have lost</a> by all \
+         releases, published or not.</p>"
+    );
+    Ok(document("Publications", &lead, "By organisation, series and revision", &headings, &rows))
+}
+
+/// A page for people: what it is, and a table.
+fn document(title: &str, lead: &str, caption: &str, headings: &[&str], rows: &str) -> String {
     let headings: String = headings.iter().map(|text| format!("<th scope=\"col\">{text}</th>")).collect();
-    Ok(format!(
+    format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>Publications</title></head>\n<body>\n<main>\n<h1>Publications</h1>\n\
-         <p>Differentially private releases that are published to everybody. The same list for programs: \
-         <a href=\"{FOLDER}index.json\">index.json</a>.</p>\n<table>\n<caption>By organisation, series and revision\
-         </caption>\n<thead><tr>{headings}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</main>\n</body>\n</html>\n"
-    ))
+         content=\"width=device-width\"><title>{title}</title></head>\n<body>\n<main>\n<h1>{title}</h1>\n{lead}\n\
+         <table>\n<caption>{caption}</caption>\n<thead><tr>{headings}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
+         </table>\n</main>\n</body>\n</html>\n"
+    )
 }
 
 fn escaped(text: &str) -> String {

@@ -1,7 +1,7 @@
 use super::{ROWS, refused, status};
-use crate::app::{App, Asked, Budget, Finished, Unanswered};
+use crate::app::{App, Asked, Budget, Finished, Losses, RegisterLoss, Unanswered};
 use bytes::Bytes;
-use firebreak_domain::{ColumnName, Identity, Rho};
+use firebreak_domain::{ColumnName, Identity, Rho, UnitSpaceId};
 use firebreak_node::{SubmittedQuery, Unread};
 use firebreak_privacy::{Price, deviations};
 use firebreak_query::{BoundNumber, CheckedQuery, GroupingSet, Primitive, PrimitiveKind};
@@ -18,6 +18,9 @@ use tonic::{Request, Response, Status};
 /// What every figure estimates.
 pub(super) const ESTIMAND: &str = "the bounded, clamped view of the cut: at most the contract's number of rows of each \
     person, each value within its declared bounds; intervals cover the noise alone";
+
+/// What a roll-up estimates beside.
+const ADDED_UP: &str = "; added up over the cells of the release: rows that are in none of its groups are not in it";
 
 /// Answers for statisticians.
 pub struct Query {
@@ -85,7 +88,7 @@ where
         Err(unread) => return Err(app.refuse_unread(unread, caller).await),
     };
     let query = app.accept_release(&asked, caller).await?;
-    say(RunStep::Accepted(accepted(&query.query, query.price.charge(), query.price.mechanism()))).await;
+    say(RunStep::Accepted(accepted(query.answered(), query.price.charge(), query.price.mechanism()))).await;
     let finished = app.finish(query, &asked).await?;
     say(RunStep::Finished(Box::new(finished))).await;
     Ok(())
@@ -100,11 +103,12 @@ pub(super) enum RunStep {
 
 /// The end of an answer as sent.
 pub(super) fn released(finished: Finished) -> wire::Released {
+    let added = if finished.rolled_up { ADDED_UP } else { "" };
     wire::Released {
         release_id: finished.release_id,
         receipt: finished.receipt,
         left: finished.left.into_iter().map(account).collect(),
-        estimand: ESTIMAND.to_owned(),
+        estimand: format!("{ESTIMAND}{added}"),
     }
 }
 
@@ -185,8 +189,8 @@ impl QueryService for Query {
         request: Request<wire::GetReleaseRequest>,
     ) -> Result<Response<Self::GetReleaseStream>, Status> {
         let caller = peer(&request)?.identity.clone();
-        let request = request.into_inner();
-        let submitted = SubmittedQuery::read_release(request.header.as_ref(), &request.release_id);
+        let wire::GetReleaseRequest { header, release_id, roll_up } = request.into_inner();
+        let submitted = SubmittedQuery::read_release(header.as_ref(), &release_id, roll_up.as_ref());
         let (send, receive) = mpsc::channel(8);
         let (app, wake) = (Arc::clone(&self.app), Arc::clone(&self.wake));
         tokio::spawn(async move {
@@ -206,7 +210,7 @@ impl QueryService for Query {
         let caller = peer(&request)?.identity.clone();
         let wire::CiteReleaseRequest { agreement, purpose, release_id } = request.into_inner();
         let header = self.unsigned(agreement, purpose);
-        let submitted = SubmittedQuery::read_release(Some(&header), &release_id)
+        let submitted = SubmittedQuery::read_release(Some(&header), &release_id, None)
             .map_err(|unread| refused(self.app.foresee_unread(unread, &caller)))?;
         let cited = self.app.cite_release(&submitted, &caller).await.map_err(|failure| status(failure.into()))?;
         Ok(Response::new(wire::CiteReleaseResponse { citation: Some(cited.map_err(refused)?.into()) }))
@@ -219,6 +223,33 @@ impl QueryService for Query {
         let caller = peer(&request)?.identity.clone();
         let budgets = self.app.budget(&caller, &request.into_inner().agreement).map_err(refused)?;
         Ok(Response::new(wire::GetBudgetResponse { accounts: budgets.into_iter().map(account).collect() }))
+    }
+
+    async fn get_loss(&self, _: Request<wire::GetLossRequest>) -> Result<Response<wire::GetLossResponse>, Status> {
+        let losses = self.app.losses().map_err(|failure| status(failure.into()))?;
+        Ok(Response::new(loss_to_wire(losses)))
+    }
+}
+
+/// What persons can have lost, as a message.
+pub(super) fn loss_to_wire(losses: Losses) -> wire::GetLossResponse {
+    let register = |(unit_space, loss): (UnitSpaceId, RegisterLoss)| {
+        let (agency, per_year, for_life) = loss.policy.map_or((String::new(), None, None), |(agency, year, life)| {
+            (agency.to_string(), Some(charge_to_wire(year)), Some(charge_to_wire(life)))
+        });
+        let year = |(year, spent)| wire::YearLoss { year, spent: Some(charge_to_wire(spent)) };
+        wire::RegisterLoss {
+            unit_space: unit_space.to_string(),
+            agency,
+            for_life: Some(charge_to_wire(loss.for_life)),
+            limit_for_life: for_life,
+            years: loss.by_year.into_iter().map(year).collect(),
+            limit_per_year: per_year,
+        }
+    };
+    wire::GetLossResponse {
+        registers: losses.registers.into_iter().map(register).collect(),
+        together: Some(charge_to_wire(losses.together)),
     }
 }
 

@@ -11,7 +11,8 @@ use firebreak_testbed::TRUST_DOMAIN;
 use firebreak_wire::export::v1::{ExportKind, RequestExportRequest};
 use firebreak_wire::matching::v1::{OpenTunnelRequest, TunnelHeader, open_tunnel_request};
 use firebreak_wire::query::v1::{
-    CiteReleaseRequest, GetBudgetRequest, GetReleaseRequest, RequestHeader, RunQueryRequest, ValidateQueryRequest,
+    CiteReleaseRequest, GetBudgetRequest, GetLossRequest, GetReleaseRequest, RequestHeader, RunQueryRequest,
+    ValidateQueryRequest,
 };
 use firebreak_wire::{DESCRIPTORS, agency, catalogue, evidence, local, matching, publication, sql_question};
 use prost::Message;
@@ -123,8 +124,9 @@ pub fn sample(path: &str) -> Result<Sample> {
         "/firebreak.query.v1.QueryService/GetBudget" => {
             (AtGateway, &[Analyst][..], GetBudgetRequest { agreement }.encode_to_vec())
         }
+        "/firebreak.query.v1.QueryService/GetLoss" => (AtGateway, anybody, GetLossRequest {}.encode_to_vec()),
         "/firebreak.query.v1.QueryService/GetRelease" => {
-            let request = GetReleaseRequest { header: asked(), release_id: "0f".repeat(16) };
+            let request = GetReleaseRequest { header: asked(), release_id: "0f".repeat(16), roll_up: None };
             (AtGateway, &[Analyst][..], request.encode_to_vec())
         }
         "/firebreak.query.v1.QueryService/CiteRelease" => {

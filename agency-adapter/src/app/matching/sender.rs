@@ -3,7 +3,6 @@ use super::{CHUNK_ELEMENTS, MatchError, session_name, terms};
 use crate::app::query::Refused;
 use crate::app::{App, Failure, Tick};
 use crate::datasets::count_execution;
-use chrono::Datelike;
 use firebreak_audit::LeafKind;
 use firebreak_domain::{
     AgreementId, Charge, ColumnName, Contract, DatasetId, Identity, OrgId, Pin, PurposeId, ReasonCode, Refusal,
@@ -256,7 +255,7 @@ impl SenderSession {
         let charged = EvaluationChunk {
             agreement: self.agreement.clone(),
             receiver: self.receiver().clone(),
-            period: app.state.now().date().year(),
+            period: app.state.now().year(),
             session: opened.name,
             number: chunk,
             blinded_hash: Sha256::digest(&blinded).into(),

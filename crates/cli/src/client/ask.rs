@@ -69,7 +69,7 @@ impl Ask {
 
     /// The canonical form, read from the question as sent, which is what everybody else reads it from. A question
     /// that cannot be read has the empty one: it is sent all the same, to be refused with a reason and a suggestion.
-    fn canonical(&self) -> String {
+    pub(super) fn canonical(&self) -> String {
         let question = self.sql.as_ref().map(|_| self.question());
         question_from_wire(question.as_ref()).map(|query| query.canonical().into()).unwrap_or_default()
     }

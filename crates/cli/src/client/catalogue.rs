@@ -6,7 +6,7 @@ use firebreak_wire::catalogue::v1::catalogue_service_client::CatalogueServiceCli
 use firebreak_wire::catalogue::v1::{
     DatasetSummary, DescribeDatasetRequest, DescribeDatasetResponse, ListDatasetsRequest,
 };
-use firebreak_wire::query::v1::{Account, GetBudgetRequest};
+use firebreak_wire::query::v1::{Account, GetBudgetRequest, GetLossRequest, GetLossResponse};
 use tonic::transport::Channel;
 
 /// What the caller may ask.
@@ -33,6 +33,14 @@ pub async fn describe_dataset(connection: &Connection, dataset: &str) -> Result<
 pub async fn get_budget(connection: &Connection, agreement: &AgreementId) -> Result<Vec<Account>, ClientError> {
     let request = GetBudgetRequest { agreement: agreement.to_string() };
     Ok(client(connection).get_budget(request).await?.into_inner().accounts)
+}
+
+/// What every person of each register can have lost at most, by all that was ever released.
+///
+/// # Errors
+/// [`ClientError`].
+pub async fn get_loss(connection: &Connection) -> Result<GetLossResponse, ClientError> {
+    Ok(client(connection).get_loss(GetLossRequest {}).await?.into_inner())
 }
 
 fn catalogue(connection: &Connection) -> CatalogueServiceClient<Channel> {

@@ -44,6 +44,9 @@ pub enum ClientError {
         /// What it said.
         said: String,
     },
+    /// Releases that are not compared, and why.
+    #[error("{0}")]
+    Compared(&'static str),
     /// The other side's answer is not of its form.
     #[error("the answer is not of its form: {0}; ask again, and tell whoever runs the other side")]
     Answer(&'static str),

@@ -4,7 +4,8 @@ use firebreak_domain::{Act, ReleaseName};
 use firebreak_wire::query::v1::{Citation, CiteReleaseRequest, GetReleaseRequest};
 
 /// Asks for a stored release by its name, under the agreement and for the purpose of `ask`, reporting each step as it
-/// comes. It costs what its question costs, and the persons lose nothing more by it.
+/// comes; where `ask` has a question, for what the release adds up to for that question. It costs what the release's own
+/// question costs, and the persons lose nothing more by it.
 ///
 /// # Errors
 /// [`ClientError::Refused`]; failures of the connection, after which the same `ask` may be sent again at no cost.
@@ -14,8 +15,10 @@ pub async fn get_release(
     name: ReleaseName,
     report: &mut (dyn FnMut(Step<'_>) + Send),
 ) -> Result<QueryAnswer, ClientError> {
-    let header = connection.sign(ask, Act::Release { name }, connection.own_organisation())?;
-    let request = GetReleaseRequest { header: Some(header), release_id: name.to_string() };
+    let roll_up = ask.sql.as_ref().map(|_| ask.question());
+    let act = Act::Release { name, roll_up: ask.canonical() };
+    let header = connection.sign(ask, act, connection.own_organisation())?;
+    let request = GetReleaseRequest { header: Some(header), release_id: name.to_string(), roll_up };
     collect(client(connection).get_release(request).await?.into_inner(), report).await
 }
 

@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::query::{OutputOptions, keep_and_deliver};
 use crate::arguments::{self, GatewayOptions};
-use crate::client::{Ask, cite_release, get_release};
+use crate::client::{Ask, changes, cite_release, get_release};
 use crate::failure::Failure;
 use crate::table::wrap;
 use crate::terminal::{Terminal, printable};
@@ -16,6 +16,10 @@ use std::path::PathBuf;
 pub(crate) enum Command {
     /// Gives a stored release again, to whoever may ask the question that it answers
     Get(Get),
+    /// Adds up cells of a stored release to the answer of another question, at no loss to anybody
+    RollUp(RollUp),
+    /// Shows by how much, and by what factor, a later release differs from an earlier one
+    Change(Change),
     /// Says how to cite a release, as text and as BibTeX; charges nothing
     Cite(Cite),
 }
@@ -34,6 +38,24 @@ pub(crate) struct Get {
     request_id: Option<RequestId>,
     #[command(flatten)]
     gateway: GatewayOptions,
+}
+
+#[derive(Args)]
+pub(crate) struct RollUp {
+    #[command(flatten)]
+    get: Get,
+    /// Counts and sums of the release, with its FROM and WHERE, by some of its groups or by none
+    #[arg(long, value_name = "SELECT")]
+    sql: String,
+}
+
+#[derive(Args)]
+pub(crate) struct Change {
+    #[command(flatten)]
+    get: Get,
+    /// The id of the earlier release, which has the same groups and figures
+    #[arg(long, value_name = "ID")]
+    since: ReleaseName,
 }
 
 #[derive(Args)]
@@ -63,20 +85,42 @@ struct Named {
 
 pub(crate) async fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     match command {
-        Command::Get(arguments) => get(arguments, terminal).await,
+        Command::Get(arguments) => get(arguments, None, terminal).await,
+        Command::RollUp(RollUp { get: arguments, sql }) => get(arguments, Some(sql), terminal).await,
+        Command::Change(arguments) => change(arguments, terminal).await,
         Command::Cite(arguments) => cite(arguments, terminal).await,
     }
 }
 
-async fn get(arguments: Get, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+async fn get(arguments: Get, sql: Option<String>, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let Named { release, agreement, purpose } = arguments.named;
-    let mut ask = Ask::without_question(&agreement, &purpose)?;
+    let mut ask = Ask { sql, ..Ask::without_question(&agreement, &purpose)? };
     ask.request_id = arguments.request_id.unwrap_or(ask.request_id);
     let destination = arguments.output.open(terminal)?;
     let connection = arguments.gateway.connect().await?;
     let progress = Progress::of(terminal);
     let came = progress.follow(get_release(&connection, &ask, release, &mut |step| progress.step(step))).await;
     keep_and_deliver(came, &ask, arguments.receipt.as_deref(), destination, terminal)
+}
+
+async fn change(arguments: Change, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let Change { get: Get { named, output, receipt, request_id, gateway }, since } = arguments;
+    let mut ask = Ask::without_question(&named.agreement, &named.purpose)?;
+    ask.request_id = request_id.unwrap_or(ask.request_id);
+    let earlier = Ask::without_question(&named.agreement, &named.purpose)?;
+    let destination = output.open(terminal)?;
+    let connection = gateway.connect().await?;
+    let progress = Progress::of(terminal);
+    let both = async {
+        let earlier = get_release(&connection, &earlier, since, &mut |step| progress.step(step)).await?;
+        let later = get_release(&connection, &ask, named.release, &mut |step| progress.step(step)).await?;
+        Ok((earlier, later))
+    };
+    let came = match progress.follow(both).await {
+        Ok((earlier, later)) => Ok(changes(&earlier, &later)?),
+        Err(error) => Err(error),
+    };
+    keep_and_deliver(came, &ask, receipt.as_deref(), destination, terminal)
 }
 
 async fn cite(arguments: Cite, terminal: &mut Terminal<'_>) -> Result<(), Failure> {

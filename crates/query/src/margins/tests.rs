@@ -145,3 +145,44 @@ fn cells_are_numbered_with_the_last_group_running_fastest() {
     assert_eq!(of[1].cells_of(&of[0]).collect::<Vec<_>>(), [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3]);
     assert!(of[0].is_within(&of[2]) && !of[2].is_within(&of[0]) && of[1].is_within(&of[1]));
 }
+
+#[test]
+fn a_set_that_was_not_measured_is_the_best_sum_of_those_that_were() {
+    let mut next = numbers(7);
+    // Measured once: the plain sum, with the root of the number of cells for its error.
+    let all = sets(&[3, 4], &[&[0, 1], &[0], &[]]);
+    let table: Vec<f64> = (0..12).map(|_| next()).collect();
+    let measured = [(table.as_slice(), 2.0), (&[][..], f64::INFINITY), (&[][..], f64::INFINITY)];
+    let found = estimates(&all, &measured);
+    for (cell, sum) in found[1].iter().enumerate() {
+        assert!((sum - table[cell * 4..cell * 4 + 4].iter().sum::<f64>()).abs() < 1e-12);
+    }
+    let errors = estimated_errors(&all, &[2.0, f64::INFINITY, f64::INFINITY]);
+    assert_eq!(errors, [2.0, 4.0, 2.0 * 12.0_f64.sqrt()]);
+    // Measured in several sets: what the normal equations say, too.
+    let known = sets(&[3, 2, 2], &[&[0, 1], &[1, 2], &[0]]);
+    let tables: Vec<Vec<f64>> = known.iter().map(|set| (0..set.cells()).map(|_| next()).collect()).collect();
+    let deviations = [1.0, 0.5, 2.0];
+    let all: Vec<GroupingSet> = known.iter().cloned().chain(sets(&[3, 2, 2], &[&[1], &[2], &[]])).collect();
+    let mut measured: Vec<(&[f64], f64)> = tables.iter().map(Vec::as_slice).zip(deviations).collect();
+    measured.resize(all.len(), (&[], f64::INFINITY));
+    let wide: Vec<f64> = measured.iter().map(|(_, deviation)| *deviation).collect();
+    let (found, errors) = (estimates(&all, &measured), estimated_errors(&all, &wide));
+    // With noise so large that it weighs nothing, but a table all the same.
+    let nothing: Vec<Vec<f64>> = all.iter().map(|set| vec![0.0; set.cells()]).collect();
+    let filled: Vec<(&[f64], f64)> = measured
+        .iter()
+        .zip(&nothing)
+        .map(
+            |((table, deviation), zeros)| if table.is_empty() { (zeros.as_slice(), 1e7) } else { (*table, *deviation) },
+        )
+        .collect();
+    let whole = sets(&[3, 2, 2], &[&[0, 1, 2]]).remove(0);
+    let (expected, variances) = by_normal_equations(&whole, &all, &filled);
+    for set in 0..all.len() {
+        for cell in 0..all[set].cells() {
+            assert!((found[set][cell] - expected[set][cell]).abs() < 1e-5, "{set} {cell}");
+            assert!((errors[set].powi(2) - variances[set][cell]).abs() < 1e-4, "{set} {cell}");
+        }
+    }
+}

@@ -1,7 +1,11 @@
 //! Accounts and requests as the bytes under which the ledger knows them.
 
-use crate::{AccountKind, RequestKey, codec::put_bytes, key::prf};
-use firebreak_domain::{AgreementId, OrgId};
+use crate::{
+    AccountKind, RequestKey,
+    codec::{Reader, put_bytes},
+    key::prf,
+};
+use firebreak_domain::{AgreementId, OrgId, UnitSpaceId};
 
 /// An account's name in the ledger: a kind byte, then its parts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,6 +56,26 @@ impl AccountKey {
         put_bytes(&mut out, receiver.as_str().as_bytes());
         out.extend_from_slice(&period.to_be_bytes());
         Self(out.into())
+    }
+
+    /// The account of persons that this names; `None` for the others.
+    pub(crate) fn of_persons(&self) -> Option<AccountKind> {
+        let mut reader = Reader::new("account", &self.0);
+        let kind = reader.byte().ok()?;
+        let space = |reader: &mut Reader<'_>| {
+            let name = std::str::from_utf8(reader.bytes().ok()?).ok()?;
+            UnitSpaceId::new(name).ok()
+        };
+        let account = match kind {
+            1 => {
+                let space = space(&mut reader)?;
+                AccountKind::UnitSpaceYear { space, year: i32::from_be_bytes(reader.array().ok()?) }
+            }
+            2 => AccountKind::UnitSpaceLife(space(&mut reader)?),
+            _ => return None,
+        };
+        reader.end().ok()?;
+        Some(account)
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {

@@ -2,7 +2,9 @@
 
 use crate::support::*;
 use firebreak_domain::{Charge, Epsilon, Timestamp};
-use firebreak_store::{Abandoned, AccountClass, AccountLimit, LeafHash, ReserveError, Settled, State, StoreError};
+use firebreak_store::{
+    Abandoned, AccountClass, AccountKind, AccountLimit, LeafHash, PersonLoss, ReserveError, Settled, State, StoreError,
+};
 
 async fn reserve(
     state: &State,
@@ -134,6 +136,29 @@ async fn evidence_goes_back_to_the_request_that_settled_and_to_no_other() {
     repeat(reserve(&state, "eve", 1, 1, 1).await);
     assert_eq!(&*stored(reserve(&state, "ada", 1, 1, 1).await).evidence, b"evidence ada");
     state.verify_chain().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_every_person_can_have_lost_is_known_whatever_else_is_kept_and_outlives_the_program() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    assert!(state.losses().is_empty());
+    let accounts = [within(year(), 100), within(life(), 100), within(analyst("ada"), 100), within(organisation(), 100)];
+    drop(fresh(state.reserve(&request("ada", 1, 1), &key(1), rho(20), &accounts).await));
+    let (AccountKind::UnitSpaceYear { space, year: in_year }, AccountKind::UnitSpaceLife(of_life)) = (year(), life())
+    else {
+        panic!("accounts of persons")
+    };
+    assert_eq!(space, of_life);
+    let next = AccountKind::UnitSpaceYear { space: space.clone(), year: in_year + 1 };
+    let later = [within(next, 100), within(life(), 100)];
+    drop(fresh(state.reserve(&request("ada", 2, 2), &key(2), rho(5), &later).await));
+    let losses = state.losses();
+    assert_eq!(losses.keys().collect::<Vec<_>>(), [&space], "nothing but accounts of persons");
+    let expected = PersonLoss { for_life: rho(25), by_year: [(in_year, rho(20)), (in_year + 1, rho(5))].into() };
+    assert_eq!(losses[&space], expected);
+    state.close().await;
+    assert_eq!(folder.open().await.losses(), losses);
 }
 
 #[tokio::test]

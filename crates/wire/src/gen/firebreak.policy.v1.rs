@@ -132,6 +132,8 @@ pub enum ReasonCode {
     UnknownPublication = 61,
     /// A step that a publication does not take from where it is.
     PublicationStep = 62,
+    /// A roll-up of what a release does not hold.
+    NotInRelease = 63,
 }
 impl ReasonCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -196,6 +198,7 @@ impl ReasonCode {
             Self::UnknownRelease => "REASON_CODE_UNKNOWN_RELEASE",
             Self::UnknownPublication => "REASON_CODE_UNKNOWN_PUBLICATION",
             Self::PublicationStep => "REASON_CODE_PUBLICATION_STEP",
+            Self::NotInRelease => "REASON_CODE_NOT_IN_RELEASE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -257,6 +260,7 @@ impl ReasonCode {
             "REASON_CODE_UNKNOWN_RELEASE" => Some(Self::UnknownRelease),
             "REASON_CODE_UNKNOWN_PUBLICATION" => Some(Self::UnknownPublication),
             "REASON_CODE_PUBLICATION_STEP" => Some(Self::PublicationStep),
+            "REASON_CODE_NOT_IN_RELEASE" => Some(Self::NotInRelease),
             _ => None,
         }
     }

@@ -906,7 +906,45 @@ pub struct Account {
     #[prost(message, optional, tag = "3")]
     pub spent: ::core::option::Option<Charge>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetLossRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetLossResponse {
+    /// By unit space.
+    #[prost(message, repeated, tag = "1")]
+    pub registers: ::prost::alloc::vec::Vec<RegisterLoss>,
+    /// The sum over all registers, for life: what a person who is in every one of them can have lost.
+    #[prost(message, optional, tag = "2")]
+    pub together: ::core::option::Option<Charge>,
+}
+/// What every person of a register can have lost, at most.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RegisterLoss {
+    /// The register.
+    #[prost(string, tag = "1")]
+    pub unit_space: ::prost::alloc::string::String,
+    /// Who keeps it; empty where policy names the register no longer.
+    #[prost(string, tag = "2")]
+    pub agency: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub for_life: ::core::option::Option<Charge>,
+    /// Absent where policy names the register no longer: then nothing more can be asked of it.
+    #[prost(message, optional, tag = "4")]
+    pub limit_for_life: ::core::option::Option<Charge>,
+    /// The years in which anything was charged, and the present one, oldest first.
+    #[prost(message, repeated, tag = "5")]
+    pub years: ::prost::alloc::vec::Vec<YearLoss>,
+    #[prost(message, optional, tag = "6")]
+    pub limit_per_year: ::core::option::Option<Charge>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct YearLoss {
+    #[prost(int32, tag = "1")]
+    pub year: i32,
+    #[prost(message, optional, tag = "2")]
+    pub spent: ::core::option::Option<Charge>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetReleaseRequest {
     /// Signed with act `release` (docs/PROTOCOL.md).
     #[prost(message, optional, tag = "1")]
@@ -914,6 +952,10 @@ pub struct GetReleaseRequest {
     /// As in Released.
     #[prost(string, tag = "2")]
     pub release_id: ::prost::alloc::string::String,
+    /// Another question over the same data, answered by adding up cells of the release: its counts and sums, split by some
+    /// of its groups or by none. Absent for the release as it is.
+    #[prost(message, optional, tag = "3")]
+    pub roll_up: ::core::option::Option<Question>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CiteReleaseRequest {
@@ -1128,6 +1170,31 @@ pub mod query_service_client {
                 .insert(GrpcMethod::new("firebreak.query.v1.QueryService", "GetBudget"));
             self.inner.unary(req, path, codec).await
         }
+        /// What every person of each register can have lost at most, by all that was ever released. For everybody.
+        pub async fn get_loss(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetLossRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetLossResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/firebreak.query.v1.QueryService/GetLoss",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("firebreak.query.v1.QueryService", "GetLoss"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Gives a stored release again, to whoever may ask the question that it answers: the stream of RunQuery, without
         /// progress. The agency is not asked, and its persons lose nothing more; the caller's own accounts pay as for a repeat.
         pub async fn get_release(
@@ -1226,6 +1293,11 @@ pub mod query_service_server {
             tonic::Response<super::GetBudgetResponse>,
             tonic::Status,
         >;
+        /// What every person of each register can have lost at most, by all that was ever released. For everybody.
+        async fn get_loss(
+            &self,
+            request: tonic::Request<super::GetLossRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetLossResponse>, tonic::Status>;
         /// Server streaming response type for the GetRelease method.
         type GetReleaseStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::RunQueryResponse, tonic::Status>,
@@ -1445,6 +1517,51 @@ pub mod query_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetBudgetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/firebreak.query.v1.QueryService/GetLoss" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetLossSvc<T: QueryService>(pub Arc<T>);
+                    impl<
+                        T: QueryService,
+                    > tonic::server::UnaryService<super::GetLossRequest>
+                    for GetLossSvc<T> {
+                        type Response = super::GetLossResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetLossRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as QueryService>::get_loss(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetLossSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

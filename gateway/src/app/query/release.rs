@@ -5,7 +5,7 @@ use firebreak_domain::{Identity, OrgId, ReasonCode, Refusal, ReleaseName};
 use firebreak_node::{CitedRelease, DecidedQuery, StoredQuestion, SubmittedQuery, decide_query, foresee_query};
 use firebreak_policy::Denial;
 use firebreak_privacy::Released;
-use firebreak_query::Reads;
+use firebreak_query::{AggregateQuery, CheckedQuery, Reads};
 use firebreak_store::{AnsweredQuestion, StoredRelease};
 use std::sync::Arc;
 
@@ -35,13 +35,41 @@ impl App {
             Ok(found) => found.decided,
             Err(denial) => return Err(self.refuse(denial, Some(&submitted.intent(caller))).await),
         };
-        let accepted = self.pay(decided, caller).await?;
+        let roll_up = match self.added_up(submitted, &decided, caller) {
+            Ok(roll_up) => roll_up,
+            Err(denial) => return Err(self.refuse(denial, Some(&submitted.intent(caller))).await),
+        };
+        let accepted = AcceptedQuery { roll_up, ..self.pay(decided, caller).await? };
         match accepted.held {
             Held::Own(_) | Held::Repeat(_) => Ok(accepted),
             // Nobody takes a stored release away. If somebody did, nothing is asked of the agency in its place.
             Held::Reservation(reservation) => {
                 self.state.abandon(reservation).await?;
                 Err(Failure::Answer("a stored release that is gone").into())
+            }
+        }
+    }
+
+    /// The question to which the release is to be added up, if that is asked for: decided as the release's own is, of
+    /// the same cut, and within what the release holds.
+    #[expect(clippy::result_large_err, reason = "a denial is used up at once, and is as ordinary as a permit")]
+    fn added_up(
+        &self,
+        submitted: &SubmittedQuery,
+        release: &DecidedQuery,
+        caller: &Identity,
+    ) -> Result<Option<CheckedQuery>, Denial> {
+        let Some(question) = &submitted.roll_up else { return Ok(None) };
+        let cut = question.cut.clone().or_else(|| Some(release.query.cut().clone()));
+        let coarser =
+            self.decide_by(&submitted.asking(AggregateQuery { cut, ..question.clone() }), caller, By::Signature)?;
+        match release.query.rolls_up_to(&coarser.query) {
+            Ok(()) => Ok(Some(coarser.query)),
+            Err(error) => {
+                let contest = Some(coarser.permit.agreement().contest.clone());
+                let refusal = Refusal::new(ReasonCode::NotInRelease).because(error.to_string());
+                let refusal = refusal.instead("ask the question itself, at its price: firebreak query");
+                Err(Denial { refusal: Refusal { contest, ..refusal }, facts: coarser.permit.facts().clone() })
             }
         }
     }
