@@ -4,7 +4,8 @@ use super::{BY_REGION, ENFORCEMENT, draft, drafted, newest, release, right, stat
 use anyhow::{Context, Result, ensure};
 use firebreak::client::{get_publication, list_publications, take_step};
 use firebreak_audit::{LeafKind, VerifierKey, verify_folder};
-use firebreak_domain::PublicationStep;
+use firebreak_domain::{Clock, PublicationStep, SystemClock};
+use firebreak_policy::{Candidate, Validity};
 use firebreak_tests::{Caller, Own, run};
 use sqlx::{Connection, Executor, SqliteConnection};
 
@@ -96,6 +97,49 @@ fn a_row_that_says_published_shows_nothing_without_its_leaf_in_the_log() -> Resu
             let holds = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
             ensure!(!holds(b"analyst/ada"), "{}", file.display());
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn an_embargo_whose_agreement_no_longer_publishes_ends_as_a_draft_and_shows_nothing() -> Result<()> {
+    run(async {
+        let own = Own::start(300, &[]).await?;
+        let ada = Caller::ADA.connect(&own.federation, own.live.address).await?;
+        let (_, name) = release(&ada, BY_REGION).await?;
+        let publication = drafted(&ada, name, "soon", false).await?;
+        let now = SystemClock.now();
+        step(&ada, PublicationStep::Embargo { publication, until: now.plus_secs(6) }).await?;
+
+        let bundle = own.federation.layout().bundle();
+        let previous = Candidate::read(&bundle)?.manifest().digest();
+        let agreement = bundle.join("agreements/health-statistics.toml");
+        let text = std::fs::read_to_string(&agreement)?;
+        let narrower = text.replace("operations = [\"aggregate\", \"publish\"]", "operations = [\"aggregate\"]");
+        ensure!(narrower != text, "the agreement publishes nothing as it is");
+        std::fs::write(&agreement, narrower)?;
+        let validity = Validity { made: now, valid_from: now.plus_secs(-60), valid_until: now.plus_secs(86_400) };
+        own.federation.sign_bundle(2, Some(previous), validity)?;
+
+        // Drafted, put under its embargo, and put back: a leaf each, and one of the refusal.
+        let key: VerifierKey = own.federation.log_key().parse()?;
+        let mut leaves = Default::default();
+        for _ in 0..600 {
+            // A tile of the checkpoint that was read first may be gone by now.
+            if let Ok(report) = verify_folder(&own.federation.layout().log(), &key, &[], None) {
+                leaves = report.leaves_by_kind;
+                if leaves.get(&LeafKind::PublicationPrepared) == Some(&3) {
+                    break;
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        assert_eq!(leaves.get(&LeafKind::PublicationPrepared), Some(&3), "{leaves:?}");
+        ensure!(leaves.contains_key(&LeafKind::Refusal) && !leaves.contains_key(&LeafKind::Published), "{leaves:?}");
+        ensure!(SystemClock.now() >= now.plus_secs(6), "decided before its time");
+        assert_eq!(status(&own, "/publications/nso/soon.csv").await?, 404);
+        let ivo = ENFORCEMENT.connect(&own.federation, own.live.address).await?;
+        ensure!(list_publications(&ivo).await?.is_empty(), "shown");
         Ok(())
     })
 }
