@@ -20,13 +20,15 @@ use anyhow::{Context, Result};
 use firebreak_domain::{Contract, Mechanism, Rho};
 use firebreak_privacy::{Exact, ExactCells, Funded, Price, SHOWN_DELTA, price};
 use firebreak_query::{CheckedQuery, PrimitiveKind, check, parse_sql};
-use firebreak_tests::bench::{aimed, argument, conditions, figure, remark};
+use firebreak_tests::bench::{aimed, argument, conditions, figure, median, remark};
 use fixture::{Agency, CONTRACT};
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 const RUNS: u32 = 400;
 const GROUPS: usize = 50;
+/// For how long it takes to draw.
+const MANY_GROUPS: usize = 2_000;
 const PERSONS: i64 = 1_000_000;
 /// Of which each group has the middle of the bounds on average.
 const MEAN: f64 = 50_000.0;
@@ -55,6 +57,7 @@ async fn main() -> Result<()> {
     aimed("count_mae", alone.count, "persons", "at most 1.8");
     aimed("sum_mae", alone.sum, "", "at most 200,000");
     aimed("zcdp_100_over_pure", concentrated.count / pure.count, "ratio", "below 1");
+    aimed("draw_per_number", draw_time(runs.min(40)).await?, "us", "at most 6, for which the tick is made");
     aimed("choice_per_candidate", choice_time(runs.min(40)).await?, "us", "at most 7.5, for which the tick is made");
     figure("zcdp_100_over_pure_of_sums", concentrated.sum / pure.sum, "ratio");
     Ok(())
@@ -69,7 +72,7 @@ struct Errors {
 
 impl Errors {
     async fn of(mechanism: Mechanism, rho: Rho, runs: u32) -> Result<Self> {
-        let text = contract();
+        let text = contract(GROUPS);
         let contract: Contract = toml::from_str(&text)?;
         let question = parse_sql(SQL).map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
         let query = check(&question, &contract).map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
@@ -100,9 +103,30 @@ impl Errors {
     }
 }
 
+/// How long it takes to draw the noise of a number, in µs of one processor: half of many draws took at most so long.
+async fn draw_time(runs: u32) -> Result<f64> {
+    let (text, mechanism) = (contract(MANY_GROUPS), Mechanism::DiscreteGaussian);
+    let query = check(&parse_sql(SQL).map_err(|refusal| anyhow::anyhow!("{refusal}"))?, &toml::from_str(&text)?);
+    let query = query.map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
+    let price = price(&query, mechanism, Rho::from_nano(5_000_000))?;
+    let agency = Agency::of(&text, mechanism).await;
+    let mut times = Vec::new();
+    for _ in 0..runs {
+        let reservation = agency.reserve(1, price.release_key(), price.charge()).await;
+        let funded = Funded::new(agency.permit(&query), reservation, price.clone())?;
+        let begun = Instant::now();
+        drop(funded.draw_noise().await?);
+        times.push(begun.elapsed());
+    }
+    // Drawn by as many threads as there are processors.
+    let processors = std::thread::available_parallelism().map_or(1.0, |threads| threads.get() as f64);
+    let numbers = (query.primitives().len() * query.cells()) as f64;
+    Ok(median(&mut times).as_secs_f64() * 1e6 * processors / numbers)
+}
+
 /// How long a quantile's choice takes, in µs a candidate, where it takes longest: one candidate has all the values.
 async fn choice_time(runs: u32) -> Result<f64> {
-    let (text, mechanism) = (contract(), Mechanism::DiscreteGaussian);
+    let (text, mechanism) = (contract(GROUPS), Mechanism::DiscreteGaussian);
     let question = parse_sql("SELECT region, MEDIAN(cost) AS m FROM health.visits GROUP BY region");
     let question = question.map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
     let query = check(&question, &toml::from_str(&text)?).map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
@@ -143,9 +167,9 @@ fn exact(query: &CheckedQuery, each: i64) -> Vec<Vec<i64>> {
     query.primitives().iter().map(|primitive| vec![of(primitive.kind()); query.cells()]).collect()
 }
 
-/// The measurement's own contract with fifty groups, incomes and one row a person.
-fn contract() -> String {
-    let codes: Vec<String> = (0..GROUPS).map(|n| format!("{{ code = \"g{n}\", label = \"\" }}")).collect();
+/// The measurement's own contract with so many groups, incomes and one row a person.
+fn contract(groups: usize) -> String {
+    let codes: Vec<String> = (0..groups).map(|n| format!("{{ code = \"g{n}\", label = \"\" }}")).collect();
     let mut text = String::new();
     for line in CONTRACT.lines() {
         let line = match line {

@@ -137,7 +137,7 @@ fn plain(file: &Path) -> Result<f64> {
 async fn growth(contract: &Contract, largest: u64) -> Result<()> {
     let query = parse_sql(SQL).and_then(|query| check(&query, contract));
     let query = query.map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
-    let (mut rows, mut measured) = (100_000, Vec::new());
+    let (mut rows, mut measured, mut each) = (100_000, Vec::new(), 0.0);
     while rows <= largest {
         let seconds = execute(&query, usize::try_from(rows)?).await?;
         remark(&format!(
@@ -146,8 +146,10 @@ async fn growth(contract: &Contract, largest: u64) -> Result<()> {
             peak()? / 1024
         ));
         measured.push(((rows as f64).ln(), seconds.ln()));
+        each = seconds * 1e9 / (rows * query.primitives().len() as u64) as f64;
         rows *= 10;
     }
+    aimed("engine_per_row", each, "ns a row and figure", "at most 5, for which the tick is made");
     // By least squares over the logarithms.
     let n = measured.len() as f64;
     let (x, y) = (measured.iter().map(|m| m.0).sum::<f64>() / n, measured.iter().map(|m| m.1).sum::<f64>() / n);

@@ -11,34 +11,38 @@ pub struct Tick {
     smallest: Duration,
 }
 
-/// Rows, each read for one figure, that the smallest tick is made for.
-const ROWS_PER_TICK: u64 = 2_000_000;
+/// Rows, each read for one figure, that the smallest tick is made for: 5 ns each where that is 50 ms. What follows is in the
+/// time of one such row.
+///
+/// A row takes about 2 ns of one processor, by a thousand groups (`bench-groups` prints it, `engine_per_row`).
+const ROWS_PER_TICK: u64 = 10_000_000;
+
+/// Ticks are whole tenths of the smallest. Theirs is no secret that could be told by a finer one: a tick follows from the
+/// question and from public sizes alone.
+const STEPS: u64 = 10;
 
 /// To count distinct persons takes as long as to count so many rows.
-const DISTINCT: u64 = 8;
-
-/// So many conditions and values that choose rows take as long to test on a row as to count it.
-const TESTS: u64 = 4;
+const DISTINCT: u64 = 40;
 
 /// To count values by candidate takes as long as to count so many rows.
-const HISTOGRAM: u64 = 8;
+const HISTOGRAM: u64 = 40;
 
-/// To weigh a candidate of a quantile takes at most as long as to count so many rows: 7.5 µs, where 2 million rows take
-/// 50 ms.
+/// To weigh a candidate of a quantile takes at most as long as to count so many rows: 7.5 µs.
 ///
 /// PRIVACY: how long a choice takes follows from the scores, from 0.2 µs a candidate where all are alike to 4 µs and, at
 /// worst in many runs, 5 µs where one has all the values (`bench-accuracy` prints it). The tick is for the longest.
-const CANDIDATE: u64 = 300;
+const CANDIDATE: u64 = 1_500;
 
 /// To read a row of a file and rank it among its person's is reckoned as to count so many rows: 2 µs. It is no bound that was
 /// measured; what takes longer waits for the next doubling, and is counted.
-const READ: u64 = 80;
+const READ: u64 = 400;
 
 /// To put a row of a join beside another is reckoned as to count so many rows, likewise: 0.2 µs.
-const JOINED: u64 = 8;
+const JOINED: u64 = 40;
 
-/// A noisy number takes as long as to count so many rows.
-const NUMBER: u64 = 50;
+/// To draw the noise of a number takes as long as to count so many rows: 6 µs, on one processor (`bench-accuracy` prints it,
+/// `draw_per_number`).
+const NUMBER: u64 = 1_200;
 
 /// How many rows could be counted in the time that a question takes over a register that is declared to have so many
 /// persons. Follows from the question and from public sizes.
@@ -58,10 +62,11 @@ pub fn work(query: &CheckedQuery, persons: u64) -> u64 {
     let times = if query.grouping_sets().len() > 1 { 2 } else { 1 };
     let of_groups = query.groups().iter().map(|group| times * group.category.parts());
     let tested = filters.map(BoundPredicate::parts).chain(of_groups);
-    // Each grouping set is a pass of its own over the rows, and each quantile is.
+    // Each grouping set is a pass of its own over the rows, and each quantile is. To test a condition on a row, or a value that
+    // puts it into a group, takes as long as to count it.
     let quantiles = query.vectors().filter(|(p, _)| matches!(p.kind(), PrimitiveKind::Quantile { .. })).count();
     let passes = (query.grouping_sets().len() + quantiles) as u64;
-    let read = counted.saturating_add(passes.saturating_mul(tested.sum::<u64>()) / TESTS);
+    let read = counted.saturating_add(passes.saturating_mul(tested.sum::<u64>()));
     let numbers = query.vectors().map(|(primitive, set)| (set.cells() as u64).saturating_mul(drawn(primitive.kind())));
     let measured = rows.saturating_mul(read).saturating_add(numbers.fold(0, u64::saturating_add));
     measured.saturating_add(joining(query, persons, rows))
@@ -86,7 +91,7 @@ fn drawn(kind: &PrimitiveKind) -> u64 {
 }
 
 impl Tick {
-    /// Ticks of `smallest` for each two million rows that are counted once.
+    /// Ticks of `smallest` at least, and of as much again for each ten million rows that are counted once.
     #[must_use]
     pub const fn of(smallest: Duration) -> Self {
         Self { smallest }
@@ -95,8 +100,8 @@ impl Tick {
     /// The tick for so much [`work`].
     #[must_use]
     pub fn length(&self, work: u64) -> Duration {
-        let ticks = u32::try_from(work.div_ceil(ROWS_PER_TICK).max(1)).unwrap_or(u32::MAX);
-        self.smallest.saturating_mul(ticks)
+        let steps = u32::try_from(work.div_ceil(ROWS_PER_TICK / STEPS).max(STEPS)).unwrap_or(u32::MAX);
+        (self.smallest / STEPS as u32).saturating_mul(steps)
     }
 
     /// The tick for work on a whole set of declared size, such as a match: 20 µs a record.
@@ -130,9 +135,9 @@ mod tests {
     fn a_tick_follows_from_public_sizes_alone() {
         let tick = Tick::of(Duration::from_millis(50));
         assert_eq!(tick.length(1), Duration::from_millis(50));
-        assert_eq!(tick.length(2_000_000), Duration::from_millis(50));
-        assert_eq!(tick.length(2_000_001), Duration::from_millis(100));
-        assert_eq!(tick.length(6_000_000), Duration::from_millis(150));
+        assert_eq!(tick.length(10_000_000), Duration::from_millis(50));
+        assert_eq!(tick.length(10_000_001), Duration::from_millis(55));
+        assert_eq!(tick.length(30_000_000), Duration::from_millis(150));
         assert!(tick.length(u64::MAX) > Duration::from_secs(86_400));
     }
 

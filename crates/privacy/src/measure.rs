@@ -117,7 +117,7 @@ impl Funded {
         &self.price
     }
 
-    /// Draws the noise, on a thread for blocking work: about 20 µs a primitive and cell, 2 s for
+    /// Draws the noise, on threads of its own: about 4 µs of CPU a primitive and cell, 0.4 s for
     /// a primitive over the most cells that an answer has. From here on the charge is never returned.
     ///
     /// # Errors

@@ -110,6 +110,32 @@ fn noise_of_cells_and_of_primitives_is_independent_and_a_repeated_draw_is_found(
     assert!(!uncorrelated(&repeated, &repeated[1..], 50.0));
 }
 
+/// A sum of squares over σ² is χ² with as many degrees of freedom as there are cells.
+#[test]
+fn each_vector_of_a_plan_gets_noise_of_its_own_scale_in_every_cell_however_it_is_cut() {
+    let [small, large] = [1 << 40, 1 << 80].map(|squared| Scale::for_loss(squared, rho(500_000_000)).unwrap());
+    let scales = vec![small, large, small, small, large];
+    let cells = vec![DRAWS, 2 * PIECE, PIECE - 1, PIECE + 1, 1];
+    let noise =
+        Noise::draw(&NoisePlan { choices: vec![None; 5], scales: scales.clone(), cells: cells.clone() }).unwrap();
+    let drawn = noise.expose();
+    assert_eq!(drawn.iter().map(|vector| vector.len()).collect::<Vec<_>>(), cells);
+    for (vector, scale) in drawn.iter().zip(&scales).filter(|(vector, _)| vector.len() > 200) {
+        assert!(variance_is(vector, scale.sigma()));
+    }
+    let pieces: std::collections::HashSet<&[i128]> = drawn.iter().flat_map(|vector| vector.chunks(PIECE)).collect();
+    assert_eq!(pieces.len(), DRAWS.div_ceil(PIECE) + 2 + 1 + 2 + 1, "no piece is given twice");
+}
+
+#[test]
+fn one_piece_that_cannot_be_drawn_is_enough_for_nothing_to_be() {
+    let good = Scale::for_loss(100, rho(1_000_000)).unwrap();
+    let underpaid = Scale { share: 999_999, ..good };
+    let plan = |scales| NoisePlan { scales, choices: vec![None; 2], cells: vec![2_000, 1] };
+    assert!(Noise::draw(&plan(vec![good, good])).is_ok());
+    assert_eq!(Noise::draw(&plan(vec![good, underpaid])).err(), Some(NoiseError::Underpaid));
+}
+
 #[test]
 fn every_draw_is_fresh() {
     let scale = scale_of(1e6);

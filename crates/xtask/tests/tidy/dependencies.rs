@@ -11,6 +11,8 @@ const DOMAIN: &str = "firebreak-domain";
 /// Each package and those of ours that it may depend on. What is not in the table depends on none and is used by none.
 const EDGES: &[(&str, &[&str])] = &[
     (DOMAIN, &[]),
+    // Named for what it stands in the place of. opendp alone uses it.
+    ("openssl", &[]),
     ("firebreak-psi", &[]),
     ("firebreak-query", &[DOMAIN]),
     ("firebreak-policy", &[DOMAIN]),

@@ -61,6 +61,9 @@ pub fn members() -> Vec<Member> {
     folders.iter().map(|folder| Member::parse(folder, &read(&folder.join("Cargo.toml")))).collect()
 }
 
+/// A member that stands in the place of a crate of others, whose version it must have.
+const STANDS_IN: &str = "openssl";
+
 /// Versions stand in the root alone, and every member takes edition, licence and lints from there.
 fn not_inherited(member: &Member) -> Vec<String> {
     let inherits = |value: Option<&Value>| value.and_then(|v| v.get("workspace")) == Some(&Value::Boolean(true));
@@ -72,7 +75,7 @@ fn not_inherited(member: &Member) -> Vec<String> {
         }
     }
     for key in ["version", "edition", "rust-version", "license", "publish"] {
-        if !inherits(member.manifest["package"].get(key)) {
+        if !inherits(member.manifest["package"].get(key)) && !(key == "version" && member.name == STANDS_IN) {
             faults.push(format!("{}: package.{key} is not the workspace's", member.name));
         }
     }
