@@ -27,7 +27,9 @@
 //! | registers | `registers` | [`State::record_matched`], [`State::matches_of`], [`State::record_offered`] |
 
 mod accounts;
+mod batch;
 mod caps;
+mod checkpoint;
 mod codec;
 mod error;
 mod key;

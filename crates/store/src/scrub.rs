@@ -45,9 +45,14 @@ impl Scrub {
         }
     }
 
+    /// Whether it is time for an attempt.
+    pub(crate) fn is_due(&self) -> bool {
+        self.due.is_some_and(|due| due <= Instant::now())
+    }
+
     /// Empties the log, if that is due. While somebody reads it stays as it is, and it is tried again.
     pub(crate) async fn attempt(&mut self, connection: &mut SqliteConnection) {
-        if self.due.is_none_or(|due| due > Instant::now()) {
+        if !self.is_due() {
             return;
         }
         self.due = if empty(connection).await { None } else { Some(Instant::now() + AGAIN) };

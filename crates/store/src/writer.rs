@@ -3,14 +3,15 @@
 use crate::{
     ReleaseKey, State, StoreError,
     accounts::{AccountKey, RequestRef},
-    codec::{self, charge_bytes},
-    ledger::{Draft, Entry, LedgerHead, Row},
+    batch::{self, Asked, Found},
+    checkpoint::Checkpoints,
+    ledger::{Draft, Entry, LedgerHead},
     scrub::Scrub,
     state::Core,
     watermark::{AcceptedBundle, Marks},
 };
 use firebreak_domain::{Charge, Timestamp};
-use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{Connection, SqliteConnection};
 use std::{
     collections::HashMap,
     fs::File,
@@ -37,10 +38,13 @@ pub(crate) trait Job: Send {
     fn run<'w>(self: Box<Self>, work: &'w mut Work) -> Run<'w>;
     /// The transaction failed before it was its turn.
     fn refuse(self: Box<Self>, error: StoreError);
+    /// What it looks for before anything else, if it does.
+    fn asked(&self) -> Option<Asked>;
 }
 
 struct Waiting<T, F> {
     step: F,
+    asked: Option<Asked>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
@@ -51,7 +55,7 @@ where
 {
     fn run<'w>(self: Box<Self>, work: &'w mut Work) -> Run<'w> {
         Box::pin(async move {
-            let Self { step, reply } = *self;
+            let Self { step, reply, .. } = *self;
             let (value, outcome) = match step(work).await {
                 Ok(value) => (Some(value), Ok(())),
                 Err(error) => (None, Err(error)),
@@ -67,6 +71,10 @@ where
 
     fn refuse(self: Box<Self>, error: StoreError) {
         let _ = self.reply.send(Err(error));
+    }
+
+    fn asked(&self) -> Option<Asked> {
+        self.asked
     }
 }
 
@@ -98,8 +106,27 @@ impl State {
         T: Send + 'static,
         F: for<'w> FnOnce(&'w mut Work) -> Step<'w, T> + Send + 'static,
     {
+        self.queue(None, step).await
+    }
+
+    /// [`State::write`] of a step that asks [`Work::has_request`] and [`Work::has_release`] for what is `asked`: it is looked up
+    /// for all steps of the transaction at once.
+    pub(crate) async fn write_asking<T, F>(&self, asked: Asked, step: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'w> FnOnce(&'w mut Work) -> Step<'w, T> + Send + 'static,
+    {
+        self.queue(Some(asked), step).await
+    }
+
+    async fn queue<T, F>(&self, asked: Option<Asked>, step: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'w> FnOnce(&'w mut Work) -> Step<'w, T> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        self.shared.jobs.queue.send(Box::new(Waiting { step, reply })).await.map_err(|_| StoreError::Closed)?;
+        let waiting = Box::new(Waiting { step, asked, reply });
+        self.shared.jobs.queue.send(waiting).await.map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 }
@@ -108,8 +135,6 @@ impl State {
 const QUEUE: usize = 4096;
 /// Steps in one transaction: enough to share a wait for the disk, few enough to keep that wait short.
 const BATCH: usize = 512;
-/// Rows in one statement: up to five values each, of the 32,766 that SQLite takes.
-const ROWS: usize = 256;
 
 /// A request that was charged, as it is kept.
 #[derive(Clone, Copy)]
@@ -127,6 +152,8 @@ pub(crate) struct Work {
     /// Requests charged in this transaction, which are written together at its end: one by one, each would wait for the
     /// thread that SQLite runs on.
     requests: HashMap<RequestRef, Requested>,
+    /// Of what its steps ask for, what is in the tables.
+    found: Found,
     now: Timestamp,
     /// Whether the step that runs destroys something.
     destroys: bool,
@@ -179,6 +206,26 @@ impl Work {
         self.draft.head()
     }
 
+    /// Whether the request of a step that was queued with it is in the table.
+    pub(crate) fn has_request(&self, request: &RequestRef) -> bool {
+        self.found.has_request(request)
+    }
+
+    /// Whether the release of a step that was queued with it is in the table.
+    pub(crate) fn has_release(&self, key: &ReleaseKey) -> bool {
+        self.found.has_release(key)
+    }
+
+    /// Takes note of a release that a step has put into the table.
+    pub(crate) fn released(&mut self, key: ReleaseKey) {
+        self.found.add_release(key);
+    }
+
+    /// Takes note of a request that a step has deleted from the table.
+    pub(crate) fn deleted(&mut self, request: &RequestRef) {
+        self.found.forget_request(request);
+    }
+
     /// A request that this transaction has charged. It is not in the table yet.
     pub(crate) fn requested(&self, request: &RequestRef) -> Option<&Requested> {
         self.requests.get(request)
@@ -200,8 +247,10 @@ impl Work {
         self.draft.append(&base, entry, self.now).map_err(|_| StoreError::Malformed("balance"))
     }
 
-    async fn begin(&mut self) -> Result<(), StoreError> {
+    async fn begin(&mut self, asked: &[Asked]) -> Result<(), StoreError> {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
+        // INVARIANT: looked up within the transaction. From here on nobody else writes, and the steps tell what they change.
+        self.found = batch::find(&mut self.connection, asked).await?;
         Ok(())
     }
 
@@ -211,15 +260,11 @@ impl Work {
     }
 
     async fn commit(&mut self, moved: bool) -> Result<(), StoreError> {
-        for rows in self.draft.rows.chunks(ROWS) {
-            insert_rows(&mut self.connection, rows).await?;
-        }
+        batch::insert_entries(&mut self.connection, &self.draft.rows).await?;
         let mut requests: Vec<_> = self.requests.drain().collect();
         // In the order of the table, so that neighbours share their pages.
         requests.sort_unstable_by_key(|(request, _)| (request.principal, request.id));
-        for requests in requests.chunks(ROWS) {
-            insert_requests(&mut self.connection, requests).await?;
-        }
+        batch::insert_requests(&mut self.connection, &requests).await?;
         // Its code names the ledger's head, so it changes with every entry.
         let watermark = &self.core.watermark;
         if moved || !self.draft.rows.is_empty() || self.bundle != watermark.bundle() {
@@ -231,53 +276,31 @@ impl Work {
     }
 }
 
-async fn insert_rows(connection: &mut SqliteConnection, rows: &[Row]) -> Result<(), StoreError> {
-    let rows =
-        rows.iter().map(|row| Ok((codec::stored("ledger", row.seq)?, row))).collect::<Result<Vec<_>, StoreError>>()?;
-    let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO ledger (seq, entry, head) ");
-    insert.push_values(rows, |mut values, (seq, row)| {
-        values.push_bind(seq).push_bind(row.entry.clone()).push_bind(row.head.to_vec());
-    });
-    // Its text changes with the number of rows: not worth a place among the prepared statements.
-    insert.build().persistent(false).execute(connection).await?;
-    Ok(())
-}
-
-async fn insert_requests(
-    connection: &mut SqliteConnection,
-    requests: &[(RequestRef, Requested)],
-) -> Result<(), StoreError> {
-    let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO requests (principal, id, digest, release_key, charge) ");
-    insert.push_values(requests, |mut values, (request, requested)| {
-        values
-            .push_bind(request.principal.to_vec())
-            .push_bind(request.id.to_vec())
-            .push_bind(requested.digest.to_vec())
-            .push_bind(requested.release_key.as_bytes().to_vec())
-            .push_bind(charge_bytes(&requested.charge).to_vec());
-    });
-    insert.build().persistent(false).execute(connection).await?;
-    Ok(())
-}
-
 /// Runs the steps.
 pub(crate) struct Writer {
     work: Work,
     scrub: Scrub,
+    checkpoints: Checkpoints,
     /// Held as long as anything may be written.
     lock: File,
 }
 
 impl Writer {
-    pub(crate) fn spawn(connection: SqliteConnection, lock: File, core: Arc<Core>, scrub: Scrub) -> Jobs {
+    pub(crate) fn spawn(
+        connection: SqliteConnection,
+        checkpoints: Checkpoints,
+        lock: File,
+        core: Arc<Core>,
+        scrub: Scrub,
+    ) -> Jobs {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let stop = Arc::new(Notify::new());
         let draft = core.ledger.read().unwrap_or_else(PoisonError::into_inner).draft();
         let (now, _) = core.watermark.to_write();
         let bundle = core.watermark.bundle();
-        let requests = HashMap::new();
-        let work = Work { connection, core, draft, requests, now, destroys: false, bundle };
-        let writer = Self { work, scrub, lock };
+        let (requests, found) = (HashMap::new(), Found::default());
+        let work = Work { connection, core, draft, requests, found, now, destroys: false, bundle };
+        let writer = Self { work, scrub, checkpoints, lock };
         let task = tokio::spawn(writer.run(waiting, Arc::clone(&stop)));
         Jobs { queue, stop, task: Mutex::new(Some(task)) }
     }
@@ -293,11 +316,18 @@ impl Writer {
                 () = self.scrub.due() => {}
                 () = stop.notified() => waiting.close(),
             }
+            let steps = batch.len();
             self.transact(std::mem::take(&mut batch)).await;
-            self.scrub.attempt(&mut self.work.connection).await;
+            self.checkpoints.after(steps).await;
+            if self.scrub.is_due() {
+                // Of two who empty the log one would find the other in the way.
+                self.checkpoints.rest().await;
+                self.scrub.attempt(&mut self.work.connection).await;
+            }
         }
         // The last time seen goes to the disk with the last transaction.
         self.transact(Vec::new()).await;
+        self.checkpoints.close().await;
         // Whoever closes the files last brings the log into the database and deletes it.
         let _ = self.work.connection.close().await;
         self.scrub.end();
@@ -342,7 +372,8 @@ impl Writer {
         moved: bool,
         replies: &mut Vec<(Reply, bool)>,
     ) -> Result<(), StoreError> {
-        let mut outcome = self.work.begin().await;
+        let asked: Vec<_> = batch.iter().filter_map(|job| job.asked()).collect();
+        let mut outcome = self.work.begin(&asked).await;
         for job in batch {
             match outcome {
                 Ok(()) => {

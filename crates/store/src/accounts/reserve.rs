@@ -5,6 +5,7 @@ use super::{
 };
 use crate::{
     ReleaseKey, State, StoreError,
+    batch::Asked,
     codec::{self, Reader},
     ledger::{Entry, Spend},
     releases::{self, Kept, Known},
@@ -56,7 +57,8 @@ impl State {
             })
             .collect();
         let spend = Spend { request, digest: key.digest, release_key: *release_key, charge, accounts: Vec::new() };
-        let reserved = self.write(move |work| Box::pin(reserve(work, spend, limits))).await??;
+        let asked = Asked { request, release_key: *release_key };
+        let reserved = self.write_asking(asked, move |work| Box::pin(reserve(work, spend, limits))).await??;
         match &reserved {
             Reserved::Stored(own) => self.keep_recent(request, key.digest, Known::Own(own.clone())),
             Reserved::Repeat(release) => self.keep_recent(request, key.digest, Known::Others(release.clone())),
@@ -102,16 +104,22 @@ async fn reserve(
     mut spend: Spend,
     limits: Vec<Limit>,
 ) -> Result<Result<Reserved, ReserveError>, StoreError> {
-    let Seen { request, release } = seen(work, &spend).await?;
-    let before = if request { stored(work, &spend.request).await? } else { work.requested(&spend.request).copied() };
+    let before = if work.has_request(&spend.request) {
+        stored(work, &spend.request).await?
+    } else {
+        work.requested(&spend.request).copied()
+    };
     if let Some(Requested { digest, release_key, charge }) = before {
         if digest != spend.digest {
             return Ok(Err(ReserveError::RequestIdReused));
         }
         return resume(work, spend, release_key, charge).await;
     }
-    let release = if release { releases::by_key(work.sql(), &spend.release_key).await? } else { None };
-    let release = release.map(|settlement| settlement.release);
+    let release = if work.has_release(&spend.release_key) {
+        releases::by_key(work.sql(), &spend.release_key).await?.map(|settlement| settlement.release)
+    } else {
+        None
+    };
     // Whoever repeats pays as if it were fresh, so that the price does not tell; the persons have nothing more to lose.
     let charged = |limit: &&Limit| release.is_none() || !limit.class.is_unit_space();
     // A total beyond its integers would be refused by the ledger; here it counts as an account that is spent.
@@ -166,26 +174,6 @@ async fn resume(
     Ok(Ok(Reserved::Resumed(Reservation { request: now.request, release_key, charge, spend: None, refundable })))
 }
 
-/// What the disk has of a request and of the release that it asks for.
-struct Seen {
-    request: bool,
-    release: bool,
-}
-
-/// Whether either is there: one question to the disk, after which most requests have no other, being new.
-async fn seen(work: &mut Work, spend: &Spend) -> Result<Seen, StoreError> {
-    let row = sqlx::query(concat!(
-        "SELECT EXISTS (SELECT 1 FROM requests WHERE principal = ? AND id = ?), ",
-        "EXISTS (SELECT 1 FROM releases WHERE release_key = ?)"
-    ))
-    .bind(spend.request.principal.as_slice())
-    .bind(spend.request.id.as_slice())
-    .bind(spend.release_key.as_bytes().as_slice())
-    .fetch_one(work.sql())
-    .await?;
-    Ok(Seen { request: row.try_get(0)?, release: row.try_get(1)? })
-}
-
 async fn stored(work: &mut Work, request: &RequestRef) -> Result<Option<Requested>, StoreError> {
     let row = sqlx::query("SELECT digest, release_key, charge FROM requests WHERE principal = ? AND id = ?")
         .bind(request.principal.as_slice())
@@ -213,6 +201,7 @@ async fn abandon(work: &mut Work, mut reservation: Reservation) -> Result<Abando
             .bind(spend.request.id.as_slice())
             .execute(work.sql())
             .await?;
+        work.deleted(&spend.request);
     }
     work.append(&Entry::Refund(spend))?;
     Ok(Abandoned::Refunded)

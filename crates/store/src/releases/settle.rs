@@ -99,6 +99,7 @@ async fn settle(
     .bind(stored_at.secs())
     .execute(work.sql())
     .await?;
+    work.released(release_key);
     if let Some(question) = question {
         question::insert(work, &release_key, &question).await?;
     }
