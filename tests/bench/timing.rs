@@ -1,18 +1,20 @@
-//! Whether the time of an answer or of a refusal tells anything of the noise or of the data.
+//! Whether the time of an answer, of a refusal or of a failure tells anything of the noise or of the data.
 //!
 //! `bench-timing [RELEASES]`. An adapter inside this process is asked directly (`App::answer`, tick included), so that no
 //! network lies between the attacker and the adapter: a clock that sees more than anybody outside. Each question counts the
 //! visits that cost so much or more, every time another amount, so that each is fresh. Its noise is the released count less
-//! the exact one, which the bench works out from the bounded view. Each is also sent unsigned, and refused.
+//! the exact one, which the bench works out from the bounded view. Each is also sent unsigned, and refused; and asked of an
+//! earlier cut, whose file has the same rows but is damaged in its second half, so that it fails, once the noise is drawn and the
+//! engine was asked.
 //!
 //! - `timing_correlation` is the largest |r| between the time and the noise, the noise's size, and the exact count; for
-//!   refusals the count that would have been answered.
+//!   refusals and failures the count that would have been answered.
 //! - `timing_auc` is how well the best of these times tells the larger half of each from the smaller: 0.5 is not at all.
 //!
 //! By accident |r| comes to about 2.6/√RELEASES at most, and the area to 0.5 + 1.5/√RELEASES: 10⁵ releases are needed to
-//! show what the aims ask for. Failures after the engine was asked are not measured.
+//! show what the aims ask for.
 
-use agency_adapter::app::Outcome;
+use agency_adapter::app::{Failure, Outcome};
 use agency_adapter::bounded::{RankingKey, view};
 use agency_adapter::source;
 use anyhow::{Context, Result, bail, ensure};
@@ -22,7 +24,7 @@ use firebreak::client::Ask;
 use firebreak_domain::{Binding, Rho};
 use firebreak_privacy::Released;
 use firebreak_store::StateKey;
-use firebreak_testbed::Options;
+use firebreak_testbed::{Federation, Options};
 use firebreak_tests::Inside;
 use firebreak_tests::bench::{aimed, argument, conditions, figure, remark};
 use firebreak_transport::Credential;
@@ -36,17 +38,28 @@ const TICK: u64 = 50;
 const OPTIONS: Options = Options { persons: 2_000, seed: 1, tick_milliseconds: TICK };
 /// Who asks at a time.
 const AT_ONCE: u32 = 12;
-/// ρ = 5·10⁻⁶ each: 10⁵ of them are within what one analyst may spend.
-const RHO: Rho = Rho::from_nano(5_000);
+/// ρ = 2.5·10⁻⁶ each: 10⁵ answers and as many failures, which are charged as well, are within what one analyst may spend.
+const RHO: Rho = Rho::from_nano(2_500);
 /// Cents up to which the amounts go.
 const LARGEST: u32 = 500_000;
 
 /// What an attacker sees of a request, and what must not be seen in it.
 struct Seen {
     time: f64,
-    /// What was answered less what is exact; none for a refusal.
-    noise: Option<f64>,
+    end: End,
+    /// What is exact, whether or not it was answered.
     exact: f64,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    /// With the noise given: what was answered less what is exact.
+    Answered(f64),
+    /// Before the engine was asked.
+    Refused,
+    /// After it was.
+    Failed,
 }
 
 /// What must not be seen in a request's time.
@@ -57,7 +70,7 @@ async fn main() -> Result<()> {
     conditions();
     let releases = argument(RELEASES)?;
     ensure!(releases <= LARGEST, "there are {LARGEST} different questions");
-    let inside = Arc::new(Inside::open(&OPTIONS, "").await?);
+    let inside = Arc::new(Inside::open_with(&OPTIONS, "", with_a_damaged_cut).await?);
     let costs = Arc::new(costs(&inside).await?);
     inside.show_log().await?;
     let ended = Arc::new(AtomicBool::new(false));
@@ -74,22 +87,28 @@ async fn main() -> Result<()> {
     }
     ended.store(true, Ordering::SeqCst);
     showing.await??;
-    let (answers, refusals): (Vec<Seen>, Vec<Seen>) = seen.into_iter().partition(|seen| seen.noise.is_some());
-    let late = answers.iter().filter(|seen| seen.time >= 2.0 * TICK as f64).count();
+    let (ended, failures): (Vec<Seen>, Vec<Seen>) = seen.into_iter().partition(|seen| seen.end != End::Failed);
+    let (refusals, answers): (Vec<Seen>, Vec<Seen>) = ended.into_iter().partition(|seen| seen.end == End::Refused);
+    let late = |seen: &[Seen]| seen.iter().filter(|seen| seen.time >= 2.0 * TICK as f64).count();
     remark(&format!(
-        "{} answers and {} refusals, {AT_ONCE} at a time on the processors that ask; {late} answers missed their tick",
+        "{} answers, {} refusals and {} failures, {AT_ONCE} at a time on the processors that ask; {} answers and {} failures \
+         missed their tick",
         answers.len(),
-        refusals.len()
+        refusals.len(),
+        failures.len(),
+        late(&answers),
+        late(&failures)
     ));
-    let noise = |seen: &Seen| seen.noise.unwrap_or_default();
+    let noise = |seen: &Seen| if let End::Answered(noise) = seen.end { noise } else { 0.0 };
     let size = |seen: &Seen| noise(seen).abs();
     let exact = |seen: &Seen| seen.exact;
     let (mut correlation, mut area): (f64, f64) = (0.0, 0.5);
-    let compared: [(&str, &[Seen], Secret<'_>); 4] = [
+    let compared: [(&str, &[Seen], Secret<'_>); 5] = [
         ("an answer's time and its noise", &answers, &noise),
         ("an answer's time and the size of its noise", &answers, &size),
         ("an answer's time and its exact count", &answers, &exact),
         ("a refusal's time and the exact count", &refusals, &exact),
+        ("a failure's time and the exact count", &failures, &exact),
     ];
     for (name, seen, secret) in compared {
         let times: Vec<f64> = seen.iter().map(|seen| seen.time).collect();
@@ -100,9 +119,26 @@ async fn main() -> Result<()> {
         area = area.max(auc);
     }
     figure("timing_releases", answers.len() as f64, "releases");
+    figure("timing_failures", failures.len() as f64, "failures");
     aimed("timing_correlation", correlation, "", "below 0.01 over 100,000 releases");
     aimed("timing_auc", area, "", "at most 0.51");
     Ok(())
+}
+
+/// The cut that cannot be read to its end.
+const DAMAGED: &str = "2024-Q3";
+
+/// Makes the file of an earlier cut one whose second half cannot be decoded.
+fn with_a_damaged_cut(federation: &Federation) -> Result<()> {
+    let folder = federation.layout().population().join("health");
+    let mut file = std::fs::read(folder.join("visits.parquet"))?;
+    // The last eight bytes hold the length of what tells of the columns (Parquet's format, "File format"); that stays.
+    let (length, _) = file.last_chunk::<8>().and_then(|end| end.split_first_chunk::<4>()).context("no Parquet file")?;
+    let columns = file.len().saturating_sub(8 + u32::from_le_bytes(*length) as usize);
+    let half = file.get_mut(columns / 2..columns).context("no Parquet file")?;
+    half.iter_mut().for_each(|byte| *byte ^= 0x55);
+    std::fs::create_dir_all(folder.join(DAMAGED))?;
+    Ok(std::fs::write(folder.join(DAMAGED).join("visits.parquet"), file)?)
 }
 
 /// The costs that the bounded view holds, in cents, the smallest first.
@@ -143,13 +179,15 @@ async fn ask(
     let mut seen = Vec::new();
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        let (number, signs) = (number / 2, number.is_multiple_of(2));
+        let (number, signs, fails) = (number / 3, number % 3 != 1, number % 3 == 2);
         if number >= releases {
             return Ok(seen);
         }
         // Each amount once, in an order that has nothing to do with time.
         let cents = (u64::from(number) * 314_159 % u64::from(LARGEST)) as i64;
-        let sql = format!("SELECT COUNT(*) AS n FROM health.visits WHERE cost >= {}.{:02}", cents / 100, cents % 100);
+        let cut = if fails { format!(" FOR SYSTEM_TIME AS OF '{DAMAGED}'") } else { String::new() };
+        let sql =
+            format!("SELECT COUNT(*) AS n FROM health.visits{cut} WHERE cost >= {}.{:02}", cents / 100, cents % 100);
         let mut ask = Ask::new("health-statistics", "health-planning", &sql)?;
         ask.rho = Some(RHO);
         let signer = signs.then_some(&*ada);
@@ -157,22 +195,25 @@ async fn ask(
         let exact = (costs.len() - costs.partition_point(|cost| *cost < cents)) as f64;
         for again in 0.. {
             let begun = Instant::now();
-            let outcome = inside.app.answer(&submitted, ada.identity()).await?;
+            let outcome = inside.app.answer(&submitted, ada.identity()).await;
             let time = begun.elapsed().as_secs_f64() * 1e3;
-            match outcome {
-                Outcome::Released(answered) => {
+            let end = match outcome {
+                Err(Failure::Dataset(_)) if fails => End::Failed,
+                Ok(Outcome::Released(answered)) if !fails => {
                     let released = Released::decode(&answered.release)?;
-                    let value = released.value(0, 0).context("no count")?;
-                    seen.push(Seen { time, noise: Some(value as f64 - exact), exact });
+                    End::Answered(released.value(0, 0).context("no count")? as f64 - exact)
                 }
-                Outcome::Refused(_) if signer.is_none() => seen.push(Seen { time, noise: None, exact }),
+                Ok(Outcome::Released(_)) => bail!("a damaged file was read"),
+                Ok(Outcome::Refused(_)) if signer.is_none() => End::Refused,
                 // The log takes up leaves as fast as it can.
-                Outcome::Refused(refused) if refused.refusal.reason.as_str() == "EVIDENCE_OUTSTANDING" => {
+                Ok(Outcome::Refused(refused)) if refused.refusal.reason.as_str() == "EVIDENCE_OUTSTANDING" => {
                     ensure!(again < 100, "the log is not taken up");
                     continue;
                 }
-                Outcome::Refused(refused) => bail!("{}", refused.refusal),
-            }
+                Ok(Outcome::Refused(refused)) => bail!("{}", refused.refusal),
+                Err(failure) => return Err(failure.into()),
+            };
+            seen.push(Seen { time, end, exact });
             break;
         }
     }
