@@ -17,7 +17,8 @@ use crate::configuration::Closed;
 use crate::datasets::{DatasetError, Datasets};
 use firebreak_domain::{ColumnName, DatasetId, Identity, ReasonCode, Refusal};
 use firebreak_node::{EvidenceError, MisnamedRequest, PolicyError, PolicyInForce, Recorder, refuse_misnamed};
-use firebreak_policy::Permit;
+use firebreak_policy::{DatasetAccess, Permit};
+use firebreak_query::Reads;
 use firebreak_store::{State, StoreError};
 use firebreak_transport::TrustAnchor;
 use std::sync::Arc;
@@ -121,10 +122,12 @@ impl App {
         &self.state
     }
 
-    /// SECURITY: the agency's own deny-list, and that the dataset is this agency's, stand against every bundle.
-    pub(crate) fn check_open(&self, permit: &Permit) -> Result<(), Refusal> {
+    /// SECURITY: the agency's own deny-list, and that the dataset is this agency's, stand against every bundle. Of what is
+    /// permitted over a logical dataset the other agencies' parts are theirs to close.
+    pub(crate) fn check_open(&self, permit: &Permit, reads: &[Reads]) -> Result<(), Refusal> {
         let own = self.recorder.organisation();
-        for access in &permit.question().datasets {
+        let read = |access: &&DatasetAccess| reads.iter().any(|reads| reads.dataset == access.dataset);
+        for access in permit.question().datasets.iter().filter(read) {
             let contract = permit.contract(&access.dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?;
             if contract.agency != *own {
                 return Err(Refusal::new(ReasonCode::DatasetNotCovered).because("another agency serves it"));

@@ -84,3 +84,31 @@ async fn no_answer_and_no_refusal_leaves_before_its_tick() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_question_over_several_agencies_an_adapter_answers_its_own_part_and_no_other() -> Result<()> {
+    let inside = Inside::open(&OPTIONS, "").await?;
+    inside.show_log().await?;
+    let ada = inside.ada()?;
+    let asked = |dataset: &str| {
+        let sql = format!("SELECT mode, COUNT(*) AS n FROM {dataset} GROUP BY mode");
+        Ask::new("interpreting-statistics", "interpreting-planning", &sql)
+    };
+    let answer = async |dataset: &str| {
+        let submitted = inside.request(&asked(dataset)?, ada.identity(), Some(&ada))?;
+        match inside.app.answer(&submitted, ada.identity()).await {
+            Ok(Outcome::Released(answered)) => Ok::<_, anyhow::Error>(Ok(answered)),
+            Ok(Outcome::Refused(refused)) => Ok(Err(refused.refusal.reason)),
+            Err(failure) => panic!("{failure}"),
+        }
+    };
+    // The gateway brings the request; whose data are read is not its choice.
+    let other = answer("education.interpreting").await?;
+    assert_eq!(other.err(), Some(ReasonCode::DatasetNotCovered));
+    let Ok(union) = answer("services.interpreting").await? else { panic!("the union is refused") };
+    let Ok(own) = answer("health.interpreting").await? else { panic!("its own dataset is refused") };
+    assert_eq!(union.release, own.release, "its part is what it answers of it alone");
+    let leaf = union.evidence.leaf.leaf();
+    assert_eq!(leaf.dataset.as_ref().map(|dataset| dataset.as_str()), Some("health.interpreting"));
+    Ok(())
+}

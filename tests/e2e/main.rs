@@ -20,3 +20,4 @@ mod python;
 mod refusals;
 mod releases;
 mod shutdown;
+mod unions;

@@ -83,6 +83,7 @@ impl Inside {
     pub fn request(&self, ask: &Ask, caller: &Identity, signer: Option<&Credential>) -> Result<SubmittedQuery> {
         let question = Question {
             rho_nano: ask.rho.map_or(0, firebreak_domain::Rho::nano),
+            partial: ask.partial,
             ..sql_question(ask.sql.as_deref().unwrap_or_default())
         };
         let canonical_query = question_from_wire(Some(&question)).map(|query| query.canonical().into());

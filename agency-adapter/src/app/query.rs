@@ -54,6 +54,10 @@ impl App {
     async fn answer_now(&self, submitted: &SubmittedQuery, claimed: &Identity) -> (Duration, Result<Outcome, Failure>) {
         let now = self.state.now();
         let decided = match decide_query(submitted, claimed, &self.policy, &self.trust, now) {
+            Ok(decided) => decided.of_agency(self.recorder.organisation()),
+            Err(denial) => Err(denial),
+        };
+        let decided = match decided {
             Ok(decided) => decided,
             Err(denial) => return (self.tick.smallest(), self.refuse(denial, Some(&submitted.intent(claimed))).await),
         };
@@ -64,14 +68,14 @@ impl App {
     }
 
     async fn answer_decided(&self, decided: DecidedQuery) -> Result<Outcome, Failure> {
-        let facts = decided.permit.facts().clone();
+        let facts = decided.facts();
         let contest = decided.permit.agreement().contest.clone();
         let intent = decided.intent.clone();
         let refuse = |refusal: Refusal| {
             let denial = Denial { refusal: Refusal { contest: Some(contest), ..refusal }, facts: facts.clone() };
             self.refuse(denial, Some(&intent))
         };
-        if let Err(refusal) = self.check_open(&decided.permit) {
+        if let Err(refusal) = self.check_open(&decided.permit, decided.query.reads()) {
             return refuse(refusal).await;
         }
         if let Err(refusal) = self.gate.check(&self.state).await? {

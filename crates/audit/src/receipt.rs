@@ -3,6 +3,8 @@ use crate::{Checkpoint, CheckpointError, Hash, Opening, SignedLeaf, TextError, V
 use tlog_tiles::tlog::{Hash as TreeHash, check_record, record_hash};
 
 const WHAT: &str = "receipt";
+/// Where another receipt begins.
+const NEXT: &[u8] = b"\nfirebreak receipt format ";
 /// A tree has at most as many levels.
 const MAX_PROOF: usize = 64;
 
@@ -103,6 +105,20 @@ impl Receipt {
             return Err(TextError::Line("checkpoint"));
         }
         Ok(Self { index, leaf, proof, checkpoint: lines.rest().to_owned(), opening })
+    }
+
+    /// The texts of one receipt each in a text of several, one behind the other, as an answer over several agencies has
+    /// them. Nothing of them is read yet.
+    pub fn each(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let mut rest = Some(text);
+        std::iter::from_fn(move || {
+            let text = rest.take()?;
+            // No line of a receipt but its first begins so: its other lines have words of their own.
+            let next = text.windows(NEXT.len()).position(|window| window == NEXT).map(|end| end + 1);
+            let (one, others) = next.and_then(|end| text.split_at_checked(end)).unwrap_or((text, &[]));
+            rest = Some(others).filter(|others| !others.is_empty());
+            Some(one)
+        })
     }
 
     /// Checks everything that the log's key vouches for, offline: the checkpoint's signature, the proof, the opening.

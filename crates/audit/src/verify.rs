@@ -109,7 +109,7 @@ pub fn verify_folder(
     leaf_signatures: Option<&dyn LeafVerifier>,
 ) -> Result<LogReport, VerifyError> {
     let folder = Folder::new(dir);
-    let receipts = receipts.iter().map(|path| read_receipt(path, key)).collect::<Result<Vec<_>, _>>()?;
+    let receipts = receipts.iter().map(|path| read_receipts(path, key)).collect::<Result<Vec<_>, _>>()?.concat();
     let receipt_sizes = receipts.iter().map(|(_, receipt)| receipt.checkpoint.size()).collect();
     let (checkpoint, roots) = check_files(&folder, key, &receipt_sizes)?;
     for (path, receipt) in &receipts {
@@ -234,12 +234,16 @@ fn read_bundle(folder: &Folder, name: &TileName) -> Result<Bundle, VerifyError> 
     Ok(Bundle { bytes, width })
 }
 
-fn read_receipt(path: &Path, key: &VerifierKey) -> Result<(PathBuf, VerifiedReceipt), VerifyError> {
+/// The receipts in a file: one, or those of an answer over several agencies.
+fn read_receipts(path: &Path, key: &VerifierKey) -> Result<Vec<(PathBuf, VerifiedReceipt)>, VerifyError> {
     let fail = |problem| VerifyError { file: path.to_owned(), problem };
     let bytes = fs::read(path).map_err(|error| fail(VerifyProblem::Unreadable(error)))?;
-    let receipt = Receipt::decode(&bytes).map_err(|error| fail(VerifyProblem::Receipt(error.into())))?;
-    let receipt = receipt.verify(key).map_err(|error| fail(VerifyProblem::Receipt(error)))?;
-    Ok((path.to_owned(), receipt))
+    let read = |text| {
+        let receipt = Receipt::decode(text).map_err(|error| fail(VerifyProblem::Receipt(error.into())))?;
+        let receipt = receipt.verify(key).map_err(|error| fail(VerifyProblem::Receipt(error)))?;
+        Ok((path.to_owned(), receipt))
+    };
+    Receipt::each(&bytes).map(read).collect()
 }
 
 fn bundles(size: u64) -> impl Iterator<Item = TileName> {

@@ -29,6 +29,9 @@ pub struct Contract {
     pub contribution: Contribution,
     /// The dataset's versions, oldest first; the last is the one asked when none is named.
     pub cuts: Vec<CutId>,
+    /// The logical dataset that several agencies hold together, if this is one agency's part of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<PartOf>,
     /// The columns, in the order in which they are shown.
     #[serde(rename = "column")]
     pub columns: Vec<Column>,
@@ -46,6 +49,19 @@ pub struct UnitSpace {
     pub rho_per_year: Rho,
     /// The loss for life.
     pub rho_for_life: Rho,
+}
+
+/// Which logical dataset a dataset is one agency's part of. The contracts of all its parts say the same here, and agree in
+/// all that a question reads ([`Contract::reads_like`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartOf {
+    /// The name of the logical dataset in questions. No contract has it as its own.
+    pub dataset: DatasetId,
+    /// Whether nobody stands in the registers of two parts. Only then is what is counted once in each register a count of
+    /// persons. It changes no charge.
+    #[serde(default)]
+    pub disjoint_registers: bool,
 }
 
 /// The bound on a person's contribution.
@@ -286,6 +302,20 @@ impl Contract {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|c| c.name.as_str() == name)
+    }
+
+    /// Whether a question means the same over another contract, and is bounded in the same way: both have the same columns,
+    /// by name, of the same roles and domains, as many rows of a person, and the same calendar of cuts.
+    #[must_use]
+    pub fn reads_like(&self, other: &Self) -> bool {
+        let alike = |column: &Column| {
+            let found = other.column(column.name.as_str());
+            found.is_some_and(|found| found.role == column.role && found.domain == column.domain)
+        };
+        self.columns.len() == other.columns.len()
+            && self.columns.iter().all(alike)
+            && self.contribution == other.contribution
+            && self.cuts == other.cuts
     }
 
     /// The column that names the person.

@@ -27,7 +27,9 @@ pub use assessment::Assessment;
 pub use binding::{Binding, CutFile, FileType, Misfit};
 pub use charge::{Charge, ChargeOverflow, Delta, Epsilon, Rho};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
-pub use contract::{Code, Column, ColumnRole, Contract, ContractError, Contribution, Domain, SpecialKind, UnitSpace};
+pub use contract::{
+    Code, Column, ColumnRole, Contract, ContractError, Contribution, Domain, PartOf, SpecialKind, UnitSpace,
+};
 pub use identity::{Identity, IdentityError, IdentityRole};
 pub use ids::{
     AgreementId, AssessmentId, ColumnName, CutId, DatasetId, EndpointId, InvalidId, OrgId, PurposeId, RequestId,

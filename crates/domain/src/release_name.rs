@@ -8,7 +8,10 @@ pub struct ReleaseName([u8; 16]);
 
 /// A text that names no release. Never carries the text that was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a release id is 32 hexadecimal digits in lower case")]
+#[error(
+    "a release id is 32 hexadecimal digits in lower case; an answer over several agencies has those of its parts, with a plus \
+     sign between them, each for itself"
+)]
 pub struct InvalidReleaseName;
 
 impl ReleaseName {

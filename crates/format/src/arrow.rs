@@ -23,7 +23,8 @@ pub fn schema(accepted: &Accepted) -> Schema {
 }
 
 /// What a table's metadata tell of the answer in it: `format` (1), `dataset`, `cut`, `mechanism`, `cost` as ρ,
-/// `estimand`, and once there is one `release_id`.
+/// `estimand`, and once there is one `release_id`; of a union over agencies `registrations`, the outputs that count a person
+/// once in each of several registers, `parts`, the datasets that it is put together from, and `missing`, what is not in it.
 #[must_use]
 pub fn metadata(accepted: &Accepted, released: &Released) -> Vec<(&'static str, String)> {
     let told = [
@@ -34,8 +35,15 @@ pub fn metadata(accepted: &Accepted, released: &Released) -> Vec<(&'static str, 
         ("mechanism", accepted.mechanism.clone()),
         ("estimand", released.estimand.clone()),
         ("cost", charge_from_wire(accepted.cost.as_ref()).rho.to_string()),
+        ("registrations", names(accepted.columns.iter().filter(|c| c.registrations).map(|c| c.name.as_str()))),
+        ("parts", names(released.parts.iter().map(|part| part.dataset.as_str()))),
+        ("missing", crate::missing(released)),
     ];
     told.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// The rows of an answer under `schema`, which is [`schema`] with or without metadata; null where nothing is computable,

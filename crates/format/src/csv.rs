@@ -49,8 +49,8 @@ mod tests {
         let accepted = Accepted {
             groups: vec!["region".into()],
             columns: vec![
-                OutputColumn { name: "mean, cost".into(), in_rank: false },
-                OutputColumn { name: "median".into(), in_rank: true },
+                OutputColumn { name: "mean, cost".into(), in_rank: false, ..OutputColumn::default() },
+                OutputColumn { name: "median".into(), in_rank: true, ..OutputColumn::default() },
             ],
             ..Accepted::default()
         };

@@ -12,7 +12,9 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 /// mechanism is not pure; `delta`), `estimand`, `release_id`, `columns` (`groups` and `outputs`, names in order),
 /// `rows`. A row has its codes by name under `groups`, and by name under `outputs` a `value`, its `standard_error`,
 /// the ends `lower_95` and `upper_95` of its interval, its SDMX `status`, and of a quantile its `rank_error`. What is
-/// not computable is null, and so is a code in a margin over all of them.
+/// not computable is null, and so is a code in a margin over all of them. An answer over several agencies has, before
+/// `columns`, its `parts` (`agency`, `dataset`, `release_id`), the names of outputs that count `registrations`, and, where it
+/// is partial, what is `missing` (`agency`, `dataset`, `why`).
 ///
 /// # Errors
 /// [`FormatError::Json`].
@@ -65,6 +67,9 @@ fn laid_out(answer: &QueryAnswer, publication: Option<Publication<'_>>) -> Resul
         cost: charge_from_wire(accepted.cost.as_ref()).into(),
         estimand: &released.estimand,
         release_id: &released.release_id,
+        registrations: accepted.columns.iter().filter(|c| c.registrations).map(|c| c.name.as_str()).collect(),
+        parts: released.parts.iter().map(Part::of).collect(),
+        missing: released.missing.iter().map(Missing::of).collect(),
         publication,
         columns: Columns { groups: &accepted.groups, outputs: &names },
         rows: rows.collect(),
@@ -91,10 +96,42 @@ struct Answer<'a> {
     cost: Cost,
     estimand: &'a str,
     release_id: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    registrations: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Part<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<Missing<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     publication: Option<Publication<'a>>,
     columns: Columns<'a>,
     rows: Vec<Row<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct Part<'a> {
+    agency: &'a str,
+    dataset: &'a str,
+    release_id: &'a str,
+}
+
+impl<'a> Part<'a> {
+    fn of(part: &'a wire::Part) -> Self {
+        Self { agency: &part.agency, dataset: &part.dataset, release_id: &part.release_id }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Missing<'a> {
+    agency: &'a str,
+    dataset: &'a str,
+    why: &'a str,
+}
+
+impl<'a> Missing<'a> {
+    fn of(part: &'a wire::MissingPart) -> Self {
+        Self { agency: &part.agency, dataset: &part.dataset, why: &part.why }
+    }
 }
 
 #[derive(serde::Serialize)]

@@ -15,7 +15,7 @@ pub mod parquet;
 pub mod sdmx_csv;
 
 use firebreak_wire::publication::v1::{Publication, PublicationHead, publication::State};
-use firebreak_wire::query::v1::{Accepted, Citation, Estimate, OutputColumn, Released, Row};
+use firebreak_wire::query::v1::{Accepted, Citation, Estimate, MissingPart, OutputColumn, Released, Row};
 
 /// The version of what is written, where a file has a place for it.
 const FORMAT: u32 = 1;
@@ -50,7 +50,7 @@ impl PublishedAnswer {
     pub fn new(head: PublicationHead, rows: Vec<Row>) -> Self {
         let publication = head.publication.unwrap_or_default();
         let release_id = publication.release_id.clone();
-        let released = Released { release_id, receipt: head.receipt, left: Vec::new(), estimand: head.estimand };
+        let released = Released { release_id, receipt: head.receipt, estimand: head.estimand, ..Released::default() };
         let answer = QueryAnswer { accepted: head.accepted.unwrap_or_default(), rows, released };
         Self { answer, publication, citation: head.citation.unwrap_or_default(), intervals: head.intervals }
     }
@@ -90,6 +90,12 @@ const fn figures(column: &OutputColumn) -> &'static [Figure] {
     if column.in_rank { FIGURES_IN_RANK } else { FIGURES }
 }
 
+/// What is missing in a partial answer, in words; empty of a whole one.
+fn missing(released: &Released) -> String {
+    let part = |part: &MissingPart| format!("{} of {}: {}", part.dataset, part.agency, part.why);
+    released.missing.iter().map(part).collect::<Vec<_>>().join("; ")
+}
+
 /// An answer that could not be laid out.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
@@ -106,3 +112,36 @@ pub enum FormatError {
 
 #[cfg(test)]
 pub(crate) mod samples;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_says_what_a_partial_answer_lacks_and_a_whole_one_says_nothing_of_it() {
+        let (partial, whole) = (samples::partial(), samples::answer());
+        let said = "other.visits of other: other is not connected";
+        assert_eq!(missing(&partial.released), said);
+        let csv = csv::answer(&partial.accepted, &partial.rows);
+        assert!(csv.contains(",P") && !csv.contains(",A"), "{csv}");
+
+        let json: serde_json::Value = serde_json::from_str(&json::answer(&partial).unwrap()).unwrap();
+        let told =
+            serde_json::json!([{ "agency": "other", "dataset": "other.visits", "why": "other is not connected" }]);
+        assert_eq!(json["missing"], told);
+        assert_eq!(json["registrations"], serde_json::json!(["visits"]));
+        assert_eq!(json["parts"][0]["release_id"], "r-1");
+        let plain: serde_json::Value = serde_json::from_str(&json::answer(&whole).unwrap()).unwrap();
+        assert!(["missing", "registrations", "parts"].iter().all(|key| plain.get(key).is_none()), "{plain}");
+
+        let metadata = arrow::metadata(&partial.accepted, &partial.released);
+        assert!(metadata.contains(&("missing", said.to_owned())), "{metadata:?}");
+        assert!(metadata.contains(&("registrations", "visits".to_owned())), "{metadata:?}");
+
+        let sdmx = sdmx_csv::answer(&partial);
+        let lines: Vec<&str> = sdmx.split_terminator("\r\n").collect();
+        assert!(lines[0].ends_with(",CUT,COMMENT_OBS"), "{sdmx}");
+        assert!(lines[1..].iter().all(|line| line.ends_with(said)), "{sdmx}");
+        assert!(!sdmx_csv::answer(&whole).contains("COMMENT_OBS"));
+    }
+}

@@ -4,7 +4,9 @@ use crate::{PublishedAnswer, QueryAnswer};
 use firebreak_domain::{Charge, Rho};
 use firebreak_wire::charge_to_wire;
 use firebreak_wire::publication::v1::{Publication, publication::State};
-use firebreak_wire::query::v1::{Accepted, Citation, Estimate, OutputColumn, Released, Row, estimate::Status};
+use firebreak_wire::query::v1::{
+    Accepted, Citation, Estimate, MissingPart, OutputColumn, Part, Released, Row, estimate::Status,
+};
 
 /// The same, published.
 pub(crate) fn published() -> PublishedAnswer {
@@ -20,6 +22,25 @@ pub(crate) fn published() -> PublishedAnswer {
     };
     let citation = Citation { agency: "Directorate".into(), title: "Visits".into(), year: 2025, ..Citation::default() };
     PublishedAnswer { answer: answer(), publication, citation, intervals: "the noise alone".into() }
+}
+
+/// The same over two agencies, of which one gave no answer.
+pub(crate) fn partial() -> QueryAnswer {
+    let mut answer = answer();
+    for estimate in answer.rows.iter_mut().flat_map(|row| &mut row.estimates) {
+        if estimate.status() == Status::Normal {
+            estimate.set_status(Status::Provisional);
+        }
+    }
+    let part = Part { agency: "one".into(), dataset: "one.visits".into(), release_id: "r-1".into() };
+    answer.accepted.columns.iter_mut().take(1).for_each(|column| column.registrations = true);
+    answer.released.parts = vec![part];
+    answer.released.missing = vec![MissingPart {
+        agency: "other".into(),
+        dataset: "other.visits".into(),
+        why: "other is not connected".into(),
+    }];
+    answer
 }
 
 /// Two groups and two outputs: names and codes that must be quoted, an unreliable figure, and one not computable.
@@ -43,9 +64,12 @@ pub(crate) fn answer() -> QueryAnswer {
             dataset: "health.visits".into(),
             cut: "2024-Q4".into(),
             mechanism: "discrete_gaussian".into(),
-            columns: ["visits", "mean, cost"].map(|name| OutputColumn { name: name.into(), in_rank: false }).into(),
+            columns: ["visits", "mean, cost"]
+                .map(|name| OutputColumn { name: name.into(), in_rank: false, ..OutputColumn::default() })
+                .into(),
             groups: vec!["region".into(), "visit_year".into()],
             periods: vec![1],
+            ..Accepted::default()
         },
         rows: vec![
             row("n\"1", "2023", [known(Status::Unreliable), known(Status::Normal)]),
@@ -56,6 +80,7 @@ pub(crate) fn answer() -> QueryAnswer {
             receipt: "text".into(),
             left: Vec::new(),
             estimand: "rows of the bounded view".into(),
+            ..Released::default()
         },
     }
 }

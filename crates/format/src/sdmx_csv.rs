@@ -19,8 +19,10 @@ const LEADING: [&str; 3] = ["STRUCTURE", "STRUCTURE_ID", "ACTION"];
 /// 95 % interval, of a quantile its error in rank; of all of them the release and the cut.
 const ATTRIBUTES: [&str; 8] =
     ["OBS_STATUS", "CONF_STATUS", "STD_ERROR", "LOWER_95", "UPPER_95", "RANK_ERROR", "RELEASE_ID", "CUT"];
+/// What stands behind them in a partial answer alone: what is missing. Its figures have the status `P`.
+const COMMENT: &str = "COMMENT_OBS";
 /// What an id of a dimension may not be, beside the columns above.
-const TAKEN: [&str; 3] = ["STRUCTURE_NAME", "SERIES_KEY", "OBS_KEY"];
+const TAKEN: [&str; 4] = ["STRUCTURE_NAME", "SERIES_KEY", "OBS_KEY", COMMENT];
 /// The code of CL_CONF_STATUS for every figure: not for publication, for use inside the recipient's organisation.
 ///
 /// The noise protects the persons, so that none of the codes for confidential figures fits. But an answer goes to the
@@ -48,7 +50,7 @@ fn time(accepted: &Accepted, rows: &[Row]) -> Option<usize> {
 /// Columns: `STRUCTURE` (`datastructure`), `STRUCTURE_ID`, `ACTION` (`I`, information); a dimension for each group,
 /// its name in capitals, or `TIME_PERIOD` for the one that is the time; `MEASURE`, the output's name; `OBS_VALUE`,
 /// empty where it is not computable; `OBS_STATUS` and `CONF_STATUS` by the SDMX code lists, `STD_ERROR`, `LOWER_95`,
-/// `UPPER_95`, `RANK_ERROR`, `RELEASE_ID`, `CUT`. Codes are the contract's own, or those of the question's rule.
+/// `UPPER_95`, `RANK_ERROR`, `RELEASE_ID`, `CUT`; of a partial answer `COMMENT_OBS`, what is missing. Codes are the contract's own, or those of the question's rule.
 #[must_use]
 pub fn answer(answer: &QueryAnswer) -> String {
     lines(answer, CONFIDENTIALITY)
@@ -74,14 +76,17 @@ fn lines(answer: &QueryAnswer, confidentiality: &str) -> String {
     }
     let mut text = String::new();
     let dimensions = dimensions.iter().map(String::as_str).chain([MEASURE, VALUE]);
-    put(&mut text, LEADING.into_iter().chain(dimensions).chain(ATTRIBUTES));
+    let missing = crate::missing(&answer.released);
+    let comment = (!missing.is_empty()).then_some(COMMENT);
+    put(&mut text, LEADING.into_iter().chain(dimensions).chain(ATTRIBUTES).chain(comment));
     for row in &answer.rows {
         for (measure, estimate) in measures.iter().zip(&row.estimates) {
             let figure = figure(estimate, confidentiality);
             let codes = row.groups.iter().map(|code| if code.is_empty() { &all } else { code });
             let key = leading.iter().chain(codes).chain([measure]);
             let release = [&answer.released.release_id, &accepted.cut];
-            put(&mut text, key.chain(&figure).chain(release).map(String::as_str));
+            let comment = comment.map(|_| &missing);
+            put(&mut text, key.chain(&figure).chain(release).chain(comment).map(String::as_str));
         }
     }
     text

@@ -1,15 +1,16 @@
 use crate::submitted::{SubmittedMatch, SubmittedQuery, check_expiry};
 use crate::{Caller, MisnamedRequest, PolicyInForce, accounts_of};
 use firebreak_domain::{
-    Agreement, AgreementId, ColumnRole, Contract, DatasetId, Identity, Intent, Operation, OrgId, ReasonCode, Recipient,
-    RecipientClass, Refusal, Timestamp,
+    Agreement, AgreementId, Charge, ColumnRole, Contract, DatasetId, Identity, Intent, Operation, OrgId, ReasonCode,
+    Recipient, RecipientClass, Refusal, Rho, Timestamp,
 };
 use firebreak_policy::{
     Bundle, DatasetAccess, DecisionFacts, Denial, Misnamed, OutputKind, Permit, Question, ceilings,
 };
 use firebreak_privacy::{Price, price};
 use firebreak_query::{
-    Aggregate, AggregateQuery, CheckedQuery, Contracts, MAX_CELLS, Measure, check_over, of_dataset, plan, plan_query,
+    Aggregate, AggregateQuery, CheckedQuery, Contracts, LogicalDataset, MAX_CELLS, Measure, check_over, check_parts,
+    of_dataset, plan, plan_query,
 };
 use firebreak_store::AccountLimit;
 use firebreak_transport::TrustAnchor;
@@ -20,9 +21,9 @@ use std::sync::Arc;
 pub struct DecidedQuery {
     /// Leave to answer it.
     pub permit: Permit,
-    /// The question against its contract.
+    /// The question against its contract; over a logical dataset, that over the first of its parts.
     pub query: CheckedQuery,
-    /// Its price.
+    /// Its price; over a logical dataset, that of each part.
     pub price: Price,
     /// What the caller signed.
     pub intent: Intent,
@@ -30,6 +31,59 @@ pub struct DecidedQuery {
     pub caller: Caller,
     /// Who pays.
     pub accounts: Vec<AccountLimit>,
+    /// The price of all that is asked: over a logical dataset, of all its parts together.
+    pub cost: Charge,
+    /// The logical dataset that it is over, if it is over one.
+    pub logical: Option<LogicalDataset>,
+    /// The other parts of that.
+    pub others: Vec<DecidedPart>,
+}
+
+/// One part of a question over a logical dataset: the question over that part alone.
+pub struct DecidedPart {
+    /// The question against the part's contract.
+    pub query: CheckedQuery,
+    /// Its price.
+    pub price: Price,
+    /// Who pays. Accounts of the caller stand in each part, and are charged for each.
+    pub accounts: Vec<AccountLimit>,
+}
+
+impl DecidedQuery {
+    /// What the agency answers: all of a question over its own datasets, its own part of one over a logical dataset.
+    ///
+    /// # Errors
+    /// A denial of what is not the agency's.
+    #[expect(clippy::result_large_err, reason = "a denial is used up at once, and is as ordinary as a permit")]
+    pub fn of_agency(mut self, agency: &OrgId) -> Result<Self, Denial> {
+        if self.query.agency() != agency {
+            let own = self.others.drain(..).find(|part| part.query.agency() == agency);
+            // SECURITY: whoever carries the request chooses whom it is brought to, and not whose data are read.
+            let Some(DecidedPart { query, price, accounts }) = own else {
+                let refusal = Refusal::new(ReasonCode::DatasetNotCovered);
+                let contest = Some(self.permit.agreement().contest.clone());
+                let refusal = Refusal { contest, ..refusal.because("another agency serves it") };
+                return Err(Denial { refusal, facts: self.permit.facts().clone() });
+            };
+            self = Self { query, price, accounts, ..self };
+        }
+        self.cost = self.price.charge();
+        self.others.clear();
+        Ok(self)
+    }
+
+    /// What the log may say of it: of a question over a logical dataset, with the one part that is answered.
+    #[must_use]
+    pub fn facts(&self) -> DecisionFacts {
+        facts_of(self.permit.facts(), &self.query)
+    }
+}
+
+/// The facts of a decision with the datasets of one part of what was decided.
+#[must_use]
+pub fn facts_of(facts: &DecisionFacts, query: &CheckedQuery) -> DecisionFacts {
+    let datasets = query.reads().iter().map(|reads| reads.dataset.clone()).collect();
+    DecisionFacts { datasets, ..facts.clone() }
 }
 
 /// Decides a request for an answer or an export: signature, policy, contract, price, in this order.
@@ -120,32 +174,74 @@ fn decide(
         Ok(query) => query,
         Err(refusal) => return Err(refused(suggested(refusal.clone(), submitted, &visible()))),
     };
-    let contracts: Option<Vec<_>> = asked.datasets().map(|dataset| permit.contract(dataset)).collect();
+    let parts: Vec<&DatasetId> = parts(asked, &bundle).map(|contract| &contract.id).collect();
+    let of_permit = |dataset: &DatasetId| permit.contract(dataset);
+    let contracts: Option<Vec<_>> = match parts.as_slice() {
+        [] => asked.datasets().map(of_permit).collect(),
+        parts => parts.iter().copied().map(of_permit).collect(),
+    };
     let contracts = contracts.ok_or_else(|| refused(Refusal::new(ReasonCode::DatasetNotCovered)))?;
     let covered: Vec<Contract> = contracts.iter().map(|contract| restricted(contract, permit.agreement())).collect();
-    let query = check_over(asked, &covered).map_err(refused)?;
-    if query.cells().saturating_mul(query.primitives().len()) > MAX_CELLS {
-        return Err(refused(
-            Refusal::new(ReasonCode::TooManyGroups).instead("ask fewer figures or group by fewer columns"),
-        ));
+    let logical = LogicalDataset::of(&covered).filter(|_| !parts.is_empty());
+    let queries = match &logical {
+        None => vec![check_over(asked, &covered).map_err(refused)?],
+        Some(_) if asked.partial && submitted.export.is_some() => {
+            let what = "a table that is taken away is whole: ask for a partial answer as an answer";
+            return Err(refused(Refusal::new(ReasonCode::MalformedRequest).because(what)));
+        }
+        Some(_) => check_parts(asked, &covered).map_err(refused)?,
+    };
+    let (mut priced, mut cost) = (Vec::with_capacity(queries.len()), Charge::default());
+    for (query, contract) in queries.into_iter().zip(&contracts) {
+        // Datasets that are joined have one register of persons: that of the first.
+        let accounts = accounts_of(permit.agreement(), contract, &caller.identity, now);
+        let price = priced_part(&query, permit.agreement(), registers(logical.as_ref())).map_err(refused)?;
+        cost = cost.plus(price.charge()).map_err(|_| refused(Refusal::new(ReasonCode::LossCeiling)))?;
+        priced.push(DecidedPart { query, price, accounts });
     }
-    let budget = &permit.agreement().budget;
-    let rho = query.rho().unwrap_or(budget.rho_per_query);
-    let most = budget.rho_per_query_max.min(ceilings::RHO_PER_QUERY);
-    if rho > most || rho.nano() == 0 {
-        let refusal = Refusal::new(ReasonCode::LossCeiling)
-            .because(format!("a question under this agreement may cost a rho above 0 and up to {most}"));
-        return Err(refused(refusal.instead(format!("ask at rho = {}", budget.rho_per_query.min(most)))));
-    }
-    let price = price(&query, permit.agreement().mechanism, rho).map_err(|_| {
-        let refusal = Refusal::new(ReasonCode::LossCeiling).because("no noise fits this question at so low a price");
-        refused(refusal.instead(format!("ask at rho = {}", budget.rho_per_query.min(most))))
-    })?;
-    // Datasets that are joined have one register of persons.
-    let charged = contracts.first().ok_or_else(|| refused(Refusal::new(ReasonCode::DatasetNotCovered)))?;
-    let accounts = accounts_of(permit.agreement(), charged, &caller.identity, now);
     let intent = submitted.intent(claimed);
-    Ok(DecidedQuery { permit, query, price, intent, caller, accounts })
+    let mut priced = priced.into_iter();
+    let Some(DecidedPart { query, price, accounts }) = priced.next() else {
+        return Err(refused(Refusal::new(ReasonCode::DatasetNotCovered)));
+    };
+    Ok(DecidedQuery { permit, query, price, intent, caller, accounts, cost, logical, others: priced.collect() })
+}
+
+/// In how many registers one person may stand that a question is over: as many as it has parts.
+fn registers(logical: Option<&LogicalDataset>) -> u64 {
+    logical.map_or(1, |logical| logical.parts.len() as u64)
+}
+
+/// The price of a question, or of each of the `parts` that it has.
+///
+/// PRIVACY: whoever stands in the registers of all parts loses the price of each, so that the ceilings of one question hold
+/// for their sum. That registers are said to be disjoint changes nothing here.
+fn priced_part(query: &CheckedQuery, agreement: &Agreement, parts: u64) -> Result<Price, Refusal> {
+    if query.cells().saturating_mul(query.primitives().len()) > MAX_CELLS {
+        let refusal = Refusal::new(ReasonCode::TooManyGroups);
+        return Err(refusal.instead("ask fewer figures or group by fewer columns"));
+    }
+    let budget = &agreement.budget;
+    let rho = query.rho().unwrap_or(budget.rho_per_query);
+    let most = Rho::from_nano(budget.rho_per_query_max.min(ceilings::RHO_PER_QUERY).nano() / parts.max(1));
+    let instead = format!("ask at rho = {}", budget.rho_per_query.min(most));
+    if rho > most || rho.nano() == 0 {
+        let of_each = if parts > 1 { format!(" to each of its {parts} agencies") } else { String::new() };
+        let refusal = Refusal::new(ReasonCode::LossCeiling)
+            .because(format!("a question under this agreement may cost a rho above 0 and up to {most}{of_each}"));
+        return Err(refusal.instead(instead));
+    }
+    price(query, agreement.mechanism, rho).map_err(|_| {
+        let refusal = Refusal::new(ReasonCode::LossCeiling).because("no noise fits this question at so low a price");
+        refusal.instead(instead)
+    })
+}
+
+/// The contracts of the parts of the logical dataset that a question is over; none where it is over none.
+fn parts<'a>(query: &AggregateQuery, bundle: &'a Bundle) -> impl Iterator<Item = &'a Arc<Contract>> + use<'a> {
+    // What is joined is of one agency.
+    let logical = query.joins.is_empty().then(|| query.dataset.clone());
+    logical.into_iter().flat_map(move |logical| bundle.parts_of(&logical).collect::<Vec<_>>())
 }
 
 /// Decides a request for a match, whose terms are the agreement's.
@@ -244,7 +340,9 @@ fn accesses(query: Option<&AggregateQuery>, dataset: Option<&DatasetId>, bundle:
                 let columns = read_columns(query, dataset, contract.map(Arc::as_ref));
                 DatasetAccess { dataset: dataset.clone(), columns }
             };
-            query.datasets().map(access).collect()
+            // Every part of a logical dataset is read, by whichever agency.
+            let of_parts: Vec<_> = parts(query, bundle).map(|contract| access(&contract.id)).collect();
+            if of_parts.is_empty() { query.datasets().map(access).collect() } else { of_parts }
         }
         (None, Some(dataset)) => vec![DatasetAccess { dataset: dataset.clone(), columns: BTreeSet::new() }],
         (None, None) => Vec::new(),
@@ -288,8 +386,10 @@ impl Visible {
 }
 
 impl Contracts for Visible {
+    /// Of a logical dataset the first part, over which whatever is suggested can be asked.
     fn contract(&self, dataset: &DatasetId) -> Option<&Contract> {
-        self.0.iter().find(|c| c.id == *dataset)
+        let part = |c: &&Contract| c.part_of.as_ref().is_some_and(|part_of| part_of.dataset == *dataset);
+        self.0.iter().find(|c| c.id == *dataset).or_else(|| self.0.iter().find(part))
     }
 
     fn example(&self) -> Option<&Contract> {

@@ -17,7 +17,7 @@ mod submitted;
 
 pub use accounts::{account_name, accounts_of, exhausted, limits_of};
 pub use configuration::{Bundles, ConfigurationError, Tls, check_folder, check_loopback, check_state_key, load};
-pub use decide::{DecidedQuery, decide_match, decide_query, foresee_query, refuse_misnamed};
+pub use decide::{DecidedPart, DecidedQuery, decide_match, decide_query, facts_of, foresee_query, refuse_misnamed};
 pub use evidence::{Content, Evidence, EvidenceError, Recorder, is_release_payload, is_request_payload, release_name};
 pub use misnamed::{MisnamedRequest, Unread};
 pub use policy::{PolicyError, PolicyInForce};

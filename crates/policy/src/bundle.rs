@@ -1,6 +1,6 @@
 use crate::candidate::Candidate;
 use crate::constitution::Constitution;
-use crate::content::Content;
+use crate::content::{Content, parts_of};
 use crate::error::BundleError;
 use crate::manifest::Manifest;
 use crate::overseers::{Overseers, SignedText, TrustRoot};
@@ -176,6 +176,14 @@ impl Bundle {
     #[must_use]
     pub const fn contracts(&self) -> &BTreeMap<DatasetId, Arc<Contract>> {
         &self.content.contracts
+    }
+
+    /// The contracts of the parts of a logical dataset, by their ids; none where there is no such dataset.
+    ///
+    /// INVARIANT: of a bundle that was taken up they are two or more, each of an agency of its own, and a question means
+    /// the same over each ([`Contract::reads_like`]).
+    pub fn parts_of(&self, logical: &DatasetId) -> impl Iterator<Item = &Arc<Contract>> {
+        parts_of(&self.content.contracts, logical)
     }
 
     /// The class by which a recipient is judged: computed once for whoever is registered; anybody else is enforcement.

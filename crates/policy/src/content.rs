@@ -105,7 +105,47 @@ fn contracts(candidate: &Candidate, overseers: &Overseers) -> Result<BTreeMap<Da
             return Err(BundleError::Stray(note.to_owned()));
         }
     }
+    for contract in contracts.values() {
+        check_part(contract, &contracts)?;
+    }
     Ok(contracts)
+}
+
+/// Whether a contract and the others that say to be parts of the same logical dataset belong together.
+fn check_part(contract: &Contract, contracts: &BTreeMap<DatasetId, Arc<Contract>>) -> Result<(), BundleError> {
+    let Some(part_of) = &contract.part_of else { return Ok(()) };
+    let problem = |problem| {
+        Err(BundleError::PartsDisagree { part: contract.id.clone(), logical: part_of.dataset.clone(), problem })
+    };
+    if contracts.contains_key(&part_of.dataset) {
+        return problem("that is the dataset of a contract: give the logical dataset a name of its own");
+    }
+    let mut others = parts_of(contracts, &part_of.dataset).filter(|other| other.id != contract.id).peekable();
+    if others.peek().is_none() {
+        return problem("no other contract does: a logical dataset has parts of two agencies or more");
+    }
+    for other in others {
+        if other.agency == contract.agency {
+            return problem("another part is of the same agency: each part is of an agency of its own");
+        }
+        if other.part_of.as_ref() != Some(part_of) {
+            return problem("another part says otherwise whether registers are disjoint");
+        }
+        if !contract.reads_like(other) {
+            return problem(
+                "another part has other columns, roles, domains, rows per person or cuts: all parts have the same",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The contracts that are parts of a logical dataset, by their ids; none where there is no such.
+pub(crate) fn parts_of<'a>(
+    contracts: &'a BTreeMap<DatasetId, Arc<Contract>>,
+    logical: &DatasetId,
+) -> impl Iterator<Item = &'a Arc<Contract>> {
+    contracts.values().filter(move |contract| contract.part_of.as_ref().is_some_and(|part| part.dataset == *logical))
 }
 
 fn is_signed(candidate: &Candidate, overseers: &Overseers, file: &str, contract: &Contract) -> bool {

@@ -1,7 +1,7 @@
 use crate::constitution::ConstitutionError;
 use crate::overseers::OverseersError;
 use crate::ratchet::Loosening;
-use firebreak_domain::{ContractError, OrgId, RegistryError, Timestamp, UnitSpaceId, UnknownFormat};
+use firebreak_domain::{ContractError, DatasetId, OrgId, RegistryError, Timestamp, UnitSpaceId, UnknownFormat};
 use std::sync::Arc;
 
 /// Why a candidate is not taken up. The bundle in force stays.
@@ -161,6 +161,16 @@ pub enum BundleError {
         file: String,
         /// The unit space.
         unit_space: UnitSpaceId,
+    },
+    /// Contracts that say to be parts of one logical dataset and are not.
+    #[error("contracts/{part}.toml says that it is a part of {logical}: {problem}")]
+    PartsDisagree {
+        /// The dataset of the contract.
+        part: DatasetId,
+        /// The logical dataset.
+        logical: DatasetId,
+        /// What is wrong and what to do.
+        problem: &'static str,
     },
     /// A budget above what the program allows.
     #[error("{file}: {field} is above the ceiling of {ceiling}, which is compiled in")]

@@ -11,6 +11,8 @@ pub(crate) enum Topic {
     Visits = 4,
     Vaccinations = 5,
     Enrolments = 6,
+    HealthInterpreting = 7,
+    EducationInterpreting = 8,
 }
 
 /// A stream of draws of its own for each topic and index, so that no file depends on the order in which others are made.

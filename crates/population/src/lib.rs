@@ -13,6 +13,7 @@
 //! | `health/visits.parquet` | visits, several for a person |
 //! | `health/vaccinations.parquet` | at most one for a person and vaccine |
 //! | `education/enrolments.parquet` | one for a person and school year, under the columns of the agency's own system |
+//! | `health/interpreting.parquet`, `education/interpreting.parquet` | interpreters whom either called for newcomers, several for a person, in one form |
 //! | `<agency>/2024-Q3/<file>` | the same register as it stood at the end of the third quarter of 2024 |
 //! | `truth.parquet` | who stands in which register under which keys and number; for tests alone |
 //!
@@ -25,6 +26,7 @@ mod draw;
 mod education;
 mod health;
 mod immigration;
+mod interpreting;
 mod names;
 mod number;
 mod permutation;
@@ -32,6 +34,7 @@ mod person;
 mod table;
 mod truth;
 
+use draw::Topic;
 use permutation::Permutation;
 use std::path::Path;
 use std::thread;
@@ -64,6 +67,10 @@ pub struct Written {
     pub vaccinations: u64,
     /// Rows of `education/enrolments.parquet`.
     pub enrolments: u64,
+    /// Rows of `health/interpreting.parquet`.
+    pub health_interpreting: u64,
+    /// Rows of `education/interpreting.parquet`.
+    pub education_interpreting: u64,
     /// Rows of `truth.parquet`.
     pub truth: u64,
 }
@@ -130,12 +137,19 @@ impl Population {
             let permits = scope.spawn(|| immigration::write_permits(self, &folder.join("immigration")));
             let vaccinations = scope.spawn(|| health::write_vaccinations(self, &folder.join("health")));
             let enrolments = scope.spawn(|| education::write_enrolments(self, &folder.join("education")));
+            let interpreting = |register: Register, topic| {
+                interpreting::write_assignments(self, register, topic, &folder.join(register.as_str()))
+            };
+            let at_clinics = scope.spawn(move || interpreting(Register::Health, Topic::HealthInterpreting));
+            let at_schools = scope.spawn(move || interpreting(Register::Education, Topic::EducationInterpreting));
             let truth = scope.spawn(|| truth::write(self, folder));
             Ok(Written {
                 permits: join(permits)?,
                 visits: join(visits)?,
                 vaccinations: join(vaccinations)?,
                 enrolments: join(enrolments)?,
+                health_interpreting: join(at_clinics)?,
+                education_interpreting: join(at_schools)?,
                 truth: join(truth)?,
             })
         })

@@ -29,6 +29,8 @@ fn main() -> anyhow::Result<()> {
         ("health/visits.parquet", written.visits),
         ("health/vaccinations.parquet", written.vaccinations),
         ("education/enrolments.parquet", written.enrolments),
+        ("health/interpreting.parquet", written.health_interpreting),
+        ("education/interpreting.parquet", written.education_interpreting),
         ("truth.parquet", written.truth),
     ] {
         writeln!(stdout, "{rows:>10} rows  {}", out.join(file).display())?;

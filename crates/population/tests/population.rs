@@ -23,6 +23,14 @@ const FILES: [&str; 9] = [
     "truth.parquet",
 ];
 
+/// What two agencies hold in one form.
+const INTERPRETING: [&str; 4] = [
+    "health/interpreting.parquet",
+    "health/2024-Q3/interpreting.parquet",
+    "education/interpreting.parquet",
+    "education/2024-Q3/interpreting.parquet",
+];
+
 struct Table {
     names: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -74,11 +82,11 @@ fn normal(text: &str) -> String {
     text.nfkc().filter(|c| !c.is_whitespace() && !matches!(c, '-' | '.' | '/')).collect::<String>().to_uppercase()
 }
 
-fn digest(persons: u32, seed: u64) -> String {
+fn digest(persons: u32, seed: u64, files: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     Population::new(persons, seed).unwrap().write(folder.path()).unwrap();
     let mut hash = Sha256::new();
-    for file in FILES {
+    for file in files {
         let table = Table::read(&folder.path().join(file));
         hash.update(table.names.join("\t"));
         table.rows.iter().for_each(|row| hash.update(row.join("\t")));
@@ -88,12 +96,35 @@ fn digest(persons: u32, seed: u64) -> String {
 
 #[test]
 fn a_small_population_has_the_rows_that_it_always_had() {
-    assert_eq!(digest(500, 1), "af5e58fe86ae692ac61230ca0cdd5881f351c36942ba567b57e35bfb8c73364c");
+    assert_eq!(digest(500, 1, &FILES), "af5e58fe86ae692ac61230ca0cdd5881f351c36942ba567b57e35bfb8c73364c");
+}
+
+#[test]
+fn interpreters_have_the_rows_that_they_always_had_in_one_form_and_come_for_newcomers_of_both_registers() {
+    assert_eq!(digest(500, 1, &INTERPRETING), "PINNED");
+    let folder = tempfile::tempdir().unwrap();
+    let population = Population::new(2_000, 1).unwrap();
+    let written = population.write(folder.path()).unwrap();
+    let tables = INTERPRETING.map(|file| Table::read(&folder.path().join(file)));
+    assert!(tables.iter().all(|table| table.names == tables[0].names));
+    assert_eq!(written.health_interpreting as usize, tables[0].rows.len());
+    assert_eq!(written.education_interpreting as usize, tables[2].rows.len());
+    assert!(tables[1].rows.len() < tables[0].rows.len() && tables[3].rows.len() < tables[2].rows.len());
+    let persons = |table: &Table, register: Register| {
+        let keys: BTreeMap<_, _> =
+            population.truth().filter(|row| row.register == register).map(|row| (row.person_key, row.person)).collect();
+        table.column("person_key").map(|key| keys[key]).collect::<BTreeSet<_>>()
+    };
+    let newcomers: BTreeSet<_> =
+        population.truth().filter(|row| row.register == Register::Immigration).map(|row| row.person).collect();
+    let (at_clinics, at_schools) = (persons(&tables[0], Register::Health), persons(&tables[2], Register::Education));
+    assert!(at_clinics.is_subset(&newcomers) && at_schools.is_subset(&newcomers));
+    assert!(at_clinics.intersection(&at_schools).count() > 20, "some stand in both registers");
 }
 
 #[test]
 fn another_seed_gives_other_rows() {
-    assert_ne!(digest(50, 1), digest(50, 2));
+    assert_ne!(digest(50, 1, &FILES), digest(50, 2, &FILES));
 }
 
 #[test]

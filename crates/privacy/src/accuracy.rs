@@ -68,6 +68,8 @@ pub enum ObservationStatus {
     /// `U`, low reliability: the standard error is above a quarter of the value ([`UNRELIABLE_ABOVE`]), or nothing
     /// bounds the value; of a quantile, its rank may be off by more than a twentieth ([`UNRELIABLE_RANK_ABOVE`]).
     Unreliable,
+    /// `P`, provisional value: a part of what was asked for is missing.
+    Provisional,
     /// `O`, missing value: not computable from the noisy numbers, for instance a ratio whose denominator is 0.
     NotComputable,
 }
@@ -84,6 +86,7 @@ impl ObservationStatus {
         match self {
             Self::Normal => "A",
             Self::Unreliable => "U",
+            Self::Provisional => "P",
             Self::NotComputable => "O",
         }
     }
@@ -109,9 +112,7 @@ impl Released {
     /// # Errors
     /// As [`Released::check`].
     pub fn answer(&self, query: &CheckedQuery) -> Result<Answer, OtherQuery> {
-        self.check(query)?;
-        let figures = query.figures(self.tables(), &deviations(query, self.mechanism(), self.sigmas()));
-        Ok(self.answer_of(query, &figures))
+        answer_together(&[(query, self)])
     }
 
     /// Works out the outputs of `coarser` by adding up cells of the release, which answers `query`. It costs nothing.
@@ -122,28 +123,56 @@ impl Released {
         self.check(query)?;
         let of_vectors = deviations(query, self.mechanism(), self.sigmas());
         let figures = query.rolled_up(coarser, &self.tables(), &of_vectors).map_err(|_| OtherQuery)?;
-        Ok(self.answer_of(coarser, &figures))
+        Ok(answer_of(coarser, &figures, self.mechanism()))
     }
 
     fn tables(&self) -> Vec<Vec<f64>> {
         self.vectors().map(|values| values.iter().map(|value| *value as f64).collect()).collect()
     }
+}
 
-    fn answer_of(&self, query: &CheckedQuery, figures: &Figures) -> Answer {
-        let row = |row: CheckedRow| {
-            let values = figures.values(row.set, row.cell);
-            let outputs = query.evaluate_with_tails(&values, figures.deviations(row.set), tails(self.mechanism()));
-            AnswerRow {
-                groups: query.labels(&row).map(str::to_owned).collect(),
-                outputs: outputs.into_iter().map(Estimate::of).collect(),
-            }
-        };
-        let shown = query.shown(|row| figures.values(row.set, row.cell));
-        Answer {
-            group_columns: query.shown_groups().map(|group| group.name.clone()).collect(),
-            output_columns: query.outputs().iter().map(AnswerColumn::of).collect(),
-            rows: shown.into_iter().map(row).collect(),
+/// Works out the outputs of one question over several datasets from a release of each: the numbers of all are added, cell
+/// by cell, and outputs are worked out from the sums.
+///
+/// Each release has noise of its own, so that the variance of a sum is the sum of the variances. It is post-processing,
+/// and the same releases give the same answer.
+///
+/// # Errors
+/// [`OtherQuery`] as [`Released::check`], for no release at all, and for questions whose numbers cannot be added
+/// ([`CheckedQuery::adds_up_with`]).
+pub fn answer_together(parts: &[(&CheckedQuery, &Released)]) -> Result<Answer, OtherQuery> {
+    let Some(((query, first), others)) = parts.split_first() else { return Err(OtherQuery) };
+    first.check(query)?;
+    let mut tables = first.tables();
+    let mut errors = deviations(query, first.mechanism(), first.sigmas());
+    for (other, released) in others {
+        released.check(other)?;
+        if !query.adds_up_with(other) || released.mechanism() != first.mechanism() {
+            return Err(OtherQuery);
         }
+        for (table, values) in tables.iter_mut().zip(released.vectors()) {
+            table.iter_mut().zip(values).for_each(|(sum, value)| *sum += *value as f64);
+        }
+        let of_other = deviations(other, released.mechanism(), released.sigmas());
+        errors.iter_mut().zip(of_other).for_each(|(error, more)| *error = error.hypot(more));
+    }
+    Ok(answer_of(query, &query.figures(tables, &errors), first.mechanism()))
+}
+
+fn answer_of(query: &CheckedQuery, figures: &Figures, mechanism: Mechanism) -> Answer {
+    let row = |row: CheckedRow| {
+        let values = figures.values(row.set, row.cell);
+        let outputs = query.evaluate_with_tails(&values, figures.deviations(row.set), tails(mechanism));
+        AnswerRow {
+            groups: query.labels(&row).map(str::to_owned).collect(),
+            outputs: outputs.into_iter().map(Estimate::of).collect(),
+        }
+    };
+    let shown = query.shown(|row| figures.values(row.set, row.cell));
+    Answer {
+        group_columns: query.shown_groups().map(|group| group.name.clone()).collect(),
+        output_columns: query.outputs().iter().map(AnswerColumn::of).collect(),
+        rows: shown.into_iter().map(row).collect(),
     }
 }
 
@@ -192,6 +221,19 @@ fn tails(mechanism: Mechanism) -> f64 {
     match mechanism {
         Mechanism::DiscreteGaussian => 1.0,
         Mechanism::DiscreteLaplace => 20.0_f64.ln() / std::f64::consts::SQRT_2 / INTERVAL_95,
+    }
+}
+
+impl Answer {
+    /// The same answer of which a part is missing: what would be normal is provisional.
+    #[must_use]
+    pub fn provisional(mut self) -> Self {
+        for estimate in self.rows.iter_mut().flat_map(|row| &mut row.outputs) {
+            if estimate.status == ObservationStatus::Normal {
+                estimate.status = ObservationStatus::Provisional;
+            }
+        }
+        self
     }
 }
 

@@ -56,6 +56,7 @@ impl Basis {
             unit_space,
             contribution: Contribution { rows_per_person },
             cuts: _,
+            part_of: _,
             columns,
         } = contract;
         hash.text(id.as_str());

@@ -12,7 +12,7 @@ use std::fmt::{self, Write};
 
 /// The canonical form of a question: a text of labelled lines whose first names its format.
 ///
-/// It covers dataset and joins, cut, filter, the set of categories by which it is split, the grouping sets where there are several
+/// It covers dataset and joins, whether a partial answer is wanted, cut, filter, the set of categories by which it is split, the grouping sets where there are several
 /// (as places among the categories in the order in which they stand here), the set of measures, and the price; not the
 /// outputs, their names or their order, which are worked out from what is released and change nothing that is measured.
 /// Conditions are in negation normal form, flattened, merged (`x = 1 OR x = 2` is `x IN (1, 2)`), sorted and
@@ -63,6 +63,9 @@ impl AggregateQuery {
         for Join { dataset, on: _ } in &self.joins {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "join {dataset}");
+        }
+        if self.partial {
+            text.push_str("partial\n");
         }
         let cut = self.cut.as_ref().map_or("latest", |cut| cut.as_str());
         let rho = self.rho.map_or_else(|| "agreed".to_owned(), |rho| rho.nano().to_string());

@@ -204,6 +204,20 @@ impl Formula {
         }
     }
 
+    /// Whether it rests on a primitive of which `of` holds.
+    pub(crate) fn reads_any(&self, of: &dyn Fn(usize) -> bool) -> bool {
+        match self {
+            Self::Constant(_) => false,
+            Self::Primitive(place) => of(*place),
+            Self::Total { sum, count, .. } => of(*sum) || count.is_some_and(of),
+            Self::Mean { sum, count, .. } => of(*sum) || of(*count),
+            Self::Spread { sum, squares, count, .. } => of(*sum) || of(*squares) || of(*count),
+            Self::Quantile { chosen, count, .. } => of(*chosen) || of(*count),
+            Self::Negate(part) => part.reads_any(of),
+            Self::Binary(_, left, right) => left.reads_any(of) || right.reads_any(of),
+        }
+    }
+
     /// Of a quantile by itself.
     fn rank_error(&self, values: &[f64], deviations: &[f64]) -> Option<f64> {
         let Self::Quantile { chosen, count, candidates, .. } = self else { return None };

@@ -35,6 +35,9 @@
 //! Then each column is written behind the name of its dataset. A person's contribution is bounded by the product of the
 //! bounds.
 //!
+//! A logical dataset, which several agencies hold together, stands in `FROM` by its own id. Over it a question is the same
+//! question over each part; what is counted and added up is added up over them.
+//!
 //! The dataset's id is written as a compound name or in double quotes. `FOR SYSTEM_TIME AS OF` (SQL:2011) names a
 //! cut, the latest one being asked without it; `SETTINGS rho` names a price. Every declared group is in the answer,
 //! empty ones too; a row whose group column is missing is in no group.
@@ -64,7 +67,7 @@ mod view;
 pub use basis::Basis;
 pub use canonical::Canonical;
 pub use category::{BoundCategory, Category, DatePart, Group};
-pub use check::{check, check_over};
+pub use check::{LogicalDataset, Part, check, check_over, check_parts};
 pub use checked::{CheckedGroup, CheckedOutput, CheckedQuery, CheckedRow, Primitive, PrimitiveKind, Reads};
 pub use decimal::{Decimal, InvalidDecimal};
 pub use evaluate::{INTERVAL_95, OutputValue, combined};

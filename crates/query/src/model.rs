@@ -11,11 +11,14 @@ use std::fmt;
 /// // PRIVACY: it holds literals and names that a caller typed. Its `Debug` shows none of them, and it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AggregateQuery {
-    /// The dataset; of a join, the one whose id comes first.
+    /// The dataset; of a join, the one whose id comes first; of a union, the logical one.
     pub dataset: DatasetId,
     /// The datasets that are joined to it on the person, in the order of their ids. With any, every column is named
     /// behind its dataset's id: `health.visits.region`.
     pub joins: Vec<Join>,
+    /// Over several agencies: whether what some of them give is wanted as well, should others give no answer. Where it
+    /// cannot matter it is passed over.
+    pub partial: bool,
     /// The version of it; the contract's latest where none is named.
     pub cut: Option<CutId>,
     /// Which rows count at all (`WHERE`).

@@ -133,6 +133,7 @@ fn question(
     AggregateQuery {
         dataset: contract.id.clone(),
         joins: Vec::new(),
+        partial: false,
         cut: None,
         filter,
         group_by,

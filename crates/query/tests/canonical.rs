@@ -212,6 +212,7 @@ prop_compose! {
         AggregateQuery {
             dataset: DatasetId::new("health.visits").unwrap(),
             joins: Vec::new(),
+            partial: false,
             cut: cut.map(|cut| CutId::new(cut).unwrap()),
             filter,
             group_by,

@@ -78,6 +78,19 @@ pub struct RequestKey {
     pub digest: [u8; 32],
 }
 
+/// One of several things that are reserved together ([`State::reserve_all`](crate::State::reserve_all)).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Under which request. Each of several has one of its own.
+    pub key: RequestKey,
+    /// What is to be released.
+    pub release_key: ReleaseKey,
+    /// What each account is charged.
+    pub charge: Charge,
+    /// The accounts; at least one.
+    pub accounts: Vec<AccountLimit>,
+}
+
 /// A charge that stands in the ledger, and the right to store one release for it.
 ///
 /// It cannot be copied or made elsewhere, and is used up by [`State::settle`](crate::State::settle) or

@@ -50,7 +50,8 @@ mod watermark;
 mod writer;
 
 pub use accounts::{
-    Abandoned, AccountClass, AccountKind, AccountLimit, PersonLoss, RequestKey, Reservation, ReserveError, Reserved,
+    Abandoned, AccountClass, AccountKind, AccountLimit, Claim, PersonLoss, RequestKey, Reservation, ReserveError,
+    Reserved,
 };
 pub use caps::{CapError, CapOutcome, EvaluationChunk};
 pub use error::{Fault, OpenError, StoreError};

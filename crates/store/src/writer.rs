@@ -38,13 +38,13 @@ pub(crate) trait Job: Send {
     fn run<'w>(self: Box<Self>, work: &'w mut Work) -> Run<'w>;
     /// The transaction failed before it was its turn.
     fn refuse(self: Box<Self>, error: StoreError);
-    /// What it looks for before anything else, if it does.
-    fn asked(&self) -> Option<Asked>;
+    /// What it looks for before anything else.
+    fn asked(&self) -> &[Asked];
 }
 
 struct Waiting<T, F> {
     step: F,
-    asked: Option<Asked>,
+    asked: Vec<Asked>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
@@ -73,8 +73,8 @@ where
         let _ = self.reply.send(Err(error));
     }
 
-    fn asked(&self) -> Option<Asked> {
-        self.asked
+    fn asked(&self) -> &[Asked] {
+        &self.asked
     }
 }
 
@@ -106,20 +106,20 @@ impl State {
         T: Send + 'static,
         F: for<'w> FnOnce(&'w mut Work) -> Step<'w, T> + Send + 'static,
     {
-        self.queue(None, step).await
+        self.queue(Vec::new(), step).await
     }
 
     /// [`State::write`] of a step that asks [`Work::has_request`] and [`Work::has_release`] for what is `asked`: it is looked up
     /// for all steps of the transaction at once.
-    pub(crate) async fn write_asking<T, F>(&self, asked: Asked, step: F) -> Result<T, StoreError>
+    pub(crate) async fn write_asking<T, F>(&self, asked: Vec<Asked>, step: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'w> FnOnce(&'w mut Work) -> Step<'w, T> + Send + 'static,
     {
-        self.queue(Some(asked), step).await
+        self.queue(asked, step).await
     }
 
-    async fn queue<T, F>(&self, asked: Option<Asked>, step: F) -> Result<T, StoreError>
+    async fn queue<T, F>(&self, asked: Vec<Asked>, step: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'w> FnOnce(&'w mut Work) -> Step<'w, T> + Send + 'static,
@@ -372,7 +372,7 @@ impl Writer {
         moved: bool,
         replies: &mut Vec<(Reply, bool)>,
     ) -> Result<(), StoreError> {
-        let asked: Vec<_> = batch.iter().filter_map(|job| job.asked()).collect();
+        let asked: Vec<_> = batch.iter().flat_map(|job| job.asked().iter().copied()).collect();
         let mut outcome = self.work.begin(&asked).await;
         for job in batch {
             match outcome {

@@ -1,8 +1,8 @@
 use crate::query::v1::estimate::Status as WireStatus;
-use crate::query::v1::{Accepted, Estimate as WireEstimate, OutputColumn, Row};
+use crate::query::v1::{Accepted, Estimate as WireEstimate, OutputColumn, Part as WirePart, Row};
 use firebreak_domain::{Charge, Mechanism};
 use firebreak_privacy::{Answer, Estimate, ObservationStatus};
-use firebreak_query::{CheckedOutput, CheckedQuery};
+use firebreak_query::{CheckedOutput, CheckedQuery, LogicalDataset, Part};
 
 /// The first message of an answer: what will be answered, and at what cost.
 #[must_use]
@@ -14,14 +14,37 @@ pub fn accepted(query: &CheckedQuery, cost: Charge, mechanism: Mechanism) -> Acc
         mechanism: mechanism.as_str().to_owned(),
         columns: query.outputs().iter().map(column).collect(),
         groups: query.shown_groups().map(|g| g.name.clone()).collect(),
+        parts: Vec::new(),
+        disjoint_registers: false,
         periods: (0..).zip(query.shown_groups()).filter(|(_, group)| group.is_period).map(|(place, _)| place).collect(),
     }
+}
+
+/// The first message of an answer put together from the parts of a logical dataset. `query` is that of any part, and the
+/// cost that of all.
+#[must_use]
+pub fn accepted_over(logical: &LogicalDataset, query: &CheckedQuery, cost: Charge, mechanism: Mechanism) -> Accepted {
+    let registrations = |output: &CheckedOutput| !logical.disjoint_registers && query.counts_persons(output);
+    let of_output = |output: &CheckedOutput| OutputColumn { registrations: registrations(output), ..column(output) };
+    Accepted {
+        dataset: logical.id.to_string(),
+        columns: query.outputs().iter().map(of_output).collect(),
+        parts: logical.parts.iter().map(|part| part_to_wire(part, String::new())).collect(),
+        disjoint_registers: logical.disjoint_registers,
+        ..accepted(query, cost, mechanism)
+    }
+}
+
+/// A part of a logical dataset, as sent; the id of its release is empty where there is none yet.
+#[must_use]
+pub fn part_to_wire(part: &Part, release_id: String) -> WirePart {
+    WirePart { agency: part.agency.to_string(), dataset: part.dataset.to_string(), release_id }
 }
 
 /// An output's heading, as sent.
 #[must_use]
 pub fn column(output: &CheckedOutput) -> OutputColumn {
-    OutputColumn { name: output.name().to_owned(), in_rank: output.is_quantile() }
+    OutputColumn { name: output.name().to_owned(), in_rank: output.is_quantile(), registrations: false }
 }
 
 /// The rows of an answer as sent, in order.
@@ -40,6 +63,7 @@ pub fn estimate_to_wire(estimate: &Estimate) -> WireEstimate {
     let status = match estimate.status {
         ObservationStatus::Normal => WireStatus::Normal,
         ObservationStatus::Unreliable => WireStatus::Unreliable,
+        ObservationStatus::Provisional => WireStatus::Provisional,
         ObservationStatus::NotComputable => WireStatus::NotComputable,
     };
     WireEstimate {
@@ -52,12 +76,14 @@ pub fn estimate_to_wire(estimate: &Estimate) -> WireEstimate {
     }
 }
 
-/// The status of a received estimate as its SDMX code: `A` normal, `U` low reliability, `O` not computable.
+/// The status of a received estimate as its SDMX code: `A` normal, `U` low reliability, `P` provisional, `O` not
+/// computable.
 #[must_use]
 pub fn estimate_status(estimate: &WireEstimate) -> &'static str {
     match estimate.status() {
         WireStatus::Normal => ObservationStatus::Normal.code(),
         WireStatus::Unreliable => ObservationStatus::Unreliable.code(),
+        WireStatus::Provisional => ObservationStatus::Provisional.code(),
         WireStatus::NotComputable | WireStatus::Unspecified => ObservationStatus::NotComputable.code(),
     }
 }

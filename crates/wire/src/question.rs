@@ -13,7 +13,7 @@ use prost::Message;
 /// A question in SQL, as sent.
 #[must_use]
 pub fn sql_question(sql: &str) -> wire::Question {
-    wire::Question { form: Some(question::Form::Sql(sql.to_owned())), cut: String::new(), rho_nano: 0 }
+    wire::Question { form: Some(question::Form::Sql(sql.to_owned())), cut: String::new(), rho_nano: 0, partial: false }
 }
 
 /// Reads a question in either form.
@@ -40,6 +40,7 @@ pub fn question_from_wire(question: Option<&wire::Question>) -> Result<Aggregate
     if question.rho_nano != 0 {
         query.rho = Some(Rho::from_nano(question.rho_nano));
     }
+    query.partial = question.partial;
     Ok(query)
 }
 
@@ -59,6 +60,7 @@ fn aggregate_query(query: &wire::AggregateQuery) -> Result<AggregateQuery, Refus
     Ok(AggregateQuery {
         dataset: DatasetId::new(query.dataset.clone()).map_err(|_| Refusal::new(ReasonCode::UnknownDataset))?,
         joins: query.joins.iter().map(join).collect::<Result<_, _>>()?,
+        partial: false,
         cut: None,
         filter: query.filter.as_ref().map(predicate).transpose()?,
         group_by,
@@ -297,6 +299,7 @@ pub fn question_to_wire(query: &AggregateQuery) -> wire::Question {
         form: Some(question::Form::Query(message)),
         cut: query.cut.as_ref().map(ToString::to_string).unwrap_or_default(),
         rho_nano: query.rho.map_or(0, Rho::nano),
+        partial: query.partial,
     }
 }
 

@@ -1,46 +1,66 @@
+mod parts;
 mod release;
 
 pub(in crate::app) use release::{By, FoundRelease};
 
-use super::agencies::{AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked};
+use super::agencies::{AgencyRefusal, AgencyRelease, Asked};
 use super::{App, Failure, Unanswered};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{AgreementId, Charge, Identity, Intent, OrgId, ReasonCode, Refusal, Rho};
 use firebreak_node::{
-    Content, DecidedQuery, Evidence, StoredQuestion, SubmittedQuery, account_name, decide_query, exhausted,
-    foresee_query, is_release_payload, is_request_payload, release_name,
+    Content, DecidedPart, DecidedQuery, Evidence, SubmittedQuery, account_name, decide_query, exhausted, foresee_query,
+    is_release_payload, is_request_payload, release_name,
 };
 use firebreak_policy::{DecisionFacts, Denial, ceilings};
-use firebreak_privacy::{Answer, Price, Released, rho_for_error};
-use firebreak_query::{AggregateQuery, Canonical, CheckedQuery};
+use firebreak_privacy::{Answer, Price, Released, answer_together, rho_for_error};
+use firebreak_query::{AggregateQuery, Canonical, CheckedQuery, LogicalDataset, Part};
 use firebreak_store::{
-    Abandoned, AccountLimit, LeafHash, OwnRelease, RequestKey, Reservation, ReserveError, Reserved, Settled,
-    StoredRelease,
+    AccountLimit, Claim, LeafHash, OwnRelease, Reservation, ReserveError, Reserved, Settled, StoredRelease,
 };
+use futures::future::join_all;
+use parts::{Accepting, PartEnd, claim, part_of, unavailable};
+use std::iter;
 use std::sync::Arc;
 
 /// A request that is permitted and paid for, here.
 pub struct AcceptedQuery {
-    /// The question that is paid for.
-    pub query: CheckedQuery,
-    /// Its price.
-    pub price: Price,
-    agency: OrgId,
+    /// The price of all that is asked.
+    pub cost: Charge,
+    /// The logical dataset that is asked, if it is one.
+    pub logical: Option<LogicalDataset>,
+    first: HeldPart,
+    others: Vec<HeldPart>,
     facts: DecisionFacts,
     contest: String,
     accounts: Vec<AccountLimit>,
     caller: Identity,
     intent: Intent,
-    held: Held,
     roll_up: Option<CheckedQuery>,
 }
 
 impl AcceptedQuery {
+    /// The question that is measured; over a logical dataset, that over the first of its parts.
+    pub const fn query(&self) -> &CheckedQuery {
+        &self.first.query
+    }
+
     /// The question that is answered: another one than was measured, where a release is added up.
     #[must_use]
     pub fn answered(&self) -> &CheckedQuery {
-        self.roll_up.as_ref().unwrap_or(&self.query)
+        self.roll_up.as_ref().unwrap_or(self.query())
     }
+
+    /// Its price; over a logical dataset, that of each part.
+    pub const fn price(&self) -> &Price {
+        &self.first.price
+    }
+}
+
+/// What one agency answers of a question, and by what right: all of it, or its part of one over a logical dataset.
+struct HeldPart {
+    query: CheckedQuery,
+    price: Price,
+    held: Held,
 }
 
 enum Held {
@@ -50,6 +70,16 @@ enum Held {
     Own(OwnRelease),
     /// What another request was answered.
     Repeat(StoredRelease),
+}
+
+impl From<Reserved> for Held {
+    fn from(reserved: Reserved) -> Self {
+        match reserved {
+            Reserved::Fresh(reservation) | Reserved::Resumed(reservation) => Self::Reservation(reservation),
+            Reserved::Stored(own) => Self::Own(own),
+            Reserved::Repeat(stored) => Self::Repeat(stored),
+        }
+    }
 }
 
 /// Numbers that a request is given, and its own evidence of them, as text.
@@ -70,14 +100,20 @@ struct About<'a> {
 pub struct Finished {
     /// The figures.
     pub answer: Answer,
-    /// The name of the release.
+    /// The name of the release; of several, theirs in the order of the parts with a plus sign between them.
     pub release_id: String,
-    /// Evidence of it, as text.
+    /// Evidence of it, as text; of several, that of each behind that of the one before.
     pub receipt: String,
     /// The accounts after it.
     pub left: Vec<Budget>,
     /// Whether the figures are added up from the release.
     pub rolled_up: bool,
+    /// Over a logical dataset, the parts that the figures are put together from, each with the name of its release.
+    pub parts: Vec<(Part, String)>,
+    /// The parts that are missing, each with why, in words.
+    pub missing: Vec<(Part, String)>,
+    /// Whether figures count a person once in each of several registers.
+    pub registrations: bool,
 }
 
 /// An account as its owner sees it.
@@ -96,9 +132,13 @@ pub struct Validated {
     pub canonical: Canonical,
     /// The question.
     pub query: CheckedQuery,
-    /// Its price.
+    /// Its price; over a logical dataset, that of each part.
     pub price: Price,
-    /// The loss that it is priced at.
+    /// The price of all that is asked.
+    pub cost: Charge,
+    /// The logical dataset that is asked, if it is one.
+    pub logical: Option<LogicalDataset>,
+    /// The loss that it is priced at; over a logical dataset, that each part is.
     pub rho: Rho,
     /// Whether the accounts could pay it now.
     pub affordable: bool,
@@ -126,16 +166,14 @@ impl App {
             let contest = Some(contest.clone());
             Denial { refusal: Refusal { contest, ..refusal }, facts: facts.clone() }
         };
-        let DecidedQuery { query, price, intent, accounts, .. } = decided;
+        let DecidedQuery { query, price, intent, accounts, cost, logical, others, .. } = decided;
         if let Err(refusal) = self.check_ledger() {
             return Err(self.refuse(denial(refusal), Some(&intent)).await);
         }
-        let request =
-            RequestKey { principal: caller.to_string(), request_id: intent.request_id, digest: intent.digest() };
-        let held = match self.state.reserve(&request, &price.release_key(), price.charge(), &accounts).await {
-            Ok(Reserved::Fresh(reservation) | Reserved::Resumed(reservation)) => Held::Reservation(reservation),
-            Ok(Reserved::Stored(own)) => Held::Own(own),
-            Ok(Reserved::Repeat(stored)) => Held::Repeat(stored),
+        let parts: Vec<DecidedPart> = iter::once(DecidedPart { query, price, accounts }).chain(others).collect();
+        let claims: Vec<Claim> = parts.iter().enumerate().map(|(at, part)| claim(at, part, &intent, caller)).collect();
+        let reserved = match self.reserve(&claims).await {
+            Ok(reserved) => reserved,
             Err(ReserveError::Exhausted { account, left }) => {
                 return Err(self.refuse(denial(exhausted(account, left)), Some(&intent)).await);
             }
@@ -145,71 +183,81 @@ impl App {
             Err(ReserveError::NoAccount) => return Err(Failure::Answer("no account bears the loss").into()),
             Err(ReserveError::Store(error)) => return Err(error.into()),
         };
-        if let Held::Own(OwnRelease { release, .. }) | Held::Repeat(release) = &held {
-            // A request sent again after its contract changed has numbers that mean something else by now, and one sent
-            // again after the agreement's price changed was measured at another.
-            let released = Released::decode(&release.bytes).map_err(|_| Failure::Answer("a stored answer"))?;
-            if released.check(&query).is_err() || released.charge() != price.charge() {
-                let refusal = request_changed(ReserveError::RequestChanged);
-                return Err(self.refuse(denial(refusal), Some(&intent)).await);
-            }
+        let mut accounts: Vec<AccountLimit> = Vec::new();
+        let mut held = Vec::with_capacity(parts.len());
+        for (part, reserved) in parts.into_iter().zip(reserved) {
+            let DecidedPart { query, price, accounts: of_part } = part;
+            let new: Vec<_> = of_part.into_iter().filter(|account| !accounts.contains(account)).collect();
+            accounts.extend(new);
+            held.push(HeldPart { query, price, held: reserved.into() });
         }
-        let agency = query.agency().clone();
-        let caller = caller.clone();
-        Ok(AcceptedQuery { query, price, agency, facts, contest, accounts, caller, intent, held, roll_up: None })
+        // A request sent again after its contract changed has numbers that mean something else by now, and one sent again
+        // after the agreement's price changed was measured at another.
+        let answers: Vec<bool> = held.iter().map(HeldPart::still_answers).collect::<Result<_, _>>()?;
+        if answers.contains(&false) {
+            self.give_back(held).await?;
+            let refusal = request_changed(ReserveError::RequestChanged);
+            return Err(self.refuse(denial(refusal), Some(&intent)).await);
+        }
+        let mut held = held.into_iter();
+        let first = held.next().ok_or(Failure::Answer("a question without a part"))?;
+        let (others, caller) = (held.collect(), caller.clone());
+        Ok(AcceptedQuery { cost, logical, first, others, facts, contest, accounts, caller, intent, roll_up: None })
     }
 
-    /// Has the agency answer, or takes the stored release; then puts the evidence into the log.
+    /// Has the agencies answer, or takes the stored releases; then puts the evidence into the log.
+    ///
+    /// What an agency answers is stored whatever becomes of the others: the same request, sent again, has it from there.
     ///
     /// # Errors
     /// [`Unanswered`]. What was charged stays charged unless the agency was never asked or refused.
     pub async fn finish(&self, accepted: AcceptedQuery, asked: &Asked) -> Result<Finished, Unanswered> {
-        let AcceptedQuery { query, agency, facts, contest, accounts, caller, intent, price, held, roll_up } = accepted;
-        let exported = asked.submitted.export.is_some();
-        let about = About { facts: &facts, intent: &intent, exported, charge: price.charge() };
-        let given = match held {
-            Held::Own(own) => self.give_own(own, &about).await?,
-            Held::Repeat(stored) => self.give_repeat(&stored, &about).await?,
-            Held::Reservation(reservation) => match self.agencies.execute(&agency, &caller, asked).await {
-                Ok(AgencyAnswer::Released(release)) => {
-                    check_release(&release, &query, &about)?;
-                    let question = asked.submitted.query.as_ref().map(|asked| StoredQuestion::encode(asked, &query));
-                    let question = question.map_err(|_| Failure::Answer("an answer to no question"))?;
-                    self.store(reservation, release, &about, &question).await?
-                }
-                Ok(AgencyAnswer::Refused(refused)) => {
-                    // Nothing was measured: the agency says so under its own signature.
-                    self.state.abandon(reservation).await?;
-                    return Err(self.refused_by_agency(refused, &agency, &intent, contest).await);
-                }
-                Err(AgencyError::NotConnected) => {
-                    let kept = self.state.abandon(reservation).await?;
-                    let detail = match kept {
-                        Abandoned::Refunded => format!("{agency} is not connected; nothing was charged"),
-                        Abandoned::Kept => {
-                            format!("{agency} is not connected; a retry under the same request id costs nothing more")
-                        }
-                    };
-                    let refusal = Refusal::new(ReasonCode::AgencyUnavailable).because(detail);
-                    let contest = Some(contest);
-                    let denial = Denial { refusal: Refusal { contest, ..refusal }, facts };
-                    return Err(self.refuse(denial, Some(&intent)).await);
-                }
-                Err(AgencyError::Lost | AgencyError::Unreadable) => {
-                    reservation.mark_executing();
-                    return Err(Failure::Agency.into());
-                }
-            },
+        let AcceptedQuery { logical, first, others, facts, contest, accounts, caller, intent, roll_up, .. } = accepted;
+        let request = Accepting { asked, caller: &caller, facts: &facts, intent: &intent, contest: &contest };
+        let parts = iter::once(first).chain(others);
+        let ends = join_all(parts.map(|part| self.finish_part(part, &request, logical.is_some()))).await;
+        let (mut answered, mut missing) = (Vec::new(), Vec::new());
+        for end in ends {
+            match end? {
+                PartEnd::Given(query, given) => answered.push((query, given)),
+                PartEnd::Missing(part, why) => missing.push((part, why)),
+            }
+        }
+        let partial = asked.submitted.query.as_ref().is_ok_and(|query| query.partial);
+        if !missing.is_empty() && (answered.is_empty() || !partial) {
+            let refusal = unavailable(&missing, !answered.is_empty());
+            let denial = Denial { refusal: Refusal { contest: Some(contest), ..refusal }, facts };
+            return Err(self.refuse(denial, Some(&intent)).await);
+        }
+        let released = |(query, given): &(CheckedQuery, Given)| {
+            let released = Released::decode(&given.release).map_err(|_| Failure::Answer("a stored answer"))?;
+            Ok::<_, Failure>((query.clone(), released))
         };
-        let Given { release, receipt } = given;
-        let released = Released::decode(&release).map_err(|_| Failure::Answer("a stored answer"))?;
-        let answer = match &roll_up {
-            None => released.answer(&query),
-            Some(coarser) => released.roll_up(&query, coarser),
+        let released: Vec<_> = answered.iter().map(released).collect::<Result<_, _>>()?;
+        let together: Vec<_> = released.iter().map(|(query, released)| (query, released)).collect();
+        let answer = match (&roll_up, together.as_slice()) {
+            (None, together) => answer_together(together),
+            (Some(coarser), [(query, released)]) => released.roll_up(query, coarser),
+            // A release has a name of its own, and is one.
+            (Some(_), _) => return Err(Failure::Answer("a roll-up of several releases").into()),
         };
         let answer = answer.map_err(|_| Failure::Answer("the release is of another question"))?;
-        let left = self.budgets(&accounts);
-        Ok(Finished { answer, release_id: release_name(&release), receipt, left, rolled_up: roll_up.is_some() })
+        let answer = if missing.is_empty() { answer } else { answer.provisional() };
+        let names: Vec<String> = answered.iter().map(|(_, given)| release_name(&given.release)).collect();
+        let counts = |query: &CheckedQuery| query.outputs().iter().any(|output| query.counts_persons(output));
+        let registers = logical.as_ref().filter(|logical| !logical.disjoint_registers);
+        let registrations = registers.is_some() && answered.iter().any(|(query, _)| counts(query));
+        let parts = answered.iter().map(|(query, _)| part_of(query)).zip(names.iter().cloned());
+        Ok(Finished {
+            answer,
+            release_id: names.join("+"),
+            receipt: answered.iter().map(|(_, given)| given.receipt.as_str()).collect(),
+            left: self.budgets(&accounts),
+            parts: if logical.is_some() { parts.collect() } else { Vec::new() },
+            missing,
+            registrations,
+            rolled_up: roll_up.is_some(),
+        })
     }
 
     /// This very request's release again, with its first receipt.
@@ -326,11 +374,24 @@ impl App {
             decided = foresee(&submitted)?;
         }
         let canonical = submitted.query?.canonical();
-        let budgets = self.budgets(&decided.accounts);
-        let affordable =
-            budgets.iter().all(|b| b.spent.plus(decided.price.charge()).is_ok_and(|sum| sum.within(&b.limit)));
-        let rho = decided.query.rho().unwrap_or(decided.permit.agreement().budget.rho_per_query);
-        Ok(Validated { canonical, query: decided.query, price: decided.price, rho, affordable })
+        let DecidedQuery { permit, query, price, accounts, cost, logical, others, .. } = decided;
+        let rho = query.rho().unwrap_or(permit.agreement().budget.rho_per_query);
+        let mut due: Vec<(AccountLimit, Charge)> = Vec::new();
+        let of_others = others.iter().map(|part| (&part.accounts, part.price.charge()));
+        for (accounts, charge) in iter::once((&accounts, price.charge())).chain(of_others) {
+            for account in accounts {
+                match due.iter_mut().find(|(known, _)| known == account) {
+                    Some((_, sum)) => *sum = sum.plus(charge).map_err(|_| Refusal::new(ReasonCode::LossCeiling))?,
+                    None => due.push((account.clone(), charge)),
+                }
+            }
+        }
+        let charged: Vec<AccountLimit> = due.iter().map(|(account, _)| account.clone()).collect();
+        let payable = |(budget, (_, due)): (&Budget, &(AccountLimit, Charge))| {
+            budget.spent.plus(*due).is_ok_and(|sum| sum.within(&budget.limit))
+        };
+        let affordable = self.budgets(&charged).iter().zip(&due).all(payable);
+        Ok(Validated { canonical, query, price, cost, logical, rho, affordable })
     }
 
     /// The caller's accounts under an agreement that it takes part in.
@@ -395,8 +456,11 @@ fn price_of_error(decided: &DecidedQuery, error: f64) -> Result<Rho, Refusal> {
         );
     }
     let agreement = decided.permit.agreement();
+    // Parts have noise of one size: that of their sum is its root of their number times as large.
+    let parts = 1 + decided.others.len();
     let most = agreement.budget.rho_per_query_max.min(ceilings::RHO_PER_QUERY);
-    rho_for_error(query, agreement.mechanism, error, most).ok_or_else(|| {
+    let most = Rho::from_nano(most.nano() / parts as u64);
+    rho_for_error(query, agreement.mechanism, error / (parts as f64).sqrt(), most).ok_or_else(|| {
         let what = format!("no rho up to {most} gives so small an error");
         Refusal::new(ReasonCode::LossCeiling).because(what).instead(format!("ask at rho = {most}"))
     })

@@ -50,6 +50,7 @@ fn summary(visible: &Visible) -> wire::DatasetSummary {
         title: visible.contract.title.clone(),
         agency: visible.contract.agency.to_string(),
         access: visible.agreements.iter().map(access).collect(),
+        part_of: visible.contract.part_of.as_ref().map(|part| part.dataset.to_string()).unwrap_or_default(),
     }
 }
 

@@ -3,7 +3,7 @@ use super::status;
 use crate::app::App;
 use bytes::Bytes;
 use firebreak_node::{RequestedExport, SubmittedQuery};
-use firebreak_privacy::Answer;
+use firebreak_privacy::{Answer, AnswerColumn};
 use firebreak_transport::peer;
 use firebreak_wire::answer_rows;
 use firebreak_wire::export::v1::export_service_server::ExportService;
@@ -78,8 +78,12 @@ async fn say(send: Said, step: RunStep) {
 
 /// A table as RFC 4180 has it.
 fn csv(answer: &Answer) -> String {
-    let columns =
-        answer.output_columns.iter().map(|column| OutputColumn { name: column.name.clone(), in_rank: column.in_rank });
-    let headings = Accepted { groups: answer.group_columns.clone(), columns: columns.collect(), ..Accepted::default() };
+    let column = |column: &AnswerColumn| OutputColumn {
+        name: column.name.clone(),
+        in_rank: column.in_rank,
+        ..OutputColumn::default()
+    };
+    let columns = answer.output_columns.iter().map(column).collect();
+    let headings = Accepted { groups: answer.group_columns.clone(), columns, ..Accepted::default() };
     firebreak_format::csv::answer(&headings, &answer_rows(answer))
 }

@@ -1,14 +1,14 @@
 use super::{ROWS, refused, status};
 use crate::app::{App, Asked, Budget, Finished, Losses, RegisterLoss, Unanswered};
 use bytes::Bytes;
-use firebreak_domain::{ColumnName, Identity, Rho, UnitSpaceId};
+use firebreak_domain::{Charge, ColumnName, Identity, Rho, UnitSpaceId};
 use firebreak_node::{SubmittedQuery, Unread};
 use firebreak_privacy::{Price, deviations};
-use firebreak_query::{BoundNumber, CheckedQuery, GroupingSet, Primitive, PrimitiveKind};
+use firebreak_query::{BoundNumber, CheckedQuery, GroupingSet, LogicalDataset, Part, Primitive, PrimitiveKind};
 use firebreak_transport::peer;
 use firebreak_wire::query::v1::query_service_server::QueryService;
 use firebreak_wire::query::v1::{self as wire, run_query_response::Step};
-use firebreak_wire::{accepted, answer_rows, charge_to_wire};
+use firebreak_wire::{accepted, accepted_over, answer_rows, charge_to_wire, part_to_wire};
 use prost::Message;
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
@@ -21,6 +21,8 @@ pub(super) const ESTIMAND: &str = "the bounded, clamped view of the cut: at most
 
 /// What a roll-up estimates beside.
 const ADDED_UP: &str = "; added up over the cells of the release: rows that are in none of its groups are not in it";
+/// What is added where persons are counted in several registers.
+const REGISTRATIONS: &str = "; registrations: whoever stands in the registers of several agencies counts once in each";
 
 /// Answers for statisticians.
 pub struct Query {
@@ -66,7 +68,7 @@ where
         Err(unread) => return Err(app.refuse_unread(unread, caller).await),
     };
     let query = app.accept(&asked, caller).await?;
-    say(RunStep::Accepted(accepted(&query.query, query.price.charge(), query.price.mechanism()))).await;
+    say(RunStep::Accepted(announced(query.logical.as_ref(), query.query(), query.cost, query.price()))).await;
     say(RunStep::Progress(wire::Progress { step: "asking the agency".to_owned() })).await;
     let finished = app.finish(query, &asked).await?;
     say(RunStep::Finished(Box::new(finished))).await;
@@ -88,10 +90,23 @@ where
         Err(unread) => return Err(app.refuse_unread(unread, caller).await),
     };
     let query = app.accept_release(&asked, caller).await?;
-    say(RunStep::Accepted(accepted(query.answered(), query.price.charge(), query.price.mechanism()))).await;
+    say(RunStep::Accepted(announced(query.logical.as_ref(), query.answered(), query.cost, query.price()))).await;
     let finished = app.finish(query, &asked).await?;
     say(RunStep::Finished(Box::new(finished))).await;
     Ok(())
+}
+
+/// The first message of an answer.
+pub(super) fn announced(
+    logical: Option<&LogicalDataset>,
+    query: &CheckedQuery,
+    cost: Charge,
+    price: &Price,
+) -> wire::Accepted {
+    match logical {
+        None => accepted(query, cost, price.mechanism()),
+        Some(logical) => accepted_over(logical, query, cost, price.mechanism()),
+    }
 }
 
 /// A step of an answer.
@@ -103,12 +118,25 @@ pub(super) enum RunStep {
 
 /// The end of an answer as sent.
 pub(super) fn released(finished: Finished) -> wire::Released {
-    let added = if finished.rolled_up { ADDED_UP } else { "" };
+    let mut estimand = ESTIMAND.to_owned();
+    if finished.registrations {
+        estimand.push_str(REGISTRATIONS);
+    }
+    if finished.rolled_up {
+        estimand.push_str(ADDED_UP);
+    }
+    let missing = |(part, why): (Part, String)| wire::MissingPart {
+        agency: part.agency.to_string(),
+        dataset: part.dataset.to_string(),
+        why,
+    };
     wire::Released {
         release_id: finished.release_id,
         receipt: finished.receipt,
         left: finished.left.into_iter().map(account).collect(),
-        estimand: format!("{ESTIMAND}{added}"),
+        estimand,
+        parts: finished.parts.iter().map(|(part, release)| part_to_wire(part, release.clone())).collect(),
+        missing: finished.missing.into_iter().map(missing).collect(),
     }
 }
 
@@ -165,9 +193,10 @@ impl QueryService for Query {
         let submitted = SubmittedQuery::read(Some(&header), request.question.as_ref(), None)
             .map_err(|unread| refused(self.app.foresee_unread(unread, &caller)))?;
         let validated = self.app.validate(&submitted, &caller, request.standard_error).map_err(refused)?;
-        let cost = validated.price.charge();
-        let accepted = accepted(&validated.query, cost, validated.price.mechanism());
-        let noise = measured_noise(&validated.query, &validated.price);
+        let (logical, query) = (validated.logical.as_ref(), &validated.query);
+        let accepted = announced(logical, query, validated.cost, &validated.price);
+        let parts = logical.map_or(1, |logical| logical.parts.len());
+        let noise = measured_noise(query, &validated.price, parts);
         Ok(Response::new(wire::ValidateQueryResponse {
             cost: accepted.cost,
             canonical_query: validated.canonical.into(),
@@ -253,8 +282,8 @@ pub(super) fn loss_to_wire(losses: Losses) -> wire::GetLossResponse {
     }
 }
 
-/// The standard errors of what is measured, after margins are made to add up.
-fn measured_noise(query: &CheckedQuery, price: &Price) -> Vec<wire::MeasuredNoise> {
+/// The standard errors of what is measured, after margins are made to add up, in the sum of so many parts.
+fn measured_noise(query: &CheckedQuery, price: &Price, parts: usize) -> Vec<wire::MeasuredNoise> {
     let errors = query.deviations(&deviations(query, price.mechanism(), price.sigmas()));
     let several = query.grouping_sets().len() > 1;
     let of_vector = |((primitive, set), (error, scale)): ((&Primitive, &GroupingSet), (f64, f64))| {
@@ -268,7 +297,7 @@ fn measured_noise(query: &CheckedQuery, price: &Price) -> Vec<wire::MeasuredNois
         };
         let standard_error = match primitive.kind() {
             PrimitiveKind::Quantile { candidates, .. } => candidates.rank_error(scale),
-            _ => error / unit,
+            _ => error / unit * (parts as f64).sqrt(),
         };
         wire::MeasuredNoise { measured, standard_error }
     };

@@ -110,6 +110,7 @@ fn contract(rows_per_person: u32, fields: &[Field]) -> Result<Contract> {
         },
         contribution: Contribution { rows_per_person },
         cuts: vec![CutId::new("2024")?],
+        part_of: None,
         columns: std::iter::once(unit).chain(fields.iter().map(|field| field.column.clone())).collect(),
     };
     contract.check()?;

@@ -111,6 +111,7 @@ impl Ground {
         AggregateQuery {
             dataset: self.contract.id.clone(),
             joins: Vec::new(),
+            partial: false,
             cut: None,
             filter: None,
             group_by: Vec::new(),

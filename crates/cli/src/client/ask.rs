@@ -16,6 +16,8 @@ pub struct Ask {
     pub cut: Option<CutId>,
     /// The price; the one that the SQL names, or the agreement's, where none is given.
     pub rho: Option<Rho>,
+    /// Over several agencies: whether what some of them give is wanted, should others give no answer.
+    pub partial: bool,
     /// The request's own name: sending it again gives the same answer and costs nothing more.
     pub request_id: RequestId,
 }
@@ -40,6 +42,7 @@ impl Ask {
             sql: None,
             cut: None,
             rho: None,
+            partial: false,
             request_id: fresh_request_id()?,
         })
     }
@@ -49,6 +52,7 @@ impl Ask {
         Question {
             cut: self.cut.as_ref().map(ToString::to_string).unwrap_or_default(),
             rho_nano: self.rho.map_or(0, Rho::nano),
+            partial: self.partial,
             ..sql_question(self.sql.as_deref().unwrap_or_default())
         }
     }
@@ -95,6 +99,9 @@ mod tests {
         let ask = Ask::new("a", "p", "SELECT COUNT(*) AS n FROM health.visits").unwrap();
         let at_cut = Ask { cut: Some(CutId::new("2024-Q4").unwrap()), ..ask.clone() };
         let dearer = Ask { rho: Rho::at_least(0.5), ..ask.clone() };
+        let partial = Ask { partial: true, ..ask.clone() };
+        assert!(!canonical(&ask).contains("partial"));
+        assert!(canonical(&partial).contains("\npartial\n"));
         assert!(canonical(&ask).contains("cut latest\nrho agreed"));
         assert!(canonical(&at_cut).contains("cut 2024-Q4\n"));
         assert!(canonical(&dearer).contains("rho 500000000\n"));

@@ -49,19 +49,22 @@ fn describe(dataset: &DescribeDatasetResponse, width: usize) -> String {
     let rows = format!("at most {} of one person count", dataset.rows_per_person);
     let person = format!("{} (only COUNT(DISTINCT {}) may name it)", dataset.privacy_unit, dataset.privacy_unit);
     let mut text = format!("{} — {}\n", printable(&summary.id), printable(&summary.title));
-    text += &fields(
-        &[
-            ("About", &dataset.description),
-            ("Population", &dataset.population),
-            ("Agency", &summary.agency),
-            ("Controller", &dataset.controller),
-            ("Person", &person),
-            ("Rows", &rows),
-            ("Cuts", &dataset.cuts.join(", ")),
-            ("Ask under", &accesses(&summary.access)),
-        ],
-        width,
-    );
+    let cuts = dataset.cuts.join(", ");
+    let under = accesses(&summary.access);
+    let mut told: Vec<(&str, &str)> = vec![
+        ("About", &dataset.description),
+        ("Population", &dataset.population),
+        ("Agency", &summary.agency),
+        ("Controller", &dataset.controller),
+        ("Person", &person),
+        ("Rows", &rows),
+        ("Cuts", &cuts),
+        ("Ask under", &under),
+    ];
+    if !summary.part_of.is_empty() {
+        told.push(("Part of", &summary.part_of));
+    }
+    text += &fields(&told, width);
     let mut columns = Table::new().text("Column").text("Use").text("Domain").text("Meaning");
     for column in &dataset.columns {
         columns.row([&column.name, &role(column), &domain(column), &meaning(column)]);
@@ -133,6 +136,7 @@ mod tests {
                 title: "Visits".into(),
                 agency: "health".into(),
                 access: vec![Access { agreement: "health-stats".into(), purposes: vec!["planning".into()] }],
+                part_of: "all.visits".into(),
             }),
             description: "d".into(),
             controller: "c".into(),

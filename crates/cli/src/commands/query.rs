@@ -15,7 +15,7 @@ use crate::terminal::{Terminal, printable};
 use clap::Args;
 pub(super) use destination::Destination;
 use firebreak_domain::{Charge, CutId, RequestId, Rho};
-use firebreak_wire::query::v1::{Accepted, Account, Estimate, Released, ValidateQueryResponse};
+use firebreak_wire::query::v1::{Accepted, Account, Estimate, Part, Released, ValidateQueryResponse};
 use firebreak_wire::{charge_from_wire, estimate_status};
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,10 @@ pub(crate) struct Arguments {
     /// The privacy loss to spend, as rho [default: the agreement's price]
     #[arg(long, value_parser = arguments::rho)]
     rho: Option<Rho>,
+    /// Over several agencies, takes what some of them give if others give no answer; asked again with the same
+    /// --request-id, the answer is completed and the others are not charged again
+    #[arg(long)]
+    partial: bool,
     #[command(flatten)]
     output: OutputOptions,
     /// Says what would be answered and what it would cost; asks and charges nothing
@@ -85,7 +89,7 @@ impl OutputOptions {
 
 pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let mut ask = Ask::new(&arguments.agreement, &arguments.purpose, &arguments.sql)?;
-    (ask.cut, ask.rho) = (arguments.cut, arguments.rho);
+    (ask.cut, ask.rho, ask.partial) = (arguments.cut, arguments.rho, arguments.partial);
     ask.request_id = arguments.request_id.unwrap_or(ask.request_id);
     let destination = arguments.output.open(terminal)?;
     let connection = arguments.gateway.connect().await?;
@@ -111,6 +115,9 @@ pub(super) fn keep_and_deliver(
     terminal: &mut Terminal<'_>,
 ) -> Result<(), Failure> {
     note_retry(&came, ask, terminal);
+    if came.as_ref().is_ok_and(|answer| !answer.released.missing.is_empty()) {
+        terminal.note(format!("The answer is partial. {}", again(ask)));
+    }
     let kept = receipt::keep(came, |a| a.released.receipt.as_str(), receipt);
     let delivered = kept.and_then(|answer| deliver(&answer, destination, terminal));
     if delivered.as_ref().is_err_and(|f| !matches!(f, Failure::Client(_)) && f.exit() == Exit::Failed) {
@@ -167,7 +174,9 @@ pub(crate) fn shown(answer: &QueryAnswer, width: usize, bars: Bars) -> String {
         } else {
             "U: unreliable, the standard error is above a quarter of the value"
         };
-        for meaning in [unreliable, "O: not computable"] {
+        let provisional = !answer.released.missing.is_empty();
+        let provisional = provisional.then_some("P: provisional, an agency's part is missing");
+        for meaning in [unreliable, "O: not computable"].into_iter().chain(provisional) {
             text += &wrap(meaning, width).join("\n");
             text.push('\n');
         }
@@ -257,17 +266,29 @@ pub(super) fn account(accepted: &Accepted, released: &Released, width: usize) ->
     let cost = charge_from_wire(accepted.cost.as_ref());
     let cut = format!("{} at {}", accepted.dataset, accepted.cut);
     let left: Vec<String> = released.left.iter().map(left_of).collect();
-    fields(
-        &[
-            ("Estimates", &released.estimand),
-            ("Dataset", &cut),
-            ("Mechanism", &accepted.mechanism.replace('_', " ")),
-            ("Cost", &charged(cost)),
-            ("Left", &left.join("\n")),
-            ("Release", &released.release_id),
-        ],
-        width,
-    )
+    let part = |part: &Part| format!("{} of {}: {}", part.dataset, part.agency, part.release_id);
+    let parts: Vec<String> = released.parts.iter().map(part).collect();
+    let missing: Vec<String> =
+        released.missing.iter().map(|part| format!("{} of {}: {}", part.dataset, part.agency, part.why)).collect();
+    let (mechanism, cost, left) = (accepted.mechanism.replace('_', " "), charged(cost), left.join("\n"));
+    let (parts, missing) = (parts.join("\n"), missing.join("\n"));
+    let mut told: Vec<(&str, &str)> = vec![
+        ("Estimates", &released.estimand),
+        ("Dataset", &cut),
+        ("Mechanism", &mechanism),
+        ("Cost", &cost),
+        ("Left", &left),
+    ];
+    // What is put together has no release of its own: each part has one.
+    if parts.is_empty() {
+        told.push(("Release", &released.release_id));
+    } else {
+        told.push(("Releases", &parts));
+    }
+    if !missing.is_empty() {
+        told.push(("Missing", &missing));
+    }
+    fields(&told, width)
 }
 
 fn left_of(account: &Account) -> String {

@@ -362,3 +362,51 @@ fn a_key_reads_back_as_written() {
     assert!(SigningKey::parse("PRIVATE+KEY+x").is_err());
     assert!(matches!(Overseers::parse(""), Err(OverseersError::Syntax(_))));
 }
+
+/// Contracts of two agencies that say to be parts of one logical dataset.
+fn with_parts(health: &str, education: &str) -> Fixture {
+    let fixture = Fixture::unsealed();
+    for (file, part_of) in [("health.patients", health), ("education.enrolments", education)] {
+        let other = fs::read_to_string(fixture.path("contracts/health.patients.toml")).unwrap();
+        let text = if file == "health.patients" {
+            other
+        } else {
+            other
+                .replace("health.patients", file)
+                .replace("\"health\"", "\"education\"")
+                .replace("health.persons", "education.persons")
+        };
+        fixture.write(&format!("contracts/{file}.toml"), &format!("part_of = {{ {part_of} }}\n{text}"));
+    }
+    fixture.sign_contracts();
+    fixture.seal(1, None, VALIDITY, &[0, 1]);
+    fixture
+}
+
+#[test]
+fn parts_of_a_logical_dataset_agree_or_the_bundle_is_refused_by_name() {
+    let part = "dataset = \"all.persons\"";
+    let bundle = with_parts(part, part).taken_up().unwrap();
+    let logical = "all.persons".parse().unwrap();
+    let parts: Vec<_> = bundle.parts_of(&logical).map(|contract| contract.id.as_str()).collect();
+    assert_eq!(parts, ["education.enrolments", "health.patients"]);
+    assert!(bundle.parts_of(&"health.patients".parse().unwrap()).next().is_none());
+
+    let disjoint = "dataset = \"all.persons\", disjoint_registers = true";
+    assert!(with_parts(disjoint, disjoint).taken_up().is_ok());
+    for (fixture, what) in [
+        (with_parts(part, disjoint), "disjoint"),
+        (with_parts(part, "dataset = \"all.others\""), "two agencies or more"),
+        (with_parts("dataset = \"health.visits\"", "dataset = \"health.visits\""), "name of its own"),
+    ] {
+        let error = fixture.taken_up().unwrap_err();
+        assert!(matches!(error, BundleError::PartsDisagree { .. }), "{error}");
+        assert!(error.to_string().contains(what), "{error}");
+    }
+    let fixture = with_parts(part, part);
+    fixture.edit("contracts/education.enrolments.toml", "rows_per_person = 4", "rows_per_person = 5");
+    fixture.sign_contracts();
+    fixture.seal(1, None, VALIDITY, &[0, 1]);
+    let error = fixture.taken_up().unwrap_err();
+    assert!(error.to_string().contains("rows per person"), "{error}");
+}

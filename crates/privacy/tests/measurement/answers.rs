@@ -4,7 +4,7 @@ use crate::cells;
 use crate::fixture::{Agency, MECHANISM, ask, price_under};
 use firebreak_domain::{Mechanism, Rho};
 use firebreak_privacy::{
-    Answer, Estimate, Funded, ObservationStatus, OtherQuery, Released, deviation, price, rho_for_error,
+    Answer, Estimate, Funded, ObservationStatus, OtherQuery, Released, answer_together, deviation, price, rho_for_error,
 };
 use firebreak_query::{CheckedQuery, GroupingSet, Primitive, PrimitiveKind};
 use std::convert::Infallible;
@@ -197,4 +197,46 @@ fn an_error_has_the_least_price_at_which_every_count_and_sum_keeps_to_it() {
         let ratio = ask("SELECT AVG(cost) AS mean, MEDIAN(cost) AS middle FROM health.visits");
         assert_eq!(rho_for_error(&ratio, mechanism, 1e9, most), None, "its errors depend on what is released");
     }
+}
+
+/// 2,400 cells each: as above, intervals cover in 95 of 100 cases, and those of one register's noise would in 83.
+#[tokio::test]
+async fn releases_of_one_question_over_several_registers_add_up_and_so_do_their_variances() {
+    let sql = "SELECT region, year, COUNT(*) AS n, AVG(cost) AS mean FROM health.visits GROUP BY region, year";
+    let query = ask(sql);
+    let (small, large) = (uniform(&query, 3_000, 0), uniform(&query, 10_000, 10_000 * 1_000));
+    let (small, large) = (released(&query, small).await, released(&query, large).await);
+    let together = answer_together(&[(&query, &small), (&query, &large)]).unwrap();
+    let (one, other) = (small.answer(&query).unwrap(), large.answer(&query).unwrap());
+    for ((sum, one), other) in together.rows.iter().zip(&one.rows).zip(&other.rows) {
+        assert_eq!((&sum.groups, &sum.groups), (&one.groups, &other.groups));
+        let [sum, one, other] = [sum, one, other].map(|row| row.outputs[0]);
+        assert_eq!(sum.value.unwrap(), one.value.unwrap() + other.value.unwrap());
+        let error = one.standard_error.unwrap().hypot(other.standard_error.unwrap());
+        assert!((sum.standard_error.unwrap() / error - 1.0).abs() < 1e-9);
+    }
+    // 13,000 values, of which 10,000 are 10 above the centre of 50.
+    for (output, truth) in [13_000.0, 50.0 + 100_000.0 / 13_000.0].into_iter().enumerate() {
+        let share = covered(&together, output, truth, 1.0);
+        assert!((0.92..=0.98).contains(&share), "output {output} is covered in {share}");
+        let narrow = covered(&together, output, truth, 0.5_f64.sqrt());
+        assert!(!(0.92..=0.98).contains(&narrow), "narrow ones of output {output} cover {narrow}");
+    }
+    let again = answer_together(&[(&query, &small), (&query, &large)]).unwrap();
+    assert_eq!(again, together);
+    assert!(
+        together.clone().provisional().rows.iter().all(|row| row.outputs[0].status == ObservationStatus::Provisional)
+    );
+
+    let quantile = ask("SELECT MEDIAN(cost) AS middle FROM health.visits");
+    let numbers = quantile.vectors().map(|(primitive, set)| vec![1; set.cells() * primitive.kind().numbers_per_cell()]);
+    let chosen = released(&quantile, numbers.collect()).await;
+    assert!(chosen.answer(&quantile).is_ok());
+    assert_eq!(
+        answer_together(&[(&quantile, &chosen), (&quantile, &chosen)]),
+        Err(OtherQuery),
+        "what is chosen does not add up"
+    );
+    assert_eq!(answer_together(&[(&query, &small), (&quantile, &chosen)]), Err(OtherQuery));
+    assert_eq!(answer_together(&[]), Err(OtherQuery));
 }

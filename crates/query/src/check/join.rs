@@ -32,6 +32,15 @@ impl Subject {
     /// A refusal where they are not of one register, or are said to be equal in something else than the person.
     pub(crate) fn joined(query: &AggregateQuery, contracts: &[Contract]) -> Result<Self, Refusal> {
         let of = |id: &DatasetId| contracts.iter().find(|contract| contract.id == *id);
+        let logical = |id: &DatasetId| {
+            let of_it = |contract: &Contract| contract.part_of.as_ref().is_some_and(|part| part.dataset == *id);
+            of(id).is_none() && contracts.iter().any(of_it)
+        };
+        if query.datasets().any(logical) {
+            return Err(refused(
+                "what several agencies hold together is not joined: join each agency's part by itself",
+            ));
+        }
         let contracts: Option<Vec<&Contract>> = query.datasets().map(of).collect();
         let contracts = contracts.ok_or_else(|| Refusal::new(ReasonCode::JoinAsked))?;
         let beneath = |one: &Contract, other: &Contract| other.id.as_str().starts_with(&format!("{}.", one.id));

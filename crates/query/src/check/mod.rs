@@ -6,6 +6,7 @@ mod groups;
 mod join;
 mod lower;
 mod shape;
+mod union;
 
 use crate::suggest::{Mentioned, complete};
 use crate::{
@@ -17,6 +18,7 @@ pub(crate) use columns::{is_groupable, is_readable};
 use firebreak_domain::{ColumnName, Contract, CutId, ReasonCode, Refusal};
 use groups::{Groups, groups};
 use join::Subject;
+pub use union::{LogicalDataset, Part, check_parts};
 
 /// Why a question does not fit, and the column that it is about, for the suggestion.
 pub(crate) struct Misfit {
@@ -78,8 +80,15 @@ fn of_subject(query: &AggregateQuery, subject: Subject) -> Result<CheckedQuery, 
         let filter = measure.filter.as_ref().map(|filter| columns.resolve(filter)).transpose()?;
         measures.push(Measure { aggregate, filter });
     }
-    let resolved =
-        AggregateQuery { cut: Some(cut.clone()), filter, group_by, grouping_sets, measures, ..query.clone() };
+    let resolved = AggregateQuery {
+        cut: Some(cut.clone()),
+        filter,
+        group_by,
+        grouping_sets,
+        measures,
+        partial: false,
+        ..query.clone()
+    };
     let bound = |filter: &Option<Predicate>| filter.as_ref().map(|filter| bind::bound(filter, contract)).transpose();
     let shown_groups: Vec<&CheckedGroup> = shown.iter().filter_map(|place| groups.get(*place)).collect();
     let lowered = lower::lower(&resolved, &shown_groups, contract)?;

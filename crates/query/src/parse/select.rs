@@ -135,7 +135,20 @@ fn of_select(
     let (measures, outputs) = outputs.finish()?;
     let (dataset, joins) = source.joined().ok_or_else(|| Refusal::new(ReasonCode::UnknownDataset))?;
     let cut = source.cut;
-    Ok(AggregateQuery { dataset, joins, cut, filter, group_by, grouping_sets, measures, outputs, view, rho: None })
+    let partial = false;
+    Ok(AggregateQuery {
+        dataset,
+        joins,
+        partial,
+        cut,
+        filter,
+        group_by,
+        grouping_sets,
+        measures,
+        outputs,
+        view,
+        rho: None,
+    })
 }
 
 fn groups(

@@ -1,10 +1,11 @@
 //! Reserving and giving back, each in one transaction.
 
 use super::{
-    Abandoned, AccountClass, AccountKey, AccountLimit, RequestKey, RequestRef, Reservation, ReserveError, Reserved,
+    Abandoned, AccountClass, AccountKey, AccountLimit, Claim, RequestKey, RequestRef, Reservation, ReserveError,
+    Reserved,
 };
 use crate::{
-    ReleaseKey, State, StoreError,
+    ReleaseKey, State, StoreError, StoredRelease,
     batch::Asked,
     codec::{self, Reader},
     ledger::{Entry, Spend},
@@ -13,6 +14,7 @@ use crate::{
 };
 use firebreak_domain::{Charge, Delta, Epsilon, Rho};
 use sqlx::Row;
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 /// A limit, in the ledger's terms.
@@ -20,6 +22,39 @@ struct Limit {
     class: AccountClass,
     key: AccountKey,
     limit: Charge,
+}
+
+/// A claim, in the ledger's terms. Of its spend the accounts are filled in by [`examine`].
+struct Claimed {
+    spend: Spend,
+    limits: Vec<Limit>,
+}
+
+impl Claimed {
+    fn asked(&self) -> Asked {
+        Asked { request: self.spend.request, release_key: self.spend.release_key }
+    }
+}
+
+/// What was found of a claim.
+enum Found {
+    /// Nothing more is charged for it.
+    Before(Reserved),
+    /// It is charged for; the release is one of another request for the same.
+    New(Box<Spend>, Option<StoredRelease>),
+}
+
+/// What the claims examined so far will have changed.
+#[derive(Default)]
+struct Planned {
+    spent: HashMap<AccountKey, Charge>,
+    total: Option<Charge>,
+}
+
+impl Planned {
+    fn spent(&self, work: &Work, key: &AccountKey) -> Charge {
+        self.spent.get(key).copied().unwrap_or_else(|| work.spent(key))
+    }
 }
 
 impl State {
@@ -48,23 +83,50 @@ impl State {
         if let Some(Kept { digest, known }) = self.recent(&request) {
             return if digest == key.digest { Ok(known.into()) } else { Err(ReserveError::RequestIdReused) };
         }
-        let limits: Vec<_> = accounts
-            .iter()
-            .map(|account| Limit {
-                class: account.account.class(),
-                key: AccountKey::of(&account.account, principals),
-                limit: account.limit,
-            })
-            .collect();
-        let spend = Spend { request, digest: key.digest, release_key: *release_key, charge, accounts: Vec::new() };
-        let asked = Asked { request, release_key: *release_key };
-        let reserved = self.write_asking(asked, move |work| Box::pin(reserve(work, spend, limits))).await??;
-        match &reserved {
-            Reserved::Stored(own) => self.keep_recent(request, key.digest, Known::Own(own.clone())),
-            Reserved::Repeat(release) => self.keep_recent(request, key.digest, Known::Others(release.clone())),
-            Reserved::Fresh(_) | Reserved::Resumed(_) => {}
+        let claim = self.claimed(request, key.digest, release_key, charge, accounts);
+        let asked = vec![claim.asked()];
+        let reserved = self.write_asking(asked, move |work| Box::pin(reserve(work, claim))).await??;
+        self.keep_known(request, key.digest, &reserved);
+        Ok(reserved)
+    }
+
+    /// Reserves each of several things, as [`State::reserve`] does, in one transaction: all of them or none. An account of
+    /// several claims is charged for each.
+    ///
+    /// # Errors
+    /// [`ReserveError`]; nothing was charged for any of them then.
+    pub async fn reserve_all(&self, claims: &[Claim]) -> Result<Vec<Reserved>, ReserveError> {
+        if claims.iter().any(|claim| claim.accounts.is_empty()) {
+            return Err(ReserveError::NoAccount);
+        }
+        let request = |claim: &Claim| RequestRef::of(&claim.key, &self.shared.keys.principals);
+        let claimed = |claim: &Claim| {
+            self.claimed(request(claim), claim.key.digest, &claim.release_key, claim.charge, &claim.accounts)
+        };
+        let all: Vec<Claimed> = claims.iter().map(claimed).collect();
+        let asked = all.iter().map(Claimed::asked).collect();
+        let reserved = self.write_asking(asked, move |work| Box::pin(reserve_all(work, all))).await??;
+        for (claim, reserved) in claims.iter().zip(&reserved) {
+            self.keep_known(request(claim), claim.key.digest, reserved);
         }
         Ok(reserved)
+    }
+
+    fn claimed(
+        &self,
+        request: RequestRef,
+        digest: [u8; 32],
+        release_key: &ReleaseKey,
+        charge: Charge,
+        accounts: &[AccountLimit],
+    ) -> Claimed {
+        let limit = |account: &AccountLimit| Limit {
+            class: account.account.class(),
+            key: AccountKey::of(&account.account, &self.shared.keys.principals),
+            limit: account.limit,
+        };
+        let spend = Spend { request, digest, release_key: *release_key, charge, accounts: Vec::new() };
+        Claimed { spend, limits: accounts.iter().map(limit).collect() }
     }
 
     /// Gives the charge back, provided that this very reservation was charged by this run of the program, was never
@@ -90,6 +152,14 @@ impl State {
         self.shared.core.recent.lock().unwrap_or_else(PoisonError::into_inner).get(request)
     }
 
+    fn keep_known(&self, request: RequestRef, digest: [u8; 32], reserved: &Reserved) {
+        match reserved {
+            Reserved::Stored(own) => self.keep_recent(request, digest, Known::Own(own.clone())),
+            Reserved::Repeat(release) => self.keep_recent(request, digest, Known::Others(release.clone())),
+            Reserved::Fresh(_) | Reserved::Resumed(_) => {}
+        }
+    }
+
     fn keep_recent(&self, request: RequestRef, digest: [u8; 32], known: Known) {
         // A release whose leaf is not in the log yet still changes.
         if known.release().log_index.is_some() {
@@ -99,11 +169,34 @@ impl State {
     }
 }
 
-async fn reserve(
+async fn reserve(work: &mut Work, claim: Claimed) -> Result<Result<Reserved, ReserveError>, StoreError> {
+    match examine(work, claim, &mut Planned::default()).await? {
+        Ok(found) => Ok(Ok(charge(work, found)?)),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+async fn reserve_all(work: &mut Work, claims: Vec<Claimed>) -> Result<Result<Vec<Reserved>, ReserveError>, StoreError> {
+    let mut planned = Planned::default();
+    let mut all = Vec::with_capacity(claims.len());
+    for claim in claims {
+        match examine(work, claim, &mut planned).await? {
+            Ok(found) => all.push(found),
+            // INVARIANT: nothing is charged before all were examined, each on top of those before it.
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    let charged: Result<Vec<_>, StoreError> = all.into_iter().map(|found| charge(work, found)).collect();
+    Ok(Ok(charged?))
+}
+
+/// Whether a claim can be paid for, if it has to be. It charges nothing.
+async fn examine(
     work: &mut Work,
-    mut spend: Spend,
-    limits: Vec<Limit>,
-) -> Result<Result<Reserved, ReserveError>, StoreError> {
+    claim: Claimed,
+    planned: &mut Planned,
+) -> Result<Result<Found, ReserveError>, StoreError> {
+    let Claimed { mut spend, limits } = claim;
     let before = if work.has_request(&spend.request) {
         stored(work, &spend.request).await?
     } else {
@@ -113,7 +206,7 @@ async fn reserve(
         if digest != spend.digest {
             return Ok(Err(ReserveError::RequestIdReused));
         }
-        return resume(work, spend, release_key, charge).await;
+        return Ok(resume(work, spend, release_key, charge).await?.map(Found::Before));
     }
     let release = if work.has_release(&spend.release_key) {
         releases::by_key(work.sql(), &spend.release_key).await?.map(|settlement| settlement.release)
@@ -123,9 +216,10 @@ async fn reserve(
     // Whoever repeats pays as if it were fresh, so that the price does not tell; the persons have nothing more to lose.
     let charged = |limit: &&Limit| release.is_none() || !limit.class.is_unit_space();
     // A total beyond its integers would be refused by the ledger; here it counts as an account that is spent.
-    let countable = release.is_some() || work.head().total.plus(spend.charge).is_ok();
+    let total = planned.total.unwrap_or_else(|| work.head().total).plus(spend.charge);
+    let countable = release.is_some() || total.is_ok();
     for Limit { class, key, limit } in limits.iter().filter(charged) {
-        let spent = work.spent(key);
+        let spent = planned.spent(work, key);
         if !countable || !spent.plus(spend.charge).is_ok_and(|after| after.within(limit)) {
             return Ok(Err(ReserveError::Exhausted { account: *class, left: left(limit, &spent) }));
         }
@@ -133,9 +227,25 @@ async fn reserve(
             spend.accounts.push(key.clone());
         }
     }
+    for key in &spend.accounts {
+        let after = planned.spent(work, key).plus(spend.charge).map_err(|_| StoreError::Malformed("balance"))?;
+        planned.spent.insert(key.clone(), after);
+    }
+    if release.is_none() {
+        planned.total = total.ok();
+    }
+    Ok(Ok(Found::New(Box::new(spend), release)))
+}
+
+/// Charges for what was examined.
+fn charge(work: &mut Work, found: Found) -> Result<Reserved, StoreError> {
+    let (spend, release) = match found {
+        Found::Before(reserved) => return Ok(reserved),
+        Found::New(spend, release) => (*spend, release),
+    };
     let requested = Requested { digest: spend.digest, release_key: spend.release_key, charge: spend.charge };
     work.record(spend.request, requested);
-    Ok(Ok(match release {
+    Ok(match release {
         Some(release) => {
             work.append(&Entry::Repeat(spend))?;
             Reserved::Repeat(release)
@@ -152,7 +262,7 @@ async fn reserve(
                 refundable,
             })
         }
-    }))
+    })
 }
 
 /// The request was charged before.

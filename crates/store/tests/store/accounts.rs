@@ -3,7 +3,8 @@
 use crate::support::*;
 use firebreak_domain::{Charge, Epsilon, Timestamp};
 use firebreak_store::{
-    Abandoned, AccountClass, AccountKind, AccountLimit, LeafHash, PersonLoss, ReserveError, Settled, State, StoreError,
+    Abandoned, AccountClass, AccountKind, AccountLimit, Claim, LeafHash, PersonLoss, ReserveError, Settled, State,
+    StoreError,
 };
 
 async fn reserve(
@@ -275,4 +276,38 @@ async fn a_principal_is_nowhere_in_the_files() {
     }
     assert!(found > 0, "the search finds what is there");
     assert_eq!(state.now(), Timestamp::from_secs(START));
+}
+
+fn claim(id: u8, release: u8, charge: u64, accounts: &[AccountLimit]) -> Claim {
+    Claim { key: request("ada", id, 1), release_key: key(release), charge: rho(charge), accounts: accounts.to_vec() }
+}
+
+#[tokio::test]
+async fn several_claims_are_charged_together_each_on_top_of_the_others_or_not_at_all() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let shared = || within(analyst("ada"), 25);
+    let first = claim(1, 1, 10, &[within(life(), 100), shared()]);
+    let second = claim(2, 2, 10, &[within(year(), 100), shared()]);
+    let third = claim(3, 3, 10, &[within(organisation(), 100), shared()]);
+    // Each of the three fits by itself; all of them do not, and none is charged.
+    let refused = state.reserve_all(&[first.clone(), second.clone(), third]).await.unwrap_err();
+    assert_eq!(refused, ReserveError::Exhausted { account: AccountClass::Analyst, left: rho(5) });
+    assert_eq!(state.balance(&[life(), year(), organisation(), analyst("ada")]), [rho(0); 4]);
+    assert_eq!(state.ledger_head().count, 0);
+
+    let mut both = state.reserve_all(&[first.clone(), second.clone()]).await.unwrap();
+    assert_eq!(state.balance(&[life(), year(), analyst("ada")]), [rho(10), rho(10), rho(20)]);
+    // One is given back by itself; the other is settled, and the same claims take up what is there.
+    let (one, two) = (both.remove(0), both.remove(0));
+    assert_eq!(state.abandon(fresh(Ok(one))).await, Ok(Abandoned::Refunded));
+    settle(&state, fresh(Ok(two)), "two").await;
+    assert_eq!(state.balance(&[life(), year(), analyst("ada")]), [rho(0), rho(10), rho(10)]);
+    let mut again = state.reserve_all(&[first, second]).await.unwrap();
+    let (one, two) = (again.remove(0), again.remove(0));
+    drop(fresh(Ok(one)));
+    assert_eq!(&*stored(Ok(two)).release.bytes, b"release two");
+    assert_eq!(state.balance(&[life(), year(), analyst("ada")]), [rho(10), rho(10), rho(20)]);
+    assert_eq!(state.reserve_all(&[claim(4, 4, 1, &[])]).await.unwrap_err(), ReserveError::NoAccount);
+    state.verify_chain().await.unwrap();
 }

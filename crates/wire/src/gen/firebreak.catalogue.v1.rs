@@ -17,6 +17,10 @@ pub struct DatasetSummary {
     /// Agreements under which the caller may ask it, with the purposes of each.
     #[prost(message, repeated, tag = "4")]
     pub access: ::prost::alloc::vec::Vec<Access>,
+    /// The logical dataset that it is one agency's part of, which a question may name in its place under an agreement that
+    /// covers every part; empty where it is none.
+    #[prost(string, tag = "5")]
+    pub part_of: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Access {

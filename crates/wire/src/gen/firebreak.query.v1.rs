@@ -30,9 +30,13 @@ pub struct Question {
     /// A cut on the dataset's calendar; empty asks the latest.
     #[prost(string, tag = "3")]
     pub cut: ::prost::alloc::string::String,
-    /// Privacy loss to spend, in units of 1e-9 of rho; 0 takes the agreement's price.
+    /// Privacy loss to spend, in units of 1e-9 of rho; 0 takes the agreement's price. Over several agencies, each spends it.
     #[prost(uint64, tag = "4")]
     pub rho_nano: u64,
+    /// Over several agencies: whether what some of them give is wanted as well, should others give no answer. The answer
+    /// then says what is missing, and the same request completes it later without charging the others again.
+    #[prost(bool, tag = "5")]
+    pub partial: bool,
     #[prost(oneof = "question::Form", tags = "1, 2")]
     pub form: ::core::option::Option<question::Form>,
 }
@@ -50,6 +54,7 @@ pub mod question {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AggregateQuery {
+    /// Of a union over agencies the logical dataset, which each contract of a part names.
     #[prost(string, tag = "1")]
     pub dataset: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
@@ -709,7 +714,7 @@ pub mod run_query_response {
 pub struct Accepted {
     #[prost(message, optional, tag = "1")]
     pub cost: ::core::option::Option<Charge>,
-    /// Of a join, the datasets with commas between them.
+    /// Of a join, the datasets with commas between them; of a union, the logical dataset.
     #[prost(string, tag = "2")]
     pub dataset: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
@@ -724,6 +729,34 @@ pub struct Accepted {
     /// Which of the groups, by place from 0, are periods of time as SDMX writes them: 2024, 2024-Q3, 2024-07, 2024-W29.
     #[prost(uint32, repeated, tag = "7")]
     pub periods: ::prost::alloc::vec::Vec<u32>,
+    /// Of a union, what it is put together from. The cost is that of all parts: somebody may stand in every register.
+    #[prost(message, repeated, tag = "8")]
+    pub parts: ::prost::alloc::vec::Vec<Part>,
+    /// Of a union, whether the contracts state that nobody stands in two of the registers.
+    #[prost(bool, tag = "9")]
+    pub disjoint_registers: bool,
+}
+/// One agency's part of a union.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Part {
+    #[prost(string, tag = "1")]
+    pub agency: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub dataset: ::prost::alloc::string::String,
+    /// In what is released, the release of this part, which can be asked for and cited by itself.
+    #[prost(string, tag = "3")]
+    pub release_id: ::prost::alloc::string::String,
+}
+/// A part of a union that is not in an answer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MissingPart {
+    #[prost(string, tag = "1")]
+    pub agency: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub dataset: ::prost::alloc::string::String,
+    /// Why, and what that means for its charge, in words.
+    #[prost(string, tag = "3")]
+    pub why: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OutputColumn {
@@ -732,6 +765,9 @@ pub struct OutputColumn {
     /// Whether its figures have an error in rank and none in value: a quantile.
     #[prost(bool, tag = "2")]
     pub in_rank: bool,
+    /// Whether it counts a person once in each of several registers, and so registrations.
+    #[prost(bool, tag = "3")]
+    pub registrations: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Progress {
@@ -795,6 +831,8 @@ pub mod estimate {
         Unreliable = 2,
         /// Not computable, for instance a ratio over nothing.
         NotComputable = 3,
+        /// P: provisional, a part of what was asked for is missing (Released.missing). An unreliable figure stays U.
+        Provisional = 4,
     }
     impl Status {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -807,6 +845,7 @@ pub mod estimate {
                 Self::Normal => "STATUS_NORMAL",
                 Self::Unreliable => "STATUS_UNRELIABLE",
                 Self::NotComputable => "STATUS_NOT_COMPUTABLE",
+                Self::Provisional => "STATUS_PROVISIONAL",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -816,6 +855,7 @@ pub mod estimate {
                 "STATUS_NORMAL" => Some(Self::Normal),
                 "STATUS_UNRELIABLE" => Some(Self::Unreliable),
                 "STATUS_NOT_COMPUTABLE" => Some(Self::NotComputable),
+                "STATUS_PROVISIONAL" => Some(Self::Provisional),
                 _ => None,
             }
         }
@@ -835,6 +875,13 @@ pub struct Released {
     /// What the figures estimate, in words.
     #[prost(string, tag = "4")]
     pub estimand: ::prost::alloc::string::String,
+    /// Of a union, the parts that the figures are put together from. The release id above is then theirs with a plus sign
+    /// between them, and the receipt a text that holds the receipt of each.
+    #[prost(message, repeated, tag = "5")]
+    pub parts: ::prost::alloc::vec::Vec<Part>,
+    /// Of a partial answer, what is missing.
+    #[prost(message, repeated, tag = "6")]
+    pub missing: ::prost::alloc::vec::Vec<MissingPart>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ValidateQueryRequest {

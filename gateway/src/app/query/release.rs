@@ -40,7 +40,7 @@ impl App {
             Err(denial) => return Err(self.refuse(denial, Some(&submitted.intent(caller))).await),
         };
         let accepted = AcceptedQuery { roll_up, ..self.pay(decided, caller).await? };
-        match accepted.held {
+        match accepted.first.held {
             Held::Own(_) | Held::Repeat(_) => Ok(accepted),
             // Nobody takes a stored release away. If somebody did, nothing is asked of the agency in its place.
             Held::Reservation(reservation) => {

@@ -31,6 +31,7 @@ impl Ticket {
     /// # Errors
     /// `INTERNAL` if the system gives no random bytes.
     pub(super) fn new(under: Under, question: Question, now: Timestamp) -> Result<Self, Status> {
+        let question = Question { partial: question.partial || under.partial, ..question };
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|_| unsealed())?;
         let expires = now.plus_secs(VALIDITY);
@@ -113,7 +114,7 @@ mod tests {
     }
 
     fn ticket() -> Ticket {
-        let under = Under { agreement: "a".to_owned(), purpose: "p".to_owned() };
+        let under = Under { agreement: "a".to_owned(), purpose: "p".to_owned(), partial: false };
         Ticket::new(under, sql_question("SELECT COUNT(*) FROM d"), NOW).unwrap()
     }
 

@@ -4,7 +4,7 @@ use super::sealed::Ticket;
 use super::under::{Under, without_signature};
 use super::{Flight, unlaid};
 use crate::app::{App, Unanswered};
-use crate::rpc::query::{ESTIMAND, RunStep, left, released, run};
+use crate::rpc::query::{ESTIMAND, RunStep, announced, left, released, run};
 use crate::rpc::{refused, status};
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
@@ -16,7 +16,7 @@ use firebreak_format::arrow as table;
 use firebreak_node::{SubmittedQuery, Unread};
 use firebreak_policy::Denial;
 use firebreak_wire::query::v1::{Accepted, Question, Released, RunQueryRequest};
-use firebreak_wire::{accepted, answer_rows, sql_question};
+use firebreak_wire::{answer_rows, sql_question};
 use prost::Message;
 use prost_types::Timestamp;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ impl Flight {
             let refusal = without_signature(refusal, &self.app, caller);
             Undecided::Denied(Box::new((Denial { refusal, facts }, submitted.intent(caller))))
         })?;
-        Ok(accepted(&decided.query, decided.price.charge(), decided.price.mechanism()))
+        Ok(announced(decided.logical.as_ref(), &decided.query, decided.cost, &decided.price))
     }
 
     /// A priced question, and the ticket for its answer.

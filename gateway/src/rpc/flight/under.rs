@@ -8,13 +8,16 @@ use tonic::metadata::MetadataMap;
 const AGREEMENT: &str = "firebreak-agreement";
 /// The header that names the purpose.
 const PURPOSE: &str = "firebreak-purpose";
+/// The header that asks, over several agencies, for what some of them give should others give no answer.
+const PARTIAL: &str = "firebreak-partial";
 /// What ADBC's driver puts before a header's name, to have an option that sends the header with each call.
 const OPTION: &str = "adbc.flight.sql.rpc.call_header.";
 
-/// Agreement and purpose as they were typed.
+/// Agreement and purpose as they were typed, and whether a partial answer is wanted.
 pub(super) struct Under {
     pub agreement: String,
     pub purpose: String,
+    pub partial: bool,
 }
 
 impl Under {
@@ -24,7 +27,7 @@ impl Under {
     /// `MALFORMED_REQUEST`, with the very lines that are missing in a Python program.
     pub(super) fn of(metadata: &MetadataMap, app: &App, caller: &Identity) -> Result<Self, Refusal> {
         match (header(metadata, AGREEMENT)?, header(metadata, PURPOSE)?) {
-            (Some(agreement), Some(purpose)) => Ok(Self { agreement, purpose }),
+            (Some(agreement), Some(purpose)) => Ok(Self { agreement, purpose, partial: partial(metadata)? }),
             (agreement, purpose) => {
                 let example = example(app, caller, agreement.as_deref());
                 let missing = match (&agreement, &purpose) {
@@ -79,6 +82,18 @@ fn header(metadata: &MetadataMap, name: &str) -> Result<Option<String>, Refusal>
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
+/// Whether a partial answer is wanted.
+fn partial(metadata: &MetadataMap) -> Result<bool, Refusal> {
+    match header(metadata, PARTIAL)?.as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => {
+            let what = format!("the header {PARTIAL} is true or false");
+            Err(Refusal::new(ReasonCode::MalformedRequest).because(what))
+        }
+    }
+}
+
 /// What the caller could write: of its own agreements one that asks for no signature, which these clients cannot make.
 fn example(app: &App, caller: &Identity, named: Option<&str>) -> Under {
     let visible = app.list_datasets(caller).unwrap_or_default();
@@ -90,6 +105,7 @@ fn example(app: &App, caller: &Identity, named: Option<&str>) -> Under {
     Under {
         agreement: found.map_or_else(|| "an agreement".to_owned(), |agreement| agreement.id.to_string()),
         purpose: purpose.map_or_else(|| "a purpose of it".to_owned(), ToString::to_string),
+        partial: false,
     }
 }
 
@@ -109,6 +125,18 @@ mod tests {
         metadata.append(AGREEMENT, "others".parse().unwrap());
         let refusal = header(&metadata, AGREEMENT).unwrap_err();
         assert!(!refusal.to_string().contains("others") && !refusal.to_string().contains("statistics"), "{refusal}");
+    }
+
+    #[test]
+    fn a_partial_answer_is_wanted_where_the_header_says_so_and_in_no_other_words() {
+        let of = |value: &'static str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert(PARTIAL, value.parse().unwrap());
+            partial(&metadata)
+        };
+        assert_eq!(partial(&MetadataMap::new()), Ok(false));
+        assert_eq!((of("true"), of("false"), of("")), (Ok(true), Ok(false), Ok(false)));
+        assert!(of("yes").is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 use super::*;
 use firebreak_wire::charge_to_wire;
-use firebreak_wire::query::v1::{MeasuredNoise, OutputColumn, Row, estimate::Status};
+use firebreak_wire::query::v1::{MeasuredNoise, MissingPart, OutputColumn, Row, estimate::Status};
 use unicode_width::UnicodeWidthStr;
 
 fn charge(nano: u64) -> Option<firebreak_wire::query::v1::Charge> {
@@ -26,9 +26,9 @@ fn answer(last: Estimate) -> QueryAnswer {
             dataset: "health.visits".into(),
             cut: "2024-Q4".into(),
             mechanism: "discrete_gaussian".into(),
-            columns: vec![OutputColumn { name: "visits".into(), in_rank: false }],
+            columns: vec![OutputColumn { name: "visits".into(), in_rank: false, ..OutputColumn::default() }],
             groups: vec!["region".into()],
-            periods: Vec::new(),
+            ..Accepted::default()
         },
         rows: vec![row("north", estimate(12_345.6, 10.2, Status::Normal)), row("south", last)],
         released: Released {
@@ -36,8 +36,34 @@ fn answer(last: Estimate) -> QueryAnswer {
             receipt: "text".into(),
             left: vec![Account { of: "agreement a".into(), limit: charge(1_000_000_000), spent: charge(250_000_000) }],
             estimand: "rows of the bounded view".into(),
+            ..Released::default()
         },
     }
+}
+
+#[test]
+fn a_partial_answer_names_its_parts_and_what_is_missing() {
+    let mut partial = answer(estimate(88.0, 10.2, Status::Provisional));
+    let part = |agency: &str, release: &str| Part {
+        agency: agency.into(),
+        dataset: format!("{agency}.visits"),
+        release_id: release.into(),
+    };
+    partial.released.parts = vec![part("one", "r-1")];
+    partial.released.missing = vec![MissingPart {
+        agency: "other".into(),
+        dataset: "other.visits".into(),
+        why: "other is not connected; nothing was charged for it".into(),
+    }];
+    let text = shown(&partial, 100, Bars::None);
+    for part in [
+        "P: provisional, an agency's part is missing",
+        "one.visits of one: r-1",
+        "other.visits of other: other is not connected; nothing was charged for it",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert!(text.lines().any(|line| line.starts_with("south") && line.trim_end().ends_with('P')), "{text}");
 }
 
 #[test]
@@ -126,7 +152,7 @@ fn a_dry_run_says_cost_noise_and_whether_it_can_be_paid() {
         canonical_query: "firebreak query format 1\ndataset health.visits".into(),
         dataset: "health.visits".into(),
         cut: "2024-Q4".into(),
-        columns: vec![OutputColumn { name: "n".into(), in_rank: false }],
+        columns: vec![OutputColumn { name: "n".into(), in_rank: false, ..OutputColumn::default() }],
         groups: vec!["region".into()],
         cells: 17_000,
         noise: vec![MeasuredNoise { measured: "count of rows".into(), standard_error: 28.2843 }],
