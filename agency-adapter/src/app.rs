@@ -122,8 +122,8 @@ impl App {
         &self.state
     }
 
-    /// SECURITY: the agency's own deny-list, and that the dataset is this agency's, stand against every bundle. Of what is
-    /// permitted over a logical dataset the other agencies' parts are theirs to close.
+    /// SECURITY: the agency's own deny-list, and that the dataset is this agency's, stand against every bundle. Of what
+    /// is permitted over a logical dataset the other agencies' parts are theirs to close.
     pub(crate) fn check_open(&self, permit: &Permit, reads: &[Reads]) -> Result<(), Refusal> {
         let own = self.recorder.organisation();
         let read = |access: &&DatasetAccess| reads.iter().any(|reads| reads.dataset == access.dataset);

@@ -51,15 +51,15 @@ pub struct UnitSpace {
     pub rho_for_life: Rho,
 }
 
-/// Which logical dataset a dataset is one agency's part of. The contracts of all its parts say the same here, and agree in
-/// all that a question reads ([`Contract::reads_like`]).
+/// Which logical dataset a dataset is one agency's part of. The contracts of all its parts say the same here, and agree
+/// in all that a question reads ([`Contract::reads_like`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PartOf {
     /// The name of the logical dataset in questions. No contract has it as its own.
     pub dataset: DatasetId,
-    /// Whether nobody stands in the registers of two parts. Only then is what is counted once in each register a count of
-    /// persons. It changes no charge.
+    /// Whether nobody stands in the registers of two parts. Only then is what is counted once in each register a count
+    /// of persons. It changes no charge.
     #[serde(default)]
     pub disjoint_registers: bool,
 }
@@ -304,8 +304,8 @@ impl Contract {
         self.columns.iter().find(|c| c.name.as_str() == name)
     }
 
-    /// Whether a question means the same over another contract, and is bounded in the same way: both have the same columns,
-    /// by name, of the same roles and domains, as many rows of a person, and the same calendar of cuts.
+    /// Whether a question means the same over another contract, and is bounded in the same way: both have the same
+    /// columns, by name, of the same roles and domains, as many rows of a person, and the same calendar of cuts.
     #[must_use]
     pub fn reads_like(&self, other: &Self) -> bool {
         let alike = |column: &Column| {

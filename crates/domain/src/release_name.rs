@@ -9,8 +9,8 @@ pub struct ReleaseName([u8; 16]);
 /// A text that names no release. Never carries the text that was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a release id is 32 hexadecimal digits in lower case; an answer over several agencies has those of its parts, with a plus \
-     sign between them, each for itself"
+    "a release id is 32 hexadecimal digits in lower case; an answer over several agencies has that of each part, with a \
+     plus sign between them: name one"
 )]
 pub struct InvalidReleaseName;
 

@@ -23,8 +23,9 @@ pub fn schema(accepted: &Accepted) -> Schema {
 }
 
 /// What a table's metadata tell of the answer in it: `format` (1), `dataset`, `cut`, `mechanism`, `cost` as ρ,
-/// `estimand`, and once there is one `release_id`; of a union over agencies `registrations`, the outputs that count a person
-/// once in each of several registers, `parts`, the datasets that it is put together from, and `missing`, what is not in it.
+/// `estimand`, and once there is one `release_id`; of a union over agencies `registrations`, the outputs that count a
+/// person once in each of several registers, `parts`, the datasets that it is put together from, and `missing`, what is
+/// not in it.
 #[must_use]
 pub fn metadata(accepted: &Accepted, released: &Released) -> Vec<(&'static str, String)> {
     let told = [

@@ -13,8 +13,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 /// `rows`. A row has its codes by name under `groups`, and by name under `outputs` a `value`, its `standard_error`,
 /// the ends `lower_95` and `upper_95` of its interval, its SDMX `status`, and of a quantile its `rank_error`. What is
 /// not computable is null, and so is a code in a margin over all of them. An answer over several agencies has, before
-/// `columns`, its `parts` (`agency`, `dataset`, `release_id`), the names of outputs that count `registrations`, and, where it
-/// is partial, what is `missing` (`agency`, `dataset`, `why`).
+/// `columns`, its `parts` (`agency`, `dataset`, `release_id`), the names of outputs that count `registrations`, and,
+/// where it is partial, what is `missing` (`agency`, `dataset`, `why`).
 ///
 /// # Errors
 /// [`FormatError::Json`].

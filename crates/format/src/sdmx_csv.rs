@@ -50,7 +50,8 @@ fn time(accepted: &Accepted, rows: &[Row]) -> Option<usize> {
 /// Columns: `STRUCTURE` (`datastructure`), `STRUCTURE_ID`, `ACTION` (`I`, information); a dimension for each group,
 /// its name in capitals, or `TIME_PERIOD` for the one that is the time; `MEASURE`, the output's name; `OBS_VALUE`,
 /// empty where it is not computable; `OBS_STATUS` and `CONF_STATUS` by the SDMX code lists, `STD_ERROR`, `LOWER_95`,
-/// `UPPER_95`, `RANK_ERROR`, `RELEASE_ID`, `CUT`; of a partial answer `COMMENT_OBS`, what is missing. Codes are the contract's own, or those of the question's rule.
+/// `UPPER_95`, `RANK_ERROR`, `RELEASE_ID`, `CUT`; of a partial answer `COMMENT_OBS`, what is missing. Codes are the
+/// contract's own, or those of the question's rule.
 #[must_use]
 pub fn answer(answer: &QueryAnswer) -> String {
     lines(answer, CONFIDENTIALITY)

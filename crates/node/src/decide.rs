@@ -214,8 +214,8 @@ fn registers(logical: Option<&LogicalDataset>) -> u64 {
 
 /// The price of a question, or of each of the `parts` that it has.
 ///
-/// PRIVACY: whoever stands in the registers of all parts loses the price of each, so that the ceilings of one question hold
-/// for their sum. That registers are said to be disjoint changes nothing here.
+/// PRIVACY: whoever stands in the registers of all parts loses the price of each, so that the ceilings of one question
+/// hold for their sum. That registers are said to be disjoint changes nothing here.
 fn priced_part(query: &CheckedQuery, agreement: &Agreement, parts: u64) -> Result<Price, Refusal> {
     if query.cells().saturating_mul(query.primitives().len()) > MAX_CELLS {
         let refusal = Refusal::new(ReasonCode::TooManyGroups);

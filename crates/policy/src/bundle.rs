@@ -180,8 +180,8 @@ impl Bundle {
 
     /// The contracts of the parts of a logical dataset, by their ids; none where there is no such dataset.
     ///
-    /// INVARIANT: of a bundle that was taken up they are two or more, each of an agency of its own, and a question means
-    /// the same over each ([`Contract::reads_like`]).
+    /// INVARIANT: of a bundle that was taken up they are two or more, each of an agency of its own, and a question
+    /// means the same over each ([`Contract::reads_like`]).
     pub fn parts_of(&self, logical: &DatasetId) -> impl Iterator<Item = &Arc<Contract>> {
         parts_of(&self.content.contracts, logical)
     }

@@ -1,5 +1,5 @@
-//! Interpreters whom clinics and schools called for newcomers: each agency's own file, of one form. Column for column the
-//! contracts' names.
+//! Interpreters whom clinics and schools called for newcomers: each agency's own file, of one form. Column for column
+//! the contracts' names.
 
 use crate::draw::{Draws, Topic};
 use crate::immigration::{EARLIER_MONTHS, region};

@@ -13,7 +13,7 @@
 //! | `health/visits.parquet` | visits, several for a person |
 //! | `health/vaccinations.parquet` | at most one for a person and vaccine |
 //! | `education/enrolments.parquet` | one for a person and school year, under the columns of the agency's own system |
-//! | `health/interpreting.parquet`, `education/interpreting.parquet` | interpreters whom either called for newcomers, several for a person, in one form |
+//! | `health/interpreting.parquet`, `education/interpreting.parquet` | interpreters for newcomers, in one form |
 //! | `<agency>/2024-Q3/<file>` | the same register as it stood at the end of the third quarter of 2024 |
 //! | `truth.parquet` | who stands in which register under which keys and number; for tests alone |
 //!

@@ -47,17 +47,19 @@ fn now() -> Timestamp {
 #[test]
 fn every_contract_is_sound_and_shares_its_register_word_for_word() {
     let contracts = all::<Contract>("bundle/contracts");
-    assert_eq!(contracts.len(), 4);
+    assert_eq!(contracts.len(), 6);
     let mut spaces = BTreeMap::new();
     for (name, contract) in &contracts {
         assert_eq!(contract.id.as_str(), name);
         contract.check().unwrap_or_else(|e| panic!("{name}: {e}"));
         let space = &contract.unit_space;
         assert_eq!(*spaces.entry(space.id.clone()).or_insert((space, &contract.agency)), (space, &contract.agency));
-        assert!(
-            contract.columns.iter().any(|c| c.role == ColumnRole::MatchKey && c.name.as_str() == "national_number")
-        );
+        // What two agencies hold together is added up, and matched with nothing.
+        let key =
+            contract.columns.iter().any(|c| c.role == ColumnRole::MatchKey && c.name.as_str() == "national_number");
+        assert_eq!(key, contract.part_of.is_none(), "{name}");
     }
+    assert!(contracts["health.interpreting"].reads_like(&contracts["education.interpreting"]));
     for dataset in ["health.visits", "immigration.permits"] {
         let column = contracts[dataset].column("fingerprint").unwrap();
         assert_eq!((column.role, column.special), (ColumnRole::Withheld, Some(SpecialKind::Biometric)));
@@ -118,7 +120,7 @@ fn every_agreement_names_what_exists_and_the_sound_ones_count() {
     let contracts = all::<Contract>("bundle/contracts");
     let assessments = all::<Assessment>("bundle/assessments");
     let agreements = all::<Agreement>("bundle/agreements");
-    assert_eq!(agreements.len(), 14);
+    assert_eq!(agreements.len(), 15);
     for (name, agreement) in &agreements {
         assert_eq!(agreement.id.as_str(), name);
         agreement.check_format().unwrap();

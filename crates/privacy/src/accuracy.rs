@@ -131,8 +131,8 @@ impl Released {
     }
 }
 
-/// Works out the outputs of one question over several datasets from a release of each: the numbers of all are added, cell
-/// by cell, and outputs are worked out from the sums.
+/// Works out the outputs of one question over several datasets from a release of each: the numbers of all are added,
+/// cell by cell, and outputs are worked out from the sums.
 ///
 /// Each release has noise of its own, so that the variance of a sum is the sum of the variances. It is post-processing,
 /// and the same releases give the same answer.

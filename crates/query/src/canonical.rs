@@ -12,12 +12,12 @@ use std::fmt::{self, Write};
 
 /// The canonical form of a question: a text of labelled lines whose first names its format.
 ///
-/// It covers dataset and joins, whether a partial answer is wanted, cut, filter, the set of categories by which it is split, the grouping sets where there are several
-/// (as places among the categories in the order in which they stand here), the set of measures, and the price; not the
-/// outputs, their names or their order, which are worked out from what is released and change nothing that is measured.
-/// Conditions are in negation normal form, flattened, merged (`x = 1 OR x = 2` is `x IN (1, 2)`), sorted and
-/// free of repeats, which keeps their meaning on every row, missing values included. A text literal is written with
-/// its length, so that no two questions share a form.
+/// It covers dataset and joins, whether a partial answer is wanted, cut, filter, the set of categories by which it is
+/// split, the grouping sets where there are several (as places among the categories in the order in which they stand
+/// here), the set of measures, and the price; not the outputs, their names or their order, which are worked out from
+/// what is released and change nothing that is measured. Conditions are in negation normal form, flattened, merged
+/// (`x = 1 OR x = 2` is `x IN (1, 2)`), sorted and free of repeats, which keeps their meaning on every row, missing
+/// values included. A text literal is written with its length, so that no two questions share a form.
 ///
 /// // PRIVACY: it holds the caller's literals. It has no `Display`, and its `Debug` shows nothing.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

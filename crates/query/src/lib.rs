@@ -35,8 +35,8 @@
 //! Then each column is written behind the name of its dataset. A person's contribution is bounded by the product of the
 //! bounds.
 //!
-//! A logical dataset, which several agencies hold together, stands in `FROM` by its own id. Over it a question is the same
-//! question over each part; what is counted and added up is added up over them.
+//! A logical dataset, which several agencies hold together, stands in `FROM` by its own id. Over it a question is the
+//! same question over each part; what is counted and added up is added up over them.
 //!
 //! The dataset's id is written as a compound name or in double quotes. `FOR SYSTEM_TIME AS OF` (SQL:2011) names a
 //! cut, the latest one being asked without it; `SETTINGS rho` names a price. Every declared group is in the answer,

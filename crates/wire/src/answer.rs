@@ -20,8 +20,8 @@ pub fn accepted(query: &CheckedQuery, cost: Charge, mechanism: Mechanism) -> Acc
     }
 }
 
-/// The first message of an answer put together from the parts of a logical dataset. `query` is that of any part, and the
-/// cost that of all.
+/// The first message of an answer put together from the parts of a logical dataset. `query` is that of any part, and
+/// the cost that of all.
 #[must_use]
 pub fn accepted_over(logical: &LogicalDataset, query: &CheckedQuery, cost: Charge, mechanism: Mechanism) -> Accepted {
     let registrations = |output: &CheckedOutput| !logical.disjoint_registers && query.counts_persons(output);

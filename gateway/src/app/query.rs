@@ -191,8 +191,8 @@ impl App {
             accounts.extend(new);
             held.push(HeldPart { query, price, held: reserved.into() });
         }
-        // A request sent again after its contract changed has numbers that mean something else by now, and one sent again
-        // after the agreement's price changed was measured at another.
+        // A request sent again after its contract changed has numbers that mean something else by now, and one sent
+        // again after the agreement's price changed was measured at another.
         let answers: Vec<bool> = held.iter().map(HeldPart::still_answers).collect::<Result<_, _>>()?;
         if answers.contains(&false) {
             self.give_back(held).await?;
@@ -207,7 +207,8 @@ impl App {
 
     /// Has the agencies answer, or takes the stored releases; then puts the evidence into the log.
     ///
-    /// What an agency answers is stored whatever becomes of the others: the same request, sent again, has it from there.
+    /// What an agency answers is stored whatever becomes of the others: the same request, sent again, has it from
+    /// there.
     ///
     /// # Errors
     /// [`Unanswered`]. What was charged stays charged unless the agency was never asked or refused.
@@ -229,12 +230,10 @@ impl App {
             let denial = Denial { refusal: Refusal { contest: Some(contest), ..refusal }, facts };
             return Err(self.refuse(denial, Some(&intent)).await);
         }
-        let released = |(query, given): &(CheckedQuery, Given)| {
-            let released = Released::decode(&given.release).map_err(|_| Failure::Answer("a stored answer"))?;
-            Ok::<_, Failure>((query.clone(), released))
-        };
-        let released: Vec<_> = answered.iter().map(released).collect::<Result<_, _>>()?;
-        let together: Vec<_> = released.iter().map(|(query, released)| (query, released)).collect();
+        let decoded = |(_, given): &(_, Given)| Released::decode(&given.release);
+        let released: Result<Vec<Released>, _> = answered.iter().map(decoded).collect();
+        let released = released.map_err(|_| Failure::Answer("a stored answer"))?;
+        let together: Vec<_> = answered.iter().map(|(query, _)| query.as_ref()).zip(&released).collect();
         let answer = match (&roll_up, together.as_slice()) {
             (None, together) => answer_together(together),
             (Some(coarser), [(query, released)]) => released.roll_up(query, coarser),

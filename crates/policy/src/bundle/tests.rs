@@ -366,18 +366,13 @@ fn a_key_reads_back_as_written() {
 /// Contracts of two agencies that say to be parts of one logical dataset.
 fn with_parts(health: &str, education: &str) -> Fixture {
     let fixture = Fixture::unsealed();
-    for (file, part_of) in [("health.patients", health), ("education.enrolments", education)] {
-        let other = fs::read_to_string(fixture.path("contracts/health.patients.toml")).unwrap();
-        let text = if file == "health.patients" {
-            other
-        } else {
-            other
-                .replace("health.patients", file)
-                .replace("\"health\"", "\"education\"")
-                .replace("health.persons", "education.persons")
-        };
-        fixture.write(&format!("contracts/{file}.toml"), &format!("part_of = {{ {part_of} }}\n{text}"));
-    }
+    let patients = fs::read_to_string(fixture.path("contracts/health.patients.toml")).unwrap();
+    let pupils = patients
+        .replace("health.patients", "education.enrolments")
+        .replace("\"health\"", "\"education\"")
+        .replace("health.persons", "education.persons");
+    fixture.write("contracts/health.patients.toml", &format!("part_of = {{ {health} }}\n{patients}"));
+    fixture.write("contracts/education.enrolments.toml", &format!("part_of = {{ {education} }}\n{pupils}"));
     fixture.sign_contracts();
     fixture.seal(1, None, VALIDITY, &[0, 1]);
     fixture

@@ -70,8 +70,8 @@ pub fn check_parts(query: &AggregateQuery, parts: &[Contract]) -> Result<Vec<Che
     };
     if query.measures.iter().any(|measure| matches!(measure.aggregate, Aggregate::Quantile(..))) {
         let refusal = Refusal::new(ReasonCode::UnsupportedAggregate).because(
-            "a quantile is chosen by each agency and not added up: over several it does not follow from theirs. Ask each \
-             agency by itself",
+            "a quantile is chosen by each agency and not added up: over several it does not follow from theirs. Ask \
+             each agency by itself",
         );
         return Err(complete(Misfit::from(refusal), first, &Mentioned::in_query(query, first)));
     }

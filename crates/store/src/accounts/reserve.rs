@@ -90,8 +90,8 @@ impl State {
         Ok(reserved)
     }
 
-    /// Reserves each of several things, as [`State::reserve`] does, in one transaction: all of them or none. An account of
-    /// several claims is charged for each.
+    /// Reserves each of several things, as [`State::reserve`] does, in one transaction: all of them or none. An account
+    /// of several claims is charged for each.
     ///
     /// # Errors
     /// [`ReserveError`]; nothing was charged for any of them then.

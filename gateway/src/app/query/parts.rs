@@ -22,7 +22,7 @@ pub(super) struct Accepting<'a> {
 /// What became of a part.
 pub(super) enum PartEnd {
     /// Its release.
-    Given(CheckedQuery, Given),
+    Given(Box<CheckedQuery>, Given),
     /// Its agency gave no answer: why, and what that means for its charge.
     Missing(Part, String),
 }
@@ -46,8 +46,8 @@ pub(super) fn claim(at: usize, part: &DecidedPart, intent: &Intent, caller: &Ide
     }
 }
 
-/// The number under which this gateway's ledger knows a further part of a request: it follows from the request's own, so
-/// that the same request finds it again.
+/// The number under which this gateway's ledger knows a further part of a request: it follows from the request's own,
+/// so that the same request finds it again.
 fn request_id_of_part(request: &RequestId, part: &Part) -> RequestId {
     let hash: [u8; 32] = Sha256::new()
         .chain_update(b"firebreak part of a request format 1\n")
@@ -118,8 +118,10 @@ impl App {
         let exported = asked.submitted.export.is_some();
         let about = About { facts: &facts, intent, exported, charge: price.charge() };
         let reservation = match held {
-            Held::Own(own) => return Ok(PartEnd::Given(query, self.give_own(own, &about).await?)),
-            Held::Repeat(stored) => return Ok(PartEnd::Given(query, self.give_repeat(&stored, &about).await?)),
+            Held::Own(own) => return Ok(PartEnd::Given(Box::new(query), self.give_own(own, &about).await?)),
+            Held::Repeat(stored) => {
+                return Ok(PartEnd::Given(Box::new(query), self.give_repeat(&stored, &about).await?));
+            }
             Held::Reservation(reservation) => reservation,
         };
         let agency = query.agency();
@@ -130,7 +132,7 @@ impl App {
                 // A part is kept as the answer to the question over it alone, which anybody may ask for by its name.
                 let question = StoredQuestion::encode(&asked.of_part(query.dataset()), &query);
                 let given = self.store(reservation, release, &about, &question).await?;
-                Ok(PartEnd::Given(query, given))
+                Ok(PartEnd::Given(Box::new(query), given))
             }
             Ok(AgencyAnswer::Refused(mut refused)) => {
                 // Nothing was measured: the agency says so under its own signature.
