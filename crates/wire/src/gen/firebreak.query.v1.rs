@@ -30,7 +30,8 @@ pub struct Question {
     /// A cut on the dataset's calendar; empty asks the latest.
     #[prost(string, tag = "3")]
     pub cut: ::prost::alloc::string::String,
-    /// Privacy loss to spend, in units of 1e-9 of rho; 0 takes the agreement's price. Over several agencies, each spends it.
+    /// Privacy loss to spend, in units of 1e-9 of rho; 0 takes the agreement's price. Over several agencies, each spends
+    /// it.
     #[prost(uint64, tag = "4")]
     pub rho_nano: u64,
     /// Over several agencies: whether what some of them give is wanted as well, should others give no answer. The answer
