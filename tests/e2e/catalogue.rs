@@ -164,7 +164,7 @@ fn the_catalogue_shows_no_column_that_cannot_be_asked() -> Result<()> {
         let shared = shared().await?;
         let analyst = Caller("nso", "analyst", "cate").connect(&shared.federation, shared.live.address).await?;
         let listed = list_datasets(&analyst).await?;
-        assert_eq!(listed.len(), 4, "{listed:?}");
+        assert_eq!(listed.len(), 6, "{listed:?}");
         for (_, _, datasets) in AGENCIES {
             for dataset in datasets {
                 let contract = contract(shared, dataset)?;
