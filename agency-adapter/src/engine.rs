@@ -74,6 +74,9 @@ impl Engine {
         }
         let groups = query.groups().iter().enumerate().map(|(place, group)| grouped(place, &group.category));
         let groups: Vec<Expr> = groups.collect::<Result<_, _>>()?;
+        if query.selection().is_some() {
+            return by_code(query, frame, groups).await;
+        }
         if query.grouping_sets().len() > 1
             && let Some(grouped) = groups.iter().cloned().map(|group| group.unalias().is_not_null()).reduce(Expr::and)
         {
@@ -131,22 +134,7 @@ impl Part<'_> {
                     self.histogram(frame, (value, candidates), values).await?;
                     continue;
                 }
-                PrimitiveKind::CountRows => count(lit(1_i64)),
-                PrimitiveKind::CountPersons => count_distinct(column(PERSON)),
-                PrimitiveKind::CountValues { columns } => count(present(columns)?),
-                PrimitiveKind::SumCentred { value, centre, .. } => {
-                    let value = number_of(value)?;
-                    sum(if *centre == 0 { value } else { value - lit(*centre) })
-                }
-            };
-            let aggregate = match primitive.filter() {
-                // DISTINCT under a filter is planned with less ado over a value that is missing where it does not
-                // count.
-                Some(filter) if matches!(primitive.kind(), PrimitiveKind::CountPersons) => {
-                    count_distinct(when(condition(filter), column(PERSON)).end()?)
-                }
-                Some(filter) => aggregate.filter(condition(filter)).build()?,
-                None => aggregate,
+                _ => aggregate(primitive)?,
             };
             aggregates.push(aggregate.alias(format!("Primitive{number}")));
             places.push(place);
@@ -213,6 +201,49 @@ impl Part<'_> {
     }
 }
 
+/// What is counted or added up for a primitive that has one number a cell.
+fn aggregate(primitive: &Primitive) -> Result<Expr, EngineError> {
+    let aggregate = match primitive.kind() {
+        PrimitiveKind::CountRows => count(lit(1_i64)),
+        PrimitiveKind::CountPersons => count_distinct(column(PERSON)),
+        PrimitiveKind::CountValues { columns } => count(present(columns)?),
+        PrimitiveKind::SumCentred { value, centre, .. } => {
+            let value = number_of(value)?;
+            sum(if *centre == 0 { value } else { value - lit(*centre) })
+        }
+        PrimitiveKind::Quantile { .. } => return Err(EngineError),
+    };
+    Ok(match primitive.filter() {
+        // DISTINCT under a filter is planned with less ado over a value that is missing where it does not count.
+        Some(filter) if matches!(primitive.kind(), PrimitiveKind::CountPersons) => {
+            count_distinct(when(condition(filter), column(PERSON)).end()?)
+        }
+        Some(filter) => aggregate.filter(condition(filter)).build()?,
+        None => aggregate,
+    })
+}
+
+/// The codes that there are, and for each a number of each primitive.
+async fn by_code(query: &CheckedQuery, frame: DataFrame, groups: Vec<Expr>) -> Result<Exact<ExactCells>, EngineError> {
+    let named = |(number, primitive)| Ok::<_, EngineError>(aggregate(primitive)?.alias(format!("Primitive{number}")));
+    let aggregates: Vec<Expr> = query.primitives().iter().enumerate().map(named).collect::<Result<_, _>>()?;
+    let mut found: Vec<(i64, Vec<i64>)> = Vec::new();
+    for batch in &frame.aggregate(groups, aggregates)?.collect().await? {
+        let columns: Vec<ArrayRef> =
+            (0..=query.primitives().len()).map(|column| integers(batch, column)).collect::<Result<_, _>>()?;
+        let (codes, numbers) = columns.split_first().ok_or(EngineError)?;
+        for row in 0..batch.num_rows() {
+            // Rows of no code are in no group; a sum over nothing is missing, and counts as 0.
+            let Some(code) = integer(codes, row) else { continue };
+            found.push((code, numbers.iter().map(|of| integer(of, row).unwrap_or(0)).collect()));
+        }
+    }
+    found.sort_unstable();
+    let vector = |place: usize| found.iter().filter_map(|(_, numbers)| numbers.get(place).copied()).collect();
+    let values = (0..query.primitives().len()).map(vector).collect();
+    Ok(Exact::new(ExactCells::by_code(found.into_iter().map(|(code, _)| code).collect(), values)))
+}
+
 /// The first columns of a batch: the groups that its rows are of.
 struct Cells<'a> {
     set: &'a GroupingSet,
@@ -242,7 +273,7 @@ fn integer(array: &ArrayRef, row: usize) -> Option<i64> {
 fn grouped(place: usize, category: &BoundCategory) -> Result<Expr, EngineError> {
     let code = |code: u16| lit(i32::from(code));
     let group = match category {
-        BoundCategory::Code(of) => return Ok(column(of.as_str())),
+        BoundCategory::Code(of) | BoundCategory::Open(of) => return Ok(column(of.as_str())),
         BoundCategory::Table { column: of, first, codes } => {
             let value = datafusion::prelude::cast(column(of.as_str()), DataType::Int32);
             table(&format!("Table{place}"), *first, codes).call(vec![value])

@@ -18,7 +18,7 @@ mod blackbox;
 mod fixture;
 
 use anyhow::{Result, ensure};
-use blackbox::{Audit, CASES};
+use blackbox::{Audit, CASES, SELECTED};
 use firebreak_domain::Mechanism;
 use firebreak_tests::bench::{aimed, argument, conditions, figure, remark};
 use std::time::Instant;
@@ -37,6 +37,7 @@ async fn main() -> Result<()> {
             pure = pure.max(found);
         }
     }
+    worst = worst.max(bound(Audit { case: SELECTED, runs: (runs / 100).max(100), moved: 1.0 }).await?);
     // A sensitivity that is understated by a quarter, to see that the audit would find it.
     let planted = bound(Audit { case: CASES[0], runs, moved: 1.25 }).await?;
     figure("blackbox_runs_a_side", runs.into(), "runs");

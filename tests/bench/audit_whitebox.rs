@@ -20,13 +20,13 @@ use agency_adapter::bounded;
 use anyhow::{Context, Result, ensure};
 use firebreak_tests::bench::{aimed, argument, conditions, figure, remark};
 use std::time::Instant;
-use whitebox::{Audit, Plant};
+use whitebox::{Audit, Plant, Vectors};
 
 /// What the engine computed, where it can be read.
 pub struct Exact<T>(T);
 
-/// `values[primitive][cell]`, where they can be read.
-pub struct ExactCells(Vec<Vec<i64>>);
+/// What the engine computed of each vector, where it can be read.
+pub struct ExactCells(Vectors);
 
 impl<T> Exact<T> {
     /// Puts a value into the box.
@@ -38,13 +38,18 @@ impl<T> Exact<T> {
 impl ExactCells {
     /// Puts an engine's output into the box.
     pub const fn new(values: Vec<Vec<i64>>) -> Self {
-        Self(values)
+        Self(Vectors { codes: Vec::new(), values })
+    }
+
+    /// Puts an engine's output by open codes into the box.
+    pub const fn by_code(codes: Vec<i64>, values: Vec<Vec<i64>>) -> Self {
+        Self(Vectors { codes, values })
     }
 }
 
 impl Exact<ExactCells> {
-    /// `values[primitive][cell]`.
-    fn open(self) -> Vec<Vec<i64>> {
+    /// What is in the box.
+    fn open(self) -> Vectors {
         self.0.0
     }
 }

@@ -15,6 +15,7 @@ mod identity;
 mod loss;
 mod matching;
 mod neighbours;
+mod open_codes;
 mod publications;
 mod python;
 mod refusals;

@@ -12,7 +12,17 @@ import fastparquet
 import sdmx
 from sdmx.model import common, v30
 
-ATTRIBUTES = ["OBS_STATUS", "CONF_STATUS", "STD_ERROR", "LOWER_95", "UPPER_95", "RANK_ERROR", "RELEASE_ID", "CUT"]
+ATTRIBUTES = [
+    "OBS_STATUS",
+    "CONF_STATUS",
+    "STD_ERROR",
+    "LOWER_95",
+    "UPPER_95",
+    "RANK_ERROR",
+    "COMMENT_OBS",
+    "RELEASE_ID",
+    "CUT",
+]
 
 
 class Complaints(logging.Handler):

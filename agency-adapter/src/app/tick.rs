@@ -1,4 +1,4 @@
-use firebreak_query::{BoundPredicate, CheckedQuery, Primitive, PrimitiveKind};
+use firebreak_query::{BoundPredicate, CheckedQuery, GroupingSet, Primitive, PrimitiveKind};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
@@ -67,7 +67,9 @@ pub fn work(query: &CheckedQuery, persons: u64) -> u64 {
     let quantiles = query.vectors().filter(|(p, _)| matches!(p.kind(), PrimitiveKind::Quantile { .. })).count();
     let passes = (query.grouping_sets().len() + quantiles) as u64;
     let read = counted.saturating_add(passes.saturating_mul(tested.sum::<u64>()));
-    let numbers = query.vectors().map(|(primitive, set)| (set.cells() as u64).saturating_mul(drawn(primitive.kind())));
+    // Of open codes there are as many groups as there are; noise is drawn for as many as are shown, and some more.
+    let cells = |set: &GroupingSet| if query.selection().is_some() { query.cells() } else { set.cells() };
+    let numbers = query.vectors().map(|(primitive, set)| (cells(set) as u64).saturating_mul(drawn(primitive.kind())));
     let measured = rows.saturating_mul(read).saturating_add(numbers.fold(0, u64::saturating_add));
     measured.saturating_add(joining(query, persons, rows))
 }

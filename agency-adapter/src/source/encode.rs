@@ -4,7 +4,7 @@ use super::SourceError;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use datafusion::arrow::compute::{cast, nullif};
 use datafusion::arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, TimeUnit};
-use firebreak_domain::{Column, ColumnName, Domain};
+use firebreak_domain::{Column, ColumnName, Domain, OpenCode};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub const MISSING: i64 = i64::MIN;
 pub enum Encoded {
     /// Places in the declared list of codes.
     Code,
-    /// Numbers in fixed point.
+    /// Numbers in fixed point, or those of open codes.
     Number,
     /// Days since 1970-01-01.
     Day,
@@ -34,6 +34,7 @@ enum Encoding {
     Code { places: HashMap<String, i64>, other: i64, length: Option<usize> },
     Number { min: i64, max: i64, scale: f64 },
     Day { first: i64, last: i64 },
+    Open { length: u8 },
 }
 
 impl EncodedColumn {
@@ -58,6 +59,7 @@ impl EncodedColumn {
                 };
                 Encoding::Code { places, other, length }
             }
+            Domain::Open { length } => Encoding::Open { length: *length },
             Domain::Integer { .. } | Domain::Decimal { .. } => {
                 let (min, max, decimals) = column.domain.fixed_point_bounds().unwrap_or_default();
                 Encoding::Number { min, max, scale: 10_f64.powi(i32::from(decimals)) }
@@ -78,7 +80,7 @@ impl EncodedColumn {
     pub const fn encoded(&self) -> Encoded {
         match self.encoding {
             Encoding::Code { .. } => Encoded::Code,
-            Encoding::Number { .. } => Encoded::Number,
+            Encoding::Number { .. } | Encoding::Open { .. } => Encoded::Number,
             Encoding::Day { .. } => Encoded::Day,
         }
     }
@@ -111,6 +113,14 @@ impl EncodedColumn {
                     let value = texts.value(row).trim();
                     let value = length.and_then(|l| value.get(..l)).unwrap_or(value);
                     places.get(value).copied().unwrap_or(*other)
+                }));
+            }
+            Encoding::Open { length } => {
+                let texts = cast(array, &DataType::Utf8)?;
+                let texts = texts.as_string::<i32>();
+                self.values.extend((0..texts.len()).filter(kept).map(|row| {
+                    let code = (!texts.is_null(row) && !is_absent(row)).then(|| texts.value(row).trim());
+                    code.and_then(|code| OpenCode::parse(code, *length)).map_or(MISSING, OpenCode::number)
                 }));
             }
             Encoding::Number { min, max, scale } => {
@@ -212,6 +222,17 @@ mod tests {
         let recodes = [("9", "b")];
         assert_eq!(encode(domain(Some("a".into())), &["-"], &recodes, values.clone()), [0, 1, 0, MISSING, 1]);
         assert_eq!(encode(domain(None), &["-"], &recodes, values), [0, 1, MISSING, MISSING, 1]);
+    }
+
+    #[test]
+    fn an_open_code_is_the_number_of_its_signs_and_what_is_none_is_missing() {
+        let number = |code: &str| OpenCode::parse(code, 4).unwrap().number();
+        let domain = Domain::Open { length: 4 };
+        let values = texts(&["SY", " 0301 ", "SYRIA", "", "a b", "-"]);
+        let missing = [number("SY"), number("0301"), MISSING, MISSING, MISSING, MISSING];
+        assert_eq!(encode(domain.clone(), &["-"], &[], values), missing);
+        let whole: ArrayRef = Arc::new(datafusion::arrow::array::Int64Array::from(vec![Some(301), None, Some(12345)]));
+        assert_eq!(encode(domain, &[], &[], whole), [number("301"), MISSING, MISSING]);
     }
 
     #[test]

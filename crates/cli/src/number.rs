@@ -1,6 +1,6 @@
 //! Numbers as people read them: grouped by thousands, and no more digits than the noise leaves.
 
-use firebreak_domain::{Charge, Epsilon, Rho};
+use firebreak_domain::{Charge, Delta, Epsilon, Rho};
 use firebreak_privacy::shown_epsilon;
 
 /// Narrow no-break space: groups digits without being taken for a decimal sign anywhere.
@@ -75,7 +75,9 @@ pub fn loss(rho: Rho) -> String {
 /// What was charged: of a pure mechanism its ε first.
 #[must_use]
 pub fn charged(charge: Charge) -> String {
-    if charge.epsilon == Epsilon::default() {
+    if charge.epsilon == Epsilon::default() && charge.delta != Delta::default() {
+        format!("{} and δ {}", loss(charge.rho), charge.delta)
+    } else if charge.epsilon == Epsilon::default() {
         loss(charge.rho)
     } else {
         format!("ε {} (pure; ρ {})", charge.epsilon, charge.rho)

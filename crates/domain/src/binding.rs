@@ -198,7 +198,11 @@ impl Binding {
                 (&column.domain, kind),
                 (_, FileType::Text)
                     | (
-                        Domain::Category { .. } | Domain::Year { .. } | Domain::Integer { .. } | Domain::Text,
+                        Domain::Category { .. }
+                            | Domain::Year { .. }
+                            | Domain::Integer { .. }
+                            | Domain::Open { .. }
+                            | Domain::Text,
                         FileType::Integer
                     )
                     | (Domain::Integer { .. }, FileType::Decimal)

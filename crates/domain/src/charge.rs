@@ -164,6 +164,13 @@ impl fmt::Display for Rho {
     }
 }
 
+impl fmt::Display for Delta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = 1_000_000_000_000_000_000;
+        write!(f, "{}", trim_zeros(&format!("{}.{:018}", self.0 / whole, self.0 % whole)))
+    }
+}
+
 impl fmt::Display for Epsilon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Rho(self.0).fmt(f)
@@ -223,5 +230,6 @@ mod tests {
     fn a_loss_is_shown_without_padding() {
         assert_eq!(Rho(5_000_000).to_string(), "0.005");
         assert_eq!(Rho(2_000_000_000).to_string(), "2");
+        assert_eq!(Delta(100_000_000).to_string(), "0.0000000001");
     }
 }

@@ -1,4 +1,4 @@
-use crate::{ColumnName, CutId, DatasetId, OrgId, Rho, UnitSpaceId, UnknownFormat, check_format};
+use crate::{ColumnName, CutId, DatasetId, OpenCode, OrgId, Rho, UnitSpaceId, UnknownFormat, check_format};
 use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -165,6 +165,11 @@ pub enum Domain {
         first: NaiveDate,
         /// Last day.
         last: NaiveDate,
+    },
+    /// A code of which no list is declared ([`OpenCode`]). Groups of it are selected by how many persons they hold.
+    Open {
+        /// The most signs of a code, 1 to [`OpenCode::MAX_LENGTH`]; what is longer, or no code, becomes missing.
+        length: u8,
     },
     /// Free text. Only identifiers, match keys and withheld columns may be text.
     Text,
@@ -342,13 +347,13 @@ impl Column {
         }
         let fits = match self.role {
             ColumnRole::PrivacyUnit | ColumnRole::MatchKey | ColumnRole::Identifier | ColumnRole::Withheld => true,
-            ColumnRole::Category => self.domain.is_groupable(),
+            ColumnRole::Category => self.domain.is_groupable() || self.domain.is_open(),
             ColumnRole::Measure => matches!(self.domain, Domain::Integer { .. } | Domain::Decimal { .. }),
             ColumnRole::Filter => !matches!(self.domain, Domain::Text),
         };
         if !fits {
             return problem(
-                "the domain does not fit the role: category, month and year may be grouped by; integer and decimal may be measured; text only identifies",
+                "the domain does not fit the role: category, month, year and open may be grouped by; integer and decimal may be measured; text only identifies",
             );
         }
         match &self.domain {
@@ -382,6 +387,9 @@ impl Column {
                     "the lower bound must not be above the upper, both within ±2^30, with at most 6 decimals",
                 );
             }
+            Domain::Open { length } if !(1..=OpenCode::MAX_LENGTH).contains(length) => {
+                return problem("an open code has a length of 1 to 10");
+            }
             Domain::Date { first, last } if first > last => {
                 return problem("the first day must not be after the last");
             }
@@ -398,6 +406,12 @@ impl Domain {
         matches!(self, Self::Category { .. } | Self::Month { .. } | Self::Year { .. })
     }
 
+    /// Whether its values are codes of which no list is declared.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self, Self::Open { .. })
+    }
+
     /// The declared values of a groupable domain, in order; empty for any other.
     #[must_use]
     pub fn codes(&self) -> Vec<String> {
@@ -405,7 +419,9 @@ impl Domain {
             Self::Category { codes, .. } => codes.iter().map(|c| c.code.clone()).collect(),
             Self::Year { first, last } => (*first..=*last).map(|y| y.to_string()).collect(),
             Self::Month { first, last } => months(first, last).unwrap_or_default(),
-            Self::Integer { .. } | Self::Decimal { .. } | Self::Date { .. } | Self::Text => Vec::new(),
+            Self::Integer { .. } | Self::Decimal { .. } | Self::Date { .. } | Self::Open { .. } | Self::Text => {
+                Vec::new()
+            }
         }
     }
 

@@ -14,6 +14,7 @@ mod contract;
 mod identity;
 mod ids;
 mod intent;
+mod open_code;
 mod publication;
 mod recipient;
 mod refusal;
@@ -36,6 +37,7 @@ pub use ids::{
     UnitSpaceId,
 };
 pub use intent::{Act, Intent};
+pub use open_code::OpenCode;
 pub use publication::{InvalidPublication, PublicationId, PublicationStep, SeriesId};
 pub use recipient::{ClassFinding, Endpoint, Organisation, Pin, Recipient, RecipientClass, Registry, RegistryError};
 pub use refusal::{ReasonCode, Refusal};

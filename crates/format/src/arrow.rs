@@ -1,6 +1,6 @@
 //! Answers as Apache Arrow's columns, in memory.
 
-use crate::{FORMAT, FormatError, STATUS, figures};
+use crate::{FORMAT, FormatError, MARKS, STATUS, figures, is_marked, marks};
 use ::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use ::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use firebreak_wire::query::v1::{Accepted, Released, Row};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// The columns of an answer, in the order of the CSV file: a text for each group, then for each output value, standard
 /// error and the ends of the 95 % interval, or of a quantile its error in rank, as double precision numbers, and the
-/// SDMX status as text. Every column may be null.
+/// SDMX status as text; the marks of what is rounded or clipped ([`marks`]). Every column may be null.
 #[must_use]
 pub fn schema(accepted: &Accepted) -> Schema {
     let text = |name: String| Field::new(name, DataType::Utf8, true);
@@ -18,6 +18,7 @@ pub fn schema(accepted: &Accepted) -> Schema {
         let named = |suffix: &str| format!("{}{suffix}", output.name);
         fields.extend(figures(output).iter().map(|(suffix, _)| Field::new(named(suffix), DataType::Float64, true)));
         fields.push(text(named(STATUS)));
+        fields.extend(is_marked(output).then(|| text(named(MARKS))));
     }
     Schema::new(fields)
 }
@@ -65,6 +66,9 @@ pub fn record_batch(schema: SchemaRef, accepted: &Accepted, rows: &[Row]) -> Res
             columns.push(Arc::new(numbers.collect::<Float64Array>()));
         }
         columns.push(Arc::new(estimates().map(|e| e.map(estimate_status)).collect::<StringArray>()));
+        if is_marked(output) {
+            columns.push(Arc::new(estimates().map(|e| marks(output, e?)).collect::<StringArray>()));
+        }
     }
     Ok(RecordBatch::try_new(schema, columns)?)
 }

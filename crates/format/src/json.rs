@@ -1,6 +1,6 @@
 //! Answers as JSON (RFC 8259).
 
-use crate::{FORMAT, FormatError, PublishedAnswer, QueryAnswer, stage};
+use crate::{FORMAT, FormatError, PublishedAnswer, QueryAnswer, is_marked, marks, stage};
 use firebreak_domain::{Charge, Epsilon, Timestamp};
 use firebreak_wire::query::v1::{self as wire, Estimate, OutputColumn};
 use firebreak_wire::{charge_from_wire, estimate_status};
@@ -10,11 +10,11 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 ///
 /// Keys stand in one order: `format` (1), `dataset`, `cut`, `mechanism`, `cost` (`rho`; `epsilon`, null where the
 /// mechanism is not pure; `delta`), `estimand`, `release_id`, `columns` (`groups` and `outputs`, names in order),
-/// `rows`. A row has its codes by name under `groups`, and by name under `outputs` a `value`, its `standard_error`,
-/// the ends `lower_95` and `upper_95` of its interval, its SDMX `status`, and of a quantile its `rank_error`. What is
-/// not computable is null, and so is a code in a margin over all of them. An answer over several agencies has, before
-/// `columns`, its `parts` (`agency`, `dataset`, `release_id`), the names of outputs that count `registrations`, and,
-/// where it is partial, what is `missing` (`agency`, `dataset`, `why`).
+/// `rows`. A row has its codes by name under `groups`, and by name under `outputs` a `value`, its `standard_error`, the
+/// ends `lower_95` and `upper_95` of its interval, its SDMX `status`, of a quantile its `rank_error`, and of what is
+/// rounded or clipped its `marks` ([`marks`]). What is not computable is null, and so is a code in a margin over all of
+/// them. An answer over several agencies has, before `columns`, its `parts` (`agency`, `dataset`, `release_id`), the
+/// names of outputs that count `registrations`, and, where it is partial, what is `missing` (`agency`, `dataset`, `why`).
 ///
 /// # Errors
 /// [`FormatError::Json`].
@@ -198,6 +198,9 @@ struct Figure {
     /// Of a quantile, null or not; of anything else it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     rank_error: Option<Option<f64>>,
+    /// Of what is rounded or clipped, null or not; of anything else it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    marks: Option<Option<String>>,
 }
 
 impl Figure {
@@ -209,6 +212,7 @@ impl Figure {
             upper_95: estimate.upper,
             status: estimate_status(estimate),
             rank_error: column.in_rank.then_some(estimate.rank_error),
+            marks: is_marked(column).then(|| marks(column, estimate)),
         }
     }
 }

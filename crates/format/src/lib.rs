@@ -1,4 +1,4 @@
-//! Answers as other programs read them. Every number is as it came, none is rounded.
+//! Answers as other programs read them. Every number is as it came; what the question had rounded or clipped is marked.
 //!
 //! ```text
 //! QueryAnswer ──┬─► csv        RFC 4180
@@ -85,6 +85,34 @@ const FIGURES_IN_RANK: &[Figure] = &[("", |estimate| estimate.value), ("_rank_er
 
 /// What stands behind an output's name in the heading of the column of statuses, its last.
 const STATUS: &str = "_status";
+
+/// What stands behind an output's name in the heading of the column of marks, which an output has that is rounded or
+/// clipped.
+const MARKS: &str = "_marks";
+
+/// Whether an output is rounded or clipped, so that its figures are marked.
+#[must_use]
+pub const fn is_marked(column: &OutputColumn) -> bool {
+    column.rounded.is_some() || column.at_least.is_some() || column.at_most.is_some()
+}
+
+/// The unit to which an output is rounded, such as `10` or `0.01`.
+#[must_use]
+pub fn unit(column: &OutputColumn) -> Option<String> {
+    let decimals = column.rounded?;
+    let places = usize::from(u8::try_from(decimals.unsigned_abs()).unwrap_or(u8::MAX));
+    Some(if decimals > 0 { format!("0.{:0>places$}", 1) } else { format!("1{:0>places$}", "") })
+}
+
+/// What was done to a figure after it was drawn, in words: `clipped` at a bound of the question, `rounded to 10`.
+/// Nothing where nothing was. Errors and intervals are always those of what was drawn.
+#[must_use]
+pub fn marks(column: &OutputColumn, estimate: &Estimate) -> Option<String> {
+    let clipped = estimate.clipped.then(|| "clipped".to_owned());
+    let rounded = unit(column).map(|unit| format!("rounded to {unit}"));
+    let marks: Vec<String> = clipped.into_iter().chain(rounded).collect();
+    (estimate.value.is_some() && !marks.is_empty()).then(|| marks.join("; "))
+}
 
 const fn figures(column: &OutputColumn) -> &'static [Figure] {
     if column.in_rank { FIGURES_IN_RANK } else { FIGURES }

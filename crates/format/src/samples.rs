@@ -51,7 +51,7 @@ pub(crate) fn answer() -> QueryAnswer {
         lower: Some(1.5),
         upper: Some(2.0),
         status: status.into(),
-        rank_error: None,
+        ..Estimate::default()
     };
     let unknown = Estimate { status: Status::NotComputable.into(), ..Estimate::default() };
     let row = |region: &str, year: &str, estimates: [Estimate; 2]| Row {
@@ -65,7 +65,7 @@ pub(crate) fn answer() -> QueryAnswer {
             cut: "2024-Q4".into(),
             mechanism: "discrete_gaussian".into(),
             columns: ["visits", "mean, cost"]
-                .map(|name| OutputColumn { name: name.into(), in_rank: false, ..OutputColumn::default() })
+                .map(|name| OutputColumn { name: name.into(), ..OutputColumn::default() })
                 .into(),
             groups: vec!["region".into(), "visit_year".into()],
             periods: vec![1],

@@ -5,9 +5,9 @@
 //! one id have dimensions of the same names.
 
 use crate::csv::quoted;
-use crate::{PublishedAnswer, QueryAnswer};
+use crate::{PublishedAnswer, QueryAnswer, marks};
 use firebreak_wire::estimate_status;
-use firebreak_wire::query::v1::{Accepted, Estimate, Row};
+use firebreak_wire::query::v1::{Accepted, Estimate, OutputColumn, Row};
 use std::collections::BTreeSet;
 
 const MEASURE: &str = "MEASURE";
@@ -16,13 +16,21 @@ const VALUE: &str = "OBS_VALUE";
 /// What stands before the dimensions.
 const LEADING: [&str; 3] = ["STRUCTURE", "STRUCTURE_ID", "ACTION"];
 /// What stands behind the value: of each figure its status, its confidentiality, its standard error and the ends of its
-/// 95 % interval, of a quantile its error in rank; of all of them the release and the cut.
-const ATTRIBUTES: [&str; 8] =
-    ["OBS_STATUS", "CONF_STATUS", "STD_ERROR", "LOWER_95", "UPPER_95", "RANK_ERROR", "RELEASE_ID", "CUT"];
-/// What stands behind them in a partial answer alone: what is missing. Its figures have the status `P`.
-const COMMENT: &str = "COMMENT_OBS";
+/// 95 % interval, of a quantile its error in rank, of what is rounded or clipped its marks and of a partial answer, whose
+/// figures have the status `P`, what is missing, for which there is no code; of all of them the release and the cut.
+const ATTRIBUTES: [&str; 9] = [
+    "OBS_STATUS",
+    "CONF_STATUS",
+    "STD_ERROR",
+    "LOWER_95",
+    "UPPER_95",
+    "RANK_ERROR",
+    "COMMENT_OBS",
+    "RELEASE_ID",
+    "CUT",
+];
 /// What an id of a dimension may not be, beside the columns above.
-const TAKEN: [&str; 4] = ["STRUCTURE_NAME", "SERIES_KEY", "OBS_KEY", COMMENT];
+const TAKEN: [&str; 3] = ["STRUCTURE_NAME", "SERIES_KEY", "OBS_KEY"];
 /// The code of CL_CONF_STATUS for every figure: not for publication, for use inside the recipient's organisation.
 ///
 /// The noise protects the persons, so that none of the codes for confidential figures fits. But an answer goes to the
@@ -50,8 +58,8 @@ fn time(accepted: &Accepted, rows: &[Row]) -> Option<usize> {
 /// Columns: `STRUCTURE` (`datastructure`), `STRUCTURE_ID`, `ACTION` (`I`, information); a dimension for each group,
 /// its name in capitals, or `TIME_PERIOD` for the one that is the time; `MEASURE`, the output's name; `OBS_VALUE`,
 /// empty where it is not computable; `OBS_STATUS` and `CONF_STATUS` by the SDMX code lists, `STD_ERROR`, `LOWER_95`,
-/// `UPPER_95`, `RANK_ERROR`, `RELEASE_ID`, `CUT`; of a partial answer `COMMENT_OBS`, what is missing. Codes are the
-/// contract's own, or those of the question's rule.
+/// `UPPER_95`, `RANK_ERROR`, `COMMENT_OBS`, `RELEASE_ID`, `CUT`; the comment is what is rounded or clipped, and of a
+/// partial answer what is missing. Codes are the contract's own, or those of the question's rule.
 #[must_use]
 pub fn answer(answer: &QueryAnswer) -> String {
     lines(answer, CONFIDENTIALITY)
@@ -78,24 +86,24 @@ fn lines(answer: &QueryAnswer, confidentiality: &str) -> String {
     let mut text = String::new();
     let dimensions = dimensions.iter().map(String::as_str).chain([MEASURE, VALUE]);
     let missing = crate::missing(&answer.released);
-    let comment = (!missing.is_empty()).then_some(COMMENT);
-    put(&mut text, LEADING.into_iter().chain(dimensions).chain(ATTRIBUTES).chain(comment));
+    put(&mut text, LEADING.into_iter().chain(dimensions).chain(ATTRIBUTES));
     for row in &answer.rows {
-        for (measure, estimate) in measures.iter().zip(&row.estimates) {
-            let figure = figure(estimate, confidentiality);
+        for ((measure, column), estimate) in measures.iter().zip(&accepted.columns).zip(&row.estimates) {
+            let figure = figure(column, estimate, confidentiality, &missing);
             let codes = row.groups.iter().map(|code| if code.is_empty() { &all } else { code });
             let key = leading.iter().chain(codes).chain([measure]);
             let release = [&answer.released.release_id, &accepted.cut];
-            let comment = comment.map(|_| &missing);
-            put(&mut text, key.chain(&figure).chain(release).chain(comment).map(String::as_str));
+            put(&mut text, key.chain(&figure).chain(release).map(String::as_str));
         }
     }
     text
 }
 
-/// From the value to the error in rank.
-fn figure(estimate: &Estimate, confidentiality: &str) -> [String; 7] {
+/// From the value to its comment.
+fn figure(column: &OutputColumn, estimate: &Estimate, confidentiality: &str, missing: &str) -> [String; 8] {
     let number = |number: Option<f64>| number.map(|n| n.to_string()).unwrap_or_default();
+    let missing = (!missing.is_empty()).then(|| missing.to_owned());
+    let comment: Vec<String> = marks(column, estimate).into_iter().chain(missing).collect();
     [
         number(estimate.value),
         estimate_status(estimate).to_owned(),
@@ -104,6 +112,7 @@ fn figure(estimate: &Estimate, confidentiality: &str) -> [String; 7] {
         number(estimate.lower),
         number(estimate.upper),
         number(estimate.rank_error),
+        comment.join("; "),
     ]
 }
 
@@ -167,11 +176,11 @@ mod tests {
             lines,
             [
                 "STRUCTURE,STRUCTURE_ID,ACTION,REGION,TIME_PERIOD,MEASURE,OBS_VALUE,OBS_STATUS,CONF_STATUS,STD_ERROR,\
-                 LOWER_95,UPPER_95,RANK_ERROR,RELEASE_ID,CUT",
-                &format!("{leading},\"n\"\"1\",2023,visits,1234.0625,U,N,0.1,1.5,2,,r-1,2024-Q4"),
-                &format!("{leading},\"n\"\"1\",2023,mean__cost,1234.0625,A,N,0.1,1.5,2,,r-1,2024-Q4"),
-                &format!("{leading},=2,2024,visits,1234.0625,A,N,0.1,1.5,2,,r-1,2024-Q4"),
-                &format!("{leading},=2,2024,mean__cost,,O,N,,,,,r-1,2024-Q4"),
+                 LOWER_95,UPPER_95,RANK_ERROR,COMMENT_OBS,RELEASE_ID,CUT",
+                &format!("{leading},\"n\"\"1\",2023,visits,1234.0625,U,N,0.1,1.5,2,,,r-1,2024-Q4"),
+                &format!("{leading},\"n\"\"1\",2023,mean__cost,1234.0625,A,N,0.1,1.5,2,,,r-1,2024-Q4"),
+                &format!("{leading},=2,2024,visits,1234.0625,A,N,0.1,1.5,2,,,r-1,2024-Q4"),
+                &format!("{leading},=2,2024,mean__cost,,O,N,,,,,,r-1,2024-Q4"),
             ]
         );
     }

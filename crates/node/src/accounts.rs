@@ -1,5 +1,6 @@
 use firebreak_domain::{Charge, Contract, Identity, ReasonCode, Refusal, Rho, Timestamp, UnitSpace};
 use firebreak_policy::ceilings;
+use firebreak_privacy::SELECTION_DELTA;
 use firebreak_store::{AccountClass, AccountKind, AccountLimit};
 
 /// What a person of a unit space may lose in a calendar year, and for life: by the contract, and never more than the
@@ -54,8 +55,11 @@ pub fn account_name(account: &AccountKind) -> String {
 /// The refusal of a request that an account cannot pay.
 #[must_use]
 pub fn exhausted(account: AccountClass, left: Charge) -> Refusal {
+    // Every δ is the same, and an account that has none left has less than one.
+    let delta =
+        if left.delta < SELECTION_DELTA { ", and no delta for groups whose codes are not declared" } else { "" };
     Refusal::new(ReasonCode::BudgetExhausted)
-        .because(format!("{account} has rho {} left", left.rho))
+        .because(format!("{account} has rho {} left{delta}", left.rho))
         .instead("ask at a lower price (a larger error), or use a release that is already stored: those cost the register nothing")
 }
 

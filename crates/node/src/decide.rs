@@ -1,8 +1,8 @@
 use crate::submitted::{SubmittedMatch, SubmittedQuery, check_expiry};
 use crate::{Caller, MisnamedRequest, PolicyInForce, accounts_of};
 use firebreak_domain::{
-    Agreement, AgreementId, Charge, ColumnRole, Contract, DatasetId, Identity, Intent, Operation, OrgId, ReasonCode,
-    Recipient, RecipientClass, Refusal, Rho, Timestamp,
+    Agreement, AgreementId, Charge, ColumnRole, Contract, DatasetId, Identity, Intent, Mechanism, Operation, OrgId,
+    ReasonCode, Recipient, RecipientClass, Refusal, Rho, Timestamp,
 };
 use firebreak_policy::{
     Bundle, DatasetAccess, DecisionFacts, Denial, Misnamed, OutputKind, Permit, Question, ceilings,
@@ -231,10 +231,24 @@ fn priced_part(query: &CheckedQuery, agreement: &Agreement, parts: u64) -> Resul
             .because(format!("a question under this agreement may cost a rho above 0 and up to {most}{of_each}"));
         return Err(refusal.instead(instead));
     }
-    price(query, agreement.mechanism, rho).map_err(|_| {
+    if let Some((column, _)) = query.selection().filter(|_| agreement.mechanism == Mechanism::DiscreteLaplace) {
+        let what = format!(
+            "the codes of column {column} are not declared, and groups of it are selected with a delta, which pure \
+             differential privacy does not have"
+        );
+        let instead =
+            "ask under an agreement with the mechanism discrete_gaussian, or by a column whose codes are declared";
+        return Err(Refusal::new(ReasonCode::NotGroupable).because(what).instead(instead));
+    }
+    let price = price(query, agreement.mechanism, rho).map_err(|_| {
         let refusal = Refusal::new(ReasonCode::LossCeiling).because("no noise fits this question at so low a price");
         refusal.instead(instead)
-    })
+    })?;
+    if price.charge().delta > ceilings::DELTA_PER_QUERY {
+        let what = "the delta of this question is above what any question may cost";
+        return Err(Refusal::new(ReasonCode::LossCeiling).because(what));
+    }
+    Ok(price)
 }
 
 /// The contracts of the parts of the logical dataset that a question is over; none where it is over none.

@@ -10,7 +10,7 @@ use firebreak_privacy::{Answer, Price};
 use firebreak_query::CheckedQuery;
 use firebreak_wire::publication::v1::{PublishedFigures, StoredPublication};
 use firebreak_wire::{
-    accepted, answer_rows, figures_to_bytes, stored_publication_from_bytes, stored_publication_to_bytes,
+    accepted_at, answer_rows, figures_to_bytes, stored_publication_from_bytes, stored_publication_to_bytes,
 };
 use sha2::{Digest, Sha256};
 
@@ -63,7 +63,7 @@ impl PublicationContent {
 pub fn published_figures(query: &CheckedQuery, price: &Price, answer: &Answer, cited: CitedRelease) -> Vec<u8> {
     figures_to_bytes(&PublishedFigures {
         format: FORMAT,
-        accepted: Some(accepted(query, price.charge(), price.mechanism())),
+        accepted: Some(accepted_at(query, price)),
         rows: answer_rows(answer),
         citation: Some(cited.into()),
     })

@@ -187,6 +187,7 @@ fn is_wider(old: &Domain, new: &Domain) -> bool {
         (Domain::Category { codes: old, .. }, Domain::Category { codes: new, .. }) => {
             new.iter().any(|code| old.iter().all(|o| o.code != code.code))
         }
+        (Domain::Open { length: old }, Domain::Open { length: new }) => new > old,
         (Domain::Integer { min: a, max: b }, Domain::Integer { min, max }) => min < a || max > b,
         (Domain::Decimal { min: a, max: b, decimals: c }, Domain::Decimal { min, max, decimals }) => {
             min < a || max > b || decimals > c

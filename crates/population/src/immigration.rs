@@ -45,6 +45,7 @@ struct Permits {
     region: StringBuilder,
     status: StringBuilder,
     sector: StringBuilder,
+    provision: StringBuilder,
     valid_until: Date32Builder,
     fingerprint: BinaryBuilder,
 }
@@ -58,6 +59,7 @@ impl Columns for Permits {
         ("region", DataType::Utf8),
         ("status", DataType::Utf8),
         ("sector", DataType::Utf8),
+        ("provision", DataType::Utf8),
         ("valid_until", DataType::Date32),
         ("fingerprint", DataType::Binary),
     ];
@@ -71,6 +73,7 @@ impl Columns for Permits {
             Arc::new(self.region.finish()),
             Arc::new(self.status.finish()),
             Arc::new(self.sector.finish()),
+            Arc::new(self.provision.finish()),
             Arc::new(self.valid_until.finish()),
             Arc::new(self.fingerprint.finish()),
         ]
@@ -118,6 +121,7 @@ pub(crate) fn write_permits(population: &Population, folder: &Path) -> Result<u6
             columns.region.append_option(region(person.region, &mut draws));
             columns.status.append_value(draws.choose(&STATUSES));
             columns.sector.append_value(sector(&person, &mut draws));
+            columns.provision.append_value(provision(u64::from(person.index), ordinal));
             let months = Months::new(draws.choose(&[(6, 2), (12, 6), (24, 3), (36, 1)]));
             let issued = valid_until.checked_add_days(Days::new(draws.below(28).into())).unwrap_or(valid_until);
             valid_until = issued.checked_add_months(months).unwrap_or(issued);
@@ -132,6 +136,24 @@ pub(crate) fn write_permits(population: &Population, folder: &Path) -> Result<u6
 
 /// Months from January 2020 to the end of the earlier cut.
 pub(crate) const EARLIER_MONTHS: u32 = 57;
+
+/// The provisions under which most permits are issued, in thousandths.
+const PROVISIONS: [(&str, u64); 7] =
+    [("24", 450), ("18a", 170), ("28", 110), ("16b", 80), ("55", 40), ("60a", 30), ("23.1", 20)];
+
+/// The provision as it was typed at the counter: a few common ones, and many that hardly anybody else has.
+fn provision(person: u64, ordinal: u32) -> String {
+    // Fibonacci hashing: it spreads persons, and takes no draw that others rest on.
+    let mixed = (person * 8 + u64::from(ordinal)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20;
+    let mut left = mixed % 1_000;
+    for (provision, share) in PROVISIONS {
+        if left < share {
+            return provision.to_owned();
+        }
+        left -= share;
+    }
+    format!("{}.{}/{}", 30 + mixed / 1_000 % 70, mixed / 70_000 % 9, mixed / 630_000 % 3)
+}
 
 fn sector(person: &Person, draws: &mut Draws) -> &'static str {
     if person.birth_year > 2007 || person.birth_year < 1956 { "none" } else { draws.choose(&SECTORS) }

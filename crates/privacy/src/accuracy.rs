@@ -1,7 +1,8 @@
-use crate::release::Released;
-use firebreak_domain::{Mechanism, Rho};
+use crate::release::{Released, SelectedGroups};
+use firebreak_domain::{Delta, Mechanism, Rho};
 use firebreak_query::{
-    Arithmetic, CheckedOutput, CheckedQuery, CheckedRow, Figures, INTERVAL_95, OutputValue, PrimitiveKind, combined,
+    Arithmetic, CheckedOutput, CheckedQuery, CheckedRow, End, Figures, INTERVAL_95, OutputValue, PrimitiveKind,
+    combined,
 };
 
 /// The relative standard error above which a value is called unreliable.
@@ -13,7 +14,8 @@ pub const UNRELIABLE_RANK_ABOVE: f64 = 0.05;
 /// The δ at which a loss is shown as an ε.
 pub const SHOWN_DELTA: f64 = 1e-6;
 
-/// An answer as it is shown: a row for every declared group, empty ones too.
+/// An answer as it is shown: a row for every declared group, empty ones too; where groups were selected, for each of
+/// these.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// Headings of the groups, in the order asked.
@@ -22,15 +24,34 @@ pub struct Answer {
     pub output_columns: Vec<AnswerColumn>,
     /// The rows, in the order of the declared values.
     pub rows: Vec<AnswerRow>,
+    /// How groups were selected, where they were.
+    pub selected: Option<AnswerSelection>,
+}
+
+/// How the groups of an answer were selected.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AnswerSelection {
+    /// The least noisy number of persons at which a group is shown.
+    pub threshold: i64,
+    /// The largest probability that one person makes a group appear which nobody else is in.
+    pub delta: Delta,
+    /// How many groups there are, shown or not.
+    pub all_groups: Estimate,
 }
 
 /// An output of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AnswerColumn {
     /// Its heading.
     pub name: String,
     /// Whether its figures have an error in rank and none in value: a quantile.
     pub in_rank: bool,
+    /// To how many decimals its figures are rounded, below 0 to tens and so on; `None` where they are shown as drawn.
+    pub rounded: Option<i8>,
+    /// Nothing is shown below it.
+    pub at_least: Option<f64>,
+    /// Nothing is shown above it.
+    pub at_most: Option<f64>,
 }
 
 /// One row of an answer.
@@ -56,6 +77,9 @@ pub struct Estimate {
     /// Of a quantile, in place of an error of its value: the share of values by which its rank is off at most, with
     /// 95 % probability, for the noise alone.
     pub rank_error: Option<f64>,
+    /// Whether the value is a bound that the question gave, beyond which the one that was drawn lies. Error and
+    /// interval are those of what was drawn, before rounding and clipping.
+    pub clipped: bool,
     /// How far to trust it.
     pub status: ObservationStatus,
 }
@@ -101,7 +125,11 @@ impl Released {
     pub fn check(&self, query: &CheckedQuery) -> Result<(), OtherQuery> {
         let fits = *self.query_digest() == query.canonical().digest()
             && self.basis() == query.basis()
-            && self.cells().eq(query.vectors().map(|(_, set)| set.cells()));
+            && match self.selected_groups() {
+                None => query.selection().is_none() && self.cells().eq(query.vectors().map(|(_, set)| set.cells())),
+                // Each vector has a number for each of its groups, or it is no release.
+                Some(_) => query.selection().is_some() && self.cells().len() == query.vectors().count(),
+            };
         if fits { Ok(()) } else { Err(OtherQuery) }
     }
 
@@ -123,7 +151,7 @@ impl Released {
         self.check(query)?;
         let of_vectors = deviations(query, self.mechanism(), self.sigmas());
         let figures = query.rolled_up(coarser, &self.tables(), &of_vectors).map_err(|_| OtherQuery)?;
-        Ok(answer_of(coarser, &figures, self.mechanism()))
+        Ok(answer_of(coarser, &figures, self))
     }
 
     fn tables(&self) -> Vec<Vec<f64>> {
@@ -156,20 +184,35 @@ pub fn answer_together(parts: &[(&CheckedQuery, &Released)]) -> Result<Answer, O
         let of_other = deviations(other, released.mechanism(), released.sigmas());
         errors.iter_mut().zip(of_other).for_each(|(error, more)| *error = error.hypot(more));
     }
-    Ok(answer_of(query, &query.figures(tables, &errors), first.mechanism()))
+    Ok(answer_of(query, &query.figures(tables, &errors), first))
 }
 
-fn answer_of(query: &CheckedQuery, figures: &Figures, mechanism: Mechanism) -> Answer {
+/// The rows of figures that rest on a release, or on several with its mechanism and its groups.
+fn answer_of(query: &CheckedQuery, figures: &Figures, released: &Released) -> Answer {
+    let selected = released.selected_groups();
+    let codes: Option<Vec<String>> = selected.map(|selected| selected.codes().collect());
+    let rows = match &codes {
+        None => query.rows(),
+        Some(codes) => CheckedQuery::open_rows(codes.len()).collect(),
+    };
+    let tails = tails(released.mechanism());
     let row = |row: CheckedRow| {
         let values = figures.values(row.set, row.cell);
-        let outputs = query.evaluate_with_tails(&values, figures.deviations(row.set), tails(mechanism));
+        let outputs = figures.noise(row.set).map(|noise| query.evaluate_with_tails(&values, noise, tails));
+        let code = codes.as_ref().and_then(|codes| codes.get(row.cell)).cloned();
         AnswerRow {
-            groups: query.labels(&row).map(str::to_owned).collect(),
-            outputs: outputs.into_iter().map(Estimate::of).collect(),
+            groups: code.map_or_else(|| query.labels(&row).map(str::to_owned).collect(), |code| vec![code]),
+            outputs: outputs.into_iter().flatten().map(Estimate::of).collect(),
         }
     };
-    let shown = query.shown(|row| figures.values(row.set, row.cell));
+    let shown = query.shown_of(rows, |row| figures.values(row.set, row.cell));
+    let selection = |selected: &SelectedGroups| {
+        let (groups, error) = selected.groups();
+        let all_groups = Estimate::of_count(groups, error);
+        AnswerSelection { threshold: selected.threshold(), delta: released.charge().delta, all_groups }
+    };
     Answer {
+        selected: selected.map(selection),
         group_columns: query.shown_groups().map(|group| group.name.clone()).collect(),
         output_columns: query.outputs().iter().map(AnswerColumn::of).collect(),
         rows: shown.into_iter().map(row).collect(),
@@ -238,8 +281,16 @@ impl Answer {
 }
 
 impl AnswerColumn {
-    fn of(output: &CheckedOutput) -> Self {
-        Self { name: output.name().to_owned(), in_rank: output.is_quantile() }
+    /// What is said of an output before anything is released.
+    #[must_use]
+    pub fn of(output: &CheckedOutput) -> Self {
+        Self {
+            name: output.name().to_owned(),
+            in_rank: output.is_quantile(),
+            rounded: output.rounded(),
+            at_least: output.bound(End::AtLeast),
+            at_most: output.bound(End::AtMost),
+        }
     }
 }
 
@@ -247,7 +298,7 @@ impl Estimate {
     /// An estimate from an output and the error of its noise.
     #[must_use]
     pub fn of(output: OutputValue) -> Self {
-        let OutputValue { value, standard_error, interval, rank_error } = output;
+        let OutputValue { value, standard_error, interval, rank_error, clipped } = output;
         let reliable = match (value, standard_error) {
             (Some(value), Some(error)) => interval.is_some() && error <= UNRELIABLE_ABOVE * value.abs(),
             // A quantile by itself has an error in rank; what is made of several has none at all.
@@ -255,12 +306,24 @@ impl Estimate {
             (None, _) => return Self::not_computable(),
         };
         let status = if reliable { ObservationStatus::Normal } else { ObservationStatus::Unreliable };
-        Self { value, standard_error, interval, rank_error, status }
+        Self { value, standard_error, interval, rank_error, clipped, status }
+    }
+
+    /// Of a noisy count by itself.
+    fn of_count(count: i64, error: f64) -> Self {
+        let (value, half) = (count as f64, INTERVAL_95 * error);
+        Self::of(OutputValue {
+            value: Some(value),
+            standard_error: Some(error),
+            interval: Some((value - half, value + half)),
+            rank_error: None,
+            clipped: false,
+        })
     }
 
     const fn not_computable() -> Self {
         let status = ObservationStatus::NotComputable;
-        Self { value: None, standard_error: None, interval: None, rank_error: None, status }
+        Self { value: None, standard_error: None, interval: None, rank_error: None, clipped: false, status }
     }
 }
 
@@ -279,7 +342,7 @@ mod tests {
     #[test]
     fn an_estimate_carries_its_interval_and_says_how_far_to_trust_it() {
         let of = |value: Option<f64>, standard_error: Option<f64>, interval: Option<(f64, f64)>| {
-            Estimate::of(OutputValue { value, standard_error, interval, rank_error: None })
+            Estimate::of(OutputValue { value, standard_error, interval, rank_error: None, clipped: false })
         };
         let bounded = |value, error| of(Some(value), Some(error), Some((value - 2.0 * error, value + 2.0 * error)));
         let good = bounded(100.0, 25.0);
@@ -298,7 +361,8 @@ mod tests {
     #[test]
     fn a_quantile_is_unreliable_where_its_rank_may_be_far_off_and_where_nothing_is_known_of_it() {
         let of = |rank_error| {
-            Estimate::of(OutputValue { value: Some(7.0), standard_error: None, interval: None, rank_error })
+            let value = Some(7.0);
+            Estimate::of(OutputValue { value, standard_error: None, interval: None, rank_error, clipped: false })
         };
         assert_eq!(of(Some(0.05)).status, ObservationStatus::Normal);
         assert_eq!(of(Some(0.051)).status, ObservationStatus::Unreliable);

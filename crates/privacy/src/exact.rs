@@ -79,12 +79,21 @@ impl<T> Exact<T> {
 //
 // PRIVACY: no trait may be derived or implemented here either.
 #[must_use = "exact cells are only good for being measured"]
-pub struct ExactCells(Zeroizing<Vec<Vec<i64>>>);
+pub struct ExactCells(Zeroizing<Vec<Vec<i64>>>, Zeroizing<Vec<i64>>);
 
 impl ExactCells {
     /// Takes an engine's output: `values[vector][cell]`, of a quantile `values[vector][cell·candidates + candidate]`.
     pub fn new(values: Vec<Vec<i64>>) -> Self {
-        Self(Zeroizing::new(values))
+        Self(Zeroizing::new(values), Zeroizing::default())
+    }
+
+    /// Takes an engine's output by open codes: `values[vector][place]`, with the codes that there are, ascending.
+    pub fn by_code(codes: Vec<i64>, values: Vec<Vec<i64>>) -> Self {
+        Self(Zeroizing::new(values), Zeroizing::new(codes))
+    }
+
+    pub(crate) fn codes(&self) -> &[i64] {
+        &self.1
     }
 
     pub(crate) fn values(&self) -> &[Vec<i64>] {

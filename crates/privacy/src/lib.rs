@@ -23,11 +23,11 @@ mod price;
 mod release;
 
 pub use accuracy::{
-    Answer, AnswerColumn, AnswerRow, Estimate, ObservationStatus, OtherQuery, SHOWN_DELTA, UNRELIABLE_ABOVE,
-    UNRELIABLE_RANK_ABOVE, answer_together, compared, deviation, deviations, shown_epsilon,
+    Answer, AnswerColumn, AnswerRow, AnswerSelection, Estimate, ObservationStatus, OtherQuery, SHOWN_DELTA,
+    UNRELIABLE_ABOVE, UNRELIABLE_RANK_ABOVE, answer_together, compared, deviation, deviations, shown_epsilon,
 };
 pub use exact::{Exact, ExactCells};
 pub use measure::{Armed, Funded, FundingError, MeasureError, Measured, RunError};
-pub use noise::{MAX_SIGMA, NoiseError, NoisePlan, Scale};
+pub use noise::{MAX_SIGMA, NoiseError, NoisePlan, SELECTION_DELTA, Scale, Selection};
 pub use price::{Price, price, rho_for_error};
-pub use release::{ReleaseFormatError, Released};
+pub use release::{ReleaseFormatError, Released, SelectedGroups};

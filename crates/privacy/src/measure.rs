@@ -1,7 +1,7 @@
 use crate::exact::{Exact, ExactCells};
-use crate::noise::{Noise, NoiseError};
+use crate::noise::{Noise, NoiseError, Selected};
 use crate::price::Price;
-use crate::release::{NoisyVector, Released};
+use crate::release::{NoisyVector, Released, SelectedGroups};
 use firebreak_domain::Operation;
 use firebreak_policy::{OutputKind, Permit};
 use firebreak_store::Reservation;
@@ -165,6 +165,13 @@ impl Armed {
 /// The measurement M(x) = x + Z, or a choice, cell by cell; `noise` was drawn by the price's own plan.
 fn release(price: &Price, noise: Noise, exact: Exact<ExactCells>) -> Result<Released, MeasureError> {
     let exact = exact.into_inner();
+    if let Some(selection) = price.plan.selection() {
+        let Selected { codes, groups, vectors } = noise.select(&price.plan, exact.codes(), exact.values())?;
+        let of_groups = price.sigmas().last().ok_or(MeasureError::Shape)?;
+        let selected = SelectedGroups::measured(selection.threshold(), groups, of_groups, codes);
+        let vectors = price.sigmas().zip(vectors).map(|(sigma, values)| NoisyVector { sigma, values }).collect();
+        return Ok(Released::selected(price.query, price.basis, price.charge, selected, vectors));
+    }
     let noisy = noise.measure(exact.values())?;
     if !noisy.iter().map(Vec::len).eq(price.plan.cells().iter().copied()) {
         return Err(MeasureError::Shape);

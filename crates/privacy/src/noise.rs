@@ -2,6 +2,8 @@
 //! counted and added up and the exponential mechanism for what is chosen; under pure, the discrete Laplace and
 //! permute-and-flip.
 
+mod threshold;
+
 use crate::measure::MeasureError;
 use crate::release::shape_is_allowed;
 use firebreak_domain::{Epsilon, Rho};
@@ -12,6 +14,8 @@ use opendp::measurements::{TopKMeasure, make_gaussian, make_laplace, make_noisy_
 use opendp::measures::{MaxDivergence, ZeroConcentratedDivergence};
 use opendp::metrics::{L1Distance, L2Distance, LInfDistance};
 use std::thread;
+pub(crate) use threshold::Selected;
+pub use threshold::{SELECTION_DELTA, Selection};
 use zeroize::Zeroizing;
 
 /// The largest standard deviation that is drawn. Forty of them stay below 2⁶¹, so that exact values within ±2⁶²
@@ -33,6 +37,11 @@ pub enum NoiseError {
     /// The noise would drown every value.
     #[error("the noise for this privacy loss would be larger than any sum: ask for more loss or for tighter bounds")]
     NoiseTooLarge,
+    /// Groups are selected with a δ, which a pure mechanism does not have.
+    #[error(
+        "groups whose codes are not declared are selected with a delta: ask under an agreement with discrete_gaussian"
+    )]
+    PureSelection,
     /// The measurement says that it loses more than it was paid for.
     #[error("the measurement loses more than its share of the charge")]
     Underpaid,
@@ -252,6 +261,8 @@ pub struct NoisePlan {
     /// Among what is chosen, for each vector that is a choice.
     choices: Vec<Option<Candidates>>,
     cells: Vec<usize>,
+    /// How groups are selected, where the question's are not declared.
+    selection: Option<Selection>,
 }
 
 impl NoisePlan {
@@ -270,6 +281,9 @@ impl NoisePlan {
     /// # Errors
     /// As there.
     pub fn of(query: &CheckedQuery, rho: Rho) -> Result<Self, NoiseError> {
+        if let Some((_, persons)) = query.selection() {
+            return Selection::plan(query, persons, rho);
+        }
         Self::concentrated(query.squared_sensitivities(), choices(query), cells(query), rho)
     }
 
@@ -280,6 +294,9 @@ impl NoisePlan {
     /// # Errors
     /// As [`NoisePlan::split`].
     pub fn of_epsilon(query: &CheckedQuery, epsilon: Epsilon) -> Result<Self, NoiseError> {
+        if query.selection().is_some() {
+            return Err(NoiseError::PureSelection);
+        }
         let weights: Vec<u64> = query.uses().iter().map(|uses| cube_root(*uses)).collect();
         let choices = choices(query);
         let shares = shares(epsilon.nano(), &weights)?;
@@ -292,7 +309,11 @@ impl NoisePlan {
     }
 
     fn allowed(scales: Vec<Scale>, choices: Vec<Option<Candidates>>, cells: Vec<usize>) -> Result<Self, NoiseError> {
-        if shape_is_allowed(&cells) { Ok(Self { scales, choices, cells }) } else { Err(NoiseError::Shape) }
+        if shape_is_allowed(&cells) {
+            Ok(Self { scales, choices, cells, selection: None })
+        } else {
+            Err(NoiseError::Shape)
+        }
     }
 
     fn concentrated(
@@ -320,6 +341,13 @@ impl NoisePlan {
     #[must_use]
     pub fn scales(&self) -> &[Scale] {
         &self.scales
+    }
+
+    /// How groups are selected, where the question's are not declared. Then the scales have one more behind those of
+    /// the vectors, of the noise on the number of groups, and cells are groups for which noise is drawn.
+    #[must_use]
+    pub const fn selection(&self) -> Option<&Selection> {
+        self.selection.as_ref()
     }
 
     /// How many cells each vector has.

@@ -1,6 +1,6 @@
 use crate::accuracy::deviations;
-use crate::noise::{NoiseError, NoisePlan};
-use firebreak_domain::{Charge, Mechanism, Rho};
+use crate::noise::{NoiseError, NoisePlan, Selection};
+use firebreak_domain::{Charge, Delta, Mechanism, Rho};
 use firebreak_query::{Basis, CheckedQuery, Reads};
 use firebreak_store::ReleaseKey;
 use sha2::{Digest, Sha256};
@@ -24,13 +24,19 @@ pub struct Price {
 ///
 /// The charge is `rho` in full, or under pure DP the largest ε with ε²/2 ≤ `rho` (Bun and Steinke 2016, proposition
 /// 1.4), split over the query's vectors as [`NoisePlan::of`] and [`NoisePlan::of_epsilon`] say; each one's scale
-/// follows from its share and from its sensitivity under the contract's bound on contributions.
+/// follows from its share and from its sensitivity under the contract's bound on contributions. Where groups are
+/// selected, δ is charged beside it ([`SELECTION_DELTA`](crate::SELECTION_DELTA)).
 ///
 /// # Errors
 /// [`NoiseError`], if no noise fits; independent of the data.
 pub fn price(query: &CheckedQuery, mechanism: Mechanism, rho: Rho) -> Result<Price, NoiseError> {
     let (charge, plan) = match mechanism {
-        Mechanism::DiscreteGaussian => (Charge::of_rho(rho), NoisePlan::of(query, rho)?),
+        Mechanism::DiscreteGaussian => {
+            let plan = NoisePlan::of(query, rho)?;
+            // A group that one person makes appear is outside of what ρ bounds.
+            let delta = plan.selection().map_or(Delta::default(), Selection::delta);
+            (Charge { delta, ..Charge::of_rho(rho) }, plan)
+        }
         Mechanism::DiscreteLaplace => {
             let epsilon = rho.to_epsilon();
             (Charge::of_epsilon(epsilon), NoisePlan::of_epsilon(query, epsilon)?)

@@ -1,4 +1,4 @@
-use firebreak_domain::{Charge, Delta, Epsilon, FORMAT, Mechanism, Rho, UnknownFormat, check_format};
+use firebreak_domain::{Charge, Delta, Epsilon, FORMAT, Mechanism, OpenCode, Rho, UnknownFormat, check_format};
 use firebreak_query::{Basis, MAX_CELLS, MAX_GROUPING_SETS, MAX_MEASURES};
 
 /// The most vectors of one query.
@@ -6,6 +6,8 @@ const MAX_VECTORS: usize = 4 * MAX_MEASURES * MAX_GROUPING_SETS;
 /// The most numbers of one release.
 const MAX_NUMBERS: usize = 2 * MAX_MEASURES * MAX_CELLS;
 const MAGIC: &[u8; 4] = b"FBRL";
+/// Of a release whose groups were selected.
+const SELECTED_MAGIC: &[u8; 4] = b"FBRG";
 
 /// A differentially private release: what a measurement gave, and what is stored and repeated.
 ///
@@ -18,7 +20,41 @@ pub struct Released {
     query: [u8; 32],
     basis: Basis,
     charge: Charge,
+    selected: Option<SelectedGroups>,
     vectors: Vec<NoisyVector>,
+}
+
+/// The groups of a release that were selected by how many persons they hold: which were not is not known from it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SelectedGroups {
+    threshold: i64,
+    groups: i64,
+    sigma: f64,
+    codes: Vec<i64>,
+}
+
+impl SelectedGroups {
+    // INVARIANT: called by the measurement alone.
+    pub(crate) const fn measured(threshold: i64, groups: i64, sigma: f64, codes: Vec<i64>) -> Self {
+        Self { threshold, groups, sigma, codes }
+    }
+
+    /// The least noisy number of persons at which a group is shown.
+    #[must_use]
+    pub const fn threshold(&self) -> i64 {
+        self.threshold
+    }
+
+    /// The noisy number of all groups, and the standard error that the noise causes.
+    #[must_use]
+    pub const fn groups(&self) -> (i64, f64) {
+        (self.groups, self.sigma)
+    }
+
+    /// The codes of the groups that are shown, in order.
+    pub fn codes(&self) -> impl ExactSizeIterator<Item = String> {
+        self.codes.iter().map(|code| OpenCode::of(*code).map(|code| code.to_string()).unwrap_or_default())
+    }
 }
 
 /// One vector of a release.
@@ -48,7 +84,24 @@ impl Released {
         charge: Charge,
         vectors: Vec<NoisyVector>,
     ) -> Self {
-        Self { mechanism, query, basis, charge, vectors }
+        Self { mechanism, query, basis, charge, selected: None, vectors }
+    }
+
+    // INVARIANT: called by the measurement alone.
+    pub(crate) const fn selected(
+        query: [u8; 32],
+        basis: Basis,
+        charge: Charge,
+        selected: SelectedGroups,
+        vectors: Vec<NoisyVector>,
+    ) -> Self {
+        Self { mechanism: Mechanism::DiscreteGaussian, query, basis, charge, selected: Some(selected), vectors }
+    }
+
+    /// The groups, where they were selected.
+    #[must_use]
+    pub const fn selected_groups(&self) -> Option<&SelectedGroups> {
+        self.selected.as_ref()
     }
 
     /// How the noise was drawn.
@@ -101,16 +154,28 @@ impl Released {
     /// `"FBRL"`, format `u32`, mechanism `u8` (1: discrete Gaussian, 2: discrete Laplace), query digest 32 bytes,
     /// basis 32 bytes, nano-ρ `u64`, atto-δ `u64`, nano-ε `u64`, number of vectors `u32`; then for each vector σ as an
     /// IEEE 754 double, its number of cells `u32`, and their values as `i64`.
+    ///
+    /// Where groups were selected it begins with `"FBRG"`, and between nano-ε and the number of vectors stand the
+    /// threshold
+    /// `i64`, the noisy number of groups `i64`, its σ as a double, how many groups there are `u32`, and their codes as
+    /// `i64`, ascending ([`OpenCode`]).
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(101 + self.vectors().map(|values| 12 + 8 * values.len()).sum::<usize>());
-        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(if self.selected.is_some() { SELECTED_MAGIC } else { MAGIC });
         bytes.extend_from_slice(&FORMAT.to_be_bytes());
         bytes.push(mechanism_code(self.mechanism));
         bytes.extend_from_slice(&self.query);
         bytes.extend_from_slice(self.basis.as_bytes());
         for loss in [self.charge.rho.nano(), self.charge.delta.atto(), self.charge.epsilon.nano()] {
             bytes.extend_from_slice(&loss.to_be_bytes());
+        }
+        if let Some(SelectedGroups { threshold, groups, sigma, codes }) = &self.selected {
+            bytes.extend_from_slice(&threshold.to_be_bytes());
+            bytes.extend_from_slice(&groups.to_be_bytes());
+            bytes.extend_from_slice(&sigma.to_bits().to_be_bytes());
+            bytes.extend_from_slice(&(codes.len() as u32).to_be_bytes());
+            codes.iter().for_each(|code| bytes.extend_from_slice(&code.to_be_bytes()));
         }
         // INVARIANT: both counts fit a u32: `NoisePlan::split` and `decode` allow no shape beyond `shape_is_allowed`.
         bytes.extend_from_slice(&(self.vectors.len() as u32).to_be_bytes());
@@ -130,9 +195,11 @@ impl Released {
     /// [`ReleaseFormatError`], which says nothing of the content.
     pub fn decode(bytes: &[u8]) -> Result<Self, ReleaseFormatError> {
         let mut rest = bytes;
-        if take::<4>(&mut rest)? != *MAGIC {
-            return Err(ReleaseFormatError::Malformed);
-        }
+        let selects = match &take::<4>(&mut rest)? {
+            MAGIC => false,
+            SELECTED_MAGIC => true,
+            _ => return Err(ReleaseFormatError::Malformed),
+        };
         check_format("a release", u32::from_be_bytes(take(&mut rest)?))?;
         let [code] = take(&mut rest)?;
         let mechanism = mechanism_of(code).ok_or(ReleaseFormatError::Malformed)?;
@@ -143,6 +210,7 @@ impl Released {
             delta: Delta::from_atto(u64::from_be_bytes(take(&mut rest)?)),
             epsilon: Epsilon::from_nano(u64::from_be_bytes(take(&mut rest)?)),
         };
+        let selected = if selects { Some(take_selected(&mut rest)?) } else { None };
         let count = u32::from_be_bytes(take(&mut rest)?) as usize;
         // Checked before anything is allocated: a forged count is no larger than the bytes that came with it.
         if count > rest.len() / 12 {
@@ -158,12 +226,34 @@ impl Released {
             let values = (0..cells).map(|_| take(&mut rest).map(i64::from_be_bytes)).collect::<Result<_, _>>()?;
             vectors.push(NoisyVector { sigma, values });
         }
-        let read = Self { mechanism, query, basis, charge, vectors };
-        if rest.is_empty() && shape_is_allowed(&read.cells().collect::<Vec<_>>()) {
-            Ok(read)
-        } else {
-            Err(ReleaseFormatError::Malformed)
-        }
+        let read = Self { mechanism, query, basis, charge, selected, vectors };
+        let cells: Vec<usize> = read.cells().collect();
+        let formed = match &read.selected {
+            None => shape_is_allowed(&cells),
+            Some(selected) => {
+                let groups = selected.codes.len();
+                let whole = (1..=MAX_VECTORS).contains(&cells.len()) && cells.iter().all(|cells| *cells == groups);
+                whole && groups <= MAX_CELLS && mechanism == Mechanism::DiscreteGaussian
+            }
+        };
+        if rest.is_empty() && formed { Ok(read) } else { Err(ReleaseFormatError::Malformed) }
+    }
+}
+
+fn take_selected(rest: &mut &[u8]) -> Result<SelectedGroups, ReleaseFormatError> {
+    let threshold = i64::from_be_bytes(take(rest)?);
+    let groups = i64::from_be_bytes(take(rest)?);
+    let sigma = f64::from_bits(u64::from_be_bytes(take(rest)?));
+    let count = u32::from_be_bytes(take(rest)?) as usize;
+    if !(sigma.is_finite() && sigma > 0.0) || count > rest.len() / 8 {
+        return Err(ReleaseFormatError::Malformed);
+    }
+    let codes: Vec<i64> = (0..count).map(|_| take(rest).map(i64::from_be_bytes)).collect::<Result<_, _>>()?;
+    let known = codes.iter().all(|code| OpenCode::of(*code).is_some());
+    if known && codes.is_sorted_by(|one, other| one < other) {
+        Ok(SelectedGroups { threshold, groups, sigma, codes })
+    } else {
+        Err(ReleaseFormatError::Malformed)
     }
 }
 

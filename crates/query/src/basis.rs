@@ -127,6 +127,10 @@ impl Encoder {
                 self.text(column.as_str());
                 self.list(codes, |hash, code| hash.text(code));
             }
+            BoundCategory::Open(column) => {
+                self.text("open");
+                self.text(column.as_str());
+            }
             // Its entries follow from the column's domain, which counts, and from the part, which the canonical form
             // names.
             BoundCategory::Table { column, first: _, codes: _ } => {
@@ -182,6 +186,10 @@ impl Encoder {
                 self.text("date");
                 self.number(first.to_epoch_days());
                 self.number(last.to_epoch_days());
+            }
+            Domain::Open { length } => {
+                self.text("open");
+                self.number(*length);
             }
             Domain::Text => self.text("text"),
         }

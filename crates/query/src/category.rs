@@ -20,7 +20,7 @@ pub struct Group {
 /// Each row is in at most one of them, so that groups never overlap, whatever the data.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Category {
-    /// A declared category.
+    /// A declared category; or a column of open codes, whose groups alone are not known before.
     Column(ColumnName),
     /// `WIDTH_BUCKET(value, low, high, buckets)`: 1 to `buckets` for the parts of one width from `low` to below `high`,
     /// 0 below them, `buckets + 1` from `high` on; a missing value is in none.
@@ -300,6 +300,8 @@ impl<'a> Labels<'a> {
 pub enum BoundCategory {
     /// The index that the column holds.
     Code(ColumnName),
+    /// The number of an open code, of which no list is declared: groups follow from the data, and are selected.
+    Open(ColumnName),
     /// The entry for the column's value, counted from `first`; a value beyond the table is in no group.
     Table {
         /// A day, or a category, month or year.
@@ -335,7 +337,7 @@ impl BoundCategory {
     #[must_use]
     pub fn parts(&self) -> u64 {
         match self {
-            Self::Code(_) => 0,
+            Self::Code(_) | Self::Open(_) => 0,
             Self::Table { .. } => 1,
             // The value is compared with both ends before it is put into its part.
             Self::Bucket { value, .. } => 4 * value.parts(),
@@ -343,11 +345,13 @@ impl BoundCategory {
         }
     }
 
-    /// The group that a row is in. `value` gives a column's encoded value, `None` where it is missing.
+    /// The group that a row is in. `value` gives a column's encoded value, `None` where it is missing. Open codes have
+    /// no index, for they are not listed.
     ///
     /// This is the meaning to which every engine is held.
     pub fn code(&self, value: &dyn Fn(&ColumnName) -> Option<BoundValue>) -> Option<u16> {
         match self {
+            Self::Open(_) => None,
             Self::Code(column) => match value(column)? {
                 BoundValue::Code(code) => Some(code),
                 BoundValue::Number(_) | BoundValue::Day(_) => None,

@@ -2,7 +2,9 @@
 
 use crate::evaluate::Formula;
 use crate::view::CheckedView;
-use crate::{Basis, BoundCategory, BoundNumber, BoundPredicate, Candidates, Canonical, GroupingSet};
+use crate::{
+    Basis, BoundCategory, BoundNumber, BoundPredicate, Candidates, Canonical, End, GroupingSet, MAX_OPEN_GROUPS,
+};
 use firebreak_domain::{ColumnName, CutId, DatasetId, OrgId, Rho, SpecialKind};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,6 +30,8 @@ pub struct CheckedQuery {
     pub(crate) squared_sensitivities: Vec<u128>,
     pub(crate) l1_sensitivities: Vec<u128>,
     pub(crate) uses: Vec<u32>,
+    pub(crate) selection: Option<usize>,
+    pub(crate) totals: Vec<Total>,
     pub(crate) outputs: Vec<CheckedOutput>,
     pub(crate) view: CheckedView,
     pub(crate) columns: BTreeSet<ColumnName>,
@@ -105,11 +109,31 @@ pub enum PrimitiveKind {
     },
 }
 
+/// The sum of a primitive over the rows of its grouping set that have the same values in some groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Total {
+    /// Place in [`CheckedQuery::primitives`]; it adds up.
+    pub(crate) primitive: usize,
+    /// Places in [`CheckedQuery::groups`], ascending.
+    pub(crate) within: Vec<usize>,
+}
+
 /// One column of the answer, as arithmetic over primitives.
 #[derive(Clone, PartialEq)]
 pub struct CheckedOutput {
     pub(crate) name: String,
     pub(crate) formula: Formula,
+}
+
+impl CheckedGroup {
+    /// The column, if its codes are open.
+    #[must_use]
+    pub const fn open(&self) -> Option<&ColumnName> {
+        match &self.category {
+            BoundCategory::Open(column) => Some(column),
+            _ => None,
+        }
+    }
 }
 
 impl CheckedQuery {
@@ -212,6 +236,17 @@ impl CheckedQuery {
         &self.uses
     }
 
+    /// The column of open codes by which the answer is split, if it is, and the place, among the primitives, of the
+    /// persons in each of its groups, after the question's filter and no other. Groups are selected by it: which there
+    /// are is not known before, and a person is in at most as many as they have rows.
+    ///
+    /// Such a question has one grouping set, of the one cell that each group has.
+    #[must_use]
+    pub fn selection(&self) -> Option<(&ColumnName, usize)> {
+        let open = self.groups.iter().find_map(CheckedGroup::open)?;
+        Some((open, self.selection?))
+    }
+
     /// The columns of the answer after the groups.
     #[must_use]
     pub fn outputs(&self) -> &[CheckedOutput] {
@@ -231,9 +266,12 @@ impl CheckedQuery {
         &self.special
     }
 
-    /// How many rows the answer has before any are left out: the cells of all grouping sets.
+    /// How many rows the answer has before any are left out: the cells of all grouping sets; of open codes, at most.
     #[must_use]
     pub fn cells(&self) -> usize {
+        if self.selection.is_some() {
+            return MAX_OPEN_GROUPS;
+        }
         self.sets.iter().map(GroupingSet::cells).sum()
     }
 
@@ -266,6 +304,11 @@ impl CheckedQuery {
         let mut rows: Vec<CheckedRow> = self.sets.iter().enumerate().flat_map(of_set).collect();
         rows.sort_by_cached_key(|row| row.codes.iter().map(|code| code.unwrap_or(usize::MAX)).collect::<Vec<_>>());
         rows
+    }
+
+    /// So many rows of an answer by open codes, in the order of the codes.
+    pub fn open_rows(codes: usize) -> impl Iterator<Item = CheckedRow> {
+        (0..codes).map(|place| CheckedRow { set: 0, cell: place, codes: vec![Some(place)] })
     }
 
     /// The place of a cell's value in each of [`CheckedQuery::shown_groups`].
@@ -387,8 +430,24 @@ impl CheckedOutput {
 
     /// Whether it is a quantile by itself, which has an error in rank.
     #[must_use]
-    pub const fn is_quantile(&self) -> bool {
-        matches!(self.formula, Formula::Quantile { .. })
+    pub fn is_quantile(&self) -> bool {
+        matches!(self.formula.unfinished(), Formula::Quantile { .. })
+    }
+
+    /// To how many decimals it is rounded, below 0 to tens and so on; `None` where it is shown as drawn.
+    #[must_use]
+    pub fn rounded(&self) -> Option<i8> {
+        self.formula.finishes().filter_map(|part| if let Formula::Round(_, to) = part { Some(*to) } else { None }).min()
+    }
+
+    /// The bound of an end, beyond which nothing is shown; the narrowest of several.
+    #[must_use]
+    pub fn bound(&self, end: End) -> Option<f64> {
+        let bounds = self.formula.finishes().filter_map(|part| match part {
+            Formula::Clip(_, of, bound) if *of == end => Some(*bound),
+            _ => None,
+        });
+        bounds.reduce(|one, other| end.narrower(one, other))
     }
 }
 

@@ -29,6 +29,13 @@
 //! day)`, `DATE_TRUNC('month', day)`), `WIDTH_BUCKET(value, low, high, n)`, and `CASE WHEN condition THEN 'label' ..
 //! END`.
 //!
+//! A total over the answer is `SUM(COUNT(*)) OVER ()`, or `OVER (PARTITION BY region)`: `COUNT(*) / SUM(COUNT(*)) OVER
+//! ()` is a share. `ROUND(value, decimals)`, `GREATEST(value, 0)` and `LEAST(value, 100)` stand around a whole output,
+//! and the answer marks what they have changed; `HAVING` and `ORDER BY` see an output by its heading as it is shown.
+//!
+//! A column of open codes, of which the contract declares no list, may be the only group. Which of its groups are in
+//! the answer is decided by a noisy count of their persons.
+//!
 //! `GROUP BY ROLLUP (..)`, `CUBE (..)` and `GROUPING SETS (..)` add the margins to an answer; they add up.
 //!
 //! Datasets of one agency are joined on the person: `FROM health.visits v JOIN health.vaccinations c ON v.person = c.person`.
@@ -52,6 +59,7 @@ mod check;
 mod checked;
 mod decimal;
 mod evaluate;
+mod finish;
 mod margins;
 mod model;
 mod number;
@@ -70,7 +78,8 @@ pub use category::{BoundCategory, Category, DatePart, Group};
 pub use check::{LogicalDataset, Part, check, check_over, check_parts};
 pub use checked::{CheckedGroup, CheckedOutput, CheckedQuery, CheckedRow, Primitive, PrimitiveKind, Reads};
 pub use decimal::{Decimal, InvalidDecimal};
-pub use evaluate::{INTERVAL_95, OutputValue, combined};
+pub use evaluate::{INTERVAL_95, Noise, OutputValue, combined};
+pub use finish::{End, MAX_ROUNDING};
 pub use margins::{Figures, GroupingSet};
 pub use model::{
     Aggregate, AggregateQuery, Arithmetic, Comparison, Having, Join, Literal, Measure, Order, OrderKey, Output,
@@ -93,6 +102,9 @@ pub const MAX_SQL_BYTES: usize = 16 * 1024;
 
 /// The most cells that one answer has.
 pub const MAX_CELLS: usize = 100_000;
+
+/// The most groups of open codes that an answer shows.
+pub const MAX_OPEN_GROUPS: usize = 10_000;
 
 /// The most measures of one question, and the most outputs.
 pub const MAX_MEASURES: usize = 32;

@@ -1,6 +1,6 @@
 //! Grouping sets: the parts of an answer that are split by some of its groups, and what makes them add up.
 
-use crate::{CheckedQuery, MAX_GROUPING_SETS};
+use crate::{CheckedQuery, MAX_GROUPING_SETS, Noise};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Some of the groups of a question, by which a part of its answer is split: one cell for each combination of them.
@@ -64,6 +64,23 @@ impl GroupingSet {
         self.groups.iter().all(|group| other.groups.contains(group))
     }
 
+    /// For each cell, the sum of a table of its own over the cells that have the same values in these groups.
+    fn added_up(&self, table: Option<&Vec<f64>>, within: &[usize]) -> Vec<f64> {
+        let size = |group: usize| {
+            let of = self.groups.iter().zip(&self.sizes).find(|(place, _)| **place == group);
+            of.map_or(1, |(_, size)| *size)
+        };
+        let groups = self.groups.iter().filter(|group| within.contains(group)).copied().collect();
+        let Some(coarse) = Self::of(groups, size) else { return Vec::new() };
+        let mut sums = vec![0.0; coarse.cells];
+        for (value, cell) in table.into_iter().flatten().zip(coarse.cells_of(self)) {
+            if let Some(sum) = sums.get_mut(cell) {
+                *sum += value;
+            }
+        }
+        coarse.cells_of(self).filter_map(|cell| sums.get(cell).copied()).collect()
+    }
+
     /// Of a set that it is within, for each cell in order the cell of this one that it is a part of.
     pub fn cells_of(&self, finer: &Self) -> impl Iterator<Item = usize> {
         let mut steps = Vec::with_capacity(self.groups.len());
@@ -86,27 +103,34 @@ impl GroupingSet {
 pub struct Figures {
     /// `tables[set · primitives + primitive][cell]`.
     tables: Vec<Vec<f64>>,
-    deviations: Vec<f64>,
+    /// `totals[set · number of totals + total][cell]`.
+    totals: Vec<Vec<f64>>,
+    /// Of each set.
+    noise: Vec<Noise>,
     primitives: usize,
+    totals_of_set: usize,
 }
 
 impl Figures {
-    pub(crate) const fn of(tables: Vec<Vec<f64>>, deviations: Vec<f64>, primitives: usize) -> Self {
-        Self { tables, deviations, primitives }
+    /// Of tables that are estimates already, with independent noise of those deviations in each row.
+    pub(crate) fn of(tables: Vec<Vec<f64>>, deviations: &[f64], primitives: usize) -> Self {
+        let noise = deviations.chunks(primitives.max(1)).map(Noise::independent).collect();
+        Self { tables, totals: Vec::new(), noise, primitives, totals_of_set: 0 }
     }
 
-    /// The numbers of one cell, in the order of [`CheckedQuery::primitives`].
+    /// The numbers of one cell, in the order of [`CheckedQuery::primitives`], and behind them the totals over the
+    /// answer that its outputs take.
     #[must_use]
     pub fn values(&self, set: usize, cell: usize) -> Vec<f64> {
         let of_set = self.tables.iter().skip(set * self.primitives).take(self.primitives);
-        of_set.filter_map(|table| table.get(cell).copied()).collect()
+        let totals = self.totals.iter().skip(set * self.totals_of_set).take(self.totals_of_set);
+        of_set.chain(totals).filter_map(|table| table.get(cell).copied()).collect()
     }
 
-    /// The standard deviations of their noise, which are the same in all cells of a set.
+    /// Their noise, which is the same in all cells of a set; `None` beyond the last set.
     #[must_use]
-    pub fn deviations(&self, set: usize) -> &[f64] {
-        let start = set * self.primitives;
-        self.deviations.get(start..start + self.primitives).unwrap_or_default()
+    pub fn noise(&self, set: usize) -> Option<&Noise> {
+        self.noise.get(set)
     }
 }
 
@@ -132,7 +156,42 @@ impl CheckedQuery {
                 }
             }
         }
-        Figures { tables, deviations: after, primitives: self.primitives().len() }
+        let totals = self.sets.iter().enumerate().flat_map(|(place, set)| {
+            let of_set = tables.iter().skip(place * self.primitives().len());
+            self.totals.iter().map(move |total| set.added_up(of_set.clone().nth(total.primitive), &total.within))
+        });
+        let totals = totals.collect();
+        let (primitives, totals_of_set) = (self.primitives().len(), self.totals.len());
+        Figures { tables, totals, noise: self.noise(deviations), primitives, totals_of_set }
+    }
+
+    /// The noise in the numbers of each grouping set, from the deviations of the vectors' noise.
+    ///
+    /// A total has a part of each cell's noise, so that cells and totals of one primitive vary together; primitives are
+    /// independent of each other.
+    pub(crate) fn noise(&self, of_vectors: &[f64]) -> Vec<Noise> {
+        let after = self.deviations(of_vectors);
+        let primitives = self.primitives().len();
+        let of_set = |(place, set): (usize, &GroupingSet)| {
+            let mut deviations: Vec<f64> = after.iter().skip(place * primitives).take(primitives).copied().collect();
+            let mut covariances = Vec::new();
+            for (number, total) in self.totals.iter().enumerate() {
+                let both = |other: &[usize]| {
+                    let measured =
+                        (0..self.sets.len()).filter_map(|set| of_vectors.get(set * primitives + total.primitive));
+                    covariance(&self.sets, &measured.copied().collect::<Vec<_>>(), set, &total.within, other)
+                };
+                deviations.push(both(&total.within).sqrt());
+                covariances.push((total.primitive, primitives + number, both(set.groups())));
+                for (earlier, other) in self.totals.iter().enumerate().take(number) {
+                    if other.primitive == total.primitive {
+                        covariances.push((primitives + earlier, primitives + number, both(&other.within)));
+                    }
+                }
+            }
+            Noise::new(deviations, covariances)
+        };
+        self.sets.iter().enumerate().map(of_set).collect()
     }
 
     /// The standard deviations of [`CheckedQuery::figures`], in the order of [`CheckedQuery::vectors`], from those of the
@@ -244,13 +303,50 @@ fn errors(sets: &[GroupingSet], deviations: &[f64]) -> Vec<f64> {
     let mut variances = vec![0.0; sets.len()];
     for part in parts(sets) {
         let Some(part) = GroupingSet::of(part, |group| sizes.of_group(group)) else { continue };
-        let spread: f64 = part.sizes.iter().map(|size| 1.0 - 1.0 / *size as f64).product();
-        let variance = spread / (sizes.outside(&part.groups) * sizes.weights(&part, sets, deviations));
+        let variance = variance_of(&part, &sizes, sets, deviations);
         for (set, of_set) in sets.iter().zip(&mut variances).filter(|(set, _)| part.is_within(set)) {
             *of_set += sizes.outside(&set.groups).powi(2) * variance;
         }
     }
     variances.into_iter().map(f64::sqrt).collect()
+}
+
+/// The covariance of two sums over cells of one set, `set`: over those that agree with a cell in the groups of `one`,
+/// and over those that agree with the same cell in the groups of `other`. Groups that the set does not have do not
+/// matter.
+///
+/// Where nothing is made to add up, cells are independent and it is the variance of one times the number of cells that
+/// are in both sums. Else the sum over the cells that agree in `W` is the estimate of the table of `W` in that cell,
+/// and in the terms of [`least_squares`] its covariance with that of `V` is `N_W·N_V·Σ var f_U` over `U ⊆ W ∩ V`,
+/// interactions being uncorrelated.
+fn covariance(sets: &[GroupingSet], measured: &[f64], set: &GroupingSet, one: &[usize], other: &[usize]) -> f64 {
+    let within = |groups: &[usize]| -> BTreeSet<usize> {
+        set.groups.iter().filter(|group| groups.contains(group)).copied().collect()
+    };
+    let (one, other) = (within(one), within(other));
+    if sets.len() < 2 {
+        let apart =
+            set.groups.iter().zip(&set.sizes).filter(|(group, _)| !one.contains(group) && !other.contains(group));
+        let cells: f64 = apart.map(|(_, size)| *size as f64).product();
+        return cells * measured.first().map_or(0.0, |deviation| deviation * deviation);
+    }
+    let sizes = Sizes::of(sets);
+    let outside = |groups: &BTreeSet<usize>| sizes.outside(&groups.iter().copied().collect::<Vec<_>>());
+    let mut sum = 0.0;
+    for part in parts(std::slice::from_ref(set)) {
+        if part.iter().all(|group| one.contains(group) && other.contains(group))
+            && let Some(part) = GroupingSet::of(part, |group| sizes.of_group(group))
+        {
+            sum += variance_of(&part, &sizes, sets, measured);
+        }
+    }
+    outside(&one) * outside(&other) * sum
+}
+
+/// The variance of the estimate of an interaction in one cell.
+fn variance_of(part: &GroupingSet, sizes: &Sizes, sets: &[GroupingSet], deviations: &[f64]) -> f64 {
+    let spread: f64 = part.sizes.iter().map(|size| 1.0 - 1.0 / *size as f64).product();
+    spread / (sizes.outside(&part.groups) * sizes.weights(part, sets, deviations))
 }
 
 /// The sizes of all groups of some sets.

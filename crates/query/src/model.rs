@@ -1,6 +1,6 @@
 //! The typed question, before any contract is known.
 
-use crate::{Decimal, Group, MAX_GROUPING_SETS, MAX_JOINS, MAX_MEASURES};
+use crate::{Decimal, End, Group, MAX_GROUPING_SETS, MAX_JOINS, MAX_MEASURES};
 use chrono::NaiveDate;
 use firebreak_domain::{ColumnName, CutId, DatasetId, Rho};
 use std::collections::BTreeSet;
@@ -209,6 +209,30 @@ pub enum OutputExpression {
         /// The right part.
         right: Box<OutputExpression>,
     },
+    /// `SUM(measure) OVER (PARTITION BY ..)`: the sum of a measure over the rows of the answer that are of the same
+    /// grouping set and have the same values in those groups, whatever the view leaves out. Only what adds up has one.
+    Total {
+        /// Index of [`AggregateQuery::measures`].
+        measure: usize,
+        /// Groups by their headings; none for all rows.
+        within: Vec<String>,
+    },
+    /// `ROUND(value, decimals)`, halves away from 0. Nothing is worked out further from what is rounded or clipped.
+    Round {
+        /// What is rounded.
+        of: Box<OutputExpression>,
+        /// Decimals that are kept; below 0, tens and so on.
+        decimals: i8,
+    },
+    /// `GREATEST(value, bound)` or `LEAST(value, bound)`.
+    Clip {
+        /// What is clipped.
+        of: Box<OutputExpression>,
+        /// Which end the bound is.
+        end: End,
+        /// The bound.
+        bound: Decimal,
+    },
 }
 
 /// The operators of outputs.
@@ -309,7 +333,8 @@ impl OutputExpression {
     fn parts(&self) -> usize {
         match self {
             Self::Measure(_) | Self::Constant(_) => 1,
-            Self::Negate(part) => 1 + part.parts(),
+            Self::Total { within, .. } => 1 + within.len(),
+            Self::Negate(part) | Self::Round { of: part, .. } | Self::Clip { of: part, .. } => 1 + part.parts(),
             Self::Binary { left, right, .. } => 1 + left.parts() + right.parts(),
         }
     }

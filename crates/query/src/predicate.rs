@@ -56,7 +56,7 @@ pub enum BoundPredicate {
 pub enum BoundValue {
     /// Index of a category, month or year.
     Code(u16),
-    /// A number in the column's fixed point.
+    /// A number in the column's fixed point, or that of an open code.
     Number(i64),
     /// Days since 1970-01-01.
     Day(i32),

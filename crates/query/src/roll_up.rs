@@ -15,6 +15,9 @@ pub enum NotRolledUp {
          not add up"
     )]
     NotMeasured,
+    /// A total over several grouping sets.
+    #[error("shares of a total are taken of one grouping set, in the release and in the roll-up")]
+    TotalOfSets,
     /// A group is not among those of the release.
     #[error("a roll-up is split by some of the groups of the release, and by nothing else")]
     NotSplit,
@@ -72,13 +75,24 @@ impl CheckedQuery {
                 rolled.1.push(deviation);
             }
         }
-        Ok(Figures::of(rolled.0, rolled.1, coarser.primitives.len()))
+        let (tables, deviations) = rolled;
+        if coarser.totals.is_empty() {
+            return Ok(Figures::of(tables, &deviations, coarser.primitives.len()));
+        }
+        // Cells of one set are sums over other cells each, and so independent as the cells of a release are.
+        Ok(coarser.figures(tables, &deviations))
     }
 
     fn places(&self, coarser: &Self) -> Result<Places, NotRolledUp> {
         let same = self.reads.iter().map(|reads| &reads.dataset).eq(coarser.reads.iter().map(|reads| &reads.dataset));
         if !same || self.cut != coarser.cut || self.filter != coarser.filter {
             return Err(NotRolledUp::OtherData);
+        }
+        if self.selection.is_some() || coarser.selection.is_some() {
+            return Err(NotRolledUp::NotSplit);
+        }
+        if !coarser.totals.is_empty() && (self.sets.len() > 1 || coarser.sets.len() > 1) {
+            return Err(NotRolledUp::TotalOfSets);
         }
         let primitive = |wanted: &crate::Primitive| {
             let found = self.primitives.iter().position(|primitive| primitive == wanted);

@@ -114,7 +114,7 @@ fn example(column: &Column) -> Option<Predicate> {
             (Comparison::Ge, Literal::Number(Decimal::whole(*min)))
         }
         Domain::Date { first, .. } => (Comparison::Ge, Literal::Date(*first)),
-        Domain::Text => return None,
+        Domain::Open { .. } | Domain::Text => return None,
     };
     Some(Predicate::Compare { column: column.name.clone(), op, literal })
 }

@@ -2,8 +2,8 @@
 
 use crate::quantile::MEDIAN;
 use crate::{
-    Aggregate, AggregateQuery, Arithmetic, Category, Decimal, Group, Having, Join, Literal, Measure, Order, OrderKey,
-    OutputExpression, Predicate, RowArithmetic, RowValue, View,
+    Aggregate, AggregateQuery, Arithmetic, Category, Decimal, End, Group, Having, Join, Literal, Measure, Order,
+    OrderKey, OutputExpression, Predicate, RowArithmetic, RowValue, View,
 };
 use firebreak_domain::ColumnName;
 use sqlparser::keywords::ALL_KEYWORDS;
@@ -147,6 +147,8 @@ pub(crate) fn default_name(expression: &OutputExpression, measures: &[Measure]) 
             Some(Aggregate::Quantile(value, rank)) => value_name(&percentile(*rank), value),
             None => "value".into(),
         },
+        OutputExpression::Round { of, .. } | OutputExpression::Clip { of, .. } => default_name(of, measures),
+        OutputExpression::Total { .. } => "total".into(),
         _ => "value".into(),
     }
 }
@@ -195,6 +197,22 @@ fn piece(expression: &OutputExpression, measures: &[Measure]) -> (String, Bindin
         OutputExpression::Measure(index) => (measures.get(*index).map_or_else(String::new, measure), Binding::Atom),
         OutputExpression::Constant(number) => {
             (number.to_string(), if number.is_negative() { Binding::Sign } else { Binding::Atom })
+        }
+        OutputExpression::Total { measure: index, within } => {
+            let within: Vec<String> = within.iter().map(|heading| name(heading)).collect();
+            let by = if within.is_empty() { String::new() } else { format!("PARTITION BY {}", within.join(", ")) };
+            let of = measures.get(*index).map_or_else(String::new, measure);
+            (format!("SUM({of}) OVER ({by})"), Binding::Atom)
+        }
+        OutputExpression::Round { of, decimals } => {
+            (format!("ROUND({}, {decimals})", piece(of, measures).0), Binding::Atom)
+        }
+        OutputExpression::Clip { of, end, bound } => {
+            let word = match end {
+                End::AtLeast => "GREATEST",
+                End::AtMost => "LEAST",
+            };
+            (format!("{word}({}, {bound})", piece(of, measures).0), Binding::Atom)
         }
         OutputExpression::Negate(part) => {
             (format!("-{}", bracketed(piece(part, measures), Binding::Atom)), Binding::Sign)

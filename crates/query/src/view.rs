@@ -68,8 +68,12 @@ impl CheckedQuery {
     ///
     /// What is compared is released already: this is post-processing and costs nothing.
     pub fn shown(&self, values: impl Fn(&CheckedRow) -> Vec<f64>) -> Vec<CheckedRow> {
+        self.shown_of(self.rows(), values)
+    }
+
+    /// [`CheckedQuery::shown`] out of other rows: those of the groups that were selected.
+    pub fn shown_of(&self, rows: Vec<CheckedRow>, values: impl Fn(&CheckedRow) -> Vec<f64>) -> Vec<CheckedRow> {
         let view = &self.view;
-        let rows = self.rows();
         let keeps =
             |row: &CheckedRow| view.having.as_ref().is_none_or(|having| having.holds(&values(row)) == Some(true));
         let mut kept: Vec<(Vec<Option<f64>>, CheckedRow)> = Vec::with_capacity(rows.len());

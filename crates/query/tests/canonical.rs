@@ -11,7 +11,7 @@ mod support;
 use chrono::{Datelike, NaiveDate};
 use firebreak_domain::{ColumnName, CutId, DatasetId, Rho};
 use firebreak_query::{
-    Aggregate, AggregateQuery, Arithmetic, BoundValue, Category, Comparison, DatePart, Decimal, Group, Literal,
+    Aggregate, AggregateQuery, Arithmetic, BoundValue, Category, Comparison, DatePart, Decimal, End, Group, Literal,
     Measure, Output, OutputExpression, OutputValue, Predicate, RowArithmetic, RowValue, Spread, View, check, parse_sql,
     to_sql,
 };
@@ -140,7 +140,7 @@ fn expression(measures: usize) -> impl Strategy<Value = OutputExpression> {
         (0..measures).prop_map(OutputExpression::Measure),
         (-5_000..5_000_i128).prop_map(|n| OutputExpression::Constant(Decimal::new(n, 1).unwrap())),
     ];
-    leaf.prop_recursive(4, 12, 2, |inner| {
+    let plain = leaf.prop_recursive(4, 12, 2, |inner| {
         use Arithmetic::{Add, Divide, Multiply, Subtract};
         prop_oneof![
             inner.clone().prop_map(|part| OutputExpression::Negate(Box::new(part))),
@@ -148,6 +148,14 @@ fn expression(measures: usize) -> impl Strategy<Value = OutputExpression> {
                 OutputExpression::Binary { op, left: Box::new(left), right: Box::new(right) }
             }),
         ]
+    });
+    let bound = (-50..50_i128).prop_map(|n| Decimal::new(n, 1).unwrap());
+    let finish = (select(vec![None, Some(End::AtLeast), Some(End::AtMost)]), bound, -2..3_i8);
+    (plain, prop::collection::vec(finish, 0..3)).prop_map(|(plain, finishes)| {
+        finishes.into_iter().fold(plain, |of, (end, bound, decimals)| match end {
+            Some(end) => OutputExpression::Clip { of: Box::new(of), end, bound },
+            None => OutputExpression::Round { of: Box::new(of), decimals },
+        })
     })
 }
 

@@ -1,7 +1,7 @@
 use crate::query::v1::estimate::Status as WireStatus;
-use crate::query::v1::{Accepted, Estimate as WireEstimate, OutputColumn, Part as WirePart, Row};
+use crate::query::v1::{Accepted, Estimate as WireEstimate, OutputColumn, Part as WirePart, Row, Selection};
 use firebreak_domain::{Charge, Mechanism};
-use firebreak_privacy::{Answer, Estimate, ObservationStatus};
+use firebreak_privacy::{Answer, AnswerColumn, Estimate, ObservationStatus, Price};
 use firebreak_query::{CheckedOutput, CheckedQuery, LogicalDataset, Part};
 
 /// The first message of an answer: what will be answered, and at what cost.
@@ -16,6 +16,7 @@ pub fn accepted(query: &CheckedQuery, cost: Charge, mechanism: Mechanism) -> Acc
         groups: query.shown_groups().map(|g| g.name.clone()).collect(),
         parts: Vec::new(),
         disjoint_registers: false,
+        selection: None,
         periods: (0..).zip(query.shown_groups()).filter(|(_, group)| group.is_period).map(|(place, _)| place).collect(),
     }
 }
@@ -41,10 +42,37 @@ pub fn part_to_wire(part: &Part, release_id: String) -> WirePart {
     WirePart { agency: part.agency.to_string(), dataset: part.dataset.to_string(), release_id }
 }
 
+/// [`accepted`] at a price, which says how groups are selected where their codes are not declared.
+#[must_use]
+pub fn accepted_at(query: &CheckedQuery, price: &Price) -> Accepted {
+    let selection = price.plan().selection();
+    let selection = selection.map(|s| Selection { threshold: s.threshold(), delta_atto: s.delta().atto() });
+    Accepted { selection, ..accepted(query, price.charge(), price.mechanism()) }
+}
+
+/// The number of all groups, where they were selected, as sent.
+#[must_use]
+pub fn all_groups(answer: &Answer) -> Option<WireEstimate> {
+    answer.selected.as_ref().map(|selected| estimate_to_wire(&selected.all_groups))
+}
+
 /// An output's heading, as sent.
 #[must_use]
 pub fn column(output: &CheckedOutput) -> OutputColumn {
-    OutputColumn { name: output.name().to_owned(), in_rank: output.is_quantile(), registrations: false }
+    column_of(&AnswerColumn::of(output))
+}
+
+/// A column of an answer, as sent.
+#[must_use]
+pub fn column_of(column: &AnswerColumn) -> OutputColumn {
+    OutputColumn {
+        name: column.name.clone(),
+        in_rank: column.in_rank,
+        registrations: false,
+        rounded: column.rounded.map(i32::from),
+        at_least: column.at_least,
+        at_most: column.at_most,
+    }
 }
 
 /// The rows of an answer as sent, in order.
@@ -73,6 +101,7 @@ pub fn estimate_to_wire(estimate: &Estimate) -> WireEstimate {
         upper: estimate.interval.map(|(_, upper)| upper),
         status: status.into(),
         rank_error: estimate.rank_error,
+        clipped: estimate.clipped,
     }
 }
 

@@ -13,7 +13,10 @@ mod question;
 mod refusal;
 mod view;
 
-pub use answer::{accepted, accepted_over, answer_rows, column, estimate_status, estimate_to_wire, part_to_wire};
+pub use answer::{
+    accepted, accepted_at, accepted_over, all_groups, answer_rows, column, column_of, estimate_status,
+    estimate_to_wire, part_to_wire,
+};
 pub use charge::{from_wire as charge_from_wire, to_wire as charge_to_wire};
 pub use header::{Header, MisnamedHeader, ReadHeader, RequestSignature, export_kind_name};
 pub use opening::{opening_from_wire, opening_to_wire};

@@ -1,12 +1,12 @@
 //! The message form of a question. It means what the SQL form means.
 
 use crate::group::{group_from_wire, group_to_wire};
-use crate::query::v1::{self as wire, expression, literal, measure, predicate, question, row_value};
+use crate::query::v1::{self as wire, clip, expression, literal, measure, predicate, question, row_value};
 use crate::view::{view_from_wire, view_to_wire};
 use firebreak_domain::{ColumnName, CutId, DatasetId, ReasonCode, Refusal, Rho};
 use firebreak_query::{
-    Aggregate, AggregateQuery, Arithmetic, Comparison, Join, Literal, MAX_SQL_BYTES, Measure, Output, OutputExpression,
-    Predicate, RowArithmetic, RowValue, Spread, View, parse_sql, to_sql, too_large,
+    Aggregate, AggregateQuery, Arithmetic, Comparison, End, Join, Literal, MAX_SQL_BYTES, Measure, Output,
+    OutputExpression, Predicate, RowArithmetic, RowValue, Spread, View, parse_sql, to_sql, too_large,
 };
 use prost::Message;
 
@@ -169,6 +169,23 @@ pub(crate) fn expression(node: &wire::Expression) -> Result<OutputExpression, Re
             text.parse().map(OutputExpression::Constant).map_err(|_| malformed("a constant is not a decimal number"))
         }
         expression::Node::Negate(inner) => Ok(OutputExpression::Negate(Box::new(expression(inner)?))),
+        expression::Node::Total(total) => {
+            Ok(OutputExpression::Total { measure: total.measure as usize, within: total.within.clone() })
+        }
+        expression::Node::Round(round) => {
+            let of = round.of.as_ref().ok_or_else(|| malformed("a round has no value"))?;
+            let decimals = i8::try_from(round.decimals).map_err(|_| malformed("a round has too many decimals"))?;
+            Ok(OutputExpression::Round { of: Box::new(expression(of)?), decimals })
+        }
+        expression::Node::Clip(clip) => {
+            let of = clip.of.as_ref().ok_or_else(|| malformed("a clip has no value"))?;
+            let (end, bound) = match clip.end.as_ref().ok_or_else(|| malformed("a clip has no end"))? {
+                clip::End::AtLeast(bound) => (End::AtLeast, bound),
+                clip::End::AtMost(bound) => (End::AtMost, bound),
+            };
+            let bound = bound.parse().map_err(|_| malformed("a constant is not a decimal number"))?;
+            Ok(OutputExpression::Clip { of: Box::new(expression(of)?), end, bound })
+        }
         expression::Node::Binary(binary) => {
             use wire::binary::Operator;
             let op = match binary.operator() {
@@ -309,6 +326,20 @@ pub(crate) fn expression_to_wire(expression: &OutputExpression) -> wire::Express
         OutputExpression::Measure(index) => expression::Node::Measure(*index as u32),
         OutputExpression::Constant(value) => expression::Node::Constant(value.to_string()),
         OutputExpression::Negate(inner) => expression::Node::Negate(Box::new(expression_to_wire(inner))),
+        OutputExpression::Total { measure, within } => {
+            expression::Node::Total(wire::Total { measure: *measure as u32, within: within.clone() })
+        }
+        OutputExpression::Round { of, decimals } => expression::Node::Round(Box::new(wire::Round {
+            of: Some(Box::new(expression_to_wire(of))),
+            decimals: i32::from(*decimals),
+        })),
+        OutputExpression::Clip { of, end, bound } => {
+            let end = match end {
+                End::AtLeast => clip::End::AtLeast(bound.to_string()),
+                End::AtMost => clip::End::AtMost(bound.to_string()),
+            };
+            expression::Node::Clip(Box::new(wire::Clip { of: Some(Box::new(expression_to_wire(of))), end: Some(end) }))
+        }
         OutputExpression::Binary { op, left, right } => {
             let operator = match op {
                 Arithmetic::Add => Operator::Add,
@@ -420,6 +451,9 @@ mod tests {
              visit_date) AS d, MEDIAN(cost) AS m, QUANTILE(CLAMP(cost, 1, 2), 0.9999) / 2 AS q FROM health.visits \
              GROUP BY w, b, d ORDER BY w DESC, m",
             "SELECT region, kind, COUNT(*) AS n FROM health.visits GROUP BY region, ROLLUP (kind)",
+            "SELECT region, kind, ROUND(LEAST(GREATEST(COUNT(*), -0.5), 100), -1) AS n, SUM(cost) / SUM(SUM(cost)) \
+             OVER (PARTITION BY region) AS share, SUM(COUNT(*)) OVER () AS total FROM health.visits GROUP BY region, kind \
+             HAVING n > 10 AND ROUND(SUM(cost)) > 0 ORDER BY GREATEST(COUNT(*), 1)",
             "SELECT CASE WHEN region = 'R01' OR cost IS NULL THEN 'it''s' WHEN cost < 5 THEN 'b' END AS c, COUNT(*) AS n \
              FROM health.visits GROUP BY c, CASE region WHEN 'R02' THEN 1 ELSE 0 END",
         ] {

@@ -115,6 +115,10 @@ fn domain(domain: &Domain) -> String {
         Domain::Integer { min, max } => format!("whole number, {min} to {max}"),
         Domain::Decimal { min, max, decimals } => format!("number with {decimals} decimals, {min} to {max}"),
         Domain::Date { first, last } => format!("day, {first} to {last}"),
+        Domain::Open { length } => {
+            let shown = "groups of it are shown where they hold enough persons";
+            format!("code of up to {length} signs, of which no list is declared: {shown}")
+        }
         Domain::Text => "text".to_owned(),
     }
 }

@@ -3,12 +3,12 @@ use super::status;
 use crate::app::App;
 use bytes::Bytes;
 use firebreak_node::{RequestedExport, SubmittedQuery};
-use firebreak_privacy::{Answer, AnswerColumn};
+use firebreak_privacy::Answer;
 use firebreak_transport::peer;
-use firebreak_wire::answer_rows;
 use firebreak_wire::export::v1::export_service_server::ExportService;
 use firebreak_wire::export::v1::{self as wire, request_export_response::Step};
-use firebreak_wire::query::v1::{Accepted, OutputColumn};
+use firebreak_wire::query::v1::Accepted;
+use firebreak_wire::{answer_rows, column_of};
 use prost::Message;
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
@@ -78,12 +78,7 @@ async fn say(send: Said, step: RunStep) {
 
 /// A table as RFC 4180 has it.
 fn csv(answer: &Answer) -> String {
-    let column = |column: &AnswerColumn| OutputColumn {
-        name: column.name.clone(),
-        in_rank: column.in_rank,
-        ..OutputColumn::default()
-    };
-    let columns = answer.output_columns.iter().map(column).collect();
-    let headings = Accepted { groups: answer.group_columns.clone(), columns, ..Accepted::default() };
+    let columns = answer.output_columns.iter().map(column_of);
+    let headings = Accepted { groups: answer.group_columns.clone(), columns: columns.collect(), ..Accepted::default() };
     firebreak_format::csv::answer(&headings, &answer_rows(answer))
 }

@@ -1,4 +1,4 @@
-use super::query::ESTIMAND;
+use super::query::{estimand, foreseen};
 use super::{ROWS, refused, status};
 use crate::app::{App, Failure, ShownPublication};
 use firebreak_domain::{Identity, OrgId, PublicationId, PublicationStep, ReasonCode, Refusal, SeriesId, Timestamp};
@@ -205,8 +205,8 @@ pub(super) fn head(app: &App, shown: &ShownPublication) -> Result<(wire::Publica
     };
     let head = wire::PublicationHead {
         publication: Some(publication),
+        estimand: estimand(figures.accepted.as_ref().and_then(foreseen)),
         accepted: figures.accepted,
-        estimand: ESTIMAND.to_owned(),
         citation,
         receipt: published.and_then(|p| p.receipt.clone()).unwrap_or_default(),
         intervals: INTERVALS.to_owned(),

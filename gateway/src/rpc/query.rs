@@ -1,14 +1,14 @@
 use super::{ROWS, refused, status};
 use crate::app::{App, Asked, Budget, Finished, Losses, RegisterLoss, Unanswered};
 use bytes::Bytes;
-use firebreak_domain::{Charge, ColumnName, Identity, Rho, UnitSpaceId};
+use firebreak_domain::{Charge, ColumnName, Delta, Identity, Rho, UnitSpaceId};
 use firebreak_node::{SubmittedQuery, Unread};
 use firebreak_privacy::{Price, deviations};
 use firebreak_query::{BoundNumber, CheckedQuery, GroupingSet, LogicalDataset, Part, Primitive, PrimitiveKind};
 use firebreak_transport::peer;
 use firebreak_wire::query::v1::query_service_server::QueryService;
 use firebreak_wire::query::v1::{self as wire, run_query_response::Step};
-use firebreak_wire::{accepted, accepted_over, answer_rows, charge_to_wire, part_to_wire};
+use firebreak_wire::{accepted_at, accepted_over, all_groups, answer_rows, charge_to_wire, part_to_wire};
 use prost::Message;
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 /// What every figure estimates.
-pub(super) const ESTIMAND: &str = "the bounded, clamped view of the cut: at most the contract's number of rows of each \
+const ESTIMAND: &str = "the bounded, clamped view of the cut: at most the contract's number of rows of each \
     person, each value within its declared bounds; intervals cover the noise alone";
 
 /// What a roll-up estimates beside.
@@ -104,7 +104,7 @@ pub(super) fn announced(
     price: &Price,
 ) -> wire::Accepted {
     match logical {
-        None => accepted(query, cost, price.mechanism()),
+        None => accepted_at(query, price),
         Some(logical) => accepted_over(logical, query, cost, price.mechanism()),
     }
 }
@@ -116,9 +116,25 @@ pub(super) enum RunStep {
     Finished(Box<Finished>),
 }
 
+/// What the figures of an answer estimate, and which groups it leaves out.
+pub(super) fn estimand(selection: Option<(i64, Delta)>) -> String {
+    match selection {
+        None => ESTIMAND.to_owned(),
+        Some((threshold, delta)) => format!(
+            "{ESTIMAND}; groups are shown whose noisy number of persons is at least {threshold}, the others are left \
+             out (delta {delta}): figures of groups close to that are too large on average"
+        ),
+    }
+}
+
+/// Which groups an answer will leave out, as far as it is known before there is one.
+pub(super) fn foreseen(accepted: &wire::Accepted) -> Option<(i64, Delta)> {
+    accepted.selection.map(|selection| (selection.threshold, Delta::from_atto(selection.delta_atto)))
+}
+
 /// The end of an answer as sent.
 pub(super) fn released(finished: Finished) -> wire::Released {
-    let mut estimand = ESTIMAND.to_owned();
+    let mut estimand = estimand(finished.answer.selected.map(|selected| (selected.threshold, selected.delta)));
     if finished.registrations {
         estimand.push_str(REGISTRATIONS);
     }
@@ -132,6 +148,7 @@ pub(super) fn released(finished: Finished) -> wire::Released {
     };
     wire::Released {
         release_id: finished.release_id,
+        all_groups: all_groups(&finished.answer),
         receipt: finished.receipt,
         left: finished.left.into_iter().map(account).collect(),
         estimand,
@@ -208,6 +225,7 @@ impl QueryService for Query {
             noise,
             affordable: validated.affordable,
             rho_nano: validated.rho.nano(),
+            selection: accepted.selection,
         }))
     }
 

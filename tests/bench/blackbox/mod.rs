@@ -5,7 +5,7 @@ mod bounds;
 use crate::fixture::{Agency, MECHANISM, ask, price_under};
 use anyhow::{Context, Result};
 use bounds::{Count, FALSE_FAILURE, rho_by_divergence, rho_by_trade_off};
-use firebreak_domain::Mechanism;
+use firebreak_domain::{Mechanism, OpenCode};
 use firebreak_privacy::{Exact, ExactCells, Funded, Price, Released};
 use firebreak_query::{CheckedQuery, PrimitiveKind};
 use std::convert::Infallible;
@@ -35,6 +35,13 @@ pub const CASES: [Case; 5] = [
     Case { mechanism: PURE, name: "one primitive", sql: "SELECT COUNT(*) AS n FROM health.visits" },
     Case { mechanism: PURE, name: "a choice", sql: "SELECT MEDIAN(cost) AS m FROM health.visits" },
 ];
+
+/// Groups of which no list is declared: each run draws noise for ten thousand of them, so that there are fewer runs.
+pub const SELECTED: Case = Case {
+    mechanism: MECHANISM,
+    name: "groups that are selected",
+    sql: "SELECT ward, COUNT(DISTINCT person) AS p FROM health.visits GROUP BY ward",
+};
 
 /// Thresholds in deviations of the score from the middle between both neighbours, fixed before anything is measured.
 /// At one half either way lie the ends for a pure ε of 1.
@@ -75,6 +82,8 @@ struct Neighbours {
     agency: Agency,
     query: CheckedQuery,
     price: Price,
+    /// The open codes that there are; none where cells are declared.
+    codes: Vec<i64>,
     without: Vec<Vec<i64>>,
     with: Vec<Vec<i64>>,
     /// What each noisy number tells.
@@ -125,6 +134,9 @@ impl Audit {
         };
         let squares = sensitivities.iter().zip(price.sigmas()).map(|(s, sigma)| (s / sigma).powi(2));
         let distance = squares.sum::<f64>().sqrt();
+        if query.selection().is_some() {
+            return self.selected(query, price).await;
+        }
         let (mut without, mut with, mut tells) = (Vec::new(), Vec::new(), Vec::new());
         for (primitive, (sensitivity, sigma)) in query.primitives().iter().zip(sensitivities.iter().zip(price.sigmas()))
         {
@@ -154,9 +166,37 @@ impl Audit {
             agency: Agency::under(self.case.mechanism).await,
             query,
             price,
+            codes: Vec::new(),
             without,
             with,
             tells,
+            distance,
+        })
+    }
+
+    /// A person in as many groups as they may have rows, all of them far above the threshold, so that what tells is how
+    /// many persons each has. What a person alone in new groups can tell is the number of groups, which has less of the
+    /// loss; that such a group appears is rarer than any number of runs shows, and is reckoned instead
+    /// (`a_group_of_one_person_appears_at_most_with_the_probability_that_is_charged`).
+    async fn selected(self, query: CheckedQuery, price: Price) -> Result<Neighbours> {
+        let groups = i64::from(query.rows_per_person());
+        let codes: Vec<i64> = (0..groups)
+            .map(|number| OpenCode::parse(&number.to_string(), 10).map(OpenCode::number))
+            .collect::<Option<_>>()
+            .context("no code")?;
+        let sigma = price.sigmas().next().context("no noise")?;
+        let many = price.plan().selection().context("no selection")?.threshold() + (40.0 * sigma) as i64;
+        let distance = (groups as f64).sqrt() / sigma;
+        let moved = self.moved.round() as i64;
+        let tell = Tells::Units { weight: 1.0 / (sigma * sigma) / distance, without: many };
+        Ok(Neighbours {
+            agency: Agency::under(self.case.mechanism).await,
+            tells: vec![tell; codes.len()],
+            without: vec![vec![many; codes.len()]],
+            with: vec![vec![many + moved; codes.len()]],
+            codes,
+            query,
+            price,
             distance,
         })
     }
@@ -195,14 +235,19 @@ impl Neighbours {
         let reservation = self.agency.reserve(1, self.price.release_key(), self.price.charge()).await;
         let funded = Funded::new(self.agency.permit(&self.query), reservation, self.price.clone())?;
         let values = if with { &self.with } else { &self.without };
-        let exact = Exact::new(ExactCells::new(values.clone()));
+        let exact = match self.query.selection() {
+            None => ExactCells::new(values.clone()),
+            Some(_) => ExactCells::by_code(self.codes.clone(), values.clone()),
+        };
+        let exact = Exact::new(exact);
         Ok(funded.release(|| async { Ok::<_, Infallible>(exact) }).await?.released)
     }
 
     fn score(&self, released: &Released) -> Result<f64> {
         let mut score = 0.0;
-        for (primitive, tells) in self.tells.iter().enumerate() {
-            let value = released.value(primitive, 0).context("no such number")?;
+        for (place, tells) in self.tells.iter().enumerate() {
+            let (primitive, cell) = if self.codes.is_empty() { (place, 0) } else { (0, place) };
+            let value = released.value(primitive, cell).context("no such number")?;
             score += match tells {
                 Tells::Units { weight, without } => weight * (value - without) as f64,
                 Tells::Side { weight, middle } => weight * f64::from(value.cmp(middle) as i8),

@@ -24,3 +24,13 @@ async fn a_sensitivity_understated_by_four_is_found_in_the_releases() {
         );
     }
 }
+
+/// So few runs bound little: the loss is refuted where it is forty times as large in sensitivities, and found to be.
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_that_are_selected_betray_no_more_than_the_declared_loss() {
+    let of = |moved| Audit { case: SELECTED, runs: 100, moved }.run();
+    let bound = of(1.0).await.unwrap();
+    assert!(bound.worst() <= 1.0, "{bound:?}");
+    let planted = of(40.0).await.unwrap();
+    assert!(planted.by_trade_off.is_some_and(|found| found > 1.0), "{planted:?}");
+}

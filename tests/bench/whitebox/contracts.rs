@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 
 /// The column by which the tables of one file are kept apart.
 pub const STRATUM: &str = "stratum";
+/// A column of open codes.
+pub const OPEN: &str = "open";
 /// The column of the person.
 pub const UNIT: &str = "person";
 
@@ -60,6 +62,10 @@ impl Ground {
         let mut domains = vec![(STRATUM.to_owned(), ColumnRole::Category, stratum(strata))];
         for number in 0..rng.random_range(1..=3) {
             domains.push((format!("group_{number}"), ColumnRole::Category, groupable(rng)));
+        }
+        if rng.random_bool(0.5) {
+            let length = rng.random_range(2..=10);
+            domains.push((OPEN.to_owned(), ColumnRole::Category, Domain::Open { length }));
         }
         for number in 0..rng.random_range(1..=3) {
             domains.push((format!("measure_{number}"), ColumnRole::Measure, measurable(rng)));
@@ -217,7 +223,7 @@ fn days(rng: &mut ChaCha8Rng) -> Domain {
 /// The forms in which a file may hold a domain.
 const fn forms(domain: &Domain) -> &'static [Form] {
     match domain {
-        Domain::Category { .. } => &[Form::Text, Form::Whole],
+        Domain::Category { .. } | Domain::Open { .. } => &[Form::Text, Form::Whole],
         Domain::Month { .. } | Domain::Date { .. } => &[Form::Text, Form::Day, Form::Instant],
         Domain::Year { .. } => &[Form::Text, Form::Whole, Form::Day, Form::Instant],
         Domain::Integer { .. } | Domain::Decimal { .. } => &[Form::Text, Form::Whole, Form::Real],

@@ -19,6 +19,7 @@ pub use found::{Change, Found, Kind};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
@@ -30,6 +31,25 @@ const ALONE: u64 = 2;
 /// Neighbours of one base, and questions asked of each.
 const NEIGHBOURS: usize = 3;
 const QUESTIONS: usize = 3;
+
+/// The exact vectors of a question: a number for each cell, or for each of the open codes that there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vectors {
+    /// Ascending; none where cells are declared.
+    pub codes: Vec<i64>,
+    /// `values[vector][cell]`.
+    pub values: Vec<Vec<i64>>,
+}
+
+impl Vectors {
+    /// The vectors over more codes; what is not there counts 0.
+    fn over(&self, codes: &BTreeSet<i64>) -> Vec<Vec<i64>> {
+        let at = |vector: &Vec<i64>, code: &i64| {
+            self.codes.binary_search(code).ok().and_then(|place| vector.get(place)).copied().unwrap_or(0)
+        };
+        self.values.iter().map(|vector| codes.iter().map(|code| at(vector, code)).collect()).collect()
+    }
+}
 
 /// A fault planted to see that the audit finds it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -113,7 +133,7 @@ impl Audit {
         tables: &Tables,
         questions: &[Question],
         folder: &Path,
-    ) -> Result<Option<Vec<Vec<Vec<i64>>>>> {
+    ) -> Result<Option<Vec<Vectors>>> {
         ground.write(rng, tables, folder)?;
         let mut contract: Contract = ground.contract.clone();
         let Ok(rows) = source::read(&contract, &ground.binding, folder, &CutId::new("2024")?, None).await else {
@@ -141,7 +161,9 @@ struct Question {
 
 impl Question {
     fn random(rng: &mut ChaCha8Rng, ground: &Ground) -> Result<Self> {
-        let question = ground.question(rng)?;
+        let open =
+            if ground.strata() == 1 && rng.random_bool(0.4) { ground.question_by_open_codes(rng)? } else { None };
+        let question = open.map_or_else(|| ground.question(rng), Ok)?;
         let checked = |question: &AggregateQuery| {
             check(question, &ground.contract).map_err(|refusal| anyhow!("refused: {refusal}"))
         };
@@ -168,21 +190,52 @@ impl Question {
         (0..set.cells()).map(|cell| place.and_then(|place| set.code(cell, place)).unwrap_or(0)).collect()
     }
 
+    /// Whether that holds on which the threshold rests: a person is in at most as many groups as they have rows, and
+    /// counts once in each. So they are alone in a group that is not there without them.
+    fn codes_hold(&self, before: &Vectors, after: &Vectors, changes: &[Change]) -> Result<bool> {
+        let (_, persons) = self.asked.selection().context("groups are not selected")?;
+        let of = |vectors: &Vectors| -> Result<BTreeMap<i64, i64>> {
+            let persons = vectors.values.get(persons).context("no persons")?;
+            Ok(vectors.codes.iter().copied().zip(persons.iter().copied()).collect())
+        };
+        let (before, after) = (of(before)?, of(after)?);
+        ensure!(before.values().chain(after.values()).all(|persons| *persons > 0), "a group of nobody");
+        let persons = |of: &BTreeMap<i64, i64>, code: &i64| of.get(code).copied().unwrap_or(0);
+        let codes: BTreeSet<i64> = before.keys().chain(after.keys()).copied().collect();
+        let moved: Vec<u64> = codes.iter().map(|code| persons(&before, code).abs_diff(persons(&after, code))).collect();
+        let persons_changed = if changes.contains(&Change::Replaced) { 2 } else { 1 };
+        let most = self.asked.rows_per_person() as usize * persons_changed;
+        Ok(moved.iter().all(|moved| *moved <= 1) && moved.iter().filter(|moved| **moved > 0).count() <= most)
+    }
+
     fn compare(
         &self,
-        before: &[Vec<i64>],
-        after: &[Vec<i64>],
+        before: &Vectors,
+        after: &Vectors,
         changes: &[Change],
         plant: Plant,
         found: &mut Found,
         place: &str,
     ) -> Result<()> {
+        let codes: BTreeSet<i64> = before.codes.iter().chain(&after.codes).copied().collect();
+        let open = self.asked.selection().is_some();
+        let holds = !open || self.codes_hold(before, after, changes)?;
+        let (before, after) = if open {
+            (before.over(&codes), after.over(&codes))
+        } else {
+            (before.values.clone(), after.values.clone())
+        };
         ensure!(before.len() == self.declared.len() && after.len() == before.len(), "{place}: another shape");
-        let mut violating = vec![false; changes.len()];
+        let mut violating = vec![!holds; changes.len()];
+        if !holds {
+            found.report(Kind::Persons, || {
+                format!("{place}: a person is in more groups than they have rows, or twice in one")
+            });
+        }
         for ((((primitive, set), (declared, declared_l1)), before), after) in
-            self.asked.vectors().zip(self.declared.iter().zip(&self.declared_l1)).zip(before).zip(after)
+            self.asked.vectors().zip(self.declared.iter().zip(&self.declared_l1)).zip(&before).zip(&after)
         {
-            let strata = self.strata(set);
+            let strata = if open { vec![0; codes.len()] } else { self.strata(set) };
             let mut squares = vec![0_u128; changes.len()];
             let mut sums = vec![0_u128; changes.len()];
             let per_cell = primitive.kind().numbers_per_cell();

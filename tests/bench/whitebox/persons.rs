@@ -129,11 +129,21 @@ impl Ground {
 
     fn in_another_group(&self, rng: &mut ChaCha8Rng, row: &[Value]) -> Vec<Value> {
         let other = |(field, value): (&Field, &Value)| {
-            let groups = field.column.domain.is_groupable() && field.column.name.as_str() != STRATUM;
+            let domain = &field.column.domain;
+            let groups = (domain.is_groupable() || domain.is_open()) && field.column.name.as_str() != STRATUM;
             if groups { field.value(rng, Manner::Plain) } else { value.clone() }
         };
         self.fields.iter().zip(row).map(other).collect()
     }
+}
+
+/// Codes of which no list is declared.
+const OPEN_CODES: &[&str] = &["7", "17", "aa", "B1", "24.1/c", "x_y", "0301", "zzzzzzzzzz"];
+
+/// One that is no longer than that.
+pub fn open_code(rng: &mut ChaCha8Rng, length: u8) -> &'static str {
+    let short: Vec<&str> = OPEN_CODES.iter().filter(|code| code.len() <= usize::from(length)).copied().collect();
+    one_of(rng, &short, "7")
 }
 
 fn manner(rng: &mut ChaCha8Rng) -> Manner {
@@ -156,6 +166,10 @@ impl Field {
                 let (first, last) = (first.to_epoch_days(), last.to_epoch_days());
                 let ends = if manner == Manner::Plain { [first, last] } else { [first - 1, last + 1] };
                 self.day(rng.random_range(ends[0]..=ends[1]))
+            }
+            Domain::Open { length } => {
+                let code = open_code(rng, *length);
+                self.code(code)
             }
             domain => match domain.codes().choose(rng) {
                 Some(code) => self.code(code),

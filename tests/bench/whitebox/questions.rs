@@ -1,6 +1,7 @@
 //! Random questions over a contract.
 
-use super::contracts::{Ground, STRATUM, UNIT, one_of};
+use super::contracts::{Ground, OPEN, STRATUM, UNIT, one_of};
+use super::persons::open_code;
 use anyhow::{Context, Result};
 use firebreak_domain::{Column, ColumnName, ColumnRole, Domain};
 use firebreak_query::{
@@ -44,7 +45,8 @@ impl Ground {
         for field in self.fields.iter().filter(|f| f.column.name.as_str() != STRATUM) {
             let column = &field.column;
             let codes = column.domain.codes().len();
-            if column.role == ColumnRole::Category && cells * codes <= CELLS && rng.random_bool(0.5) {
+            let declared = column.role == ColumnRole::Category && !column.domain.is_open();
+            if declared && cells * codes <= CELLS && rng.random_bool(0.5) {
                 cells *= codes;
                 group_by.push(Group::of_column(column.name.clone()));
             }
@@ -63,6 +65,19 @@ impl Ground {
         let filter = if rng.random_bool(0.4) { Some(self.predicate(rng, 3)?) } else { None };
         let grouping_sets = margins(rng, group_by.len());
         Ok(AggregateQuery { filter, group_by, grouping_sets, ..self.plain(measures) })
+    }
+
+    /// A random question by open codes; none without a column of them.
+    pub fn question_by_open_codes(&self, rng: &mut ChaCha8Rng) -> Result<Option<AggregateQuery>> {
+        let Some(open) = self.fields.iter().find(|field| field.column.name.as_str() == OPEN) else { return Ok(None) };
+        let AggregateQuery { filter, measures, .. } = self.question(rng)?;
+        let declared = |measure: Measure| match measure.aggregate {
+            Aggregate::Quantile(..) => Measure { aggregate: Aggregate::CountRows, ..measure },
+            _ => measure,
+        };
+        let measures = measures.into_iter().map(declared).collect();
+        let group_by = vec![Group::of_column(open.column.name.clone())];
+        Ok(Some(AggregateQuery { filter, group_by, ..self.plain(measures) }))
     }
 
     /// A category that follows from columns by a rule.
@@ -198,7 +213,7 @@ impl Ground {
 
 fn condition(rng: &mut ChaCha8Rng, column: &Column) -> Result<Predicate> {
     let name = column.name.clone();
-    let ordered = !matches!(column.domain, Domain::Category { .. });
+    let ordered = !matches!(column.domain, Domain::Category { .. } | Domain::Open { .. });
     Ok(match rng.random_range(0..5) {
         0 => Predicate::IsNull { column: name },
         1 if ordered => {
@@ -230,6 +245,7 @@ fn literal(rng: &mut ChaCha8Rng, domain: &Domain) -> Result<Literal> {
             let number = rng.random_range(first.to_epoch_days()..=last.to_epoch_days());
             Literal::Date(chrono::NaiveDate::from_epoch_days(number).context("no such day")?)
         }
+        Domain::Open { length } => Literal::Text(open_code(rng, *length).to_owned()),
         domain => Literal::Text(domain.codes().choose(rng).context("no code")?.clone()),
     })
 }

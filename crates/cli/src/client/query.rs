@@ -119,7 +119,7 @@ mod tests {
     use run_query_response::Step as Wire;
 
     fn accepted() -> Wire {
-        let columns = vec![OutputColumn { name: "n".into(), in_rank: false, ..OutputColumn::default() }];
+        let columns = vec![OutputColumn { name: "n".into(), ..OutputColumn::default() }];
         Wire::Accepted(Accepted { columns, groups: vec!["region".into()], ..Accepted::default() })
     }
 

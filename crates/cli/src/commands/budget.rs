@@ -5,10 +5,10 @@ use crate::arguments::GatewayOptions;
 use crate::client::{ClientError, get_budget};
 use crate::failure::Failure;
 use crate::number::epsilon;
-use crate::table::Table;
-use crate::terminal::Terminal;
+use crate::table::{Table, wrap};
+use crate::terminal::{Terminal, printable};
 use clap::Args;
-use firebreak_domain::{AgreementId, Rho};
+use firebreak_domain::{AgreementId, Delta, Rho};
 use firebreak_wire::query::v1::Account;
 
 #[derive(Args)]
@@ -39,7 +39,17 @@ pub(crate) fn shown(accounts: &[Account], width: usize) -> String {
         let rhos = sides.iter().map(ToString::to_string);
         table.row(std::iter::once(account.of.clone()).chain(rhos).chain(sides.iter().map(|rho| epsilon(*rho))));
     }
-    table.render(width) + "ε at δ = 1e-6. Losses add up as ρ; their ε do not add up.\n"
+    let mut text = table.render(width) + "ε at δ = 1e-6. Losses add up as ρ; their ε do not add up.\n";
+    // Most accounts have none.
+    for account in accounts {
+        let (limit, spent) = limit_and_spent(account);
+        if spent.delta != Delta::default() {
+            let of = printable(&account.of);
+            text += &wrap(&format!("δ {} spent of {}: {of}", spent.delta, limit.delta), width).join("\n");
+            text.push('\n');
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -56,5 +66,9 @@ mod tests {
         let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
         assert_eq!(lines[2], ["agreement", "a", "1", "0.995", "0.005", "8.43", "8.41", "0.53"]);
         assert_eq!(lines[3], ["you", "0.000000005", "0.000000007", "0", "<0.01", "<0.01", "0.00"]);
+        assert_eq!(lines.len(), 5, "of δ nothing is said where none was spent");
+        let delta = |atto| Some(charge_to_wire(Charge { delta: Delta::from_atto(atto), ..Charge::default() }));
+        let account = Account { of: "you".into(), limit: delta(100_000_000_000), spent: delta(100_000_000) };
+        assert!(shown(&[account], 100).contains("δ 0.0000000001 spent of 0.0000001: you"));
     }
 }

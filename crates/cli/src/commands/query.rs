@@ -15,6 +15,7 @@ use crate::terminal::{Terminal, printable};
 use clap::Args;
 pub(super) use destination::Destination;
 use firebreak_domain::{Charge, CutId, RequestId, Rho};
+use firebreak_format::unit;
 use firebreak_wire::query::v1::{Accepted, Account, Estimate, Part, Released, ValidateQueryResponse};
 use firebreak_wire::{charge_from_wire, estimate_status};
 use std::path::{Path, PathBuf};
@@ -165,9 +166,12 @@ pub(crate) enum Bars {
 /// An answer as `firebreak query` shows it: the table, what its marks mean, what it cost and left.
 #[must_use]
 pub(crate) fn shown(answer: &QueryAnswer, width: usize, bars: Bars) -> String {
-    let marked = answer.rows.iter().flat_map(|row| &row.estimates).any(|e| estimate_status(e) != "A");
+    let estimates = || answer.rows.iter().flat_map(|row| &row.estimates);
+    let unlike_a = estimates().any(|e| estimate_status(e) != "A");
+    let clipped = estimates().any(|e| e.clipped);
+    let marked = unlike_a || clipped;
     let mut text = table(answer, marked, width, bars).render(width);
-    if marked {
+    if unlike_a {
         let in_rank = answer.accepted.columns.iter().any(|column| column.in_rank);
         let unreliable = if in_rank {
             "U: unreliable, the standard error is above a quarter of the value, or the rank may be off by more than 5 %"
@@ -180,6 +184,22 @@ pub(crate) fn shown(answer: &QueryAnswer, width: usize, bars: Bars) -> String {
             text += &wrap(meaning, width).join("\n");
             text.push('\n');
         }
+    }
+    let clipping = clipped.then(|| {
+        "c: clipped, what was drawn lies beyond a bound of the question; clipped figures are \
+                                    biased"
+            .to_owned()
+    });
+    let rounding = answer.accepted.columns.iter().filter_map(|column| {
+        Some(format!(
+            "{}: rounded to {}, errors and intervals are those of what was drawn",
+            printable(&column.name),
+            unit(column)?
+        ))
+    });
+    for mark in clipping.into_iter().chain(rounding) {
+        text += &wrap(&mark, width).join("\n");
+        text.push('\n');
     }
     text.push('\n');
     text + &account(&answer.accepted, &answer.released, width)
@@ -229,8 +249,9 @@ fn laid_out(answer: &QueryAnswer, marked: bool, scales: &[Option<Scale>], width:
             }
             cells.extend(scale.map(|scale| scale.bar(estimate, width)));
             if marked {
-                let status = estimate_status(estimate);
-                cells.push(if status == "A" { String::new() } else { status.to_owned() });
+                let status = Some(estimate_status(estimate)).filter(|status| *status != "A");
+                let marks = status.into_iter().chain(estimate.clipped.then_some("c"));
+                cells.push(marks.collect::<Vec<_>>().join(" "));
             }
         }
         table.row(cells);
@@ -265,6 +286,7 @@ fn estimated(estimate: &Estimate) -> [String; 3] {
 pub(super) fn account(accepted: &Accepted, released: &Released, width: usize) -> String {
     let cost = charge_from_wire(accepted.cost.as_ref());
     let cut = format!("{} at {}", accepted.dataset, accepted.cut);
+    let groups = released.all_groups.as_ref().map(all_groups).unwrap_or_default();
     let left: Vec<String> = released.left.iter().map(left_of).collect();
     let part = |part: &Part| format!("{} of {}: {}", part.dataset, part.agency, part.release_id);
     let parts: Vec<String> = released.parts.iter().map(part).collect();
@@ -274,6 +296,7 @@ pub(super) fn account(accepted: &Accepted, released: &Released, width: usize) ->
     let (parts, missing) = (parts.join("\n"), missing.join("\n"));
     let mut told: Vec<(&str, &str)> = vec![
         ("Estimates", &released.estimand),
+        ("All groups", &groups),
         ("Dataset", &cut),
         ("Mechanism", &mechanism),
         ("Cost", &cost),
@@ -291,6 +314,12 @@ pub(super) fn account(accepted: &Accepted, released: &Released, width: usize) ->
     fields(&told, width)
 }
 
+/// How many groups there are, shown or not.
+fn all_groups(estimate: &Estimate) -> String {
+    let [value, error, interval] = estimated(estimate);
+    format!("{value} ± {error}, shown or not (95 %: {interval})")
+}
+
 fn left_of(account: &Account) -> String {
     let (limit, spent) = limit_and_spent(account);
     let left = Rho::from_nano(limit.rho.nano().saturating_sub(spent.rho.nano()));
@@ -306,11 +335,15 @@ fn validated(said: &ValidateQueryResponse, width: usize) -> String {
     let cost = charge_from_wire(said.cost.as_ref());
     let names = |names: Vec<&str>| names.join(", ");
     let payable = if said.affordable { "yes" } else { "no: an account has less left; name a lower --rho" };
+    let shown = said.selection.as_ref().map_or_else(String::new, |selection| {
+        format!("groups whose noisy number of persons is at least {}", selection.threshold)
+    });
     let mut text = "This would be answered. Nothing was read or charged.\n".to_owned();
     text += &fields(
         &[
             ("Dataset", &format!("{} at {}", said.dataset, said.cut)),
             ("Cost", &charged(cost)),
+            ("Shown", &shown),
             ("Payable now", payable),
             ("Cells", &count(said.cells)),
             ("Grouped by", &names(said.groups.iter().map(String::as_str).collect())),

@@ -100,7 +100,7 @@ fn other_probabilities_are_found() {
 #[test]
 fn noise_of_cells_and_of_primitives_is_independent_and_a_repeated_draw_is_found() {
     let plan =
-        NoisePlan { scales: vec![scale_of(50.0), scale_of(50.0)], choices: vec![None, None], cells: vec![DRAWS; 2] };
+        NoisePlan { scales: vec![scale_of(50.0); 2], choices: vec![None; 2], cells: vec![DRAWS; 2], selection: None };
     let noise = Noise::draw(&plan).unwrap();
     let [first, second] = noise.expose()[..] else { panic!("two primitives were planned") };
     assert!(uncorrelated(first, second, 50.0));
@@ -116,8 +116,13 @@ fn each_vector_of_a_plan_gets_noise_of_its_own_scale_in_every_cell_however_it_is
     let [small, large] = [1 << 40, 1 << 80].map(|squared| Scale::for_loss(squared, rho(500_000_000)).unwrap());
     let scales = vec![small, large, small, small, large];
     let cells = vec![DRAWS, 2 * PIECE, PIECE - 1, PIECE + 1, 1];
-    let noise =
-        Noise::draw(&NoisePlan { choices: vec![None; 5], scales: scales.clone(), cells: cells.clone() }).unwrap();
+    let noise = Noise::draw(&NoisePlan {
+        choices: vec![None; 5],
+        scales: scales.clone(),
+        cells: cells.clone(),
+        selection: None,
+    })
+    .unwrap();
     let drawn = noise.expose();
     assert_eq!(drawn.iter().map(|vector| vector.len()).collect::<Vec<_>>(), cells);
     for (vector, scale) in drawn.iter().zip(&scales).filter(|(vector, _)| vector.len() > 200) {
@@ -131,7 +136,7 @@ fn each_vector_of_a_plan_gets_noise_of_its_own_scale_in_every_cell_however_it_is
 fn one_piece_that_cannot_be_drawn_is_enough_for_nothing_to_be() {
     let good = Scale::for_loss(100, rho(1_000_000)).unwrap();
     let underpaid = Scale { share: 999_999, ..good };
-    let plan = |scales| NoisePlan { scales, choices: vec![None; 2], cells: vec![2_000, 1] };
+    let plan = |scales| NoisePlan { scales, choices: vec![None; 2], cells: vec![2_000, 1], selection: None };
     assert!(Noise::draw(&plan(vec![good, good])).is_ok());
     assert_eq!(Noise::draw(&plan(vec![good, underpaid])).err(), Some(NoiseError::Underpaid));
 }
@@ -146,7 +151,7 @@ fn every_draw_is_fresh() {
 /// thousand times none shows with one below e⁻⁵⁰.
 #[test]
 fn of_many_draws_none_is_left_out() {
-    let plan = NoisePlan { scales: vec![scale_of(1e4); 2], choices: vec![None, None], cells: vec![1; 2] };
+    let plan = NoisePlan { scales: vec![scale_of(1e4); 2], choices: vec![None; 2], cells: vec![1; 2], selection: None };
     // The scale that `scale_of` gives is checked against its price; a large one is priced through its sensitivity.
     let large = Scale::for_loss(1 << 80, rho(500_000_000)).unwrap();
     assert!(large.sigma() > 1e12);

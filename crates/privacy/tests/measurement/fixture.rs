@@ -5,7 +5,7 @@ use firebreak_domain::{
 };
 use firebreak_policy::signing::{SigningKey, cosign, sign_contract, write_manifest};
 use firebreak_policy::{
-    Bundle, Candidate, DatasetAccess, OutputKind, Permit, Question, Suspensions, TrustRoot, Validity,
+    Bundle, Candidate, DatasetAccess, OutputKind, Permit, Question, Suspensions, TrustRoot, Validity, ceilings,
 };
 use firebreak_privacy::{Price, price};
 use firebreak_query::{CheckedQuery, Reads, check, parse_sql};
@@ -68,6 +68,13 @@ label = "cost"
 definition = "cost of the visit"
 role = "measure"
 domain = { type = "decimal", min = 0, max = 100, decimals = 2 }
+
+[[column]]
+name = "ward"
+label = "ward"
+definition = "the ward, as it was typed"
+role = "category"
+domain = { type = "open", length = 10 }
 "#;
 
 const ENDPOINTS: &str = r#"
@@ -102,7 +109,7 @@ id = "visits"
 title = "Visits"
 controller = "health"
 parties = ["health", "nso"]
-dataset = [{ id = "health.visits", columns = ["region", "kind", "year", "cost"] }]
+dataset = [{ id = "health.visits", columns = ["region", "kind", "year", "cost", "ward"] }]
 operations = ["aggregate", "export"]
 purposes = ["planning"]
 legal_basis = "public_task"
@@ -256,5 +263,6 @@ impl Agency {
 
 fn limit() -> AccountLimit {
     let space = contract().unit_space;
-    AccountLimit { account: AccountKind::UnitSpaceLife(space.id), limit: Charge::of_rho(space.rho_for_life) }
+    let limit = Charge { delta: ceilings::DELTA_FOR_LIFE, ..Charge::of_rho(space.rho_for_life) };
+    AccountLimit { account: AccountKind::UnitSpaceLife(space.id), limit }
 }

@@ -10,6 +10,7 @@ mod answers;
 mod fixture;
 mod keys;
 mod neighbours;
+mod open_codes;
 
 use firebreak_domain::{Charge, Rho};
 use firebreak_policy::OutputKind;

@@ -6,7 +6,7 @@ use crate::canonical::normal;
 use crate::parse::day;
 use crate::{BoundPredicate, Comparison, Decimal, Literal, Predicate};
 use chrono::NaiveDate;
-use firebreak_domain::{Column, ColumnName, Contract, Domain, ReasonCode, Refusal};
+use firebreak_domain::{Column, ColumnName, Contract, Domain, OpenCode, ReasonCode, Refusal};
 
 /// A literal in the type of its column.
 ///
@@ -22,6 +22,13 @@ pub(super) fn typed(literal: &Literal, column: &Column, op: Comparison) -> Resul
             // Many code lists are numbers; 1 means the code '1'.
             let text = number.to_string();
             (exact && codes.iter().any(|code| code.code == text)).then_some(Literal::Text(text))
+        }
+        (Domain::Open { length }, Literal::Text(text)) => {
+            (exact && OpenCode::parse(text, *length).is_some()).then(|| literal.clone())
+        }
+        (Domain::Open { length }, Literal::Number(number)) => {
+            let text = number.to_string();
+            (exact && OpenCode::parse(&text, *length).is_some()).then_some(Literal::Text(text))
         }
         (Domain::Month { .. }, Literal::Text(text)) => {
             let within = if exact { column.domain.codes().contains(text) } else { is_month(text) };
@@ -116,6 +123,10 @@ fn compared(
         return codes(column, domain, &|value| holds(value, op, literal));
     }
     let column = column.clone();
+    if let (Domain::Open { length }, Literal::Text(text)) = (domain, literal) {
+        let value = OpenCode::parse(text, *length).ok_or_else(untyped)?.number();
+        return Ok(BoundPredicate::Number { column, op, value });
+    }
     match (domain.fixed_point_bounds(), literal) {
         (Some((_, _, decimals)), Literal::Number(number)) => {
             let value = number.fixed_point(decimals).ok_or_else(untyped)?;

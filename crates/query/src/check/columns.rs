@@ -98,7 +98,7 @@ impl<'a> Columns<'a> {
 
     fn groupable(&mut self, name: &ColumnName) -> Result<ColumnName, Misfit> {
         let column = self.readable(name)?;
-        if is_groupable(column) {
+        if is_groupable(column) || (column.role == ColumnRole::Category && column.domain.is_open()) {
             return Ok(column.name.clone());
         }
         let refusal = Refusal::new(ReasonCode::NotGroupable).because(format!("column {} is not one", column.name));
@@ -214,6 +214,9 @@ pub(super) fn domain_in_words(domain: &Domain) -> String {
             format!("takes numbers with at most {decimals} decimals, from {min} to {max}")
         }
         Domain::Date { first, last } => format!("takes days as DATE 'YYYY-MM-DD', from {first} to {last}"),
+        Domain::Open { length } => {
+            format!("takes = and IN with codes of at most {length} letters, digits, '-', '.', '/' and '_'")
+        }
         Domain::Text => "takes no literal".into(),
     }
 }

@@ -71,6 +71,17 @@ fn sets(
         Refusal::new(ReasonCode::TooManyGroups).because(sizes.join(", "))
     };
     let margins = query.margins();
+    if let Some(open) = groups.iter().find_map(|group| group.open()) {
+        if groups.len() > 1 || !margins.is_empty() {
+            let what = format!(
+                "the codes of column {open} are not declared: it is the only group of an answer, without grouping sets; \
+                 for the others write FILTER"
+            );
+            return Err(Refusal::new(ReasonCode::NotGroupable).because(what));
+        }
+        // Its groups stand beside each other, each of one cell.
+        return GroupingSet::of(Vec::new(), size).map(|set| vec![set]).ok_or_else(too_many);
+    }
     if !margins.is_empty() && shown.len() > MAX_GROUPS {
         let what = format!("ROLLUP, CUBE and GROUPING SETS take at most {MAX_GROUPS} groups");
         return Err(Refusal::new(ReasonCode::TooManyGroups).because(what));
@@ -102,7 +113,11 @@ fn is_period(category: &Category, contract: &Contract) -> bool {
 fn bound(category: &Category, contract: &Contract) -> Result<(BoundCategory, Vec<String>), Misfit> {
     match category {
         Category::Column(column) => {
-            let codes = contract.column(column.as_str()).map(|column| column.domain.codes());
+            let declared = contract.column(column.as_str());
+            if declared.is_some_and(|column| column.domain.is_open()) {
+                return Ok((BoundCategory::Open(column.clone()), Vec::new()));
+            }
+            let codes = declared.map(|column| column.domain.codes());
             Ok((BoundCategory::Code(column.clone()), codes.unwrap_or_default()))
         }
         Category::Date { part, column } => of_date(*part, column, contract),

@@ -2,12 +2,13 @@
 
 use super::bind::bound;
 use crate::canonical::{filter_key, measure_key};
+use crate::checked::Total;
 use crate::evaluate::Formula;
 use crate::number::{Bounded, bounded, too_wide};
 use crate::view::{CheckedHaving, CheckedKey, CheckedOrder, CheckedView};
 use crate::{
-    Aggregate, AggregateQuery, Candidates, CheckedGroup, CheckedOutput, Having, Measure, Order, OrderKey,
-    OutputExpression, Primitive, PrimitiveKind, RowValue, Spread, View,
+    Aggregate, AggregateQuery, Candidates, CheckedGroup, CheckedOutput, Having, Measure, OrderKey, OutputExpression,
+    Primitive, PrimitiveKind, RowValue, Spread, View,
 };
 use firebreak_domain::{ColumnName, Contract, ReasonCode, Refusal};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,9 @@ pub(super) struct Lowered {
     pub(super) keys: Vec<String>,
     /// How many measures rest on each.
     pub(super) uses: Vec<u32>,
+    /// The primitive by which groups of open codes are selected.
+    pub(super) selection: Option<usize>,
+    pub(super) totals: Vec<Total>,
     pub(super) outputs: Vec<CheckedOutput>,
     pub(super) view: CheckedView,
 }
@@ -77,8 +81,12 @@ fn columns_of(value: &RowValue) -> BTreeSet<ColumnName> {
 /// A variance is `Σ(x − c)²/n − (Σ(x − c)/n)²`, which holds around any `c`: the squares of distances from the midpoint
 /// lie between 0 and `h²`, and are summed around the middle of that, so that their noise is scaled to `h²/2`.
 ///
-/// `groups` are those of the answer in the order in which they are shown.
-pub(super) fn lower(query: &AggregateQuery, groups: &[&CheckedGroup], contract: &Contract) -> Result<Lowered, Refusal> {
+/// `groups` are those of the answer, each with its place in canonical order, in the order in which they are shown.
+pub(super) fn lower(
+    query: &AggregateQuery,
+    groups: &[(usize, &CheckedGroup)],
+    contract: &Contract,
+) -> Result<Lowered, Refusal> {
     let counted = query.measures.iter().filter_map(|measure| {
         let columns = match &measure.aggregate {
             Aggregate::Count(column) => [column.clone()].into(),
@@ -100,61 +108,83 @@ pub(super) fn lower(query: &AggregateQuery, groups: &[&CheckedGroup], contract: 
         rests.push((measure_key(measure), estimate.keys().into_iter().map(str::to_owned).collect::<Vec<_>>()));
         estimates.push((place, estimate));
     }
+    let open = groups.iter().find_map(|(_, group)| group.open());
+    let selection = open.map(|_| plan.selection(query)).transpose()?;
     rests.dedup();
     estimates.sort_by_key(|(place, _)| *place);
     let estimates: Vec<Estimate> = estimates.into_iter().map(|(_, estimate)| estimate).collect();
     let order: BTreeMap<&str, usize> = plan.primitives.keys().enumerate().map(|(i, key)| (key.as_str(), i)).collect();
     let mut outputs = Vec::with_capacity(query.outputs.len());
-    let formula = |expression: &OutputExpression| {
-        formula(expression, &estimates, &order).ok_or_else(|| {
-            Refusal::new(ReasonCode::MalformedRequest).because("an output names a measure that is not there")
-        })
-    };
+    let mut formulas = Formulas { estimates: &estimates, order: &order, plan: &plan, groups, totals: Vec::new() };
     for output in &query.outputs {
-        outputs.push(CheckedOutput { name: output.name.clone(), formula: formula(&output.expression)? });
+        outputs.push(CheckedOutput { name: output.name.clone(), formula: formulas.of(&output.expression)? });
     }
-    let view = view(&query.view, groups, &formula)?;
+    let view = formulas.view(&query.view)?;
+    let totals = formulas.totals;
+    if let Some(open) = open.filter(|_| !totals.is_empty()) {
+        let what =
+            format!("the groups of column {open} that are shown are not all, and have no total: ask it without it");
+        return Err(Refusal::new(ReasonCode::UnsupportedAggregate).because(what));
+    }
+    let selection = selection.and_then(|key| order.get(key.as_str()).copied());
     let mut uses = vec![0_u32; order.len()];
     for key in rests.iter().flat_map(|(_, keys)| keys) {
         if let Some(uses) = order.get(key.as_str()).and_then(|place| uses.get_mut(*place)) {
             *uses += 1;
         }
     }
+    // No measure may rest on the persons by which groups are selected.
+    if let Some(uses) = selection.and_then(|place| uses.get_mut(place)) {
+        *uses = (*uses).max(1);
+    }
     let (keys, primitives) = plan.primitives.into_iter().unzip();
-    Ok(Lowered { outputs, view, primitives, keys, uses })
+    Ok(Lowered { selection, totals, outputs, view, primitives, keys, uses })
 }
 
-type Lower<'a> = &'a dyn Fn(&OutputExpression) -> Result<Formula, Refusal>;
-
-fn view(view: &View, groups: &[&CheckedGroup], formula: Lower<'_>) -> Result<CheckedView, Refusal> {
-    let order = |order: &Order| {
-        let by = match &order.by {
-            OrderKey::Value(value) => CheckedKey::Value(formula(value)?),
-            OrderKey::Group(name) => {
-                let place = groups.iter().position(|group| group.name == *name);
-                CheckedKey::Group(place.ok_or_else(|| {
-                    Refusal::new(ReasonCode::UngroupedColumn).because("ORDER BY names a group or a value")
-                })?)
-            }
-        };
-        Ok::<_, Refusal>(CheckedOrder { by, descending: order.descending })
-    };
-    Ok(CheckedView {
-        having: view.having.as_ref().map(|having| lower_having(having, formula)).transpose()?,
-        order_by: view.order_by.iter().map(order).collect::<Result<_, _>>()?,
-        offset: view.offset as usize,
-        limit: view.limit.map(|limit| limit as usize),
-    })
+/// Outputs as formulas over primitives, and over the totals that they take.
+struct Formulas<'a> {
+    estimates: &'a [Estimate],
+    order: &'a BTreeMap<&'a str, usize>,
+    plan: &'a Plan<'a>,
+    groups: &'a [(usize, &'a CheckedGroup)],
+    totals: Vec<Total>,
 }
 
-fn lower_having(having: &Having, formula: Lower<'_>) -> Result<CheckedHaving, Refusal> {
-    let all = |parts: &[Having]| parts.iter().map(|part| lower_having(part, formula)).collect::<Result<Vec<_>, _>>();
-    Ok(match having {
-        Having::And(parts) => CheckedHaving::And(all(parts)?),
-        Having::Or(parts) => CheckedHaving::Or(all(parts)?),
-        Having::Not(part) => CheckedHaving::Not(Box::new(lower_having(part, formula)?)),
-        Having::Compare { left, op, right } => CheckedHaving::Compare(formula(left)?, *op, formula(right)?),
-    })
+impl Formulas<'_> {
+    fn view(&mut self, view: &View) -> Result<CheckedView, Refusal> {
+        let mut order_by = Vec::with_capacity(view.order_by.len());
+        for order in &view.order_by {
+            let by = match &order.by {
+                OrderKey::Value(value) => CheckedKey::Value(self.of(value)?),
+                OrderKey::Group(name) => {
+                    let place = self.groups.iter().position(|(_, group)| group.name == *name);
+                    CheckedKey::Group(place.ok_or_else(|| {
+                        Refusal::new(ReasonCode::UngroupedColumn).because("ORDER BY names a group or a value")
+                    })?)
+                }
+            };
+            order_by.push(CheckedOrder { by, descending: order.descending });
+        }
+        Ok(CheckedView {
+            having: view.having.as_ref().map(|having| self.having(having)).transpose()?,
+            order_by,
+            offset: view.offset as usize,
+            limit: view.limit.map(|limit| limit as usize),
+        })
+    }
+
+    fn having(&mut self, having: &Having) -> Result<CheckedHaving, Refusal> {
+        Ok(match having {
+            Having::And(parts) => CheckedHaving::And(self.all(parts)?),
+            Having::Or(parts) => CheckedHaving::Or(self.all(parts)?),
+            Having::Not(part) => CheckedHaving::Not(Box::new(self.having(part)?)),
+            Having::Compare { left, op, right } => CheckedHaving::Compare(self.of(left)?, *op, self.of(right)?),
+        })
+    }
+
+    fn all(&mut self, parts: &[Having]) -> Result<Vec<CheckedHaving>, Refusal> {
+        parts.iter().map(|part| self.having(part)).collect()
+    }
 }
 
 impl Plan<'_> {
@@ -193,6 +223,19 @@ impl Plan<'_> {
                 Ok(Estimate::Quantile { chosen, count, unit, candidates })
             }
         }
+    }
+
+    /// The persons of each group, by which groups of open codes are selected: their key.
+    ///
+    /// Whatever else is measured in a group rests on its rows, and so on the persons that this counts.
+    fn selection(&mut self, query: &AggregateQuery) -> Result<String, Refusal> {
+        if query.measures.iter().any(|measure| matches!(measure.aggregate, Aggregate::Quantile(..))) {
+            let what =
+                "there are no quantiles by a column whose codes are not declared: ask AVG, or by a declared column";
+            return Err(Refusal::new(ReasonCode::UnsupportedAggregate).because(what));
+        }
+        let of_all = Measure { aggregate: Aggregate::CountRows, filter: None };
+        self.primitive(&of_all, PrimitiveKind::CountPersons)
     }
 
     fn count(&mut self, measure: &Measure, columns: BTreeSet<ColumnName>) -> Result<String, Refusal> {
@@ -254,40 +297,102 @@ const fn midpoint(of: &Bounded) -> i64 {
     (of.low + of.high).div_euclid(2)
 }
 
-fn formula(expression: &OutputExpression, estimates: &[Estimate], order: &BTreeMap<&str, usize>) -> Option<Formula> {
-    let index = |key: &String| order.get(key.as_str()).copied();
-    Some(match expression {
-        OutputExpression::Constant(number) => Formula::Constant(number.as_f64()),
-        OutputExpression::Negate(part) => Formula::Negate(Box::new(formula(part, estimates, order)?)),
-        OutputExpression::Binary { op, left, right } => {
-            let left = Box::new(formula(left, estimates, order)?);
-            Formula::Binary(*op, left, Box::new(formula(right, estimates, order)?))
-        }
-        OutputExpression::Measure(measure) => match estimates.get(*measure)? {
-            Estimate::Plain(key) => Formula::Primitive(index(key)?),
+impl Formulas<'_> {
+    fn of(&mut self, expression: &OutputExpression) -> Result<Formula, Refusal> {
+        Ok(match expression {
+            OutputExpression::Constant(number) => Formula::Constant(number.as_f64()),
+            OutputExpression::Negate(part) => Formula::Negate(Box::new(self.of(part)?)),
+            OutputExpression::Binary { op, left, right } => {
+                let left = Box::new(self.of(left)?);
+                Formula::Binary(*op, left, Box::new(self.of(right)?))
+            }
+            OutputExpression::Round { of, decimals } => Formula::Round(Box::new(self.of(of)?), *decimals),
+            OutputExpression::Clip { of, end, bound } => Formula::Clip(Box::new(self.of(of)?), *end, bound.as_f64()),
+            OutputExpression::Total { measure, within } => self.total(*measure, within)?,
+            OutputExpression::Measure(measure) => self.measure(*measure)?,
+        })
+    }
+
+    fn estimate(&self, measure: usize) -> Result<&Estimate, Refusal> {
+        self.estimates.get(measure).ok_or_else(Self::no_measure)
+    }
+
+    fn index(&self, key: &str) -> Result<usize, Refusal> {
+        self.order.get(key).copied().ok_or_else(Self::no_measure)
+    }
+
+    fn no_measure() -> Refusal {
+        Refusal::new(ReasonCode::MalformedRequest).because("an output names a measure that is not there")
+    }
+
+    fn measure(&self, measure: usize) -> Result<Formula, Refusal> {
+        Ok(match self.estimate(measure)? {
+            Estimate::Plain(key) => Formula::Primitive(self.index(key)?),
             Estimate::Total { sum, count, centre, unit } => Formula::Total {
-                sum: index(sum)?,
+                sum: self.index(sum)?,
                 count: match count {
-                    Some(count) => Some(index(count)?),
+                    Some(count) => Some(self.index(count)?),
                     None => None,
                 },
                 centre: *centre,
                 unit: *unit,
             },
             Estimate::Mean { sum, count, centre, unit } => {
-                Formula::Mean { sum: index(sum)?, count: index(count)?, centre: *centre, unit: *unit }
+                Formula::Mean { sum: self.index(sum)?, count: self.index(count)?, centre: *centre, unit: *unit }
             }
             Estimate::Spread { sum, squares, count, centre, unit, spread } => Formula::Spread {
-                sum: index(sum)?,
-                squares: index(squares)?,
-                count: index(count)?,
+                sum: self.index(sum)?,
+                squares: self.index(squares)?,
+                count: self.index(count)?,
                 centre: *centre,
                 unit: *unit,
                 spread: *spread,
             },
-            Estimate::Quantile { chosen, count, unit, candidates } => {
-                Formula::Quantile { chosen: index(chosen)?, count: index(count)?, unit: *unit, candidates: *candidates }
+            Estimate::Quantile { chosen, count, unit, candidates } => Formula::Quantile {
+                chosen: self.index(chosen)?,
+                count: self.index(count)?,
+                unit: *unit,
+                candidates: *candidates,
+            },
+        })
+    }
+
+    /// A measure added up over rows of the answer: what it rests on, added up.
+    fn total(&mut self, measure: usize, within: &[String]) -> Result<Formula, Refusal> {
+        let place = |heading: &String| {
+            let group = self.groups.iter().find(|(_, group)| group.name == *heading);
+            group.map(|(place, _)| *place).ok_or_else(|| {
+                Refusal::new(ReasonCode::UngroupedColumn).because("PARTITION BY names groups of the answer")
+            })
+        };
+        let within: Vec<usize> = within.iter().map(place).collect::<Result<BTreeSet<_>, _>>()?.into_iter().collect();
+        let (sum, count) = match self.estimate(measure)? {
+            Estimate::Plain(key) => (key.clone(), None),
+            Estimate::Total { sum, count, .. } => (sum.clone(), count.clone()),
+            Estimate::Mean { .. } | Estimate::Spread { .. } | Estimate::Quantile { .. } => return Err(no_total()),
+        };
+        let mut added_up = |key: &String| {
+            if !self.plan.primitives.get(key).is_some_and(|primitive| primitive.kind.adds_up()) {
+                return Err(no_total());
             }
-        },
-    })
+            let primitive = self.order.get(key.as_str()).copied().ok_or_else(Self::no_measure)?;
+            let total = Total { primitive, within: within.clone() };
+            let place = self.totals.iter().position(|known| *known == total).unwrap_or_else(|| {
+                self.totals.push(total);
+                self.totals.len() - 1
+            });
+            Ok(self.order.len() + place)
+        };
+        let (sum, count) = (added_up(&sum)?, count.as_ref().map(added_up).transpose()?);
+        Ok(match self.measure(measure)? {
+            Formula::Total { centre, unit, .. } => Formula::Total { sum, count, centre, unit },
+            _ => Formula::Primitive(sum),
+        })
+    }
+}
+
+/// A person can be in several rows, and means and quantiles of parts do not add up to those of the whole.
+fn no_total() -> Refusal {
+    let what = "a total over the answer is of COUNT(*), COUNT(column) or SUM(value), which add up";
+    Refusal::new(ReasonCode::UnsupportedAggregate).because(what)
 }

@@ -90,7 +90,8 @@ fn of_subject(query: &AggregateQuery, subject: Subject) -> Result<CheckedQuery, 
         ..query.clone()
     };
     let bound = |filter: &Option<Predicate>| filter.as_ref().map(|filter| bind::bound(filter, contract)).transpose();
-    let shown_groups: Vec<&CheckedGroup> = shown.iter().filter_map(|place| groups.get(*place)).collect();
+    let shown_groups: Vec<(usize, &CheckedGroup)> =
+        shown.iter().filter_map(|place| Some((*place, groups.get(*place)?))).collect();
     let lowered = lower::lower(&resolved, &shown_groups, contract)?;
     let cells: usize = sets.iter().map(GroupingSet::cells).sum();
     let numbers = |primitive: &crate::Primitive| match primitive.kind().numbers_per_cell() {
@@ -102,15 +103,17 @@ fn of_subject(query: &AggregateQuery, subject: Subject) -> Result<CheckedQuery, 
         return Err(Refusal::new(ReasonCode::TooManyGroups).because(what).into());
     }
     let rows_per_person = contract.contribution.rows_per_person;
+    // Open codes have as many cells as there are codes: no number of them bounds how many a person can be in.
+    let cells_of = |set: &GroupingSet| if lowered.selection.is_some() { usize::MAX } else { set.cells() };
     let mut squared_sensitivities = Vec::with_capacity(sets.len() * lowered.primitives.len());
     let mut l1_sensitivities = Vec::with_capacity(squared_sensitivities.capacity());
     for (set, primitive) in sets.iter().flat_map(|set| lowered.primitives.iter().map(move |of| (set, of))) {
-        let squared = primitive.squared_l2_sensitivity(rows_per_person, set.cells());
+        let squared = primitive.squared_l2_sensitivity(rows_per_person, cells_of(set));
         squared_sensitivities.push(squared.ok_or_else(|| {
             Refusal::new(ReasonCode::NotMeasurable).because("the declared bounds are too wide for a sum with noise")
         })?);
         // What fits squared fits as it is.
-        l1_sensitivities.push(primitive.l1_sensitivity(rows_per_person, set.cells()).unwrap_or(u128::MAX));
+        l1_sensitivities.push(primitive.l1_sensitivity(rows_per_person, cells_of(set)).unwrap_or(u128::MAX));
     }
     let (columns, mut special) = columns.touched();
     // To be in a dataset at all can be special.
@@ -136,7 +139,9 @@ fn of_subject(query: &AggregateQuery, subject: Subject) -> Result<CheckedQuery, 
         squared_sensitivities,
         l1_sensitivities,
         uses: lowered.uses.repeat(sets.len()),
+        selection: lowered.selection,
         sets,
+        totals: lowered.totals,
         outputs: lowered.outputs,
         view: lowered.view,
         columns,

@@ -2,8 +2,8 @@
 
 use crate::parse::{tokens, too_large};
 use crate::{
-    Aggregate, AggregateQuery, Category, Group, Having, MAX_DEPTH, MAX_JOINS, MAX_MEASURES, OrderKey, OutputExpression,
-    Predicate, RowValue, to_sql,
+    Aggregate, AggregateQuery, Category, Group, Having, MAX_DEPTH, MAX_JOINS, MAX_MEASURES, MAX_ROUNDING, OrderKey,
+    OutputExpression, Predicate, RowValue, to_sql,
 };
 use chrono::Datelike;
 use firebreak_domain::{ReasonCode, Refusal};
@@ -46,13 +46,13 @@ pub(super) fn check(query: &AggregateQuery) -> Result<(), Refusal> {
     }
     grouping_sets(query)?;
     for output in &query.outputs {
-        expression(&output.expression, query.measures.len(), &mut used, 0)?;
+        outermost(&output.expression, query.measures.len(), &mut used)?;
         heading(&output.name)?;
         if !names.insert(&output.name) {
             return Err(twice());
         }
     }
-    let mut of_view = |part: &OutputExpression| expression(part, query.measures.len(), &mut used, 0);
+    let mut of_view = |part: &OutputExpression| outermost(part, query.measures.len(), &mut used);
     if let Some(having) = &query.view.having {
         self::having(having, 0, &mut of_view)?;
     }
@@ -179,6 +179,22 @@ fn literal(literal: &crate::Literal) -> Result<(), Refusal> {
     }
 }
 
+/// An output, or a side of HAVING or ORDER BY: what is rounded and clipped, is so at the end.
+fn outermost(part: &OutputExpression, measures: usize, used: &mut BTreeSet<usize>) -> Result<(), Refusal> {
+    let mut part = part;
+    for _ in 0..MAX_DEPTH {
+        part = match part {
+            OutputExpression::Round { decimals, .. } if !(-MAX_ROUNDING..=MAX_ROUNDING).contains(decimals) => {
+                let what = format!("ROUND takes -{MAX_ROUNDING} to {MAX_ROUNDING} decimals");
+                return Err(Refusal::new(ReasonCode::LiteralMismatch).because(what));
+            }
+            OutputExpression::Round { of, .. } | OutputExpression::Clip { of, .. } => of,
+            other => return expression(other, measures, used, 0),
+        };
+    }
+    Err(too_large())
+}
+
 fn expression(
     part: &OutputExpression,
     measures: usize,
@@ -195,6 +211,13 @@ fn expression(
         OutputExpression::Measure(index) => {
             used.insert(*index);
             Ok(())
+        }
+        OutputExpression::Total { measure, .. } => {
+            expression(&OutputExpression::Measure(*measure), measures, used, depth)
+        }
+        OutputExpression::Round { .. } | OutputExpression::Clip { .. } => {
+            let what = "ROUND, GREATEST and LEAST stand around a whole output: nothing is worked out further from them";
+            Err(Refusal::new(ReasonCode::UnsupportedExpression).because(what))
         }
         OutputExpression::Constant(_) => Ok(()),
         OutputExpression::Negate(part) => expression(part, measures, used, depth + 1),

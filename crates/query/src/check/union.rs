@@ -81,6 +81,11 @@ pub fn check_parts(query: &AggregateQuery, parts: &[Contract]) -> Result<Vec<Che
     let asked = if logical.disjoint_registers { query.clone() } else { with_registrations(query) };
     let checked = |part: &Contract| check(&asked.of_part(&part.id), part);
     let checked: Vec<CheckedQuery> = parts.iter().map(checked).collect::<Result<_, _>>()?;
+    if checked.iter().any(|part| part.selection().is_some()) {
+        let what = "groups whose codes are not declared are selected by each agency for itself, and do not add up: ask each \
+                    agency by itself";
+        return Err(Refusal::new(ReasonCode::NotGroupable).because(what));
+    }
     let Some((one, others)) = checked.split_first() else { return Err(Refusal::new(ReasonCode::UnknownDataset)) };
     if others.iter().any(|other| !one.adds_up_with(other)) {
         let what = "the parts of this dataset do not mean the same: ask each agency by itself";
@@ -113,6 +118,8 @@ impl CheckedQuery {
         let chosen = |query: &Self| query.primitives.iter().any(|p| matches!(p.kind, PrimitiveKind::Quantile { .. }));
         !chosen(self)
             && !chosen(other)
+            && self.selection.is_none()
+            && self.totals == other.totals
             && self.groups == other.groups
             && self.shown == other.shown
             && self.sets == other.sets

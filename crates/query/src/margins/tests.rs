@@ -186,3 +186,46 @@ fn a_set_that_was_not_measured_is_the_best_sum_of_those_that_were() {
         }
     }
 }
+
+/// The variance of a sum of cells is the quadratic form of the normal equations; a covariance follows from three of
+/// them.
+#[test]
+fn cells_and_totals_vary_together_as_the_normal_equations_say() {
+    let sizes = [3, 2, 4];
+    let all = GroupingSet::of(vec![0, 1, 2], |group| sizes[group]).unwrap();
+    let cases: &[(&[&[usize]], &[f64])] = &[
+        (&[&[0, 1, 2]], &[3.0]),
+        (&[&[], &[0], &[0, 1, 2]], &[1.0, 4.0, 2.0]),
+        (&[&[0, 1, 2], &[1], &[0, 2]], &[2.0, 0.5, 5.0]),
+    ];
+    for (of, deviations) in cases {
+        let sets = sets(&sizes, of);
+        let cells = all.cells();
+        let mut matrix = vec![vec![0.0; cells]; cells];
+        for (set, deviation) in sets.iter().zip(*deviations) {
+            let map: Vec<usize> = set.cells_of(&all).collect();
+            for one in 0..cells {
+                for other in 0..cells {
+                    matrix[one][other] += f64::from(u8::from(map[one] == map[other])) / deviation.powi(2);
+                }
+            }
+        }
+        let sum = |within: &[usize]| {
+            let coarse = GroupingSet::of(within.to_vec(), |group| sizes[group]).unwrap();
+            let map: Vec<usize> = coarse.cells_of(&all).collect();
+            map.iter().map(|cell| f64::from(u8::from(*cell == map[5]))).collect::<Vec<_>>()
+        };
+        let fine = sets.iter().find(|set| set.groups.len() == 3).unwrap();
+        for one in [&[][..], &[0], &[1, 2], &[0, 1, 2]] {
+            for other in [&[][..], &[0], &[2], &[0, 1, 2]] {
+                let solved = solve(matrix.clone(), sum(other));
+                let wanted: f64 = sum(one).iter().zip(&solved).map(|(one, other)| one * other).sum();
+                let found = covariance(&sets, deviations, fine, one, other);
+                assert!(
+                    (found - wanted).abs() < 1e-6 * wanted.abs().max(1.0),
+                    "{one:?} {other:?}: {found}, not {wanted}"
+                );
+            }
+        }
+    }
+}

@@ -3,6 +3,7 @@
 mod categories;
 mod conditions;
 mod dialect;
+mod finish;
 mod outputs;
 mod select;
 pub(crate) mod tokens;

@@ -2,6 +2,7 @@
 
 use super::categories::{Keyed, category};
 use super::conditions::{condition, literal, number, unsupported};
+use super::finish::{self, Finish};
 use super::select::Source;
 use super::values::{self, Case};
 use super::{bare, folded, place, refuse, too_large};
@@ -15,7 +16,7 @@ use crate::{
 use firebreak_domain::{ReasonCode, Refusal};
 use sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, UnaryOperator, Value,
+    FunctionArguments, Ident, UnaryOperator, Value, WindowSpec, WindowType,
 };
 use sqlparser::tokenizer::Location;
 use std::collections::HashMap;
@@ -178,13 +179,56 @@ impl<'a> Outputs<'a> {
                 let right = Box::new(self.expression(right, depth + 1)?);
                 Ok(OutputExpression::Binary { op, left, right })
             }
-            Expr::Function(function) => self.aggregate(function),
+            Expr::Function(function) => self.call(function, depth),
             other if self.source.column(other, "SELECT")?.is_some() => {
                 let what = "arithmetic is on aggregates, not on columns";
                 Err(refuse(ReasonCode::UngroupedColumn, place(other), what))
             }
             other => Err(unsupported(other)),
         }
+    }
+
+    /// An aggregate, a total over the answer, or what rounds or clips an output.
+    fn call(&mut self, function: &Function, depth: usize) -> Result<OutputExpression, Refusal> {
+        match &function.over {
+            Some(over) => self.total(function, over),
+            None => match finish::of(function)? {
+                None => self.aggregate(function),
+                Some(Finish::Round { of, decimals }) => {
+                    Ok(OutputExpression::Round { of: Box::new(self.expression(of, depth + 1)?), decimals })
+                }
+                Some(Finish::Clip { of, end, bound }) => {
+                    Ok(OutputExpression::Clip { of: Box::new(self.expression(of, depth + 1)?), end, bound })
+                }
+            },
+        }
+    }
+
+    /// `SUM(measure) OVER (PARTITION BY ..)`.
+    fn total(&mut self, function: &Function, over: &WindowType) -> Result<OutputExpression, Refusal> {
+        let at = function.name.0.first().and_then(|part| part.as_ident()).map(|ident| ident.span.start);
+        let refused = || {
+            let what = "OVER makes totals of the answer: write SUM(COUNT(*)) OVER (), or OVER (PARTITION BY a group)";
+            refuse(ReasonCode::UnsupportedExpression, at, what)
+        };
+        let WindowType::WindowSpec(WindowSpec { window_name: None, partition_by, order_by, window_frame: None }) = over
+        else {
+            return Err(refused());
+        };
+        let inner = finish::only_argument(function, "sum").filter(|_| order_by.is_empty()).ok_or_else(refused)?;
+        let Expr::Function(inner) = bare(inner) else { return Err(refused()) };
+        if inner.over.is_some() {
+            return Err(refused());
+        }
+        let OutputExpression::Measure(measure) = self.aggregate(inner)? else { return Err(refused()) };
+        let mut within = Vec::with_capacity(partition_by.len());
+        for expr in partition_by {
+            let group = self.group(expr)?;
+            within.push(group.ok_or_else(|| {
+                refuse(ReasonCode::UngroupedColumn, place(expr), "PARTITION BY names groups of the answer")
+            })?);
+        }
+        Ok(OutputExpression::Total { measure, within })
     }
 
     fn aggregate(&mut self, function: &Function) -> Result<OutputExpression, Refusal> {
@@ -198,7 +242,7 @@ impl<'a> Outputs<'a> {
         let at = ident.map(|ident| ident.span.start);
         let word = ident.map(folded).unwrap_or_default();
         if over.is_some() {
-            return Err(refuse(ReasonCode::UnsupportedExpression, at, "windows (OVER) are over rows"));
+            return Err(refuse(ReasonCode::UnsupportedExpression, at, "OVER stands behind SUM of an aggregate"));
         }
         let known = matches!(word.as_str(), "count" | "sum" | "avg" | "quantile" | "median");
         if !known && Spread::of_word(&word).is_none() {

@@ -464,7 +464,7 @@ pub struct Output {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Expression {
-    #[prost(oneof = "expression::Node", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "expression::Node", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub node: ::core::option::Option<expression::Node>,
 }
 /// Nested message and enum types in `Expression`.
@@ -481,6 +481,51 @@ pub mod expression {
         Binary(::prost::alloc::boxed::Box<super::Binary>),
         #[prost(message, tag = "4")]
         Negate(::prost::alloc::boxed::Box<super::Expression>),
+        #[prost(message, tag = "5")]
+        Total(super::Total),
+        /// Around a whole output, or a side of HAVING or ORDER BY: nothing is worked out further from them.
+        #[prost(message, tag = "6")]
+        Round(::prost::alloc::boxed::Box<super::Round>),
+        #[prost(message, tag = "7")]
+        Clip(::prost::alloc::boxed::Box<super::Clip>),
+    }
+}
+/// SUM(measure) OVER (PARTITION BY …): the sum of a measure over the rows of the answer that are of the same grouping
+/// set and have the same values in those groups, whatever the view leaves out.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Total {
+    /// Index into the measures: a count of rows or values, or a sum.
+    #[prost(uint32, tag = "1")]
+    pub measure: u32,
+    /// Groups by their headings; none for all rows.
+    #[prost(string, repeated, tag = "2")]
+    pub within: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// ROUND(of, decimals), halves away from 0.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Round {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub of: ::core::option::Option<::prost::alloc::boxed::Box<Expression>>,
+    /// -12 to 12; below 0 to tens and so on.
+    #[prost(sint32, tag = "2")]
+    pub decimals: i32,
+}
+/// GREATEST(of, at_least) or LEAST(of, at_most). Decimal numbers.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Clip {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub of: ::core::option::Option<::prost::alloc::boxed::Box<Expression>>,
+    #[prost(oneof = "clip::End", tags = "2, 3")]
+    pub end: ::core::option::Option<clip::End>,
+}
+/// Nested message and enum types in `Clip`.
+pub mod clip {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum End {
+        #[prost(string, tag = "2")]
+        AtLeast(::prost::alloc::string::String),
+        #[prost(string, tag = "3")]
+        AtMost(::prost::alloc::string::String),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -736,6 +781,9 @@ pub struct Accepted {
     /// Of a union, whether the contracts state that nobody stands in two of the registers.
     #[prost(bool, tag = "9")]
     pub disjoint_registers: bool,
+    /// How groups are selected where their codes are not declared; absent where they are.
+    #[prost(message, optional, tag = "10")]
+    pub selection: ::core::option::Option<Selection>,
 }
 /// One agency's part of a union.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -759,7 +807,17 @@ pub struct MissingPart {
     #[prost(string, tag = "3")]
     pub why: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+/// Which groups are shown: those whose noisy number of persons reaches the threshold. The others are left out.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Selection {
+    #[prost(int64, tag = "1")]
+    pub threshold: i64,
+    /// The largest probability that one person makes a group appear which nobody else is in, in units of 1e-18; it is part
+    /// of the cost.
+    #[prost(uint64, tag = "2")]
+    pub delta_atto: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct OutputColumn {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
@@ -769,6 +827,14 @@ pub struct OutputColumn {
     /// Whether it counts a person once in each of several registers, and so registrations.
     #[prost(bool, tag = "3")]
     pub registrations: bool,
+    /// To how many decimals its figures are rounded, below 0 to tens and so on; absent where they are as drawn.
+    #[prost(sint32, optional, tag = "4")]
+    pub rounded: ::core::option::Option<i32>,
+    /// Bounds that the question gave: nothing is shown beyond them.
+    #[prost(double, optional, tag = "5")]
+    pub at_least: ::core::option::Option<f64>,
+    #[prost(double, optional, tag = "6")]
+    pub at_most: ::core::option::Option<f64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Progress {
@@ -808,6 +874,10 @@ pub struct Estimate {
     /// probability, of the noise alone.
     #[prost(double, optional, tag = "6")]
     pub rank_error: ::core::option::Option<f64>,
+    /// Whether the value is a bound that the question gave, beyond which the one that was drawn lies. Errors and interval
+    /// are those of what was drawn, before rounding and clipping.
+    #[prost(bool, tag = "7")]
+    pub clipped: bool,
 }
 /// Nested message and enum types in `Estimate`.
 pub mod estimate {
@@ -883,6 +953,9 @@ pub struct Released {
     /// Of a partial answer, what is missing.
     #[prost(message, repeated, tag = "6")]
     pub missing: ::prost::alloc::vec::Vec<MissingPart>,
+    /// Where groups were selected, how many there are, shown or not.
+    #[prost(message, optional, tag = "7")]
+    pub all_groups: ::core::option::Option<Estimate>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ValidateQueryRequest {
@@ -924,6 +997,9 @@ pub struct ValidateQueryResponse {
     /// The loss that it is priced at, for Question.rho_nano: the agreement's or the one asked, or what the standard error takes.
     #[prost(uint64, tag = "10")]
     pub rho_nano: u64,
+    /// How groups would be selected; absent where their codes are declared.
+    #[prost(message, optional, tag = "11")]
+    pub selection: ::core::option::Option<Selection>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MeasuredNoise {

@@ -120,7 +120,9 @@ fn columns(described: &Described) -> Schema {
 
 fn field(domain: &Domain, told: &wire::Column) -> Field {
     let (kind, name) = match domain {
-        Domain::Category { .. } | Domain::Month { .. } | Domain::Text => (DataType::Utf8, VARCHAR),
+        Domain::Category { .. } | Domain::Month { .. } | Domain::Open { .. } | Domain::Text => {
+            (DataType::Utf8, VARCHAR)
+        }
         Domain::Year { .. } | Domain::Integer { .. } => (DataType::Int64, BIGINT),
         Domain::Decimal { .. } => (DataType::Float64, DOUBLE),
         Domain::Date { .. } => (DataType::Date32, DATE),

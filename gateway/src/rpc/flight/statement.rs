@@ -4,7 +4,7 @@ use super::sealed::Ticket;
 use super::under::{Under, without_signature};
 use super::{Flight, unlaid};
 use crate::app::{App, Unanswered};
-use crate::rpc::query::{ESTIMAND, RunStep, announced, left, released, run};
+use crate::rpc::query::{RunStep, announced, estimand, foreseen, left, released, run};
 use crate::rpc::{refused, status};
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
@@ -149,7 +149,7 @@ async fn execute(app: &App, caller: &Identity, request: &RunQueryRequest) -> Res
 
 /// The schema that an answer will have, as far as it is known before there is one.
 pub(super) fn foreseen_schema(accepted: &Accepted) -> Schema {
-    schema(accepted, &Released { estimand: ESTIMAND.to_owned(), ..Released::default() }, "")
+    schema(accepted, &Released { estimand: estimand(foreseen(accepted)), ..Released::default() }, "")
 }
 
 /// The columns of an answer, with what it is an answer to as metadata.

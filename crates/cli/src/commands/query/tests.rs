@@ -14,7 +14,7 @@ fn estimate(value: f64, error: f64, status: Status) -> Estimate {
         lower: Some(value - 2.0 * error),
         upper: Some(value + 2.0 * error),
         status: status.into(),
-        rank_error: None,
+        ..Estimate::default()
     }
 }
 
@@ -26,7 +26,7 @@ fn answer(last: Estimate) -> QueryAnswer {
             dataset: "health.visits".into(),
             cut: "2024-Q4".into(),
             mechanism: "discrete_gaussian".into(),
-            columns: vec![OutputColumn { name: "visits".into(), in_rank: false, ..OutputColumn::default() }],
+            columns: vec![OutputColumn { name: "visits".into(), ..OutputColumn::default() }],
             groups: vec!["region".into()],
             ..Accepted::default()
         },
@@ -152,12 +152,13 @@ fn a_dry_run_says_cost_noise_and_whether_it_can_be_paid() {
         canonical_query: "firebreak query format 1\ndataset health.visits".into(),
         dataset: "health.visits".into(),
         cut: "2024-Q4".into(),
-        columns: vec![OutputColumn { name: "n".into(), in_rank: false, ..OutputColumn::default() }],
+        columns: vec![OutputColumn { name: "n".into(), ..OutputColumn::default() }],
         groups: vec!["region".into()],
         cells: 17_000,
         noise: vec![MeasuredNoise { measured: "count of rows".into(), standard_error: 28.2843 }],
         affordable: true,
         rho_nano: 10_000_000,
+        selection: None,
     };
     let text = validated(&said, 80).replace('\u{202f}', " ");
     for part in ["ρ 0.01", "17 000", "count of rows", "28", "firebreak query format 1", "Payable now  yes"] {
