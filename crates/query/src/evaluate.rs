@@ -45,7 +45,9 @@ impl Noise {
         Self::independent(&self.deviations)
     }
 
-    fn deviation(&self, index: usize) -> Option<f64> {
+    /// The standard deviation of the noise in one of them.
+    #[must_use]
+    pub fn deviation(&self, index: usize) -> Option<f64> {
         self.deviations.get(index).copied()
     }
 

@@ -59,7 +59,7 @@ fn every_figure_is_the_sum_of_the_cells_that_are_its_parts_whatever_the_order_of
                     }
                 }
                 assert!((values[place] - sum).abs() < 1e-6, "{labels:?}: {} and {sum}", values[place]);
-                let error = figures.deviations(row.set)[place];
+                let error = figures.noise(row.set).unwrap().deviation(place).unwrap();
                 assert!((error - deviations[of] * f64::from(parts).sqrt()).abs() < 1e-9, "{error} over {parts}");
             }
         }
