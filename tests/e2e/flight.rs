@@ -4,6 +4,7 @@ mod client;
 mod hostile;
 mod lapsed;
 
+use crate::cookbook::{GATEWAY, ended, program};
 use crate::python::script;
 use anyhow::{Context, Result, ensure};
 use firebreak::client::{Ask, describe_dataset, get_budget, list_datasets, run_query};
@@ -11,9 +12,7 @@ use firebreak_domain::Rho;
 use firebreak_tests::{Caller, Shared, run, shared};
 use firebreak_wire::charge_from_wire;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::process::Command;
 
 const AGREEMENT: &str = "health-statistics-unsigned";
 const PURPOSE: &str = "health-planning";
@@ -118,35 +117,22 @@ fn block(language: &str) -> Result<&'static str> {
 fn the_ten_lines_of_the_readme_are_run_as_they_stand() -> Result<()> {
     run(async {
         let shared = shared().await?;
-        shared.federation.issue("nso", "analyst", "reader")?;
-        let layout = shared.federation.layout();
-        let own = layout.certificate("nso", "analyst", "reader");
         let folder = tempfile::tempdir()?;
-        std::fs::copy(layout.authority().join("ca.pem"), folder.path().join("ca.pem"))?;
-        for file in ["cert.pem", "key.pem"] {
-            std::fs::copy(own.join(file), folder.path().join(file))?;
-        }
-        let (python, r) = (block("python")?, block("r")?);
+        shared.federation.working_folder(folder.path(), ("nso", "analyst", "reader"), shared.live.address)?;
+        let (python, r, profile) = (block("python")?, block("r")?, block("toml")?);
         assert_eq!((python.lines().count(), r.lines().count()), (10, 10));
         let here = format!("localhost:{}", shared.live.address.port());
-        let program = python.replace("gateway.firebreak.example:8443", &here);
-        assert_ne!(program, python);
-        let interpreter = std::env::var_os("FIREBREAK_PYTHON").context("run the tests with `cargo xtask test`")?;
-        let ended = Command::new(interpreter).args(["-c", &program]).current_dir(folder.path()).output()?;
-        ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-        let shown = String::from_utf8(ended.stdout)?;
-        assert!(
-            shown.contains("visits") && shown.contains("R01") && shown.contains("[17 rows x 6 columns]"),
-            "{shown}"
-        );
-
-        // Those in R, which not every machine has, say the same: address, options with their values, question.
-        let texts = |block: &str| -> BTreeSet<String> {
-            let quoted = block.split('"').skip(1).step_by(2);
-            quoted.filter(|text| text.len() > 9).map(str::to_owned).collect()
-        };
-        assert_eq!(texts(python), texts(r));
-        assert_eq!(texts(r).len(), 9, "{r}");
+        for text in [python, profile] {
+            assert!(text.contains(GATEWAY), "{text}");
+        }
+        std::fs::write(folder.path().join("firebreak.toml"), profile.replace(GATEWAY, &here))?;
+        for (variable, file, text) in [("FIREBREAK_PYTHON", "ten.py", python), ("FIREBREAK_RSCRIPT", "ten.R", r)] {
+            std::fs::write(folder.path().join(file), text.replace(GATEWAY, &here))?;
+            let (shown, _) = ended(program(variable, folder.path())?.arg(file).output()?)?;
+            for part in ["visits", "R01", "R17"] {
+                assert!(shown.contains(part), "{variable}: {part} is not in\n{shown}");
+            }
+        }
         Ok(())
     })
 }

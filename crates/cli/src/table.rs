@@ -190,8 +190,16 @@ impl Table {
 
     fn as_fields(&self, width: usize) -> String {
         let rows = self.rows.iter().map(|row| {
-            let cells = self.columns.iter().zip(row).map(|(c, cell)| (c.heading.as_str(), cell.as_str()));
-            fields(&cells.collect::<Vec<_>>(), width)
+            let mut cells: Vec<(&str, String)> = Vec::new();
+            for (column, cell) in self.columns.iter().zip(row) {
+                let before = cells.iter_mut().rfind(|(_, before)| !before.is_empty());
+                match before.filter(|_| column.heading.is_empty() && !cell.is_empty()) {
+                    // A mark has no name of its own: it stands behind what it marks.
+                    Some((_, marked)) => *marked = format!("{marked}{}{cell}", " ".repeat(GAP)),
+                    None => cells.push((&column.heading, cell.clone())),
+                }
+            }
+            fields(&cells.iter().map(|(name, cell)| (*name, cell.as_str())).collect::<Vec<_>>(), width)
         });
         rows.collect::<Vec<_>>().join("\n")
     }

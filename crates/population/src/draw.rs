@@ -13,6 +13,7 @@ pub(crate) enum Topic {
     Enrolments = 6,
     HealthInterpreting = 7,
     EducationInterpreting = 8,
+    Weeks = 9,
 }
 
 /// A stream of draws of its own for each topic and index, so that no file depends on the order in which others are made.

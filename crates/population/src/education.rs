@@ -22,6 +22,7 @@ struct Enrolments {
     region_no: StringBuilder,
     level_code: Int32Builder,
     hours_week: Int32Builder,
+    weeks_year: Int32Builder,
 }
 
 impl Columns for Enrolments {
@@ -33,6 +34,7 @@ impl Columns for Enrolments {
         ("region_no", DataType::Utf8),
         ("level_code", DataType::Int32),
         ("hours_week", DataType::Int32),
+        ("weeks_year", DataType::Int32),
     ];
 
     fn finish(&mut self) -> Vec<ArrayRef> {
@@ -44,6 +46,7 @@ impl Columns for Enrolments {
             Arc::new(self.region_no.finish()),
             Arc::new(self.level_code.finish()),
             Arc::new(self.hours_week.finish()),
+            Arc::new(self.weeks_year.finish()),
         ]
     }
 }
@@ -52,6 +55,7 @@ pub(crate) fn write_enrolments(population: &Population, folder: &Path) -> Result
     let mut table = Table::<Enrolments>::with_earlier_cut(folder, "enrolments.parquet")?;
     for (person, registration) in population.registered(Register::Education) {
         let mut draws = population.draws(Topic::Enrolments, person.index);
+        let mut lengths = population.draws(Topic::Weeks, person.index);
         let name = person.name();
         let (first, last) = school_years(&person, registration.least_rows() as i32, &mut draws);
         for (ordinal, year) in (0_u32..).zip(first..=last) {
@@ -61,8 +65,10 @@ pub(crate) fn write_enrolments(population: &Population, folder: &Path) -> Result
             columns.full_name.append_value(&name);
             columns.year.append_value(year);
             columns.region_no.append_value(format!("{:02}", person.region));
-            columns.level_code.append_value(level(year - person.birth_year, &mut draws));
+            let level = level(year - person.birth_year, &mut draws);
+            columns.level_code.append_value(level);
             columns.hours_week.append_value(weekly_hours(&mut draws));
+            columns.weeks_year.append_value(weeks(level, &mut lengths));
             table.end_row(year <= EARLIER_LAST_YEAR)?;
         }
     }
@@ -101,5 +107,14 @@ fn weekly_hours(draws: &mut Draws) -> i32 {
         0 => -1,
         1 => draws.between(70, 300),
         _ => draws.between(2, 36),
+    }
+}
+
+/// Weeks of instruction in a year: schools have nearly the same, universities fewer, courses as many as they have.
+fn weeks(level: i32, draws: &mut Draws) -> i32 {
+    match level {
+        5 => draws.between(26, 30),
+        6 => draws.between(8, 40),
+        _ => draws.between(36, 40),
     }
 }

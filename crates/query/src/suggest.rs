@@ -40,7 +40,18 @@ pub(crate) fn complete(misfit: Misfit, contract: &Contract, mentioned: &Mentione
     let about = column.and_then(|name| contract.column(name.as_str()));
     let suggestion = suggested(refusal.reason, contract, mentioned, about);
     let sql = if fits(&suggestion, contract).is_ok() { to_sql(&suggestion) } else { default_sql(contract) };
+    let groups: Vec<&str> = groupable(contract).map(|column| column.name.as_str()).collect();
+    let refusal = if refusal.reason == ReasonCode::RowsAsked && !groups.is_empty() {
+        let detail = format!("{}; what is counted may be grouped by {}", refusal.detail, groups.join(", "));
+        refusal.because(detail)
+    } else {
+        *refusal
+    };
     refusal.instead(sql)
+}
+
+fn groupable(contract: &Contract) -> impl Iterator<Item = &Column> {
+    contract.columns.iter().filter(|column| is_groupable(column))
 }
 
 fn suggested(reason: ReasonCode, contract: &Contract, mentioned: &Mentioned, about: Option<&Column>) -> AggregateQuery {
@@ -66,12 +77,16 @@ fn suggested(reason: ReasonCode, contract: &Contract, mentioned: &Mentioned, abo
         aggregates.push(unit.filter(|_| of_persons).map_or(Aggregate::CountRows, Aggregate::CountDistinct));
     }
     aggregates.truncate(MAX_SUGGESTED);
-    let groupable = |name: &&ColumnName| column(name).is_some_and(is_groupable);
-    let mut groups: Vec<ColumnName> = mentioned.groups.iter().filter(groupable).cloned().collect();
+    let may_group = |name: &&ColumnName| column(name).is_some_and(is_groupable);
+    let mut groups: Vec<ColumnName> = mentioned.groups.iter().filter(may_group).cloned().collect();
     let about_a_day = about.is_some_and(|c| matches!(c.domain, Domain::Date { .. }));
     let rows = matches!(reason, ReasonCode::RowsAsked | ReasonCode::UngroupedColumn | ReasonCode::UnsupportedClause);
     if groups.is_empty() && rows {
-        groups.extend(mentioned.columns.iter().filter(groupable).take(2).cloned());
+        groups.extend(mentioned.columns.iter().filter(may_group).take(2).cloned());
+    }
+    if groups.is_empty() && reason == ReasonCode::RowsAsked && mentioned.columns.is_empty() {
+        // Whoever asks for all columns of rows has those that one may group by.
+        groups.extend(groupable(contract).take(2).map(|column| column.name.clone()));
     }
     keep_within(&mut groups, contract);
     let mut groups: Vec<Group> = groups.into_iter().map(Group::of_column).collect();
@@ -222,7 +237,8 @@ impl Mentioned {
         })
     }
 
-    /// Notes `(*)`, `(column)` or `(DISTINCT column)` after the name of an aggregate.
+    /// Notes `(*)`, `(column)`, `(DISTINCT column)` or an expression that begins with a column after the name of an
+    /// aggregate.
     fn call(&mut self, function: &str, rest: &[Token], contract: &Contract) {
         let [Token::LParen, inside @ ..] = rest else { return };
         let end = inside.iter().position(|t| *t == Token::RParen).unwrap_or(0);
@@ -234,6 +250,8 @@ impl Mentioned {
             [Token::Mul] if function == "count" && !distinct => return self.aggregate(&Aggregate::CountRows, contract),
             [only] => word(only),
             [_, Token::Period, last] => word(last),
+            // Of an expression its first column.
+            [first, ..] if function != "count" => word(first),
             _ => None,
         };
         let Some(name) = named.and_then(|name| ColumnName::new(name).ok()) else { return };

@@ -100,6 +100,11 @@ fn suggestions_stay_close_to_what_was_asked() {
             "SELECT region, SUM(cost) FROM health.visits GROUP BY region HAVING MAX(cost) > 5",
             "SELECT region, SUM(cost), QUANTILE(cost, 0.95) FROM health.visits GROUP BY region",
         ),
+        ("SELECT SUM(cost / 2) FROM health.visits", "SELECT SUM(cost) FROM health.visits"),
+        (
+            "SELECT * FROM health.visits",
+            "SELECT visit_year, region, COUNT(*) FROM health.visits GROUP BY visit_year, region",
+        ),
         ("SELECT name FROM health.visits", "SELECT COUNT(DISTINCT person_key) FROM health.visits"),
         (
             "SELECT visit_date, COUNT(*) FROM health.visits GROUP BY visit_date",
@@ -112,6 +117,14 @@ fn suggestions_stay_close_to_what_was_asked() {
         ("SELECT COUNT(*) FORM health.visits", "SELECT COUNT(*) FROM health.visits"),
     ] {
         assert_eq!(refused(sql, &contracts).suggestion.as_deref(), Some(wanted), "{sql}");
+    }
+}
+
+#[test]
+fn whoever_asks_for_rows_is_told_by_what_one_may_group() {
+    for sql in ["SELECT * FROM health.visits", "SELECT cost FROM health.visits"] {
+        let detail = refused(sql, &[visits()]).detail;
+        assert!(detail.ends_with("; what is counted may be grouped by visit_year, region, kind"), "{detail}");
     }
 }
 

@@ -7,6 +7,7 @@
 mod federation;
 mod http;
 mod programs;
+mod working_folder;
 
 pub use federation::{AGENCIES, CUT, Federation, Layout, Options, TRUST_DOMAIN, gateway_identity};
 pub use http::{figure, http_answer, http_file};

@@ -228,23 +228,31 @@ fn copy_log(from: &Path, to: &Path) -> Result<()> {
 /// Commands to try while everything runs.
 pub fn keep(federation: &Federation, live: &Live) -> Result<()> {
     let root = federation.layout().root();
-    let analyst = root.join("ada.toml");
-    std::fs::write(&analyst, profile(federation, live.address, STATISTICIAN)?.to_toml()?)?;
+    let analyst = root.join(STATISTICIAN.2);
+    federation.working_folder(&analyst, STATISTICIAN, live.address)?;
     let staff = root.join("health-desk.toml");
     let local = live.adapter("health-agency")?.local;
     std::fs::write(&staff, local_profile(federation, "health-agency", local).to_toml()?)?;
+    let programs = std::env::current_exe()?;
+    let programs = programs.parent().context("this program lies in no folder")?;
     title("Everything keeps running. Try, in another terminal:");
     let (analyst, staff, root) = (analyst.display(), staff.display(), root.display());
     println!(
-        "  cargo run --bin firebreak -- datasets --profile {analyst}\n\
-         \x20 cargo run --bin firebreak -- query --profile {analyst} --agreement health-statistics --purpose health-planning \\\n\
+        "  cargo build --bin firebreak\n\
+         \x20 export PATH=\"{programs}:$PATH\" FIREBREAK_PROFILE=\"{analyst}/firebreak.toml\"\n\
+         \x20 firebreak datasets\n\
+         \x20 firebreak query --agreement health-statistics --purpose health-planning \\\n\
          \x20   \"SELECT kind, COUNT(*) AS visits FROM health.visits GROUP BY kind\"\n\
-         \x20 cargo run --bin firebreak -- budget --profile {analyst} --agreement health-statistics\n\
-         \x20 cargo run --bin firebreak -- match --profile {staff} --agreement vaccination-round --purpose vaccination-round\n\
-         \x20 cargo run --bin firebreak -- audit verify --log {root}/gateway/log --key {root}/log.pub\n\
-         \x20 curl http://{}/checkpoint\n\
+         \x20 firebreak budget --agreement health-statistics\n\
+         \x20 firebreak match --profile {staff} --agreement vaccination-round --purpose vaccination-round\n\
+         \x20 firebreak audit verify --log {root}/gateway/log --key {root}/log.pub\n\
+         \x20 curl http://{public_log}/checkpoint\n\
+         Python and R as in README.md and docs/COOKBOOK.md: start them in {analyst}, and in Python write\n\
+         grpc+tls://localhost:{port} for the gateway.\n\
          Ctrl-C ends it; the folder {root} stays.",
-        live.public_log
+        programs = programs.display(),
+        public_log = live.public_log,
+        port = live.address.port(),
     );
     Ok(())
 }

@@ -45,6 +45,7 @@ const PROGRAMS: &[Program] = &[
         purpose: "the independent verifier's transparency log",
         is_there: || Path::new(GO_PATH).join("src/golang.org/x/mod/sumdb/tlog").is_dir(),
     },
+    Program { package: "r-base-core", purpose: "the R of README and cookbook", is_there: || find("Rscript").is_some() },
     Program { package: "python3", purpose: "the Python client", is_there: || find("python3").is_some() },
     Program {
         package: "python3-venv",
@@ -68,6 +69,7 @@ pub fn provide(root: &Path) -> Result<Vec<Need>> {
         Need { name: "cvc5", variable: "CVC5", path: cvc5().context("cvc5 is installed but not in PATH")? },
         Need { name: "independent verifier", variable: "FIREBREAK_VERIFY_LOG", path: verifier(root, &tools)? },
         Need { name: "public microdata", variable: "FIREBREAK_MICRODATA", path: microdata(&tools, &python)? },
+        Need { name: "R", variable: "FIREBREAK_RSCRIPT", path: find("Rscript").context("Rscript is not in PATH")? },
         Need { name: "Python client", variable: "FIREBREAK_PYTHON", path: python },
     ])
 }
@@ -195,7 +197,9 @@ mod tests {
             assert_eq!(text.matches(&format!("  {} ", program.package)).count(), 1, "{}", program.package);
             assert!(text.contains(program.purpose));
         }
-        assert!(text.contains("apt-get install cvc5 golang-go golang-golang-x-mod-dev python3 python3-venv\n"));
+        assert!(
+            text.contains("apt-get install cvc5 golang-go golang-golang-x-mod-dev r-base-core python3 python3-venv\n")
+        );
     }
 
     #[test]

@@ -137,7 +137,9 @@ fn own_adapter(own: &Identity, trust_domain: &str) -> Identity {
 
 fn needed<'a, T>(value: Option<&'a T>, flag: &str) -> Result<&'a T, ClientError> {
     value.ok_or_else(|| {
-        ClientError::Profile(format!("{flag} is missing: give it, or a profile that has it (--profile FILE)"))
+        ClientError::Profile(format!(
+            "{flag} is missing: give it, or name a profile (--profile FILE or FIREBREAK_PROFILE)"
+        ))
     })
 }
 

@@ -34,14 +34,17 @@ fn list(datasets: &[DatasetSummary], width: usize) -> String {
     }
     let mut table = Table::new().text("Dataset").text("Title").text("Agency").text("Under agreement, for purpose");
     for dataset in datasets {
-        table.row([&dataset.id, &dataset.title, &dataset.agency, &accesses(&dataset.access)]);
+        let (first, others) = dataset.access.split_first().map_or((String::new(), &[][..]), |(a, b)| (access(a), b));
+        table.row([&dataset.id, &dataset.title, &dataset.agency, &first]);
+        for other in others {
+            table.row(["", "", "", &access(other)]);
+        }
     }
     table.render(width) + "\nDescribe one: firebreak datasets DATASET\n"
 }
 
-fn accesses(access: &[Access]) -> String {
-    let one = |a: &Access| format!("{}: {}", a.agreement, a.purposes.join(", "));
-    access.iter().map(one).collect::<Vec<_>>().join("; ")
+fn access(access: &Access) -> String {
+    format!("{}: {}", access.agreement, access.purposes.join(", "))
 }
 
 fn describe(dataset: &DescribeDatasetResponse, width: usize) -> String {
@@ -50,7 +53,7 @@ fn describe(dataset: &DescribeDatasetResponse, width: usize) -> String {
     let person = format!("{} (only COUNT(DISTINCT {}) may name it)", dataset.privacy_unit, dataset.privacy_unit);
     let mut text = format!("{} — {}\n", printable(&summary.id), printable(&summary.title));
     let cuts = dataset.cuts.join(", ");
-    let under = accesses(&summary.access);
+    let under = summary.access.iter().map(access).collect::<Vec<_>>().join("\n");
     let mut told: Vec<(&str, &str)> = vec![
         ("About", &dataset.description),
         ("Population", &dataset.population),
@@ -160,6 +163,20 @@ mod tests {
             }
             assert!(!shown.contains("Codes of visit_year"), "years need no names");
         }
+    }
+
+    #[test]
+    fn each_agreement_under_which_one_may_ask_has_a_line_of_its_own() {
+        let access = |agreement: &str| Access { agreement: agreement.into(), purposes: vec!["planning".into()] };
+        let dataset = DatasetSummary {
+            id: "health.visits".into(),
+            title: "Visits".into(),
+            agency: "health".into(),
+            access: vec![access("one"), access("two")],
+        };
+        let shown = list(&[dataset], 100);
+        let lines: Vec<&str> = shown.lines().map(str::trim).collect();
+        assert_eq!(lines[2..4], ["health.visits  Visits  health  one: planning", "two: planning"], "{shown}");
     }
 
     #[test]

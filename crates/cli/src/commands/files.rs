@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use firebreak_policy::signing::SigningKey;
 use serde::de::DeserializeOwned;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -13,6 +13,18 @@ pub(super) fn read(file: &Path) -> Result<String, Failure> {
     fs::read_to_string(file).map_err(|source| Failure::File {
         file: file.to_owned(),
         what: "cannot be read: check the path",
+        source,
+    })
+}
+
+/// A statement as given on the command line, where `-` stands for what standard input holds.
+pub(super) fn statement(given: String) -> Result<String, Failure> {
+    if given != "-" {
+        return Ok(given);
+    }
+    io::read_to_string(io::stdin()).map_err(|source| Failure::File {
+        file: "standard input".into(),
+        what: "cannot be read as text: pass a statement to it, for instance by < FILE",
         source,
     })
 }

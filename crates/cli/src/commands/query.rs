@@ -3,7 +3,7 @@
 mod destination;
 
 use super::progress::Progress;
-use super::receipt;
+use super::{files, receipt};
 use crate::arguments::{self, GatewayOptions};
 use crate::bar::Scale;
 use crate::client::{Ask, ClientError, QueryAnswer, run_query, validate_query};
@@ -16,8 +16,9 @@ use clap::Args;
 pub(super) use destination::Destination;
 use firebreak_domain::{Charge, CutId, RequestId, Rho};
 use firebreak_format::unit;
-use firebreak_wire::query::v1::{Accepted, Account, Estimate, Part, Released, ValidateQueryResponse};
+use firebreak_wire::query::v1::{Accepted, Account, Estimate, Part, Released, Row, ValidateQueryResponse};
 use firebreak_wire::{charge_from_wire, estimate_status};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// How a margin over all values of a group is shown.
@@ -27,7 +28,8 @@ const BAR: std::ops::RangeInclusive<usize> = 10..=40;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// One SELECT statement, for instance "SELECT region, COUNT(*) AS n FROM health.visits GROUP BY region"
+    /// One SELECT statement, for instance "SELECT region, COUNT(*) AS n FROM health.visits GROUP BY region"; or -, to
+    /// read it from standard input
     sql: String,
     /// The data-sharing agreement under which you ask
     #[arg(long)]
@@ -89,7 +91,8 @@ impl OutputOptions {
 }
 
 pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
-    let mut ask = Ask::new(&arguments.agreement, &arguments.purpose, &arguments.sql)?;
+    let sql = files::statement(arguments.sql)?;
+    let mut ask = Ask::new(&arguments.agreement, &arguments.purpose, &sql)?;
     (ask.cut, ask.rho, ask.partial) = (arguments.cut, arguments.rho, arguments.partial);
     ask.request_id = arguments.request_id.unwrap_or(ask.request_id);
     let destination = arguments.output.open(terminal)?;
@@ -167,7 +170,8 @@ pub(crate) enum Bars {
 #[must_use]
 pub(crate) fn shown(answer: &QueryAnswer, width: usize, bars: Bars) -> String {
     let estimates = || answer.rows.iter().flat_map(|row| &row.estimates);
-    let unlike_a = estimates().any(|e| estimate_status(e) != "A");
+    let statuses: BTreeSet<&str> = estimates().map(estimate_status).collect();
+    let unlike_a = statuses.iter().any(|status| *status != "A");
     let clipped = estimates().any(|e| e.clipped);
     let marked = unlike_a || clipped;
     let mut text = table(answer, marked, width, bars).render(width);
@@ -178,9 +182,9 @@ pub(crate) fn shown(answer: &QueryAnswer, width: usize, bars: Bars) -> String {
         } else {
             "U: unreliable, the standard error is above a quarter of the value"
         };
-        let provisional = !answer.released.missing.is_empty();
-        let provisional = provisional.then_some("P: provisional, an agency's part is missing");
-        for meaning in [unreliable, "O: not computable"].into_iter().chain(provisional) {
+        let provisional = "P: provisional, an agency's part is missing";
+        let meanings = [("U", unreliable), ("O", "O: not computable"), ("P", provisional)];
+        for (_, meaning) in meanings.iter().filter(|(status, _)| statuses.contains(status)) {
             text += &wrap(meaning, width).join("\n");
             text.push('\n');
         }
@@ -212,13 +216,25 @@ fn table(answer: &QueryAnswer, marked: bool, width: usize, bars: Bars) -> Table 
     if bars == Bars::None {
         return plain;
     }
+    let finest = finest(answer);
     for (place, scale) in scales.iter_mut().enumerate() {
-        *scale = Scale::of(answer.rows.iter().filter_map(|row| row.estimates.get(place)));
+        let rows = answer.rows.iter().filter(|row| margins(row) == finest);
+        *scale = Scale::of(rows.filter_map(|row| row.estimates.get(place)));
     }
     let drawn = scales.iter().flatten().count();
     let room = width.saturating_sub(plain.full_width()).checked_div(drawn).unwrap_or(0).saturating_sub(GAP);
     let room = room.min(*BAR.end());
     if BAR.contains(&room) { laid_out(answer, marked, &scales, room) } else { plain }
+}
+
+/// Over how many of the groups a row is a margin.
+fn margins(row: &Row) -> usize {
+    row.groups.iter().filter(|code| code.is_empty()).count()
+}
+
+/// The margins of the finest rows. Only these have bars: on one scale with totals, none of them would be seen.
+fn finest(answer: &QueryAnswer) -> usize {
+    answer.rows.iter().map(margins).min().unwrap_or(0)
 }
 
 /// The table, with bars so wide for the outputs that have a scale.
@@ -238,6 +254,7 @@ fn laid_out(answer: &QueryAnswer, marked: bool, scales: &[Option<Scale>], width:
             table = table.text("");
         }
     }
+    let finest = finest(answer);
     for row in &answer.rows {
         let all = |code: &String| if code.is_empty() { ALL.to_owned() } else { code.clone() };
         let mut cells: Vec<String> = row.groups.iter().map(all).collect();
@@ -247,7 +264,8 @@ fn laid_out(answer: &QueryAnswer, marked: bool, scales: &[Option<Scale>], width:
             } else {
                 cells.extend(estimated(estimate));
             }
-            cells.extend(scale.map(|scale| scale.bar(estimate, width)));
+            let bar = |scale: Scale| if margins(row) == finest { scale.bar(estimate, width) } else { String::new() };
+            cells.extend(scale.map(bar));
             if marked {
                 let status = Some(estimate_status(estimate)).filter(|status| *status != "A");
                 let marks = status.into_iter().chain(estimate.clipped.then_some("c"));

@@ -55,6 +55,16 @@ fn a_table_that_cannot_be_narrow_enough_becomes_lists_of_fields() {
 }
 
 #[test]
+fn in_a_list_of_fields_a_mark_stands_behind_what_it_marks() {
+    let mut table = Table::new().text("region").number("first").text("").number("second").text("");
+    table.row(["north", "11111111111111111", "U", "–", "O"]);
+    table.row(["south", "5", "", "22222222222222222", ""]);
+    let expected = "  region  north\n  first   11111111111111111  U\n  second  –  O\n\n  region  south\n  \
+                    first   5\n  second  22222222222222222\n";
+    assert_eq!(table.render(36), expected);
+}
+
+#[test]
 fn long_words_are_broken_and_nothing_is_lost() {
     let text = "spiffe://firebreak.example/org/national-statistics/analyst/ada and 東京東京東京";
     for width in 2..60 {

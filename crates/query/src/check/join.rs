@@ -56,11 +56,17 @@ impl Subject {
             return Err(Refusal::new(ReasonCode::UnknownDataset));
         };
         if others.iter().any(|other| other.agency != first.agency || other.unit_space.id != first.unit_space.id) {
-            return Err(refused("datasets are joined where one agency keeps them over one register of persons"));
+            return Err(refused(
+                "datasets are joined where one agency keeps them over one register of persons; which records another \
+                 agency holds as well is asked of the match service",
+            ));
         }
         let units: BTreeSet<ColumnName> = contracts.iter().flat_map(|contract| unit_names(contract)).collect();
         if query.joins.iter().flat_map(|join| &join.on).any(|name| !units.contains(name)) {
-            return Err(refused("datasets are joined on the person alone: ON a.person = b.person"));
+            return Err(refused(
+                "datasets are joined on the person alone, ON a.person = b.person; on any other identifier there is the \
+                 match service",
+            ));
         }
         let mut columns: Vec<Column> = Vec::new();
         for contract in &contracts {

@@ -127,7 +127,7 @@ fn of_select(
                 return Err(refuse(ReasonCode::UnsupportedExpression, place(expr), "an output has one name"));
             }
             SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {
-                return Err(refuse(ReasonCode::RowsAsked, None, "*"));
+                return Err(refuse(ReasonCode::RowsAsked, None, "* is every column of every row"));
             }
         }
     }

@@ -16,7 +16,7 @@ use firebreak_format::arrow as table;
 use firebreak_node::{SubmittedQuery, Unread};
 use firebreak_policy::Denial;
 use firebreak_wire::query::v1::{Accepted, Question, Released, RunQueryRequest};
-use firebreak_wire::{answer_rows, sql_question};
+use firebreak_wire::{answer_rows, question_from_wire, sql_question};
 use prost::Message;
 use prost_types::Timestamp;
 use std::sync::Arc;
@@ -74,14 +74,17 @@ impl Flight {
     }
 
     fn named(&self, caller: &Identity, metadata: &MetadataMap, question: Question) -> Result<Ticket, Status> {
-        let under = Under::of(metadata, &self.app, caller).map_err(refused)?;
+        let query = question_from_wire(Some(&question)).ok();
+        let dataset = query.as_ref().and_then(|query| query.datasets().next());
+        let under = Under::of(metadata, &self.app, caller, dataset).map_err(refused)?;
         Ticket::new(under, question, self.app.state().now())
     }
 
     fn decide(&self, caller: &Identity, ticket: &Ticket) -> Result<Accepted, Undecided> {
         let submitted = read(&ticket.request).map_err(Undecided::Unread)?;
         let decided = self.app.foresee(&submitted, caller).map_err(|Denial { refusal, facts }| {
-            let refusal = without_signature(refusal, &self.app, caller);
+            let dataset = submitted.query.as_ref().ok().and_then(|query| query.datasets().next());
+            let refusal = without_signature(refusal, &self.app, caller, dataset);
             Undecided::Denied(Box::new((Denial { refusal, facts }, submitted.intent(caller))))
         })?;
         Ok(announced(decided.logical.as_ref(), &decided.query, decided.cost, &decided.price))

@@ -1,7 +1,7 @@
 //! Under which agreement, and for what, a call of Flight SQL asks: its headers say so.
 
-use crate::app::App;
-use firebreak_domain::{Identity, ReasonCode, Refusal};
+use crate::app::{App, Visible};
+use firebreak_domain::{Agreement, DatasetId, Identity, ReasonCode, Refusal};
 use tonic::metadata::MetadataMap;
 
 /// The header that names the agreement.
@@ -21,15 +21,20 @@ pub(super) struct Under {
 }
 
 impl Under {
-    /// Reads the headers of a call.
+    /// Reads the headers of a call, which asks about a dataset as far as that can be read.
     ///
     /// # Errors
     /// `MALFORMED_REQUEST`, with the very lines that are missing in a Python program.
-    pub(super) fn of(metadata: &MetadataMap, app: &App, caller: &Identity) -> Result<Self, Refusal> {
+    pub(super) fn of(
+        metadata: &MetadataMap,
+        app: &App,
+        caller: &Identity,
+        dataset: Option<&DatasetId>,
+    ) -> Result<Self, Refusal> {
         match (header(metadata, AGREEMENT)?, header(metadata, PURPOSE)?) {
             (Some(agreement), Some(purpose)) => Ok(Self { agreement, purpose, partial: partial(metadata)? }),
             (agreement, purpose) => {
-                let example = example(app, caller, agreement.as_deref());
+                let example = example(app, caller, agreement.as_deref(), dataset);
                 let missing = match (&agreement, &purpose) {
                     (None, None) => "its agreement and its purpose",
                     (None, Some(_)) => "its agreement",
@@ -51,16 +56,26 @@ impl Under {
 }
 
 /// What these clients can do where a signature is demanded, which they cannot make.
-pub(super) fn without_signature(refusal: Refusal, app: &App, caller: &Identity) -> Refusal {
+pub(super) fn without_signature(
+    refusal: Refusal,
+    app: &App,
+    caller: &Identity,
+    dataset: Option<&DatasetId>,
+) -> Refusal {
     if refusal.reason != ReasonCode::SignatureRequired {
         return refusal;
     }
     let visible = app.list_datasets(caller).unwrap_or_default();
-    let unsigned = visible.iter().flat_map(|dataset| &dataset.agreements).find(|agreement| agreement.gateway_asserted);
-    refusal.instead(match unsigned {
+    refusal.instead(match unsigned(&visible, dataset) {
         Some(agreement) => format!("change in db_kwargs {}", line(AGREEMENT, agreement.id.as_str())),
         None => "ask by the command `firebreak query`, which signs".to_owned(),
     })
+}
+
+/// Of the caller's agreements one that asks for no signature, over that dataset where one is named.
+fn unsigned<'a>(visible: &'a [Visible], dataset: Option<&DatasetId>) -> Option<&'a Agreement> {
+    let asked = visible.iter().filter(|one| dataset.is_none_or(|dataset| one.contract.id == *dataset));
+    asked.flat_map(|one| &one.agreements).map(AsRef::as_ref).find(|agreement: &&Agreement| agreement.gateway_asserted)
 }
 
 /// A line of a Python program that sends a header with each call.
@@ -95,12 +110,15 @@ fn partial(metadata: &MetadataMap) -> Result<bool, Refusal> {
 }
 
 /// What the caller could write: of its own agreements one that asks for no signature, which these clients cannot make.
-fn example(app: &App, caller: &Identity, named: Option<&str>) -> Under {
+fn example(app: &App, caller: &Identity, named: Option<&str>, dataset: Option<&DatasetId>) -> Under {
     let visible = app.list_datasets(caller).unwrap_or_default();
-    let agreements = || visible.iter().flat_map(|dataset| &dataset.agreements);
-    let found = agreements()
-        .find(|agreement| named == Some(agreement.id.as_str()))
-        .or_else(|| agreements().find(|agreement| named.is_none() && agreement.gateway_asserted));
+    let found = match named {
+        Some(named) => {
+            let mut agreements = visible.iter().flat_map(|one| &one.agreements).map(AsRef::as_ref);
+            agreements.find(|agreement: &&Agreement| agreement.id.as_str() == named)
+        }
+        None => unsigned(&visible, dataset),
+    };
     let purpose = found.and_then(|agreement| agreement.purposes.first());
     Under {
         agreement: found.map_or_else(|| "an agreement".to_owned(), |agreement| agreement.id.to_string()),

@@ -84,10 +84,11 @@ fn an_answer_shows_value_error_interval_cost_and_what_is_left() {
 fn unreliable_and_missing_values_are_marked_and_explained() {
     let text = shown(&answer(estimate(8.0, 10.2, Status::Unreliable)), 80, Bars::None);
     assert!(text.lines().any(|l| l.starts_with("south") && l.ends_with("  U")), "{text}");
+    assert!(text.contains("U: unreliable") && !text.contains("not computable"), "{text}");
     let none = Estimate { status: Status::NotComputable.into(), ..Estimate::default() };
     let text = shown(&answer(none), 80, Bars::None);
     assert!(text.lines().any(|l| l.starts_with("south") && l.contains('–') && l.ends_with('O')), "{text}");
-    assert!(text.contains("O: not computable"));
+    assert!(text.contains("O: not computable") && !text.contains("U: unreliable"), "{text}");
 }
 
 #[test]
@@ -128,6 +129,21 @@ fn on_a_terminal_the_intervals_of_an_output_are_drawn_on_one_scale() {
             "west       100      10       80 … 120              ├──●──┤",
         ]
     );
+}
+
+#[test]
+fn a_margin_has_no_bar_and_leaves_the_scale_to_its_parts() {
+    let mut answer = compared(estimate(20.0, 10.0, Status::Normal));
+    let total = estimate(20_000.0, 10.0, Status::Normal);
+    answer.rows.push(Row { groups: vec![String::new()], estimates: vec![total] });
+    let text = shown(&answer, 80, Bars::WhereTheyFit);
+    let headed = text.lines().next().is_some_and(|heading| heading.ends_with(" 120"));
+    assert!(headed && text.matches('●').count() == 3, "{text}");
+    assert!(text.lines().any(|l| l.starts_with("all") && !l.contains('●')), "{text}");
+    // A question for margins alone compares them with each other.
+    answer.rows.retain(|row| margins(row) > 0);
+    answer.rows.push(Row { groups: vec![String::new()], estimates: vec![estimate(9.0, 1.0, Status::Normal)] });
+    assert_eq!(shown(&answer, 80, Bars::WhereTheyFit).matches('●').count(), 2);
 }
 
 #[test]
