@@ -168,8 +168,8 @@ mod tests {
 
         let sdmx = sdmx_csv::answer(&partial);
         let lines: Vec<&str> = sdmx.split_terminator("\r\n").collect();
-        assert!(lines[0].ends_with(",CUT,COMMENT_OBS"), "{sdmx}");
-        assert!(lines[1..].iter().all(|line| line.ends_with(said)), "{sdmx}");
-        assert!(!sdmx_csv::answer(&whole).contains("COMMENT_OBS"));
+        assert!(lines[0].ends_with(",COMMENT_OBS,RELEASE_ID,CUT"), "{sdmx}");
+        assert!(lines[1..].iter().all(|line| line.ends_with(&format!("{said},r-1,2024-Q4"))), "{sdmx}");
+        assert!(!sdmx_csv::answer(&whole).contains(said));
     }
 }
