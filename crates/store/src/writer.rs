@@ -314,11 +314,15 @@ impl Writer {
                 taken = waiting.recv_many(&mut batch, BATCH) => if taken == 0 { break },
                 () = core.watermark.moved.notified() => {}
                 () = self.scrub.due() => {}
+                () = self.checkpoints.due() => {
+                    self.checkpoints.begin().await;
+                    continue;
+                }
                 () = stop.notified() => waiting.close(),
             }
             let steps = batch.len();
             self.transact(std::mem::take(&mut batch)).await;
-            self.checkpoints.after(steps).await;
+            self.checkpoints.after(steps);
             if self.scrub.is_due() {
                 // Of two who empty the log one would find the other in the way.
                 self.checkpoints.rest().await;

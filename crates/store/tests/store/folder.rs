@@ -65,6 +65,29 @@ async fn a_clock_set_back_revives_nothing() {
 }
 
 #[tokio::test]
+async fn what_was_written_is_brought_into_the_database_in_a_pause() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let pages = || std::fs::metadata(folder.path.path().join("state.sqlite")).unwrap().len();
+    let before = pages();
+    for id in 0..=255 {
+        drop(fresh(state.reserve(&request("ada", id, id), &key(id), rho(1), &[within(life(), u64::MAX)]).await));
+    }
+    state.record_leaf(leaf(b"one step more")).await.unwrap();
+    // By itself, and long before the log is so large that a commit would do it.
+    let passed = async {
+        while pages() == before {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), passed).await.unwrap();
+    let head = state.verify_chain().await.unwrap();
+    assert_eq!(head.count, 256);
+    state.close().await;
+    assert_eq!(folder.open().await.ledger_head(), head);
+}
+
+#[tokio::test]
 async fn a_time_acted_upon_is_durable_without_a_transaction_or_a_shutdown() {
     let folder = Folder::new();
     let state = folder.open().await;

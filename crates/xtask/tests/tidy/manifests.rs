@@ -75,7 +75,8 @@ fn not_inherited(member: &Member) -> Vec<String> {
         }
     }
     for key in ["version", "edition", "rust-version", "license", "publish"] {
-        if !inherits(member.manifest["package"].get(key)) && !(key == "version" && member.name == STANDS_IN) {
+        let stands_in = key == "version" && member.name == STANDS_IN;
+        if !stands_in && !inherits(member.manifest["package"].get(key)) {
             faults.push(format!("{}: package.{key} is not the workspace's", member.name));
         }
     }
