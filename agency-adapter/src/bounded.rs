@@ -31,6 +31,14 @@ impl RankingKey {
         Self::new(*blake3::Hasher::new_keyed(secret).update(space.as_str().as_bytes()).finalize().as_bytes())
     }
 
+    /// Which of so many parts a person belongs to: a pseudo-random function of the person under a key of its own.
+    pub(crate) fn part(&self, person: &[u8], parts: usize) -> usize {
+        let key = blake3::derive_key("firebreak 2026 parts of a bounded view", &self.0);
+        let hash = blake3::keyed_hash(&key, person);
+        let number = hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        (number % parts.max(1) as u64) as usize
+    }
+
     /// The rank of a person's row: a pseudo-random function of the person, the row's values and which of the
     /// person's equal rows it is (BLAKE3 keyed mode).
     fn rank(&self, person: &[u8], row: &[i64], ordinal: u32) -> [u8; 16] {

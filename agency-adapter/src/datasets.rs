@@ -3,6 +3,7 @@
 use crate::bounded::{Part, RankingKey, joined, view};
 use crate::engine::{Engine, EngineError};
 use crate::source::{self, Rows, SourceError};
+use crate::views::{self, Views};
 use firebreak_domain::{Binding, ColumnName, Contract, CutId, DatasetId};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -18,6 +19,9 @@ pub enum DatasetError {
     /// The file.
     #[error("{0}: {1}")]
     Source(DatasetId, #[source] SourceError),
+    /// The folder of views.
+    #[error("the folder of bounded views cannot be made anew in the state folder; see to its disk")]
+    Folder(#[source] std::io::Error),
     /// Datasets that are joined.
     #[error("datasets that are joined: {0}")]
     Join(#[source] SourceError),
@@ -42,6 +46,7 @@ pub struct Datasets {
     bindings: HashMap<DatasetId, Binding>,
     secret: [u8; 32],
     threads: usize,
+    files: Views,
     // One view per contract as signed and cut: a bundle that changes a contract makes a new view.
     views: Mutex<HashMap<(String, CutId), View>>,
     // Of joins the latest alone: there are many that can be asked, and each may be as large as its datasets together.
@@ -49,15 +54,16 @@ pub struct Datasets {
 }
 
 impl Datasets {
-    /// The files in `folder` behind `bindings`. `secret` ranks rows: 32 random bytes that never leave the agency.
+    /// The files in `folder` behind `bindings`. `secret` ranks rows: 32 random bytes that never leave the agency. Views too
+    /// large for memory go to `files`.
     #[must_use]
-    pub fn new(folder: PathBuf, bindings: Vec<Binding>, secret: [u8; 32], threads: usize) -> Self {
+    pub fn new(folder: PathBuf, bindings: Vec<Binding>, secret: [u8; 32], threads: usize, files: Views) -> Self {
         let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
         let bindings = bindings.into_iter().map(|b| (b.dataset.clone(), b)).collect();
-        Self { folder, bindings, secret, threads, views: Mutex::default(), latest_join: Mutex::default() }
+        Self { folder, bindings, secret, threads, files, views: Mutex::default(), latest_join: Mutex::default() }
     }
 
     /// The datasets bound.
@@ -108,6 +114,11 @@ impl Datasets {
         };
         let engine = cell
             .get_or_try_init(|| async {
+                if let [alone] = contracts
+                    && !self.files.in_memory(alone)
+                {
+                    return self.engine_over_file(alone, cut).await;
+                }
                 let mut parts = Vec::with_capacity(contracts.len());
                 for contract in contracts {
                     let binding = self.binding(&contract.id)?;
@@ -134,6 +145,14 @@ impl Datasets {
         Ok(engine.clone())
     }
 
+    /// The engine over a view that is kept as a file.
+    async fn engine_over_file(&self, contract: &Contract, cut: &CutId) -> Result<Engine, DatasetError> {
+        let (binding, key) = (self.binding(&contract.id)?, RankingKey::of(&self.secret, &contract.unit_space.id));
+        let made = views::make(&self.files, contract, binding, &self.folder, cut, key).await;
+        let file = made.map_err(|error| DatasetError::Source(contract.id.clone(), error))?;
+        Ok(Engine::over_file(file, self.threads).await?)
+    }
+
     /// The rows of a cut with the match key as the register writes it; counted like an engine's execution.
     ///
     /// # Errors
@@ -154,6 +173,10 @@ impl Datasets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounded::PERSON;
+    use datafusion::common::Column as FrameColumn;
+    use datafusion::functions_aggregate::expr_fn::{count, count_distinct, sum};
+    use datafusion::prelude::{Expr, lit};
 
     const CONTRACT: &str = r#"
 format = 1
@@ -192,7 +215,8 @@ cut = [{ id = "2024-Q3", file = "visits.csv" }, { id = "2024-Q4", file = "visits
     async fn a_contract_that_allows_fewer_rows_makes_a_view_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("visits.csv"), "person,cost\na,1\na,2\nb,3\n").unwrap();
-        let datasets = Datasets::new(folder.path().to_owned(), vec![toml(BINDING)], [7; 32], 1);
+        let files = Views::open(&folder.path().join("views")).unwrap();
+        let datasets = Datasets::new(folder.path().to_owned(), vec![toml(BINDING)], [7; 32], 1, files);
         let contract: Contract = toml(CONTRACT);
         let mut tighter = contract.clone();
         tighter.contribution.rows_per_person = 1;
@@ -204,6 +228,28 @@ cut = [{ id = "2024-Q3", file = "visits.csv" }, { id = "2024-Q4", file = "visits
         assert_eq!(views(&contract, 1).await, 1, "made once");
         assert_eq!(views(&tighter, 1).await, 2, "another bound");
         assert_eq!(views(&contract, 0).await, 3, "another cut");
+    }
+
+    /// The same question over the same file, whichever way the view is kept.
+    #[tokio::test]
+    async fn a_view_in_a_file_answers_as_one_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows: String = (0..3_000).map(|row| format!("p{},{}\n", row % 300, row % 101)).collect();
+        std::fs::write(folder.path().join("visits.csv"), format!("person,cost\n{rows}")).unwrap();
+        let contract: Contract = toml(CONTRACT);
+        let mut answers = Vec::new();
+        for bytes in [u64::MAX, 0] {
+            let files = Views::open(&folder.path().join("views")).unwrap().with_most_in_memory(bytes);
+            let kept = || std::fs::read_dir(folder.path().join("views")).unwrap().count();
+            let datasets = Datasets::new(folder.path().to_owned(), vec![toml(BINDING)], [7; 32], 2, files);
+            let engine = datasets.engine(std::slice::from_ref(&contract), &contract.cuts[1]).await.unwrap();
+            assert_eq!(kept(), usize::from(bytes == 0));
+            let column = |name: &str| Expr::Column(FrameColumn::new_unqualified(name));
+            let figures = vec![count(lit(1)), sum(column("cost")), count_distinct(column(PERSON))];
+            let figures = engine.frame().clone().aggregate(vec![], figures).unwrap().collect().await.unwrap();
+            answers.push(figures[0].columns().to_vec());
+        }
+        assert_eq!(answers[0], answers[1]);
     }
 
     fn toml<T: serde::de::DeserializeOwned>(text: &str) -> T {

@@ -1,6 +1,7 @@
 //! Exact aggregates over a bounded view, by DataFusion. What comes out is [`Exact`]: it can only be measured.
 
 use crate::bounded::PERSON;
+use crate::views::ViewFile;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int32Array, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int32Type, Int64Type};
@@ -9,7 +10,7 @@ use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::expr_fn::{count, count_distinct, sum};
 use datafusion::logical_expr::{ColumnarValue, ExprFunctionExt, ScalarUDF, Volatility, create_udf, when};
-use datafusion::prelude::{DataFrame, Expr, SessionConfig, SessionContext, lit};
+use datafusion::prelude::{DataFrame, Expr, ParquetReadOptions, SessionConfig, SessionContext, lit};
 use firebreak_domain::ColumnName;
 use firebreak_privacy::{Exact, ExactCells};
 use firebreak_query::{
@@ -40,6 +41,8 @@ impl From<datafusion::arrow::error::ArrowError> for EngineError {
 #[derive(Clone)]
 pub struct Engine {
     frame: DataFrame,
+    /// Kept for as long as anybody may ask.
+    _file: Option<Arc<ViewFile>>,
 }
 
 impl Engine {
@@ -60,7 +63,24 @@ impl Engine {
             }
         }
         let table = MemTable::try_new(view.schema(), partitions)?;
-        Ok(Self { frame: context.read_table(Arc::new(table))? })
+        Ok(Self { frame: context.read_table(Arc::new(table))?, _file: None })
+    }
+
+    /// Takes a view that is kept as a file, and reads it anew for each question, by so many threads.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn over_file(file: ViewFile, threads: usize) -> Result<Self, EngineError> {
+        let config = SessionConfig::new().with_target_partitions(threads.max(1));
+        let path = file.path().to_str().ok_or(EngineError)?;
+        let frame = SessionContext::new_with_config(config).read_parquet(path, ParquetReadOptions::default()).await?;
+        Ok(Self { frame, _file: Some(Arc::new(file)) })
+    }
+
+    /// What is asked, for tests alone: an exact value has no way out.
+    #[cfg(test)]
+    pub(crate) fn frame(&self) -> &DataFrame {
+        &self.frame
     }
 
     /// One whole number for each vector and cell, in the query's order; of a quantile, one for each cell and candidate.

@@ -11,3 +11,4 @@ pub mod engine;
 pub mod program;
 mod rpc;
 pub mod source;
+pub mod views;

@@ -4,6 +4,7 @@ use crate::app::{App, Gate, Tick};
 use crate::configuration::Configuration;
 use crate::datasets::{DatasetError, Datasets};
 use crate::rpc::{Agency, LocalMatch};
+use crate::views::Views;
 use firebreak_audit::VerifierKey;
 use firebreak_domain::{Binding, Clock, Identity, IdentityRole, SystemClock};
 use firebreak_node::{
@@ -123,7 +124,8 @@ pub async fn open(checked: &Checked, clock: Arc<dyn Clock>) -> Result<App, Progr
     let recorder = Recorder::new(credential, policy.sealer())?;
     policy.refresh(&recorder, &state).await?;
     let folder = base.join(&configuration.data_folder);
-    let datasets = Datasets::new(folder, bindings.clone(), ranking, configuration.threads);
+    let views = Views::open(&state_folder.join("views")).map_err(DatasetError::Folder)?;
+    let datasets = Datasets::new(folder, bindings.clone(), ranking, configuration.threads, views);
     let tick = Tick::of(Duration::from_millis(configuration.tick_milliseconds.max(1)));
     let (closed, gate) = (configuration.closed.clone(), Gate::new(log_key.clone()));
     let app = App::new(state, policy, trust.clone(), recorder, datasets, closed, gate, tick);

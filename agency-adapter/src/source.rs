@@ -12,6 +12,7 @@ pub use file::{SourceError, file_schema};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
+use datafusion::execution::SendableRecordBatchStream;
 use firebreak_domain::{Binding, Column, ColumnName, ColumnRole, Contract, CutId};
 use futures::StreamExt;
 use std::collections::HashMap;
@@ -42,70 +43,112 @@ pub async fn read(
     cut: &CutId,
     match_key: Option<&ColumnName>,
 ) -> Result<Rows, SourceError> {
-    let frame = file::open(contract, binding, folder, cut).await?;
-    let unit = contract.privacy_unit().ok_or(SourceError::NoPrivacyUnit)?;
-    let readable: Vec<&Column> = contract.columns.iter().filter(|c| is_read_by_questions(c)).collect();
-    let mut wanted: Vec<&str> = readable.iter().map(|c| binding.file_column(&c.name)).collect();
-    if !binding.row_is_person {
-        wanted.push(binding.file_column(&unit.name));
-    }
-    if let Some(key) = match_key {
-        wanted.push(binding.file_column(key));
-    }
-    wanted.sort_unstable();
-    wanted.dedup();
-    let mut stream =
-        frame.select(wanted.iter().map(|name| file::column(name)).collect::<Vec<_>>())?.execute_stream().await?;
+    let mut reader = Reader::open(contract, binding, folder, cut, match_key).await?;
+    let (mut rows, mut numbers) = (reader.nothing(), HashMap::new());
+    while reader.append(&mut rows, &mut numbers).await? {}
+    Ok(rows)
+}
 
-    let mut columns: Vec<EncodedColumn> =
-        readable.iter().map(|c| EncodedColumn::new(c, binding.recodes.get(&c.name))).collect();
-    let mut rows = Rows { persons: Vec::new(), person_keys: Vec::new(), columns: Vec::new(), match_keys: Vec::new() };
-    let mut numbers: HashMap<String, u32> = HashMap::new();
-    while let Some(batch) = stream.next().await {
+/// A cut that is read batch by batch.
+pub(crate) struct Reader<'a> {
+    binding: &'a Binding,
+    unit: &'a Column,
+    readable: Vec<&'a Column>,
+    match_key: Option<&'a ColumnName>,
+    stream: SendableRecordBatchStream,
+}
+
+impl<'a> Reader<'a> {
+    /// As [`read`].
+    pub(crate) async fn open(
+        contract: &'a Contract,
+        binding: &'a Binding,
+        folder: &Path,
+        cut: &CutId,
+        match_key: Option<&'a ColumnName>,
+    ) -> Result<Self, SourceError> {
+        let frame = file::open(contract, binding, folder, cut).await?;
+        let unit = contract.privacy_unit().ok_or(SourceError::NoPrivacyUnit)?;
+        let readable: Vec<&Column> = contract.columns.iter().filter(|c| is_read_by_questions(c)).collect();
+        let mut wanted: Vec<&str> = readable.iter().map(|c| binding.file_column(&c.name)).collect();
+        if !binding.row_is_person {
+            wanted.push(binding.file_column(&unit.name));
+        }
+        if let Some(key) = match_key {
+            wanted.push(binding.file_column(key));
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        let frame = frame.select(wanted.iter().map(|name| file::column(name)).collect::<Vec<_>>())?;
+        let stream = frame.execute_stream().await?;
+        Ok(Self { binding, unit, readable, match_key, stream })
+    }
+
+    /// No rows yet.
+    pub(crate) fn nothing(&self) -> Rows {
+        let column = |column: &&Column| EncodedColumn::new(column, self.binding.recodes.get(&column.name));
+        let columns = self.readable.iter().map(column).collect();
+        Rows { persons: Vec::new(), person_keys: Vec::new(), columns, match_keys: Vec::new() }
+    }
+
+    /// Appends the next batch to `rows`, whose persons' `numbers` are by their keys. False if there was none.
+    pub(crate) async fn append(
+        &mut self,
+        rows: &mut Rows,
+        numbers: &mut HashMap<String, u32>,
+    ) -> Result<bool, SourceError> {
+        let Some(batch) = self.stream.next().await else { return Ok(false) };
         let batch = batch?;
-        let kept = if binding.row_is_person {
+        let kept = if self.binding.row_is_person {
             let first = rows.persons.len() as u32;
             rows.persons.extend((0..batch.num_rows() as u32).map(|row| first + row));
             None
         } else {
-            let keys = text(&batch, binding.file_column(&unit.name))?;
+            let keys = text(&batch, self.binding.file_column(&self.unit.name))?;
             let keys = keys.as_string::<i32>();
             let mut kept = Vec::with_capacity(keys.len());
             for key in keys {
-                let key = key.map(str::trim).filter(|k| !k.is_empty() && !unit.missing.iter().any(|m| m == k));
+                let key = key.map(str::trim).filter(|k| !k.is_empty() && !self.stands_for_missing(k));
                 kept.push(key.is_some());
                 if let Some(key) = key {
-                    let number = if let Some(number) = numbers.get(key) {
-                        *number
-                    } else {
-                        let number = rows.person_keys.len() as u32;
-                        rows.person_keys.push(key.to_owned());
-                        numbers.insert(key.to_owned(), number);
-                        number
-                    };
+                    let number = number_of(key, numbers, &mut rows.person_keys);
                     rows.persons.push(number);
                 }
             }
             Some(kept)
         };
         let keeps = |row: usize| kept.as_ref().is_none_or(|k| k.get(row).copied().unwrap_or(false));
-        for column in &mut columns {
-            let name = binding.file_column(column.name());
+        for column in &mut rows.columns {
+            let name = self.binding.file_column(column.name());
             let array = batch.column_by_name(name).ok_or(SourceError::Changed)?;
             column.extend(array, &keeps)?;
         }
-        if let Some(key) = match_key {
-            let texts = text(&batch, binding.file_column(key))?;
+        if let Some(key) = self.match_key {
+            let texts = text(&batch, self.binding.file_column(key))?;
             let texts = texts.as_string::<i32>().iter().enumerate().filter(|(row, _)| keeps(*row));
             rows.match_keys.extend(texts.map(|(_, value)| value.map(str::to_owned)));
         }
+        Ok(true)
     }
-    rows.columns = columns;
-    Ok(rows)
+
+    fn stands_for_missing(&self, key: &str) -> bool {
+        self.unit.missing.iter().any(|missing| missing == key)
+    }
+}
+
+/// The number of a person: the next one if they are new.
+pub(crate) fn number_of(key: &str, numbers: &mut HashMap<String, u32>, keys: &mut Vec<String>) -> u32 {
+    if let Some(number) = numbers.get(key) {
+        return *number;
+    }
+    let number = keys.len() as u32;
+    keys.push(key.to_owned());
+    numbers.insert(key.to_owned(), number);
+    number
 }
 
 /// Whether a question may read the column: not the person's key, no identifier, nothing withheld.
-fn is_read_by_questions(column: &Column) -> bool {
+pub(crate) fn is_read_by_questions(column: &Column) -> bool {
     match column.role {
         ColumnRole::Category | ColumnRole::Measure | ColumnRole::Filter => true,
         ColumnRole::PrivacyUnit | ColumnRole::MatchKey | ColumnRole::Identifier | ColumnRole::Withheld => false,

@@ -16,7 +16,7 @@ extern crate self as firebreak_privacy;
 mod engine;
 mod whitebox;
 
-use agency_adapter::bounded;
+use agency_adapter::{bounded, views};
 use anyhow::{Context, Result, ensure};
 use firebreak_tests::bench::{aimed, argument, conditions, figure, remark};
 use std::time::Instant;

@@ -2,12 +2,13 @@
 //! against the same plain SQL over the same bounded rows as a Parquet file; and how an answer's CPU time grows with rows.
 //!
 //! `bench-groups [PERSONS] [LARGEST]`. The visits get a column of a thousand clinics, in file, contract and agreement. Growth
-//! is measured by the adapter's own engine over bounded views of 10⁵ rows, ten times as many, and so on up to LARGEST: the
-//! view is held in memory, 18 bytes a row here, so that memory grows with it (`peak_memory_per_row`); no part of a question
-//! adds to it.
+//! is measured by the adapter's own engine over bounded views of 10⁵ rows, ten times as many, and so on up to LARGEST, each
+//! kept where the adapter would keep one of so many declared rows: in memory or, from 1.1·10⁷ rows on, in a file that is read
+//! anew for each question.
 
 use agency_adapter::bounded::PERSON;
 use agency_adapter::engine::Engine;
+use agency_adapter::views::Views;
 use anyhow::{Context, Result, bail, ensure};
 use arrow::array::{ArrayRef, Int16Array, Int64Array, RecordBatch, UInt32Array};
 use datafusion::dataframe::DataFrameWriteOptions;
@@ -21,6 +22,7 @@ use firebreak_testbed::Federation;
 use firebreak_tests::bench::{Bench, Spent, aimed, answered, conditions, figure, median, remark};
 use firebreak_tests::{Caller, built};
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -33,6 +35,8 @@ const GROUPS: usize = 1_000;
 /// Questions measured, after some that are not.
 const QUESTIONS: u64 = 20;
 const WARMING: u64 = 5;
+/// Rows written into a view's file at a time.
+const WRITTEN: usize = 1_000_000;
 const RHO_NANO: u64 = 5_000_000;
 const SQL: &str =
     "SELECT clinic, COUNT(*) AS n, SUM(cost) AS total, AVG(cost) AS mean FROM health.visits GROUP BY clinic";
@@ -137,9 +141,12 @@ fn plain(file: &Path) -> Result<f64> {
 async fn growth(contract: &Contract, largest: u64) -> Result<()> {
     let query = parse_sql(SQL).and_then(|query| check(&query, contract));
     let query = query.map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
+    // On the disk and not in a folder that is kept in memory.
+    let folder = tempfile::tempdir_in(std::env::current_dir()?.join("target"))?;
+    let views = Views::open(&folder.path().join("views"))?;
     let (mut rows, mut measured, mut each) = (100_000, Vec::new(), 0.0);
     while rows <= largest {
-        let seconds = execute(&query, usize::try_from(rows)?).await?;
+        let seconds = execute(&query, rows, &views).await?;
         remark(&format!(
             "{rows} rows: {:.1} ms of CPU in the engine, peak memory {} MB",
             seconds * 1e3,
@@ -165,14 +172,15 @@ async fn growth(contract: &Contract, largest: u64) -> Result<()> {
 }
 
 /// CPU seconds of one question in the engine over a view of so many rows, after one that is not counted.
-async fn execute(query: &CheckedQuery, rows: usize) -> Result<f64> {
-    let engine = {
-        let number = |row: usize| (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-        let persons: ArrayRef = Arc::new((0..rows).map(|row| row as u32 / 3).collect::<UInt32Array>());
-        let clinics: ArrayRef =
-            Arc::new((0..rows).map(|row| (number(row) % GROUPS as u64) as i16).collect::<Int16Array>());
-        let costs: ArrayRef = Arc::new((0..rows).map(|row| (number(row) % 500_000) as i64).collect::<Int64Array>());
-        Engine::over(&RecordBatch::try_from_iter([(PERSON, persons), ("clinic", clinics), ("cost", costs)])?, 2)?
+async fn execute(query: &CheckedQuery, rows: u64, views: &Views) -> Result<f64> {
+    let engine = if views.has_memory_for(rows, 2) {
+        Engine::over(&some(0..rows)?, 2)?
+    } else {
+        let mut writer = views.write(some(0..0)?.schema())?;
+        for start in (0..rows).step_by(WRITTEN) {
+            writer.append(&some(start..rows.min(start + WRITTEN as u64))?)?;
+        }
+        Engine::over_file(writer.finish()?, 2).await?
     };
     drop(engine.execute(query).await?);
     // As often as takes a second or so: CPU time comes in steps of 10 ms.
@@ -181,6 +189,16 @@ async fn execute(query: &CheckedQuery, rows: usize) -> Result<f64> {
         drop(engine.execute(query).await?);
     }
     Ok((cpu()? - before).max(0.01) / f64::from(runs))
+}
+
+/// Rows of a view, of which there are three of each person.
+fn some(rows: Range<u64>) -> Result<RecordBatch> {
+    let number = |row: u64| row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+    let persons: ArrayRef = Arc::new(rows.clone().map(|row| (row / 3) as u32).collect::<UInt32Array>());
+    let clinic = |row: u64| (number(row) % GROUPS as u64) as i16;
+    let clinics: ArrayRef = Arc::new(rows.clone().map(clinic).collect::<Int16Array>());
+    let costs: ArrayRef = Arc::new(rows.map(|row| (number(row) % 500_000) as i64).collect::<Int64Array>());
+    Ok(RecordBatch::try_from_iter([(PERSON, persons), ("clinic", clinics), ("cost", costs)])?)
 }
 
 /// CPU seconds of this process, in steps of 10 ms (proc_pid_stat(5)).

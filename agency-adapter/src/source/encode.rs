@@ -91,6 +91,11 @@ impl EncodedColumn {
         &self.values
     }
 
+    /// Appends values as [`EncodedColumn::values`] gave them.
+    pub(crate) fn extend_encoded(&mut self, values: &[i64]) {
+        self.values.extend_from_slice(values);
+    }
+
     /// Appends the rows of `array` that `keeps` names.
     pub(crate) fn extend(&mut self, array: &ArrayRef, keeps: &dyn Fn(usize) -> bool) -> Result<(), SourceError> {
         let kept = |row: &usize| keeps(*row);

@@ -35,6 +35,9 @@ pub enum SourceError {
     /// The file changed while it was read.
     #[error("the file changed while it was read; serve a finished file")]
     Changed,
+    /// The adapter's own folder.
+    #[error("a bounded view could not be kept in the state folder; see to its disk")]
+    NotKept,
     /// The engine failed. Its own text can quote values and is dropped.
     #[error("the file could not be decoded; run `firebreak contract check` on it")]
     Undecodable,

@@ -6,6 +6,7 @@ use agency_adapter::app::{
 };
 use agency_adapter::configuration::{Closed, Configuration};
 use agency_adapter::datasets::Datasets;
+use agency_adapter::views::Views;
 use anyhow::{Context, Result};
 use firebreak_audit::{Log, NoteKey, SignedLeaf};
 use firebreak_domain::{Act, Clock, Recipient, RequestId, Timestamp};
@@ -61,7 +62,13 @@ impl Side {
             Arc::new(policy),
             trust,
             recorder,
-            Datasets::new(base.join(&configuration.data_folder), bindings, ranking, 1),
+            Datasets::new(
+                base.join(&configuration.data_folder),
+                bindings,
+                ranking,
+                1,
+                Views::open(&folder.join("views"))?,
+            ),
             closed,
             Gate::new(configuration.log_key.parse()?),
             Tick::of(Duration::from_millis(1)),
