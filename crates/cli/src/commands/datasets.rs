@@ -173,6 +173,7 @@ mod tests {
             title: "Visits".into(),
             agency: "health".into(),
             access: vec![access("one"), access("two")],
+            part_of: String::new(),
         };
         let shown = list(&[dataset], 100);
         let lines: Vec<&str> = shown.lines().map(str::trim).collect();
