@@ -150,6 +150,7 @@ fn every_agreement_names_what_exists_and_the_sound_ones_count() {
         "education-statistics-unsigned",
         "education-yearbook",
         "health-statistics-unsigned",
+        "interpreting-statistics-unsigned",
         "residence-statistics-unsigned",
     ];
     assert_eq!(unsigned, expected);

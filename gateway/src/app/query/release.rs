@@ -5,7 +5,7 @@ use firebreak_domain::{Identity, OrgId, ReasonCode, Refusal, ReleaseName};
 use firebreak_node::{CitedRelease, DecidedQuery, StoredQuestion, SubmittedQuery, decide_query, foresee_query};
 use firebreak_policy::Denial;
 use firebreak_privacy::Released;
-use firebreak_query::{AggregateQuery, CheckedQuery, Reads};
+use firebreak_query::{AggregateQuery, CheckedQuery, NotRolledUp, Reads};
 use firebreak_store::{AnsweredQuestion, StoredRelease};
 use std::sync::Arc;
 
@@ -63,7 +63,12 @@ impl App {
         let cut = question.cut.clone().or_else(|| Some(release.query.cut().clone()));
         let coarser =
             self.decide_by(&submitted.asking(AggregateQuery { cut, ..question.clone() }), caller, By::Signature)?;
-        match release.query.rolls_up_to(&coarser.query) {
+        // A release is of one agency's data: what is asked over several cannot come out of it.
+        let found = match &coarser.logical {
+            None => release.query.rolls_up_to(&coarser.query),
+            Some(_) => Err(NotRolledUp::OtherData),
+        };
+        match found {
             Ok(()) => Ok(Some(coarser.query)),
             Err(error) => {
                 let contest = Some(coarser.permit.agreement().contest.clone());
