@@ -47,8 +47,9 @@ pub struct Datasets {
     secret: [u8; 32],
     threads: usize,
     files: Views,
-    // One view per contract as signed and cut: a bundle that changes a contract makes a new view.
-    views: Mutex<HashMap<(String, CutId), View>>,
+    // One view per dataset and cut, of the contract as signed: a bundle that changes a contract makes a new view in its
+    // place.
+    views: Mutex<HashMap<(DatasetId, CutId), (String, View)>>,
     // Of joins the latest alone: there are many that can be asked, and each may be as large as its datasets together.
     latest_join: Mutex<Option<((String, CutId), View)>>,
 }
@@ -102,15 +103,22 @@ impl Datasets {
     /// [`DatasetError`]. The next call tries again.
     pub async fn engine(&self, contracts: &[Contract], cut: &CutId) -> Result<Engine, DatasetError> {
         // Everything that shapes a view is in the contracts' own text.
-        let key = (format!("{contracts:?}"), cut.clone());
-        let cell = if contracts.len() > 1 {
+        let text = format!("{contracts:?}");
+        let cell = if let [alone] = contracts {
+            let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = views.entry((alone.id.clone(), cut.clone())).or_default();
+            if kept.0 != text {
+                // Whoever still asks the view before keeps it for so long.
+                *kept = (text, View::default());
+            }
+            Arc::clone(&kept.1)
+        } else {
+            let key = (text, cut.clone());
             let mut latest = self.latest_join.lock().unwrap_or_else(PoisonError::into_inner);
             match latest.as_ref().filter(|(known, _)| *known == key) {
                 Some((_, view)) => Arc::clone(view),
                 None => Arc::clone(&latest.insert((key, View::default())).1),
             }
-        } else {
-            self.views.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
         };
         let engine = cell
             .get_or_try_init(|| async {

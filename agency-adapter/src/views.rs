@@ -118,7 +118,7 @@ impl ViewWriter {
     }
 }
 
-/// A view as a file, readable by its owner alone and deleted when nobody asks it any more.
+/// A view as a file, readable by its owner alone and deleted with its last user.
 #[derive(Debug)]
 pub struct ViewFile {
     path: TempPath,

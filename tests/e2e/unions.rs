@@ -172,8 +172,13 @@ fn a_question_over_two_agencies_has_one_answer_and_every_agency_is_charged_in_fu
         let of_part: ReleaseName = names[0].parse()?;
         let cited = cite_release(&ada, &asked, of_part).await?;
         assert_eq!(cited.dataset, "education.interpreting");
-        let given = get_release(&ada, &ask(PERSONS)?, of_part, &mut |_| {}).await?;
+        let plain = Ask { sql: None, ..ask(PERSONS)? };
+        let given = get_release(&ada, &plain, of_part, &mut |_| {}).await?;
         assert_eq!(given.rows, alone[0].rows);
+        // What is asked over both does not come out of the release of one.
+        let both = ask("SELECT COUNT(*) AS assignments FROM services.interpreting")?;
+        let refused = refusal_of(get_release(&ada, &both, of_part, &mut |_| {}).await)?;
+        assert_eq!(refused.refusal.reason, "NOT_IN_RELEASE");
         Ok(())
     })
 }

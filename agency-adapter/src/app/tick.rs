@@ -67,8 +67,8 @@ pub fn work(query: &CheckedQuery, persons: u64) -> u64 {
     let quantiles = query.vectors().filter(|(p, _)| matches!(p.kind(), PrimitiveKind::Quantile { .. })).count();
     let passes = (query.grouping_sets().len() + quantiles) as u64;
     let read = counted.saturating_add(passes.saturating_mul(tested.sum::<u64>()));
-    // Of open codes there are as many groups as there are; noise is drawn for as many as are shown, and some more.
-    let cells = |set: &GroupingSet| if query.selection().is_some() { query.cells() } else { set.cells() };
+    // Of open codes there are as many groups as there are; noise is drawn for at most three times as many as are shown.
+    let cells = |set: &GroupingSet| if query.selection().is_some() { 3 * query.cells() } else { set.cells() };
     let numbers = query.vectors().map(|(primitive, set)| (cells(set) as u64).saturating_mul(drawn(primitive.kind())));
     let measured = rows.saturating_mul(read).saturating_add(numbers.fold(0, u64::saturating_add));
     measured.saturating_add(joining(query, persons, rows))

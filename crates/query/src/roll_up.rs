@@ -12,7 +12,7 @@ pub enum NotRolledUp {
     /// A figure cannot be had from those of the release.
     #[error(
         "a roll-up adds up counts and sums that the release holds, each with the same FILTER; persons and quantiles do \
-         not add up"
+         not add up. A sum that stands beside the count or mean of its values in the release is named beside their count"
     )]
     NotMeasured,
     /// A total over several grouping sets.

@@ -69,6 +69,8 @@ fn what_counts_persons_counts_registrations_unless_registers_are_disjoint() {
     let counts = |query: &CheckedQuery| query.outputs().iter().map(|o| query.counts_persons(o)).collect::<Vec<_>>();
     assert_eq!(counts(&checked[0]), [true, true, false]);
     assert_eq!(headings(&check_parts(&query, &disjoint()).unwrap()[0]), ["persons", "share", "count"]);
+    let rounded = check_parts(&asked("mode, ROUND(COUNT(DISTINCT person), -1)"), &parts()).unwrap();
+    assert_eq!(headings(&rounded[0]), ["registrations"]);
     // A caller's own heading stays, and so does that of a second count.
     let own = check_parts(&asked("mode, COUNT(DISTINCT person) AS people"), &parts()).unwrap();
     assert_eq!(headings(&own[0]), ["people"]);

@@ -33,7 +33,8 @@ pub mod rand {
     ///
     /// # Errors
     /// The system gives no randomness. What is in `buffer` then must not be used.
-    // SECURITY: a process that forks and goes on in the child would give both the same bytes. Ours start other programs only.
+    // SECURITY: a process that forks and goes on in the child, or a machine whose memory is copied while it runs and that goes on
+    // twice, would give both the same bytes. Ours start other programs only, and memory that holds exact values is not copied.
     pub fn rand_priv_bytes(buffer: &mut [u8]) -> Result<(), getrandom::Error> {
         FETCHED_HERE.with_borrow_mut(|fetched| fetched.give(buffer))
     }

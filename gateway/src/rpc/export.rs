@@ -63,7 +63,7 @@ type Said = mpsc::Sender<Result<wire::RequestExportResponse, Status>>;
 
 async fn say(send: Said, step: RunStep) {
     let step = match step {
-        RunStep::Accepted(accepted) => Step::Accepted(accepted),
+        RunStep::Accepted(accepted) => Step::Accepted(*accepted),
         RunStep::Progress(progress) => Step::Progress(progress),
         RunStep::Finished(finished) => {
             for chunk in csv(&finished.answer).as_bytes().chunks(CHUNK) {

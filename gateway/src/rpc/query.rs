@@ -68,7 +68,8 @@ where
         Err(unread) => return Err(app.refuse_unread(unread, caller).await),
     };
     let query = app.accept(&asked, caller).await?;
-    say(RunStep::Accepted(announced(query.logical.as_ref(), query.query(), query.cost, query.price()))).await;
+    let accepted = announced(query.logical.as_ref(), query.query(), query.cost, query.price());
+    say(RunStep::Accepted(Box::new(accepted))).await;
     say(RunStep::Progress(wire::Progress { step: "asking the agency".to_owned() })).await;
     let finished = app.finish(query, &asked).await?;
     say(RunStep::Finished(Box::new(finished))).await;
@@ -90,7 +91,8 @@ where
         Err(unread) => return Err(app.refuse_unread(unread, caller).await),
     };
     let query = app.accept_release(&asked, caller).await?;
-    say(RunStep::Accepted(announced(query.logical.as_ref(), query.answered(), query.cost, query.price()))).await;
+    let accepted = announced(query.logical.as_ref(), query.answered(), query.cost, query.price());
+    say(RunStep::Accepted(Box::new(accepted))).await;
     let finished = app.finish(query, &asked).await?;
     say(RunStep::Finished(Box::new(finished))).await;
     Ok(())
@@ -111,7 +113,7 @@ pub(super) fn announced(
 
 /// A step of an answer.
 pub(super) enum RunStep {
-    Accepted(wire::Accepted),
+    Accepted(Box<wire::Accepted>),
     Progress(wire::Progress),
     Finished(Box<Finished>),
 }
@@ -348,7 +350,7 @@ type Said = mpsc::Sender<Result<wire::RunQueryResponse, Status>>;
 
 async fn say(send: Said, step: RunStep) {
     let step = match step {
-        RunStep::Accepted(accepted) => Step::Accepted(accepted),
+        RunStep::Accepted(accepted) => Step::Accepted(*accepted),
         RunStep::Progress(progress) => Step::Progress(progress),
         RunStep::Finished(finished) => {
             let rows = answer_rows(&finished.answer);

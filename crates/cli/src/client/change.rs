@@ -28,6 +28,16 @@ pub fn changes(earlier: &QueryAnswer, later: &QueryAnswer) -> Result<QueryAnswer
             "the releases have other groups or headings: compare two answers of one question, over two cuts",
         ));
     }
+    let finished = |answer: &QueryAnswer| {
+        let columns = &answer.accepted.columns;
+        columns.iter().any(|c| c.rounded.is_some() || c.at_least.is_some() || c.at_most.is_some())
+    };
+    if finished(earlier) || finished(later) {
+        return Err(ClientError::Compared(
+            "nothing is worked out from rounded or clipped figures: compare answers of the question without ROUND, \
+             GREATEST and LEAST",
+        ));
+    }
     let laplace = Mechanism::DiscreteLaplace;
     let pure = [earlier, later].iter().any(|answer| answer.accepted.mechanism == laplace.as_str());
     let mechanism = if pure { laplace } else { Mechanism::DiscreteGaussian };
@@ -134,5 +144,8 @@ mod tests {
         other.accepted.groups = vec!["year".into()];
         assert!(matches!(changes(&one, &other), Err(ClientError::Compared(_))));
         assert!(matches!(changes(&one, &one), Err(ClientError::Compared(_))));
+        let mut rounded = answer("2024-Q4", &[("n", 1.0, 1.0)]);
+        rounded.accepted.columns[0].rounded = Some(-1);
+        assert!(matches!(changes(&one, &rounded), Err(ClientError::Compared(_))));
     }
 }

@@ -48,9 +48,13 @@ fn shown(loss: &GetLossResponse, width: usize) -> String {
     }
     let together = rho(loss.together.as_ref());
     let delta = loss.together.as_ref().map_or(0, |together| together.delta_atto);
-    let beside = if delta == 0 { String::new() } else { format!(", beside a δ of {:.1e}", delta as f64 * 1e-18) };
+    let beside = if delta == 0 {
+        String::new()
+    } else {
+        format!(" and beside it a δ of {:.1e} for groups that were selected", delta as f64 * 1e-18)
+    };
     let told = format!(
-        "A person who is in every register can have lost at most ρ {together} (ε {} at δ = 1e-6{beside}), whatever was \
+        "A person who is in every register can have lost at most ρ {together} (ε {} at δ = 1e-6){beside}, whatever was \
          asked and by whom. It holds for released statistics; whom a permitted match concerned stands in the agencies' \
          registers.",
         epsilon(together)

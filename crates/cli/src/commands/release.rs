@@ -16,7 +16,7 @@ use std::path::PathBuf;
 pub(crate) enum Command {
     /// Gives a stored release again, to whoever may ask the question that it answers
     Get(Get),
-    /// Adds up cells of a stored release to the answer of another question, at no loss to anybody
+    /// Adds up cells of a stored release to the answer of another question, at no loss to the persons
     RollUp(RollUp),
     /// Shows by how much, and by what factor, a later release differs from an earlier one
     Change(Change),

@@ -60,7 +60,7 @@ impl AggregateQuery {
 ///
 /// What is counted and added up over the parts is the sum of what each part gives. What is chosen is not: quantiles are
 /// refused. A person who stands in several registers is counted in each, so that what counts persons is called
-/// registrations, unless its caller named it or the contracts state that registers are disjoint.
+/// registrations, unless its caller gave it another name than persons or the contracts state that registers are disjoint.
 ///
 /// # Errors
 /// As [`check`]; of a quantile the suggestion is over one of the parts.
@@ -99,8 +99,12 @@ fn with_registrations(query: &AggregateQuery) -> AggregateQuery {
     let taken = query.outputs.iter().any(|output| output.name == REGISTRATIONS)
         || query.group_by.iter().any(|group| group.name == REGISTRATIONS);
     let counts = |output: &Output| {
-        let OutputExpression::Measure(place) = output.expression else { return false };
-        let measure = query.measures.get(place);
+        let mut shown = &output.expression;
+        while let OutputExpression::Round { of, .. } | OutputExpression::Clip { of, .. } = shown {
+            shown = of;
+        }
+        let OutputExpression::Measure(place) = shown else { return false };
+        let measure = query.measures.get(*place);
         measure.is_some_and(|measure| matches!(measure.aggregate, Aggregate::CountDistinct(_)))
             && output.name == default_name(&output.expression, &query.measures)
     };

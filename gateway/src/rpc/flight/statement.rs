@@ -134,7 +134,7 @@ async fn execute(app: &App, caller: &Identity, request: &RunQueryRequest) -> Res
     let (mut first, mut last) = (None, None);
     let note = |step| {
         match step {
-            RunStep::Accepted(accepted) => first = Some(accepted),
+            RunStep::Accepted(accepted) => first = Some(*accepted),
             RunStep::Finished(finished) => last = Some(finished),
             RunStep::Progress(_) => {}
         }

@@ -74,7 +74,11 @@ pub(super) fn without_signature(
 
 /// Of the caller's agreements one that asks for no signature, over that dataset where one is named.
 fn unsigned<'a>(visible: &'a [Visible], dataset: Option<&DatasetId>) -> Option<&'a Agreement> {
-    let asked = visible.iter().filter(|one| dataset.is_none_or(|dataset| one.contract.id == *dataset));
+    let is_of = |one: &&Visible, dataset: &DatasetId| {
+        let part_of = one.contract.part_of.as_ref().map(|part_of| &part_of.dataset);
+        one.contract.id == *dataset || part_of == Some(dataset)
+    };
+    let asked = visible.iter().filter(|one| dataset.is_none_or(|dataset| is_of(one, dataset)));
     asked.flat_map(|one| &one.agreements).map(AsRef::as_ref).find(|agreement: &&Agreement| agreement.gateway_asserted)
 }
 

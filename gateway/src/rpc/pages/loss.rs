@@ -80,10 +80,15 @@ fn html(losses: &Losses) -> String {
         }
         rows += &row(space.as_str(), agency, "for life", &loss.for_life, for_life);
     }
+    let delta = losses.together.delta.atto();
+    let beside = match delta {
+        0 => String::new(),
+        delta => format!(" and beside it a \u{3b4} of {:.1e} for groups that were selected", delta as f64 * 1e-18),
+    };
     let lead = format!(
         "<p>What every person of each register can have lost by all statistics that were ever released about it, \
          whatever was asked and by whom: an upper bound, the same for everybody, which tells of nobody in particular. A \
-         person who is in every register can have lost at most \u{3c1} {} (\u{3b5} {:.2} at \u{3b4} = 10\u{207b}\u{2076}). Whom \
+         person who is in every register can have lost at most \u{3c1} {} (\u{3b5} {:.2} at \u{3b4} = 10\u{207b}\u{2076}){beside}. Whom \
          a permitted match concerned stands in the agencies\u{2019} own registers.</p>\n<p>The same for programs: \
          <a href=\"{LOSS}index.json\">index.json</a>. <a href=\"{}\">Publications</a>.</p>",
         losses.together.rho,
