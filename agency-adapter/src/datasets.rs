@@ -230,12 +230,16 @@ cut = [{ id = "2024-Q3", file = "visits.csv" }, { id = "2024-Q4", file = "visits
         tighter.contribution.rows_per_person = 1;
         let views = async |contract: &Contract, cut: usize| {
             datasets.engine(std::slice::from_ref(contract), &contract.cuts[cut]).await.unwrap();
-            datasets.views.lock().unwrap().len()
+            let views = datasets.views.lock().unwrap();
+            let (_, view) = &views[&(contract.id.clone(), contract.cuts[cut].clone())];
+            (Arc::clone(view), views.len())
         };
-        assert_eq!(views(&contract, 1).await, 1);
-        assert_eq!(views(&contract, 1).await, 1, "made once");
-        assert_eq!(views(&tighter, 1).await, 2, "another bound");
-        assert_eq!(views(&contract, 0).await, 3, "another cut");
+        let (first, _) = views(&contract, 1).await;
+        let (again, _) = views(&contract, 1).await;
+        assert!(Arc::ptr_eq(&first, &again), "made once");
+        let (other, kept) = views(&tighter, 1).await;
+        assert!(!Arc::ptr_eq(&first, &other) && kept == 1, "another bound, in the place of the one before");
+        assert_eq!(views(&contract, 0).await.1, 2, "another cut");
     }
 
     /// The same question over the same file, whichever way the view is kept.
