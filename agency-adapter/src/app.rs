@@ -13,9 +13,8 @@ pub use matching::{
 pub use query::{Answered, Outcome, Refused};
 pub use tick::Tick;
 
-use crate::configuration::Closed;
 use crate::datasets::{DatasetError, Datasets};
-use firebreak_domain::{ColumnName, DatasetId, Identity, ReasonCode, Refusal};
+use firebreak_domain::{Closed, ColumnName, DatasetId, Identity, ReasonCode, Refusal};
 use firebreak_node::{EvidenceError, MisnamedRequest, PolicyError, PolicyInForce, Recorder, refuse_misnamed};
 use firebreak_policy::{DatasetAccess, Permit};
 use firebreak_query::Reads;
@@ -110,6 +109,12 @@ impl App {
         refused
     }
 
+    /// What the agency keeps closed, whatever a bundle says.
+    #[must_use]
+    pub fn closed(&self) -> &[Closed] {
+        &self.closed
+    }
+
     /// The policy in force.
     #[must_use]
     pub const fn policy(&self) -> &Arc<PolicyInForce> {
@@ -140,11 +145,9 @@ impl App {
     pub(crate) fn check_not_closed<'a>(
         &self,
         dataset: &DatasetId,
-        mut columns: impl Iterator<Item = &'a ColumnName>,
+        columns: impl Iterator<Item = &'a ColumnName>,
     ) -> Result<(), Refusal> {
-        let shut: Vec<_> = self.closed.iter().filter(|c| c.dataset == *dataset).collect();
-        let whole = shut.iter().any(|c| c.column.is_none());
-        if whole || columns.any(|name| shut.iter().any(|c| c.column.as_ref() == Some(name))) {
+        if Closed::reach(&self.closed, dataset, columns) {
             return Err(Refusal::new(ReasonCode::ClosedByAgency));
         }
         Ok(())

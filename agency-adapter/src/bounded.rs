@@ -58,6 +58,12 @@ impl RankingKey {
 /// Which rows of `rows` enter the view, in order.
 #[must_use]
 pub fn kept_rows(rows: &Rows, most: u32, key: &RankingKey) -> Vec<u32> {
+    kept(rows, most, key).into_iter().map(|(row, _)| row).collect()
+}
+
+/// Which rows of `rows` enter the view, in order, and whether each stands for one of the same person that does not: as many
+/// of them as do not, or all.
+fn kept(rows: &Rows, most: u32, key: &RankingKey) -> Vec<(u32, bool)> {
     let most = most as usize;
     let persons = rows.persons.iter().max().map_or(0, |p| *p as usize + 1);
     // Counting sort of row numbers by person.
@@ -87,9 +93,11 @@ pub fn kept_rows(rows: &Rows, most: u32, key: &RankingKey) -> Vec<u32> {
         let [start, end] = bounds else { continue };
         let own = by_person.get(*start..*end).unwrap_or_default();
         if own.len() <= most {
-            kept.extend_from_slice(own);
+            kept.extend(own.iter().map(|row| (*row, false)));
         } else {
-            kept.extend(ranked(rows, person, own, key).into_iter().take(most));
+            let left_out = own.len().saturating_sub(most);
+            let ranked = ranked(rows, person, own, key).into_iter().take(most).enumerate();
+            kept.extend(ranked.map(|(place, row)| (row, place < left_out)));
         }
     }
     kept.sort_unstable();
@@ -124,17 +132,22 @@ fn ranked(rows: &Rows, person: usize, own: &[u32], key: &RankingKey) -> Vec<u32>
 /// # Errors
 /// [`SourceError::RegisterTooSmall`] if the file has more rows than [`Contract::most_rows`].
 pub fn view(contract: &Contract, rows: &Rows, key: &RankingKey) -> Result<RecordBatch, SourceError> {
-    let kept = kept_rows(rows, contract.contribution.rows_per_person, key);
+    let kept = kept(rows, contract.contribution.rows_per_person, key);
     if kept.len() as u64 > contract.most_rows() {
         return Err(SourceError::RegisterTooSmall);
     }
-    let persons = kept.iter().filter_map(|row| rows.persons.get(*row as usize).copied());
+    let persons = kept.iter().filter_map(|(row, _)| rows.persons.get(*row as usize).copied());
     let mut fields = vec![Field::new(PERSON, DataType::UInt32, false)];
     let mut arrays: Vec<ArrayRef> = vec![Arc::new(persons.collect::<UInt32Array>())];
     for column in &rows.columns {
         let (kind, array) = arrow_column(column, &kept);
         fields.push(Field::new(column.name().as_str(), kind, true));
         arrays.push(array);
+    }
+    if let Some(column) = contract.left_out() {
+        fields.push(Field::new(column.name.as_str(), DataType::Int16, true));
+        let codes = kept.iter().map(|(_, stands_for_another)| i16::from(*stands_for_another));
+        arrays.push(Arc::new(codes.collect::<Int16Array>()));
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
 }
@@ -147,6 +160,17 @@ pub struct Part {
     pub view: RecordBatch,
     /// Of each person, by the number in the view.
     pub keys: Vec<String>,
+}
+
+/// The view of the only dataset, or the join of several.
+///
+/// # Errors
+/// As [`joined`].
+pub fn together(mut parts: Vec<Part>) -> Result<RecordBatch, SourceError> {
+    match parts.pop() {
+        Some(alone) if parts.is_empty() => Ok(alone.view),
+        last => joined(&parts.into_iter().chain(last).collect::<Vec<_>>()),
+    }
 }
 
 /// The bounded views of several datasets joined on the person: each row of a person in one beside each of the same person
@@ -208,8 +232,8 @@ fn persons_of(part: &Part) -> Option<&[u32]> {
     persons.iter().all(|person| (*person as usize) < part.keys.len()).then_some(persons)
 }
 
-fn arrow_column(column: &EncodedColumn, kept: &[u32]) -> (DataType, ArrayRef) {
-    let values = kept.iter().map(|row| column.values().get(*row as usize).copied().filter(|v| *v != MISSING));
+fn arrow_column(column: &EncodedColumn, kept: &[(u32, bool)]) -> (DataType, ArrayRef) {
+    let values = kept.iter().map(|(row, _)| column.values().get(*row as usize).copied().filter(|v| *v != MISSING));
     match column.encoded() {
         Encoded::Code => (DataType::Int16, Arc::new(values.map(|v| v.map(|v| v as i16)).collect::<Int16Array>())),
         Encoded::Day => (DataType::Int32, Arc::new(values.map(|v| v.map(|v| v as i32)).collect::<Int32Array>())),

@@ -1,6 +1,6 @@
 //! What an adapter is started with. `deploy/` has a sample that a test reads.
 
-use firebreak_domain::{ColumnName, DatasetId, Identity};
+use firebreak_domain::{Closed, Identity};
 use firebreak_node::{Bundles, Tls};
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -47,17 +47,6 @@ pub struct Configuration {
 
 const fn default_tick() -> u64 {
     50
-}
-
-/// A dataset, or a column of it, that this agency does not open to any question or match.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Closed {
-    /// The dataset.
-    pub dataset: DatasetId,
-    /// The column; the whole dataset if none is named.
-    #[serde(default)]
-    pub column: Option<ColumnName>,
 }
 
 /// The listener for staff.

@@ -1,10 +1,10 @@
 //! The datasets that an adapter serves: bindings, and the bounded view of each cut, made once.
 
-use crate::bounded::{Part, RankingKey, joined, view};
+use crate::bounded::{Part, RankingKey, together, view};
 use crate::engine::{Engine, EngineError};
 use crate::source::{self, Rows, SourceError};
 use crate::views::{self, Views};
-use firebreak_domain::{Binding, ColumnName, Contract, CutId, DatasetId};
+use firebreak_domain::{Binding, Column, ColumnName, Contract, CutId, DatasetId};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,8 +47,8 @@ pub struct Datasets {
     secret: [u8; 32],
     threads: usize,
     files: Views,
-    // One view per dataset and cut, of the contract as signed: a bundle that changes a contract makes a new view in its
-    // place.
+    // One view per dataset and cut, of what shapes it in the contract as signed: a bundle that changes that makes a new
+    // view in its place.
     views: Mutex<HashMap<(DatasetId, CutId), (String, View)>>,
     // Of joins the latest alone: there are many that can be asked, and each may be as large as its datasets together.
     latest_join: Mutex<Option<((String, CutId), View)>>,
@@ -102,62 +102,67 @@ impl Datasets {
     /// # Errors
     /// [`DatasetError`]. The next call tries again.
     pub async fn engine(&self, contracts: &[Contract], cut: &CutId) -> Result<Engine, DatasetError> {
-        // Everything that shapes a view is in the contracts' own text.
-        let text = format!("{contracts:?}");
+        let shape = shape(contracts);
         let cell = if let [alone] = contracts {
             let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
             let kept = views.entry((alone.id.clone(), cut.clone())).or_default();
-            if kept.0 != text {
+            if kept.0 != shape {
                 // Whoever still asks the view before keeps it for so long.
-                *kept = (text, View::default());
+                *kept = (shape, View::default());
             }
             Arc::clone(&kept.1)
         } else {
-            let key = (text, cut.clone());
+            let key = (shape, cut.clone());
             let mut latest = self.latest_join.lock().unwrap_or_else(PoisonError::into_inner);
             match latest.as_ref().filter(|(known, _)| *known == key) {
                 Some((_, view)) => Arc::clone(view),
                 None => Arc::clone(&latest.insert((key, View::default())).1),
             }
         };
-        let engine = cell
-            .get_or_try_init(|| async {
-                if let [alone] = contracts
-                    && !self.files.in_memory(alone)
-                {
-                    return self.engine_over_file(alone, cut).await;
-                }
-                let mut parts = Vec::with_capacity(contracts.len());
-                for contract in contracts {
-                    let binding = self.binding(&contract.id)?;
-                    let failed = |e| DatasetError::Source(contract.id.clone(), e);
-                    let rows = source::read(contract, binding, &self.folder, cut, None).await.map_err(failed)?;
-                    parts.push((contract.clone(), rows, RankingKey::of(&self.secret, &contract.unit_space.id)));
-                }
-                let threads = self.threads;
-                let made = tokio::task::spawn_blocking(move || {
-                    let mut views = Vec::with_capacity(parts.len());
-                    for (contract, rows, key) in parts {
-                        let failed = |e| DatasetError::Source(contract.id.clone(), e);
-                        let view = view(&contract, &rows, &key).map_err(failed)?;
-                        views.push(Part { dataset: contract.id, view, keys: rows.person_keys });
-                    }
-                    match views.as_slice() {
-                        [alone] => Ok::<_, DatasetError>(Engine::over(&alone.view, threads)?),
-                        _ => Ok(Engine::over(&joined(&views).map_err(DatasetError::Join)?, threads)?),
-                    }
-                });
-                made.await.map_err(|_| DatasetError::View)?
-            })
-            .await?;
-        Ok(engine.clone())
+        let make = async || {
+            if self.files.in_memory(contracts) {
+                self.engine_in_memory(contracts, cut).await
+            } else {
+                self.engine_over_file(contracts, cut).await
+            }
+        };
+        Ok(cell.get_or_try_init(make).await?.clone())
+    }
+
+    /// The engine over a view that is held in memory.
+    async fn engine_in_memory(&self, contracts: &[Contract], cut: &CutId) -> Result<Engine, DatasetError> {
+        let mut parts = Vec::with_capacity(contracts.len());
+        for contract in contracts {
+            let binding = self.binding(&contract.id)?;
+            let failed = |e| DatasetError::Source(contract.id.clone(), e);
+            let rows = source::read(contract, binding, &self.folder, cut, None).await.map_err(failed)?;
+            parts.push((contract.clone(), rows, RankingKey::of(&self.secret, &contract.unit_space.id)));
+        }
+        let threads = self.threads;
+        let made = tokio::task::spawn_blocking(move || {
+            let mut views = Vec::with_capacity(parts.len());
+            for (contract, rows, key) in parts {
+                let failed = |e| DatasetError::Source(contract.id.clone(), e);
+                let view = view(&contract, &rows, &key).map_err(failed)?;
+                views.push(Part { dataset: contract.id, view, keys: rows.person_keys });
+            }
+            Ok(Engine::over(&together(views).map_err(DatasetError::Join)?, threads)?)
+        });
+        made.await.map_err(|_| DatasetError::View)?
     }
 
     /// The engine over a view that is kept as a file.
-    async fn engine_over_file(&self, contract: &Contract, cut: &CutId) -> Result<Engine, DatasetError> {
-        let (binding, key) = (self.binding(&contract.id)?, RankingKey::of(&self.secret, &contract.unit_space.id));
-        let made = views::make(&self.files, contract, binding, &self.folder, cut, key).await;
-        let file = made.map_err(|error| DatasetError::Source(contract.id.clone(), error))?;
+    async fn engine_over_file(&self, contracts: &[Contract], cut: &CutId) -> Result<Engine, DatasetError> {
+        let of = |contract| Ok(views::Source { contract, binding: self.binding(&contract.id)? });
+        let sources = contracts.iter().map(of).collect::<Result<Vec<_>, DatasetError>>()?;
+        let first = contracts.first().ok_or(DatasetError::View)?;
+        // Datasets that are joined are of one unit space.
+        let key = RankingKey::of(&self.secret, &first.unit_space.id);
+        let failed = |error| match contracts {
+            [alone] => DatasetError::Source(alone.id.clone(), error),
+            _ => DatasetError::Join(error),
+        };
+        let file = views::make(&self.files, &sources, &self.folder, cut, key).await.map_err(failed)?;
         Ok(Engine::over_file(file, self.threads).await?)
     }
 
@@ -176,6 +181,16 @@ impl Datasets {
         count_execution();
         source::read(contract, binding, &self.folder, cut, Some(field)).await.map_err(failed)
     }
+}
+
+/// All of the contracts that shapes a view: titles and labels do not.
+fn shape(contracts: &[Contract]) -> String {
+    let column = |column: &Column| format!("{:?}", (&column.name, column.role, &column.domain, &column.missing));
+    let of = |contract: &Contract| {
+        let columns: Vec<String> = contract.columns.iter().map(column).collect();
+        format!("{:?}", (&contract.id, &contract.unit_space, contract.contribution, columns))
+    };
+    contracts.iter().map(of).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -258,6 +273,42 @@ cut = [{ id = "2024-Q3", file = "visits.csv" }, { id = "2024-Q4", file = "visits
             assert_eq!(kept(), usize::from(bytes == 0));
             let column = |name: &str| Expr::Column(FrameColumn::new_unqualified(name));
             let figures = vec![count(lit(1)), sum(column("cost")), count_distinct(column(PERSON))];
+            let figures = engine.frame().clone().aggregate(vec![], figures).unwrap().collect().await.unwrap();
+            answers.push(figures[0].columns().to_vec());
+        }
+        assert_eq!(answers[0], answers[1]);
+    }
+
+    /// A join whose parts are dealt out to files by person answers as one made at once.
+    #[tokio::test]
+    async fn a_join_in_a_file_answers_as_one_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = |step: usize| -> String {
+            (0..2_000).map(|row| format!("p{},{}\n", row * step % 397, row % 101)).collect()
+        };
+        std::fs::write(folder.path().join("visits.csv"), format!("person,cost\n{}", rows(1))).unwrap();
+        std::fs::write(folder.path().join("stays.csv"), format!("person,cost\n{}", rows(3))).unwrap();
+        let text = |dataset: &str| {
+            // So many that there are several parts.
+            CONTRACT.replace("health.visits", dataset).replace("register_size = 100", "register_size = 300000")
+        };
+        let contracts: Vec<Contract> = ["health.visits", "health.stays"].map(|dataset| toml(&text(dataset))).into();
+        let stays = BINDING.replace("health.visits", "health.stays").replace("visits.csv", "stays.csv");
+        let mut answers = Vec::new();
+        for bytes in [u64::MAX, 0] {
+            let files = Views::open(&folder.path().join("views")).unwrap().with_most_in_memory(bytes);
+            let kept = || std::fs::read_dir(folder.path().join("views")).unwrap().count();
+            let bindings = vec![toml(BINDING), toml(&stays)];
+            let datasets = Datasets::new(folder.path().to_owned(), bindings, [7; 32], 2, files);
+            let engine = datasets.engine(&contracts, &contracts[0].cuts[1]).await.unwrap();
+            assert_eq!(kept(), usize::from(bytes == 0));
+            let column = |name: &str| Expr::Column(FrameColumn::new_unqualified(name));
+            let figures = vec![
+                count(lit(1)),
+                sum(column("health.visits.cost")),
+                sum(column("health.visits.cost") * column("health.stays.cost")),
+                count_distinct(column(PERSON)),
+            ];
             let figures = engine.frame().clone().aggregate(vec![], figures).unwrap().collect().await.unwrap();
             answers.push(figures[0].columns().to_vec());
         }

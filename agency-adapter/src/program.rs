@@ -156,8 +156,18 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
                 () = watching.requested() => return,
                 () = tokio::time::sleep(interval) => {}
             }
-            if let Err(error) = watched.refresh_policy().await {
-                tracing::error!(error_kind = %error, "policy could not be looked at");
+            match watched.refresh_policy().await {
+                // What it changes of a view is not left to whoever asks first.
+                Ok(true) => {
+                    let warmed = Arc::clone(&watched);
+                    tokio::spawn(async move {
+                        if let Err(error) = warmed.warm_up().await {
+                            tracing::error!(error_kind = %error, "a dataset of the new policy cannot be served");
+                        }
+                    });
+                }
+                Ok(false) => {}
+                Err(error) => tracing::error!(error_kind = %error, "policy could not be looked at"),
             }
         }
     });

@@ -9,11 +9,12 @@ mod file;
 pub use encode::{Encoded, EncodedColumn, MISSING};
 pub use file::{SourceError, file_schema};
 
-use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::execution::SendableRecordBatchStream;
-use firebreak_domain::{Binding, Column, ColumnName, ColumnRole, Contract, CutId};
+use encode::within_calendar;
+use firebreak_domain::{Binding, Column, ColumnName, ColumnRole, Contract, CutId, Domain};
 use futures::StreamExt;
 use std::collections::HashMap;
 use std::path::Path;
@@ -69,7 +70,7 @@ impl<'a> Reader<'a> {
     ) -> Result<Self, SourceError> {
         let frame = file::open(contract, binding, folder, cut).await?;
         let unit = contract.privacy_unit().ok_or(SourceError::NoPrivacyUnit)?;
-        let readable: Vec<&Column> = contract.columns.iter().filter(|c| is_read_by_questions(c)).collect();
+        let readable: Vec<&Column> = contract.columns.iter().filter(|c| is_read_from_files(c)).collect();
         let mut wanted: Vec<&str> = readable.iter().map(|c| binding.file_column(&c.name)).collect();
         if !binding.row_is_person {
             wanted.push(binding.file_column(&unit.name));
@@ -155,6 +156,27 @@ pub(crate) fn is_read_by_questions(column: &Column) -> bool {
     }
 }
 
-fn text(batch: &RecordBatch, name: &str) -> Result<datafusion::arrow::array::ArrayRef, SourceError> {
-    Ok(cast(batch.column_by_name(name).ok_or(SourceError::Changed)?, &DataType::Utf8)?)
+/// Whether a file holds the column, and a question may read it.
+pub(crate) fn is_read_from_files(column: &Column) -> bool {
+    is_read_by_questions(column) && column.domain != Domain::LeftOut
+}
+
+// PRIVACY: a value that no calendar has is missing here as well, and keeps no other from being read.
+fn text(batch: &RecordBatch, name: &str) -> Result<ArrayRef, SourceError> {
+    Ok(cast(&within_calendar(batch.column_by_name(name).ok_or(SourceError::Changed)?)?, &DataType::Utf8)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::arrow::array::Date32Array;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_key_that_is_a_day_beyond_every_calendar_keeps_no_other_from_being_read() {
+        let days: ArrayRef = Arc::new(Date32Array::from(vec![Some(18_321), Some(i32::MAX), None]));
+        let batch = RecordBatch::try_from_iter([("born", days)]).unwrap();
+        let read = text(&batch, "born").unwrap();
+        assert_eq!(read.as_string::<i32>().iter().collect::<Vec<_>>(), [Some("2020-02-29"), None, None]);
+    }
 }

@@ -8,7 +8,7 @@
 
 mod deal;
 
-pub(crate) use deal::make;
+pub(crate) use deal::{Source, make};
 
 use crate::source::{SourceError, is_read_by_questions};
 use datafusion::arrow::array::RecordBatch;
@@ -57,11 +57,11 @@ impl Views {
         self
     }
 
-    /// Whether the view of a contract's cuts is held in memory.
-    // PRIVACY: follows from the contract alone. Questions over files take longer, whatever is in them.
-    pub(crate) fn in_memory(&self, contract: &Contract) -> bool {
-        let columns = contract.columns.iter().filter(|column| is_read_by_questions(column)).count();
-        self.has_memory_for(declared_rows(contract), columns)
+    /// Whether the view of cuts under a contract, or the join of those under several, is held in memory.
+    // PRIVACY: follows from the contracts alone. Questions over files take longer, whatever is in them.
+    pub(crate) fn in_memory(&self, contracts: &[Contract]) -> bool {
+        let columns = contracts.iter().flat_map(|contract| &contract.columns);
+        self.has_memory_for(declared_rows(contracts), columns.filter(|column| is_read_by_questions(column)).count())
     }
 
     /// Whether so many rows of a person and so many columns are held in memory.
@@ -88,9 +88,15 @@ impl Views {
     }
 }
 
-/// The rows of a view as its contract declares them.
-fn declared_rows(contract: &Contract) -> u64 {
-    contract.unit_space.register_size.saturating_mul(u64::from(contract.contribution.rows_per_person))
+/// The rows of a view as its contracts declare them: where they are several, each row of a person in one stands beside
+/// each in the others.
+fn declared_rows<'a>(contracts: impl IntoIterator<Item = &'a Contract>) -> u64 {
+    let (mut persons, mut rows) = (u64::MAX, 1_u64);
+    for contract in contracts {
+        persons = persons.min(contract.unit_space.register_size);
+        rows = rows.saturating_mul(u64::from(contract.contribution.rows_per_person));
+    }
+    persons.saturating_mul(rows)
 }
 
 /// The file of a view that is being written.

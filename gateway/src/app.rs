@@ -2,6 +2,7 @@
 
 mod agencies;
 mod catalogue;
+mod closed;
 mod courier;
 mod log;
 mod loss;
@@ -11,8 +12,8 @@ mod publication;
 mod query;
 
 pub use agencies::{
-    Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, LeafInLog, OfferedLeaf, Shown,
-    TunnelAnswer,
+    Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, LeafInLog, OfferedLeaf, Outstanding,
+    Shown, TunnelAnswer,
 };
 pub use catalogue::{Described, Visible};
 pub use courier::{Courier, MOST_LEAVES};
@@ -21,8 +22,9 @@ pub use loss::{Losses, RegisterLoss};
 pub use matching::TunnelAuthorised;
 pub use openings::{KeptOpening, OpeningsPage};
 pub use publication::{ShownPublication, TakenStep};
-pub use query::{AcceptedQuery, Budget, Finished, Validated};
+pub use query::{AcceptedQuery, Budget, Finished, LeftOut, Validated};
 
+use closed::ClosedByAgencies;
 use firebreak_audit::{LeafKind, LogEntry, SealedOpening, SignedLeaf};
 use firebreak_domain::{Charge, Identity, Intent, ReasonCode, Refusal};
 use firebreak_node::{Content, EvidenceError, PolicyError, PolicyInForce, Recorder, Unread, refuse_misnamed};
@@ -46,6 +48,8 @@ pub struct App {
     publishing: tokio::sync::Mutex<()>,
     /// Whether the ledger is older than the log.
     behind: AtomicBool,
+    /// What agencies keep closed, whatever a bundle says.
+    closed: ClosedByAgencies,
 }
 
 /// Why a request has no answer.
@@ -106,7 +110,8 @@ impl App {
         public_url: String,
     ) -> Result<Self, Failure> {
         let (behind, publishing) = (AtomicBool::new(false), tokio::sync::Mutex::default());
-        let this = Self { state, policy, trust, recorder, log, agencies, public_url, publishing, behind };
+        let closed = ClosedByAgencies::open(&state).await?;
+        let this = Self { state, policy, trust, recorder, log, agencies, public_url, publishing, behind, closed };
         if let Some((_, newest)) =
             this.log.newest_of(this.recorder.organisation(), firebreak_audit::SignerRole::Gateway)?
         {

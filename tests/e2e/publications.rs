@@ -128,6 +128,19 @@ fn what_is_published_is_everybodys_enforcement_included_and_nothing_else_is() ->
         read_over_http(&own, &answer, name).await?;
         let cited = cite_release(&ada, &right()?, name).await?;
         assert_eq!(cited.address, "/publications/nso/visits/1");
+
+        // So is the release of a join, in a series of its own.
+        let joined = "SELECT c.vaccine, COUNT(*) AS visits FROM health.visits v JOIN health.vaccinations c \
+                      ON v.person = c.person GROUP BY c.vaccine";
+        let (of_join, name) = release(&ada, joined).await?;
+        refusal_of(step(&ada, draft(name, "visits", true)?).await)?;
+        let id = drafted(&ada, name, "visits-of-the-vaccinated", false).await?;
+        step(&ada, PublicationStep::Publish { publication: id }).await?;
+        let read = get_publication(&ivo, &newest("visits-of-the-vaccinated")?).await?;
+        assert_eq!((&read.answer.rows, &read.answer.accepted), (&of_join.rows, &of_join.accepted));
+        assert_eq!(read.publication.dataset, of_join.accepted.dataset);
+        let csv = http_file(own.live.public_log, "/publications/nso/visits-of-the-vaccinated.csv").await?;
+        assert_eq!(String::from_utf8(csv)?, firebreak_format::csv::answer(&of_join.accepted, &of_join.rows));
         Ok(())
     })
 }

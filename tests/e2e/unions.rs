@@ -274,6 +274,45 @@ fn an_agency_that_is_down_is_named_a_partial_answer_says_so_and_is_completed_for
     })
 }
 
+#[test]
+fn an_agency_that_refuses_its_part_is_named_in_a_partial_answer_and_refuses_the_whole() -> Result<()> {
+    run(async {
+        let mut own = Own::start(200, &[]).await?;
+        let ada = Caller::ADA.connect(&own.federation, own.live.address).await?;
+        own.kill_adapter("education-agency").await?;
+        let binding = own.federation.layout().adapter("education-agency").join("bindings/education.interpreting.toml");
+        let text = std::fs::read_to_string(&binding)?;
+        let kept = text.replace("[[cut]]\nid = \"2024-Q3\"\nfile = \"2024-Q3/interpreting.parquet\"\n", "");
+        ensure!(kept.len() < text.len(), "{text}");
+        std::fs::write(&binding, kept)?;
+        let folder = own.federation.layout().population().join("health");
+        std::fs::create_dir_all(folder.join("2024-Q3"))?;
+        std::fs::copy(folder.join("interpreting.parquet"), folder.join("2024-Q3/interpreting.parquet"))?;
+        own.start_adapter("education-agency").await?;
+        ask_until_answered(&ada, &ask("SELECT COUNT(*) AS n FROM services.interpreting WHERE year = 2021")?).await?;
+
+        let sql = "SELECT COUNT(*) AS n FROM services.interpreting FOR SYSTEM_TIME AS OF '2024-Q3'";
+        let before = spent(&ada, &ask(sql)?).await?;
+        let refused = refusal_of(run_query(&ada, &ask(sql)?, &mut |_| {}).await)?.refusal;
+        assert_eq!(refused.reason, "NOT_SERVED");
+        let said = refused.metadata.get("detail").cloned().unwrap_or_default();
+        ensure!(said.contains("education-agency: education.interpreting has no file of the cut 2024-Q3 yet"), "{said}");
+        let after = spent(&ada, &ask(sql)?).await?;
+        assert_eq!(more(&before, &after)?, (5_000_000, 0, 5_000_000), "the other agency has answered its part");
+
+        let partial = run_query(&ada, &Ask { partial: true, ..ask(sql)? }, &mut |_| {}).await?;
+        let missing = partial.released.missing.first().context("nothing is missing")?;
+        assert_eq!(missing.agency, "education-agency");
+        ensure!(missing.why.starts_with("education-agency refuses (NOT_SERVED)"), "{}", missing.why);
+        assert_eq!(partial.released.parts.len(), 1);
+        // A refusal of all parts is that refusal, and not an answer of nothing.
+        let none = Ask { partial: true, ..ask(sql)? };
+        let none = Ask { agreement: "education-statistics".parse()?, ..none };
+        ensure!(refusal_of(run_query(&ada, &none, &mut |_| {}).await)?.refusal.reason != "AGENCY_UNAVAILABLE");
+        Ok(())
+    })
+}
+
 async fn engine_executions(own: &Own, agency: &str) -> Result<u64> {
     firebreak_testbed::figure(own.live.adapter(agency)?.metrics, "firebreak_engine_executions_total").await
 }

@@ -1,12 +1,13 @@
 use super::{App, Failure, Tick, tick::work};
 use crate::datasets::DatasetError;
+use crate::source::SourceError;
 use firebreak_audit::LeafKind;
 use firebreak_domain::{Charge, Contract, Identity, Intent, ReasonCode, Refusal};
 use firebreak_node::{Content, DecidedQuery, Evidence, SubmittedQuery, decide_query, exhausted};
 use firebreak_policy::{DecisionFacts, Denial};
 use firebreak_privacy::{Funded, Measured, Released, RunError};
 use firebreak_query::Reads;
-use firebreak_store::{OwnRelease, RequestKey, Reservation, ReserveError, Reserved, Settled, StoredRelease};
+use firebreak_store::{Abandoned, OwnRelease, RequestKey, Reservation, ReserveError, Reserved, Settled, StoredRelease};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -103,7 +104,7 @@ impl App {
                 };
             }
             Err(ReserveError::Exhausted { account, left }) => return refuse(exhausted(account, left)).await,
-            Err(error @ (ReserveError::RequestIdReused | ReserveError::RequestChanged)) => {
+            Err(error @ (ReserveError::RequestIdReused | ReserveError::RequestChanged | ReserveError::OtherYear)) => {
                 return refuse(request_changed(error)).await;
             }
             Err(ReserveError::NoAccount) => return Err(Failure::Measurement(ReserveError::NoAccount.to_string())),
@@ -112,8 +113,14 @@ impl App {
         // What the bindings do not serve never runs, and is not paid for.
         let datasets: Vec<_> = decided.query.reads().iter().map(|reads| &reads.dataset).collect();
         if let Err(error) = self.datasets.check(&datasets, decided.query.cut()) {
-            self.state.abandon(reservation).await?;
-            return Err(Failure::Dataset(error));
+            return match self.state.abandon(reservation).await? {
+                Abandoned::Refunded => {
+                    tracing::warn!(error_kind = %error, "a question that the bindings do not serve");
+                    refuse(not_served(&error)).await
+                }
+                // It was asked before, and served then: what was charged stays charged.
+                Abandoned::Kept => Err(Failure::Dataset(error)),
+            };
         }
         let measured = self.measure(decided, reservation).await?;
         self.store(measured, &facts).await.map(Outcome::Released)
@@ -202,6 +209,20 @@ fn still_answers(stored: &StoredRelease, decided: &DecidedQuery) -> Result<Resul
     let released = Released::decode(&stored.bytes).map_err(|_| Failure::Stored)?;
     let same = released.check(&decided.query).is_ok() && released.charge() == decided.price.charge();
     Ok(if same { Ok(()) } else { Err(request_changed(ReserveError::RequestChanged)) })
+}
+
+/// What a caller is told follows from contracts and bindings alone.
+fn not_served(error: &DatasetError) -> Refusal {
+    let refusal = Refusal::new(ReasonCode::NotServed);
+    match error {
+        DatasetError::NotBound(dataset) => refusal.because(format!("{dataset} is bound to no file yet")),
+        DatasetError::Source(dataset, SourceError::NoFile(cut)) => {
+            refusal.because(format!("{dataset} has no file of the cut {cut} yet"))
+        }
+        DatasetError::Join(_) => refusal.because("one of the datasets has no key of its persons to join them by"),
+        _ => refusal,
+    }
+    .instead("ask of another cut or dataset; the contract names the controller, who can have it bound")
 }
 
 fn request_changed(error: ReserveError) -> Refusal {

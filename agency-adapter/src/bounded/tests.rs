@@ -88,6 +88,28 @@ fn the_choice_depends_on_the_secret() {
     assert_ne!(one, two);
 }
 
+proptest! {
+    /// PRIVACY: what a row says of rows that are left out follows from the same person's rows alone.
+    #[test]
+    fn rows_that_are_left_out_are_told_by_as_many_of_the_same_person_that_are_kept(
+        given in prop::collection::vec((0_u8..5, -3_i64..3), 0..60),
+        most in 1_u32..5,
+    ) {
+        let all = rows(&given);
+        let mut standing: BTreeMap<u8, usize> = BTreeMap::new();
+        for (row, stands_for_another) in super::kept(&all, most, &RankingKey::new([7; 32])) {
+            *standing.entry(given[row as usize].0).or_default() += usize::from(stands_for_another);
+        }
+        for person in 0..5 {
+            let own: Vec<_> = given.iter().copied().filter(|(of, _)| *of == person).collect();
+            let left_out = own.len().saturating_sub(most as usize).min(most as usize);
+            prop_assert_eq!(standing.get(&person).copied().unwrap_or(0), left_out);
+            let alone = super::kept(&rows(&own), most, &RankingKey::new([7; 32]));
+            prop_assert_eq!(alone.iter().filter(|(_, stands)| *stands).count(), left_out);
+        }
+    }
+}
+
 /// The bounded view of rows as a part of a join.
 fn part(dataset: &str, given: &[(u8, i64)], most: u32) -> Part {
     let text = include_str!("../../../deploy/sample/bundle/contracts/health.vaccinations.toml");

@@ -2,7 +2,7 @@ use super::session::MatchSession;
 use super::tunnel::{from_gateway, to_gateway};
 use super::{failed, no_request, refused};
 use crate::app::{Answered, App, Confirmation, ConfirmedLeaf, Outcome, accept_match};
-use firebreak_domain::Identity;
+use firebreak_domain::{Closed, Identity};
 use firebreak_node::{RequestedExport, SubmittedMatch, SubmittedQuery, Unread};
 use firebreak_store::NewLeaf;
 use firebreak_transport::{ByteStream, Credential, Shutdown, peer, serve_pinned};
@@ -137,7 +137,12 @@ impl AgencyService for Agency {
         let (leaves, log_size) = self.app.outstanding().await.map_err(|e| failed(&e.into()))?;
         let leaf = |waiting: NewLeaf| wire::OutstandingLeaf { leaf: waiting.leaf, sealed_opening: waiting.sealed };
         let leaves = leaves.into_iter().map(leaf).collect();
-        Ok(Response::new(wire::ListOutstandingLeavesResponse { leaves, log_size }))
+        let closed = |closed: &Closed| wire::Closed {
+            dataset: closed.dataset.to_string(),
+            column: closed.column.as_ref().map(ToString::to_string).unwrap_or_default(),
+        };
+        let closed = self.app.closed().iter().map(closed).collect();
+        Ok(Response::new(wire::ListOutstandingLeavesResponse { leaves, log_size, closed }))
     }
 
     async fn confirm_leaves(

@@ -40,7 +40,7 @@ enum Encoding {
 impl EncodedColumn {
     pub(crate) fn new(column: &Column, recodes: Option<&BTreeMap<String, String>>) -> Self {
         let encoding = match &column.domain {
-            Domain::Category { .. } | Domain::Month { .. } | Domain::Year { .. } | Domain::Text => {
+            Domain::Category { .. } | Domain::Month { .. } | Domain::Year { .. } | Domain::LeftOut | Domain::Text => {
                 let mut places: HashMap<String, i64> = column.domain.codes().into_iter().zip(0..).collect();
                 let other = match &column.domain {
                     Domain::Category { other: Some(other), .. } => places.get(other).copied().unwrap_or(MISSING),
@@ -99,10 +99,6 @@ impl EncodedColumn {
     /// Appends the rows of `array` that `keeps` names.
     pub(crate) fn extend(&mut self, array: &ArrayRef, keeps: &dyn Fn(usize) -> bool) -> Result<(), SourceError> {
         let kept = |row: &usize| keeps(*row);
-        let array = match array.data_type() {
-            DataType::Dictionary(_, value) => &cast(array, value)?,
-            _ => array,
-        };
         let array = &within_calendar(array)?;
         // Text is compared with the contract's codes for missing first, whatever the type.
         let absent = self.absent(array)?;
@@ -162,16 +158,17 @@ impl EncodedColumn {
     }
 }
 
-/// The array, with days and times outside the years 1 to 9999 missing.
+/// The array, out of its dictionary if it has one, with days and times outside the years 1 to 9999 missing.
 ///
 /// PRIVACY: a cast of one such value fails for the whole array, and one person's row would keep everybody's from being read.
-fn within_calendar(array: &ArrayRef) -> Result<ArrayRef, SourceError> {
+pub(super) fn within_calendar(array: &ArrayRef) -> Result<ArrayRef, SourceError> {
     const DAY: i64 = 86_400;
     let units_of_a_day = match array.data_type() {
         DataType::Date32 => 1,
         DataType::Date64 | DataType::Timestamp(TimeUnit::Millisecond, _) => DAY * 1_000,
         DataType::Timestamp(TimeUnit::Second, _) => DAY,
         DataType::Timestamp(TimeUnit::Microsecond, _) => DAY * 1_000_000,
+        DataType::Dictionary(_, value) => return within_calendar(&cast(array, value)?),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => DAY * 1_000_000_000,
         _ => return Ok(Arc::clone(array)),
     };

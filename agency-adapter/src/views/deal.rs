@@ -1,8 +1,8 @@
 //! From a cut to the file of its view, a part of its persons at a time.
 
 use super::{ViewFile, Views, declared_rows};
-use crate::bounded::{PERSON, RankingKey, view};
-use crate::source::{EncodedColumn, Reader, Rows, SourceError, is_read_by_questions, number_of};
+use crate::bounded::{PERSON, Part, RankingKey, together, view};
+use crate::source::{EncodedColumn, Reader, Rows, SourceError, is_read_from_files, number_of};
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt32Array};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type};
 use datafusion::arrow::ipc::reader::StreamReader;
@@ -14,59 +14,80 @@ use std::io::{BufReader, BufWriter, Seek};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Rows of a part, as the contract declares them.
+/// Rows of a part, as contracts declare them.
 const ROWS: u64 = 1_000_000;
-/// The most parts: each has a file open while rows are dealt out.
-const MOST_PARTS: u64 = 128;
+/// The most files that are open while rows are dealt out: each part of each dataset has one.
+const MOST_FILES: u64 = 128;
 /// Rows that are read before they are dealt out.
 const READ: usize = 256 * 1024;
 
-/// Makes the view of a cut as a file.
+/// A dataset whose cut is read.
+pub(crate) struct Source<'a> {
+    pub(crate) contract: &'a Contract,
+    pub(crate) binding: &'a Binding,
+}
+
+/// Makes the view of a cut, or that of several datasets of one unit space joined on the person, as a file.
 ///
 /// # Errors
-/// As [`crate::source::read`] and [`view`]; [`SourceError::NotKept`].
+/// As [`crate::source::read`], [`view`] and [`together`]; [`SourceError::NotKept`].
 pub(crate) async fn make(
     views: &Views,
-    contract: &Contract,
-    binding: &Binding,
+    sources: &[Source<'_>],
     folder: &Path,
     cut: &CutId,
     key: RankingKey,
 ) -> Result<ViewFile, SourceError> {
-    let mut reader = Reader::open(contract, binding, folder, cut, None).await?;
-    let mut dealt = Dealt::new(views, contract, key)?;
-    let mut more = true;
-    while more {
-        let (mut rows, mut numbers) = (reader.nothing(), HashMap::new());
-        while more && rows.persons.len() < READ {
-            more = reader.append(&mut rows, &mut numbers).await?;
-        }
-        dealt = tokio::task::spawn_blocking(move || dealt.deal(&rows)).await.map_err(|_| SourceError::NotKept)??;
+    let rows = declared_rows(sources.iter().map(|source| source.contract));
+    let parts = rows.div_ceil(ROWS).clamp(1, MOST_FILES / sources.len().max(1) as u64);
+    let key = Arc::new(key);
+    let mut all = Vec::with_capacity(sources.len());
+    for source in sources {
+        let dealt = Dealt::new(views, source, parts, Arc::clone(&key))?;
+        all.push(dealt.all(Reader::open(source.contract, source.binding, folder, cut, None).await?).await?);
     }
-    let (views, contract, alone) = (views.clone(), contract.clone(), binding.row_is_person);
-    let bounded = tokio::task::spawn_blocking(move || dealt.bound(&views, &contract, alone));
+    let views = views.clone();
+    let bounded = tokio::task::spawn_blocking(move || bound(all, &views));
     bounded.await.map_err(|_| SourceError::NotKept)?
 }
 
-/// Rows dealt out to parts, each in a file: the person's key, and the columns as integers.
+/// The rows of a dataset dealt out to parts, each in a file: the person's key, and the columns as integers.
 struct Dealt {
+    contract: Contract,
+    /// Every row is a person.
+    alone: bool,
     schema: SchemaRef,
     parts: Vec<StreamWriter<BufWriter<File>>>,
-    key: RankingKey,
+    key: Arc<RankingKey>,
+    /// Rows that its view has of the parts bounded so far.
+    kept: u64,
 }
 
 impl Dealt {
-    fn new(views: &Views, contract: &Contract, key: RankingKey) -> Result<Self, SourceError> {
-        let readable = contract.columns.iter().filter(|column| is_read_by_questions(column));
+    fn new(views: &Views, source: &Source<'_>, parts: u64, key: Arc<RankingKey>) -> Result<Self, SourceError> {
+        let readable = source.contract.columns.iter().filter(|column| is_read_from_files(column));
         let columns = readable.map(|column| Field::new(column.name.as_str(), DataType::Int64, false));
         let fields: Vec<Field> = std::iter::once(Field::new(PERSON, DataType::Utf8, false)).chain(columns).collect();
         let schema = Arc::new(Schema::new(fields));
-        let parts = (0..declared_rows(contract).div_ceil(ROWS).clamp(1, MOST_PARTS)).map(|_| {
+        let parts = (0..parts).map(|_| {
             let file = BufWriter::new(views.nameless()?);
             StreamWriter::try_new(file, &schema).map_err(|_| SourceError::NotKept)
         });
         let parts = parts.collect::<Result<_, _>>()?;
-        Ok(Self { schema, parts, key })
+        Ok(Self { contract: source.contract.clone(), alone: source.binding.row_is_person, schema, parts, key, kept: 0 })
+    }
+
+    /// Deals out all rows.
+    async fn all(mut self, mut reader: Reader<'_>) -> Result<Self, SourceError> {
+        let mut more = true;
+        while more {
+            let (mut rows, mut numbers) = (reader.nothing(), HashMap::new());
+            while more && rows.persons.len() < READ {
+                more = reader.append(&mut rows, &mut numbers).await?;
+            }
+            self = tokio::task::spawn_blocking(move || self.deal(&rows)).await.map_err(|_| SourceError::NotKept)??;
+        }
+        Ok(self)
     }
 
     /// Deals out rows. Where every row is a person, they go round.
@@ -95,35 +116,48 @@ impl Dealt {
         Ok(self)
     }
 
-    /// Bounds part by part, and writes what is kept. `alone`: every row is a person.
-    fn bound(self, views: &Views, contract: &Contract, alone: bool) -> Result<ViewFile, SourceError> {
-        let (mut written, mut kept, mut persons) = (None, 0_u64, 0_u32);
-        for part in self.parts {
-            let file = part.into_inner().map_err(|_| SourceError::NotKept)?;
-            let rows = read_back(file.into_inner().map_err(|_| SourceError::NotKept)?, contract, alone)?;
-            let own = if alone { rows.persons.len() } else { rows.person_keys.len() };
-            let view = numbered_from(persons, &view(contract, &rows, &self.key)?)?;
-            drop(rows);
-            let own = u32::try_from(own).map_err(|_| SourceError::RegisterTooSmall)?;
-            persons = persons.checked_add(own).ok_or(SourceError::RegisterTooSmall)?;
-            kept += view.num_rows() as u64;
-            if kept > contract.most_rows() {
-                return Err(SourceError::RegisterTooSmall);
-            }
-            if written.is_none() {
-                written = Some(views.write(view.schema())?);
-            }
-            if let Some(writer) = &mut written {
-                writer.append(&view)?;
-            }
+    /// The last part that is not bounded yet, bounded, with how many persons it has; `None` after all.
+    fn next(&mut self) -> Result<Option<(Part, usize)>, SourceError> {
+        let Some(part) = self.parts.pop() else { return Ok(None) };
+        let file = part.into_inner().map_err(|_| SourceError::NotKept)?;
+        let file = file.into_inner().map_err(|_| SourceError::NotKept)?;
+        let rows = read_back(file, &self.contract, self.alone)?;
+        let view = view(&self.contract, &rows, &self.key)?;
+        self.kept += view.num_rows() as u64;
+        if self.kept > self.contract.most_rows() {
+            return Err(SourceError::RegisterTooSmall);
         }
-        written.ok_or(SourceError::NotKept)?.finish()
+        let persons = if self.alone { rows.persons.len() } else { rows.person_keys.len() };
+        Ok(Some((Part { dataset: self.contract.id.clone(), view, keys: rows.person_keys }, persons)))
     }
+}
+
+/// Bounds part by part, joins what is of several datasets, and writes what is kept.
+// PRIVACY: the persons of a part are the same in all datasets, which share the key that deals them out.
+fn bound(mut all: Vec<Dealt>, views: &Views) -> Result<ViewFile, SourceError> {
+    let (mut written, mut persons) = (None, 0_u32);
+    loop {
+        let parts: Option<Vec<(Part, usize)>> = all.iter_mut().map(Dealt::next).collect::<Result<_, _>>()?;
+        let Some(parts) = parts.filter(|parts| !parts.is_empty()) else { break };
+        // A join numbers its persons as the first does.
+        let own = parts.first().map_or(0, |(_, persons)| *persons);
+        let parts: Vec<Part> = parts.into_iter().map(|(part, _)| part).collect();
+        let view = numbered_from(persons, &together(parts)?)?;
+        let own = u32::try_from(own).map_err(|_| SourceError::RegisterTooSmall)?;
+        persons = persons.checked_add(own).ok_or(SourceError::RegisterTooSmall)?;
+        if written.is_none() {
+            written = Some(views.write(view.schema())?);
+        }
+        if let Some(writer) = &mut written {
+            writer.append(&view)?;
+        }
+    }
+    written.ok_or(SourceError::NotKept)?.finish()
 }
 
 fn read_back(mut file: File, contract: &Contract, alone: bool) -> Result<Rows, SourceError> {
     file.rewind().map_err(|_| SourceError::NotKept)?;
-    let readable = contract.columns.iter().filter(|column| is_read_by_questions(column));
+    let readable = contract.columns.iter().filter(|column| is_read_from_files(column));
     let columns = readable.map(|column| EncodedColumn::new(column, None)).collect();
     let mut rows = Rows { persons: Vec::new(), person_keys: Vec::new(), columns, match_keys: Vec::new() };
     let mut numbers = HashMap::new();

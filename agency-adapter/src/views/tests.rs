@@ -92,7 +92,9 @@ async fn a_view_that_is_made_in_parts_keeps_the_rows_that_one_made_at_once_keeps
         let cut = contract.latest_cut().unwrap();
         let rows = source::read(&contract, &binding, folder.path(), cut, None).await.unwrap();
         let at_once = view(&contract, &rows, &key()).unwrap();
-        let made = make(&views, &contract, &binding, folder.path(), cut, key()).await.unwrap();
+        let made = make(&views, &[Source { contract: &contract, binding: &binding }], folder.path(), cut, key())
+            .await
+            .unwrap();
         let in_parts = read(&made);
         assert_eq!(in_parts.schema().fields(), at_once.schema().fields());
         assert_eq!(by_person(&in_parts), by_person(&at_once));
@@ -110,7 +112,8 @@ async fn a_file_of_a_view_is_its_owners_alone_and_goes_with_it_and_those_of_an_e
     let views = Views::open(&kept).unwrap();
     let (contract, binding): (Contract, Binding) = (toml(CONTRACT), toml(BINDING));
     let cut = contract.latest_cut().unwrap();
-    let made = make(&views, &contract, &binding, folder.path(), cut, key()).await.unwrap();
+    let made =
+        make(&views, &[Source { contract: &contract, binding: &binding }], folder.path(), cut, key()).await.unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&kept), mode(made.path())), (0o700, 0o600));
     let files = || fs::read_dir(&kept).unwrap().count();
@@ -127,7 +130,7 @@ fn where_a_view_is_kept_follows_from_what_its_contract_declares() {
     let folder = tempfile::tempdir().unwrap();
     let views = Views::open(&folder.path().join("views")).unwrap();
     // Six million rows of a person and a cost.
-    assert!(views.in_memory(&toml(CONTRACT)));
-    assert!(!views.in_memory(&toml(&CONTRACT.replace("3000000", "9000000"))));
-    assert!(!views.with_most_in_memory(1).in_memory(&toml(CONTRACT)));
+    assert!(views.in_memory(&[toml(CONTRACT)]));
+    assert!(!views.in_memory(&[toml(&CONTRACT.replace("3000000", "9000000"))]));
+    assert!(!views.with_most_in_memory(1).in_memory(&[toml(CONTRACT)]));
 }

@@ -181,7 +181,10 @@ impl Binding {
         let mut found = Vec::new();
         for column in &contract.columns {
             let optional = matches!(column.role, ColumnRole::Withheld | ColumnRole::Identifier);
-            if optional || (self.row_is_person && column.role == ColumnRole::PrivacyUnit) {
+            if optional
+                || column.domain == Domain::LeftOut
+                || (self.row_is_person && column.role == ColumnRole::PrivacyUnit)
+            {
                 continue;
             }
             let name = self.file_column(&column.name);

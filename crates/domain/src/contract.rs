@@ -171,6 +171,9 @@ pub enum Domain {
         /// The most signs of a code, 1 to [`OpenCode::MAX_LENGTH`]; what is longer, or no code, becomes missing.
         length: u8,
     },
+    /// Whether a row stands for one of the same person that the bound on a person's rows leaves out, as many at most as
+    /// are kept. It is in no file: bounding makes it. Its codes are [`Domain::LEFT_OUT`].
+    LeftOut,
     /// Free text. Only identifiers, match keys and withheld columns may be text.
     Text,
 }
@@ -287,6 +290,10 @@ impl Contract {
                 });
             }
         }
+        if let Some(second) = self.columns.iter().filter(|column| column.domain == Domain::LeftOut).nth(1) {
+            let problem = "one column at most says what is left out";
+            return Err(ContractError::Column { column: second.name.clone(), problem });
+        }
         let mut seen = BTreeSet::new();
         for column in &self.columns {
             if !seen.insert(&column.name) {
@@ -301,6 +308,12 @@ impl Contract {
     #[must_use]
     pub const fn most_rows(&self) -> u64 {
         self.unit_space.register_size.saturating_mul(4).saturating_mul(self.contribution.rows_per_person as u64)
+    }
+
+    /// The column that says which rows stand for others that are left out, if the contract has one.
+    #[must_use]
+    pub fn left_out(&self) -> Option<&Column> {
+        self.columns.iter().find(|column| column.domain == Domain::LeftOut)
     }
 
     /// The column of that name.
@@ -390,6 +403,12 @@ impl Column {
             Domain::Open { length } if !(1..=OpenCode::MAX_LENGTH).contains(length) => {
                 return problem("an open code has a length of 1 to 10");
             }
+            Domain::LeftOut if !matches!(self.role, ColumnRole::Category | ColumnRole::Filter) => {
+                return problem("what says whether rows are left out has the role category or filter");
+            }
+            Domain::LeftOut if !self.missing.is_empty() => {
+                return problem("what says whether rows are left out is in no file: nothing in it is missing");
+            }
             Domain::Date { first, last } if first > last => {
                 return problem("the first day must not be after the last");
             }
@@ -400,10 +419,13 @@ impl Column {
 }
 
 impl Domain {
+    /// The codes of [`Domain::LeftOut`]: of a row that stands for itself alone, and of one that stands for another as well.
+    pub const LEFT_OUT: [&str; 2] = ["no", "yes"];
+
     /// Whether one may group by it: its values are declared one by one.
     #[must_use]
     pub const fn is_groupable(&self) -> bool {
-        matches!(self, Self::Category { .. } | Self::Month { .. } | Self::Year { .. })
+        matches!(self, Self::Category { .. } | Self::Month { .. } | Self::Year { .. } | Self::LeftOut)
     }
 
     /// Whether its values are codes of which no list is declared.
@@ -419,6 +441,7 @@ impl Domain {
             Self::Category { codes, .. } => codes.iter().map(|c| c.code.clone()).collect(),
             Self::Year { first, last } => (*first..=*last).map(|y| y.to_string()).collect(),
             Self::Month { first, last } => months(first, last).unwrap_or_default(),
+            Self::LeftOut => Self::LEFT_OUT.map(str::to_owned).to_vec(),
             Self::Integer { .. } | Self::Decimal { .. } | Self::Date { .. } | Self::Open { .. } | Self::Text => {
                 Vec::new()
             }

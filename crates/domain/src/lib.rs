@@ -10,6 +10,7 @@ mod assessment;
 mod binding;
 mod charge;
 mod clock;
+mod closed;
 mod contract;
 mod identity;
 mod ids;
@@ -28,6 +29,7 @@ pub use assessment::Assessment;
 pub use binding::{Binding, CutFile, FileType, Misfit};
 pub use charge::{Charge, ChargeOverflow, Delta, Epsilon, Rho};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use closed::Closed;
 pub use contract::{
     Code, Column, ColumnRole, Contract, ContractError, Contribution, Domain, PartOf, SpecialKind, UnitSpace,
 };

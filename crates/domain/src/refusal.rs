@@ -124,6 +124,8 @@ reasons! {
     MatchCapExhausted = "MATCH_CAP_EXHAUSTED", "a receiver may have only so many identifiers evaluated in a period";
     /// The other side's session does not fit.
     SessionMismatch = "SESSION_MISMATCH", "both sides of a match hold the same agreement, keys and direction";
+    /// An agency's bindings do not serve what was asked.
+    NotServed = "NOT_SERVED", "an agency answers what its own bindings serve";
     /// An agency's adapter is not connected or not ready.
     AgencyUnavailable = "AGENCY_UNAVAILABLE", "each agency answers for itself";
     /// A release that does not exist or that the caller may not have.

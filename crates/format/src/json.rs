@@ -15,6 +15,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 /// rounded or clipped its `marks` ([`marks`]). What is not computable is null, and so is a code in a margin over all of
 /// them. An answer over several agencies has, before `columns`, its `parts` (`agency`, `dataset`, `release_id`), the
 /// names of outputs that count `registrations`, and, where it is partial, what is `missing` (`agency`, `dataset`, `why`).
+/// Where the contract tells it, `left_out` before `columns` has, for each `dataset`, the `question` that measures what the
+/// bound on a person's rows leaves out, and once it was asked its `release_id`, `rows` and `persons`, figures as above.
 ///
 /// # Errors
 /// [`FormatError::Json`].
@@ -70,6 +72,7 @@ fn laid_out(answer: &QueryAnswer, publication: Option<Publication<'_>>) -> Resul
         registrations: accepted.columns.iter().filter(|c| c.registrations).map(|c| c.name.as_str()).collect(),
         parts: released.parts.iter().map(Part::of).collect(),
         missing: released.missing.iter().map(Missing::of).collect(),
+        left_out: released.left_out.iter().map(LeftOut::of).collect(),
         publication,
         columns: Columns { groups: &accepted.groups, outputs: &names },
         rows: rows.collect(),
@@ -102,6 +105,8 @@ struct Answer<'a> {
     parts: Vec<Part<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing: Vec<Missing<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<LeftOut<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     publication: Option<Publication<'a>>,
     columns: Columns<'a>,
@@ -131,6 +136,31 @@ struct Missing<'a> {
 impl<'a> Missing<'a> {
     fn of(part: &'a wire::MissingPart) -> Self {
         Self { agency: &part.agency, dataset: &part.dataset, why: &part.why }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct LeftOut<'a> {
+    dataset: &'a str,
+    question: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    release_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<Figure>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persons: Option<Figure>,
+}
+
+impl<'a> LeftOut<'a> {
+    fn of(of: &'a wire::LeftOut) -> Self {
+        let figure = |estimate: &Estimate| Figure::of(&OutputColumn::default(), estimate);
+        Self {
+            dataset: &of.dataset,
+            question: &of.question,
+            release_id: &of.release_id,
+            rows: of.rows.as_ref().map(figure),
+            persons: of.persons.as_ref().map(figure),
+        }
     }
 }
 

@@ -195,6 +195,7 @@ fn is_wider(old: &Domain, new: &Domain) -> bool {
         (Domain::Month { .. }, Domain::Month { .. })
         | (Domain::Year { .. }, Domain::Year { .. })
         | (Domain::Date { .. }, Domain::Date { .. })
+        | (Domain::LeftOut, Domain::LeftOut)
         | (Domain::Text, Domain::Text) => false,
         _ => true,
     }

@@ -219,7 +219,7 @@ impl Scale {
         self.share
     }
 
-    // PRIVACY: the price is checked against the measurement that is about to be used, not one like it.
+    // PRIVACY: the price is checked against a measurement that is made as the one which draws is, at the same scale.
     fn check(&self) -> Result<(), NoiseError> {
         if self.loss()? > loss_below(self.share)? { Err(NoiseError::Underpaid) } else { Ok(()) }
     }

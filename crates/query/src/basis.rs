@@ -191,6 +191,7 @@ impl Encoder {
                 self.text("open");
                 self.number(*length);
             }
+            Domain::LeftOut => self.text("left out"),
             Domain::Text => self.text("text"),
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     Aggregate, AggregateQuery, Category, Comparison, DatePart, Decimal, Group, Literal, MAX_CELLS, Measure, Output,
     OutputExpression, Predicate, RowValue, Spread, View, to_sql,
 };
-use firebreak_domain::{Column, ColumnName, ColumnRole, Contract, DatasetId, Domain, ReasonCode, Refusal};
+use firebreak_domain::{Column, ColumnName, ColumnRole, Contract, CutId, DatasetId, Domain, ReasonCode, Refusal};
 use sqlparser::tokenizer::{Token, Word};
 
 /// Ranks that stand for the least value and for the largest.
@@ -32,6 +32,21 @@ pub(crate) struct Mentioned {
 #[must_use]
 pub fn default_sql(contract: &Contract) -> String {
     to_sql(&question(contract, vec![Aggregate::CountRows], Vec::new(), None))
+}
+
+/// How many rows the bound on a person's rows leaves out of a cut, as many at most of each person as are kept, and of how
+/// many persons. `None` where the contract has no column that says so.
+#[must_use]
+pub fn left_out(contract: &Contract, cut: &CutId) -> Option<AggregateQuery> {
+    let (column, person) = (contract.left_out()?.name.clone(), contract.privacy_unit()?.name.clone());
+    let [_, yes] = Domain::LEFT_OUT;
+    let filter = Predicate::Compare { column, op: Comparison::Eq, literal: Literal::Text(yes.to_owned()) };
+    let aggregates = vec![Aggregate::CountRows, Aggregate::CountDistinct(person)];
+    let mut query = question(contract, aggregates, Vec::new(), Some(filter));
+    for (output, name) in query.outputs.iter_mut().zip(["rows_left_out", "persons_with_rows_left_out"]) {
+        output.name = name.to_owned();
+    }
+    Some(AggregateQuery { cut: Some(cut.clone()), ..query })
 }
 
 /// Adds the suggestion.
@@ -129,7 +144,7 @@ fn example(column: &Column) -> Option<Predicate> {
             (Comparison::Ge, Literal::Number(Decimal::whole(*min)))
         }
         Domain::Date { first, .. } => (Comparison::Ge, Literal::Date(*first)),
-        Domain::Open { .. } | Domain::Text => return None,
+        Domain::Open { .. } | Domain::LeftOut | Domain::Text => return None,
     };
     Some(Predicate::Compare { column: column.name.clone(), op, literal })
 }

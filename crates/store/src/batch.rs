@@ -12,7 +12,7 @@ use crate::{
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, query_builder::Separated};
 use std::collections::HashSet;
 
-/// Numbers of rows that a statement is written for: up to five values each, of the 32,766 that SQLite takes.
+/// Numbers of rows that a statement is written for: up to six values each, of the 32,766 that SQLite takes.
 const ROWS: [usize; 4] = [4, 32, 128, MOST];
 /// Rows in one statement.
 const MOST: usize = 512;
@@ -105,7 +105,7 @@ pub(crate) async fn insert_requests(
 ) -> Result<(), StoreError> {
     for requests in requests.chunks(MOST) {
         let mut insert = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO requests (principal, id, digest, release_key, charge) SELECT * FROM (",
+            "INSERT INTO requests (principal, id, digest, release_key, charge, year) SELECT * FROM (",
         );
         values(&mut insert, requests, |mut values, row| {
             values.push_bind(row.map(|(request, _)| request.principal.to_vec()));
@@ -113,6 +113,7 @@ pub(crate) async fn insert_requests(
             values.push_bind(row.map(|(_, requested)| requested.digest.to_vec()));
             values.push_bind(row.map(|(_, requested)| requested.release_key.as_bytes().to_vec()));
             values.push_bind(row.map(|(_, requested)| charge_bytes(&requested.charge).to_vec()));
+            values.push_bind(row.map(|(_, requested)| requested.year));
         });
         first(&mut insert, requests.len())?;
         insert.build().execute(&mut *writing).await?;

@@ -23,6 +23,7 @@
 //! | ledger and log | `reconcile` | [`State::check_not_behind`], [`State::head_at`] |
 //! | caps of a match | `caps` | [`State::charge_evaluations`] |
 //! | match sessions | `sessions` | [`State::open_session`], [`State::keep_chunk`], [`State::close_session`] |
+//! | what agencies have closed | `closed` | [`State::keep_closed`], [`State::closed`] |
 //! | publications | `publications` | [`State::draft_publication`], [`State::publish`], [`State::publications`] |
 //! | registers | `registers` | [`State::record_matched`], [`State::matches_of`], [`State::record_offered`] |
 
@@ -30,6 +31,7 @@ mod accounts;
 mod batch;
 mod caps;
 mod checkpoint;
+mod closed;
 mod codec;
 mod error;
 mod key;

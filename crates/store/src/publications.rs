@@ -5,7 +5,7 @@
 //! beside it with the log.
 
 use crate::{LeafHash, NewLeaf, State, StoreError, codec, outbox, writer::Work};
-use firebreak_domain::{DatasetId, OrgId, PublicationId, ReleaseName, SeriesId, Timestamp};
+use firebreak_domain::{OrgId, PublicationId, ReleaseName, SeriesId, Timestamp};
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use zeroize::Zeroizing;
 
@@ -47,8 +47,8 @@ pub struct StoredPublication {
     pub organisation: OrgId,
     /// Its series.
     pub series: SeriesId,
-    /// The dataset that it is of.
-    pub dataset: DatasetId,
+    /// The dataset that it is of, or those that are joined, as an answer names them.
+    pub datasets: String,
     /// The release.
     pub release: ReleaseName,
     /// Whether it is to replace what its series has published.
@@ -72,8 +72,8 @@ pub struct NewPublication {
     pub organisation: OrgId,
     /// Its series.
     pub series: SeriesId,
-    /// The dataset that it is of.
-    pub dataset: DatasetId,
+    /// The dataset that it is of, or those that are joined, as an answer names them.
+    pub datasets: String,
     /// The release.
     pub release: ReleaseName,
     /// Whether it is to replace what its series has published.
@@ -360,7 +360,7 @@ impl State {
         Ok(StoredPublication {
             id,
             digest: codec::fixed(WHAT, row.try_get(1)?)?,
-            dataset: DatasetId::new(row.try_get::<String, _>(4)?).map_err(|_| malformed())?,
+            datasets: row.try_get(4)?,
             release: ReleaseName::from_bytes(codec::fixed(WHAT, row.try_get(5)?)?),
             revises: row.try_get(6)?,
             organisation,
@@ -381,7 +381,7 @@ async fn draft(work: &mut Work, new: NewPublication, sealed: Vec<u8>, leaf: NewL
     .bind(new.digest.as_slice())
     .bind(new.organisation.as_str())
     .bind(new.series.as_str())
-    .bind(new.dataset.as_str())
+    .bind(&new.datasets)
     .bind(new.release.as_bytes().as_slice())
     .bind(new.revises)
     .bind(sealed.as_slice())

@@ -22,7 +22,7 @@ CREATE TABLE ledger (
 ) STRICT;
 CREATE TABLE requests (
     principal BLOB NOT NULL, id BLOB NOT NULL, digest BLOB NOT NULL, release_key BLOB NOT NULL, charge BLOB NOT NULL,
-    PRIMARY KEY (principal, id)
+    year INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (principal, id)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE releases (
     release_key BLOB PRIMARY KEY, id BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL, principal BLOB NOT NULL,
@@ -76,8 +76,14 @@ CREATE TABLE IF NOT EXISTS publications (
     published_at INTEGER, evidence BLOB, receipt TEXT, sealed BLOB NOT NULL,
     UNIQUE (organisation, series, revision)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS closed (
+    agency TEXT NOT NULL, dataset TEXT NOT NULL, column_name TEXT NOT NULL, PRIMARY KEY (agency, dataset, column_name)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS publications_by_release ON publications (release);
 ";
+
+/// A column that such a folder has not got yet. The requests in it were charged in a year that is not known.
+const LATER_COLUMN: &str = "ALTER TABLE requests ADD COLUMN year INTEGER NOT NULL DEFAULT 0";
 
 /// Makes the tables in an empty database, or checks that they are of this format and this key.
 pub(crate) async fn prepare(writing: &mut SqliteConnection, key: &StateKey, seal: &Seal) -> Result<(), OpenError> {
@@ -106,6 +112,13 @@ pub(crate) async fn prepare(writing: &mut SqliteConnection, key: &StateKey, seal
         if !bool::from(found.ct_eq(check.as_slice())) {
             return Err(OpenError::OtherKey);
         }
+    }
+    let years: i64 = sqlx::query_scalar("SELECT count(*) FROM pragma_table_info('requests') WHERE name = 'year'")
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(StoreError::from)?;
+    if years == 0 {
+        sqlx::raw_sql(LATER_COLUMN).execute(&mut *tx).await.map_err(StoreError::from)?;
     }
     sqlx::raw_sql(LATER_TABLES).execute(&mut *tx).await.map_err(StoreError::from)?;
     tx.commit().await.map_err(StoreError::from)?;

@@ -101,8 +101,8 @@ pub(crate) async fn everything(
 #[derive(Default)]
 struct Audit {
     ledger: Ledger,
-    /// Requests charged and not given back, with a hash of what was charged.
-    requests: HashMap<RequestRef, [u8; 32]>,
+    /// Requests charged and not given back, with a hash of what was charged, and in which year.
+    requests: HashMap<RequestRef, ([u8; 32], i32)>,
     /// Fresh requests charged and not given back, each with the release that it paid for.
     paid: HashSet<(ReleaseKey, RequestRef)>,
     chunks: HashMap<([u8; 32], u32), [u8; 32]>,
@@ -147,19 +147,19 @@ impl Audit {
         }
         let format = Reader::new("ledger entry", bytes).u32().map_err(|_| ChainError::EntryChanged { at })?;
         check_format("the ledger", format)?;
-        let (_, entry) = Entry::from_bytes(bytes).map_err(|_| ChainError::EntryContradicts { at })?;
+        let (time, entry) = Entry::from_bytes(bytes).map_err(|_| ChainError::EntryContradicts { at })?;
         let mut draft: Draft = self.ledger.draft();
         draft.apply(&self.ledger, &entry, bytes).map_err(|_| ChainError::EntryContradicts { at })?;
         self.ledger.commit(draft);
         let consistent = match &entry {
             Entry::Reserve(spend) => {
                 self.paid.insert((spend.release_key, spend.request));
-                self.requests.insert(spend.request, mark(spend)).is_none()
+                self.requests.insert(spend.request, (mark(spend), time.year())).is_none()
             }
-            Entry::Repeat(spend) => self.requests.insert(spend.request, mark(spend)).is_none(),
+            Entry::Repeat(spend) => self.requests.insert(spend.request, (mark(spend), time.year())).is_none(),
             Entry::Refund(spend) => {
                 self.paid.remove(&(spend.release_key, spend.request))
-                    && self.requests.remove(&spend.request) == Some(mark(spend))
+                    && self.requests.remove(&spend.request).is_some_and(|(paid, _)| paid == mark(spend))
             }
             Entry::Evaluate(evaluation) => {
                 let key = (evaluation.session, evaluation.chunk);
@@ -174,7 +174,7 @@ impl Audit {
         let mut found = 0;
         loop {
             let rows = sqlx::query(
-                "SELECT principal, id, digest, release_key, charge FROM requests
+                "SELECT principal, id, digest, release_key, charge, year FROM requests
                  WHERE (principal, id) > (?, ?) ORDER BY principal, id LIMIT ?",
             )
             .bind(principal.as_slice())
@@ -188,7 +188,12 @@ impl Audit {
                 let request =
                     RequestRef { principal: codec::fixed("request", &principal)?, id: codec::fixed("request", &id)? };
                 let (digest, key, charge): (&[u8], &[u8], &[u8]) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
-                if self.requests.get(&request) != Some(&mark_of(digest, key, charge)) {
+                // An earlier program recorded no year.
+                let year: i32 = row.try_get(5)?;
+                let same = |(mark, paid): &([u8; 32], i32)| {
+                    *mark == mark_of(digest, key, charge) && (year == *paid || year == 0)
+                };
+                if !self.requests.get(&request).is_some_and(same) {
                     return Err(ChainError::Requests);
                 }
                 found += 1;

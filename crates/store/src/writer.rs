@@ -142,6 +142,8 @@ pub(crate) struct Requested {
     pub(crate) digest: [u8; 32],
     pub(crate) release_key: ReleaseKey,
     pub(crate) charge: Charge,
+    /// The calendar year in which it was charged.
+    pub(crate) year: i32,
 }
 
 /// The transaction that steps run in.

@@ -135,7 +135,7 @@ const fn code(reason: ReasonCode) -> Code {
         | R::TooManyGroups
         | R::QueryTooLarge => Code::InvalidArgument,
         R::AgencyUnavailable | R::EvidenceOutstanding => Code::Unavailable,
-        R::LedgerBehindLog | R::PublicationStep => Code::FailedPrecondition,
+        R::LedgerBehindLog | R::PublicationStep | R::NotServed => Code::FailedPrecondition,
     }
 }
 

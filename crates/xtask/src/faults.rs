@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Instant;
 
+/// Where tests over the built programs are, and what they start.
+const END_TO_END: &str = "--test e2e";
+const PROGRAMS: [&str; 3] = ["firebreak-gateway", "agency-adapter", "firebreak"];
 /// The share of faults that must be found.
 const WANTED_PERCENT: usize = 95;
 
@@ -82,9 +85,12 @@ impl Replay {
 
     /// Which of the tests named fail.
     fn failed(&self, what: &str, places: &BTreeSet<&str>, tests: &BTreeSet<&str>) -> Result<BTreeSet<String>> {
-        let built = self.cargo(places, &["--no-run"], &[])?;
+        let mut builds = vec![self.cargo(places, &["--no-run"], &[])?];
+        if places.contains(END_TO_END) {
+            builds.push(self.programs()?);
+        }
         let log = self.kept.join(format!("{what}.log"));
-        if !built.status.success() {
+        if let Some(built) = builds.iter().find(|built| !built.status.success()) {
             fs::write(&log, &built.stderr)?;
             bail!("does not compile with {what}, which is no fault of the program then: see {}", log.display());
         }
@@ -98,6 +104,14 @@ impl Replay {
         ensure!(missing.is_empty() || !ran.status.success(), "{what}: these tests were not run: {}", join(&missing));
         let failed = ended.into_iter().filter(|(name, passed)| !passed && tests.contains(name.as_str()));
         Ok(failed.map(|(name, _)| name).chain(missing).collect())
+    }
+
+    /// Builds what end-to-end tests start: a build of the tests alone leaves it as it was.
+    fn programs(&self) -> Result<Output> {
+        let mut command = cargo(self.copy.folder());
+        command.args(["build", "--workspace"]).args(PROGRAMS.iter().flat_map(|program| ["--bin", program]));
+        command.env("CARGO_TARGET_DIR", self.kept.join("build"));
+        command.stdin(Stdio::null()).output().context("cargo cannot be started")
     }
 
     /// Always of the whole workspace: a choice of packages would choose other features, and build everything anew.

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use firebreak_audit::{Hash, LogEntry, SignedLeaf};
-use firebreak_domain::{Identity, OrgId, Refusal};
+use firebreak_domain::{Closed, Identity, OrgId, Refusal};
 use firebreak_node::{Evidence, SubmittedMatch, SubmittedQuery};
 use firebreak_transport::ByteStream;
 use std::sync::Arc;
@@ -60,6 +60,17 @@ pub struct OfferedLeaf {
     pub signed_by_key: bool,
 }
 
+/// What an agency says at a visit.
+#[derive(Default)]
+pub struct Outstanding {
+    /// The leaves of its own that it has not yet seen in the log.
+    pub leaves: Vec<OfferedLeaf>,
+    /// The size of the log that it has accepted.
+    pub log_size: u64,
+    /// What it keeps closed, whatever a bundle says.
+    pub closed: Vec<Closed>,
+}
+
 /// A leaf's place in the log, proved.
 pub struct LeafInLog {
     /// The leaf's hash.
@@ -99,8 +110,8 @@ pub trait Agencies: Send + Sync {
         submitted: &SubmittedMatch,
     ) -> Result<TunnelAnswer, AgencyError>;
 
-    /// The leaves of its own that an agency has not yet seen in the log, and the size of the log that it has accepted.
-    async fn outstanding(&self, agency: &OrgId) -> Result<(Vec<OfferedLeaf>, u64), AgencyError>;
+    /// What an agency has to say at a visit.
+    async fn outstanding(&self, agency: &OrgId) -> Result<Outstanding, AgencyError>;
 
     /// Shows an agency its leaves in the log.
     async fn confirm(&self, agency: &OrgId, shown: Shown) -> Result<(), AgencyError>;

@@ -1,4 +1,4 @@
-use super::{AgencyError, App, Failure, LeafInLog, OfferedLeaf, Shown};
+use super::{AgencyError, App, Failure, LeafInLog, OfferedLeaf, Outstanding, Shown};
 use firebreak_audit::{SignedLeaf, SignerRole};
 use firebreak_domain::OrgId;
 use firebreak_store::LeafHash;
@@ -81,7 +81,8 @@ pub enum VisitError {
 impl App {
     /// One visit: fetch what is outstanding, log it, show the log.
     async fn visit(&self, agency: &OrgId) -> Result<(), VisitError> {
-        let (offered, accepted) = self.agencies.outstanding(agency).await?;
+        let Outstanding { leaves: offered, log_size: accepted, closed } = self.agencies.outstanding(agency).await?;
+        self.take_closed(agency, closed).await?;
         // SECURITY: what the agency's own key did not sign is not evidence. A key that it had before cannot be checked
         // here any more; one that never signed a leaf of the log was never its key.
         let is_evidence = |offered: &OfferedLeaf| {

@@ -120,11 +120,8 @@ impl App {
         match &newest {
             None if revises => return Ok(Err("the series has published nothing yet: draft its first publication")),
             Some(_) if !revises => return Ok(Err("the series has published already: draft a revision")),
-            _ if found.decided.query.reads().len() > 1 => {
-                return Ok(Err("a series is of one dataset: the release of a join is not published"));
-            }
-            Some(newest) if newest.dataset != *found.decided.query.dataset() => {
-                return Ok(Err("a series is of one dataset: begin another series"));
+            Some(newest) if newest.datasets != found.decided.query.datasets() => {
+                return Ok(Err("a series is of the same datasets throughout: begin another series"));
             }
             _ => {}
         }
@@ -139,7 +136,7 @@ impl App {
             digest: intent.digest(),
             organisation: caller.org.clone(),
             series: series.clone(),
-            dataset: found.decided.query.dataset().clone(),
+            datasets: found.decided.query.datasets(),
             release,
             revises,
             content: permitted.content(figures).encode(),

@@ -1,6 +1,8 @@
+mod left_out;
 mod parts;
 mod release;
 
+pub use left_out::LeftOut;
 pub(in crate::app) use release::{By, FoundRelease};
 
 use super::agencies::{AgencyRefusal, AgencyRelease, Asked};
@@ -114,6 +116,8 @@ pub struct Finished {
     pub missing: Vec<(Part, String)>,
     /// Whether figures count a person once in each of several registers.
     pub registrations: bool,
+    /// What bounding leaves out of each cut that was read.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// An account as its owner sees it.
@@ -166,18 +170,21 @@ impl App {
             let contest = Some(contest.clone());
             Denial { refusal: Refusal { contest, ..refusal }, facts: facts.clone() }
         };
-        let DecidedQuery { query, price, intent, accounts, cost, logical, others, .. } = decided;
+        let DecidedQuery { permit, query, price, intent, accounts, cost, logical, others, .. } = decided;
         if let Err(refusal) = self.check_ledger() {
             return Err(self.refuse(denial(refusal), Some(&intent)).await);
         }
         let parts: Vec<DecidedPart> = iter::once(DecidedPart { query, price, accounts }).chain(others).collect();
+        if let Err(refusal) = self.check_open(&permit, parts.iter().map(|part| &part.query)) {
+            return Err(self.refuse(denial(refusal), Some(&intent)).await);
+        }
         let claims: Vec<Claim> = parts.iter().enumerate().map(|(at, part)| claim(at, part, &intent, caller)).collect();
         let reserved = match self.reserve(&claims).await {
             Ok(reserved) => reserved,
             Err(ReserveError::Exhausted { account, left }) => {
                 return Err(self.refuse(denial(exhausted(account, left)), Some(&intent)).await);
             }
-            Err(error @ (ReserveError::RequestIdReused | ReserveError::RequestChanged)) => {
+            Err(error @ (ReserveError::RequestIdReused | ReserveError::RequestChanged | ReserveError::OtherYear)) => {
                 return Err(self.refuse(denial(request_changed(error)), Some(&intent)).await);
             }
             Err(ReserveError::NoAccount) => return Err(Failure::Answer("no account bears the loss").into()),
@@ -217,14 +224,21 @@ impl App {
         let request = Accepting { asked, caller: &caller, facts: &facts, intent: &intent, contest: &contest };
         let parts = iter::once(first).chain(others);
         let ends = join_all(parts.map(|part| self.finish_part(part, &request, logical.is_some()))).await;
-        let (mut answered, mut missing) = (Vec::new(), Vec::new());
+        let (mut answered, mut missing, mut refused) = (Vec::new(), Vec::new(), None);
         for end in ends {
             match end? {
+                PartEnd::Refused { part, why, refused: by_agency } => {
+                    missing.push((part, why));
+                    refused.get_or_insert(by_agency);
+                }
                 PartEnd::Given(query, given) => answered.push((query, given)),
                 PartEnd::Missing(part, why) => missing.push((part, why)),
             }
         }
         let partial = asked.submitted.query.as_ref().is_ok_and(|query| query.partial);
+        if let Some(refused) = refused.filter(|_| answered.is_empty() || !partial) {
+            return Err(*refused);
+        }
         if !missing.is_empty() && (answered.is_empty() || !partial) {
             let refusal = unavailable(&missing, !answered.is_empty());
             let denial = Denial { refusal: Refusal { contest: Some(contest), ..refusal }, facts };
@@ -246,6 +260,8 @@ impl App {
         let counts = |query: &CheckedQuery| query.outputs().iter().any(|output| query.counts_persons(output));
         let registers = logical.as_ref().filter(|logical| !logical.disjoint_registers);
         let registrations = registers.is_some() && answered.iter().any(|(query, _)| counts(query));
+        let left_out =
+            self.left_out(&asked.submitted, &caller, answered.iter().map(|(query, _)| query.as_ref())).await?;
         let parts = answered.iter().map(|(query, _)| part_of(query)).zip(names.iter().cloned());
         Ok(Finished {
             answer,
@@ -256,6 +272,7 @@ impl App {
             missing,
             registrations,
             rolled_up: roll_up.is_some(),
+            left_out,
         })
     }
 

@@ -1,11 +1,11 @@
 use crate::app::{
     Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, LeafInLog, MOST_LEAVES, OfferedLeaf,
-    Shown, TunnelAnswer,
+    Outstanding, Shown, TunnelAnswer,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use firebreak_audit::{Leaf, LeafVerifier, LogEntry, SealedOpening, SignedLeaf, SignerRole};
-use firebreak_domain::{Identity, OrgId, Pin};
+use firebreak_domain::{Closed, ColumnName, DatasetId, Identity, OrgId, Pin};
 use firebreak_node::{Evidence, SubmittedMatch};
 use firebreak_transport::{ByteStream, Peer, ReverseConnections, receive_chunks, verify};
 use firebreak_wire::agency::v1::agency_service_client::AgencyServiceClient;
@@ -71,6 +71,12 @@ fn envelope(asked: &Asked, caller: &Identity) -> Result<wire::ExecuteQueryReques
     let export =
         wire::Export { kind: request.kind, endpoint: request.endpoint.clone(), dataset: request.dataset.clone() };
     Ok(wire::ExecuteQueryRequest { claim, header: request.header, question: request.question, export: Some(export) })
+}
+
+/// What an agency keeps closed, if it names something as a dataset or a column can be named.
+fn closed(of: &wire::Closed) -> Option<Closed> {
+    let column = if of.column.is_empty() { None } else { Some(ColumnName::new(&of.column).ok()?) };
+    Some(Closed { dataset: DatasetId::new(&of.dataset).ok()?, column })
 }
 
 /// The agency whose adapter is at the other end, and the key that it showed there.
@@ -171,7 +177,7 @@ impl Agencies for ConnectedAgencies {
         }
     }
 
-    async fn outstanding(&self, agency: &OrgId) -> Result<(Vec<OfferedLeaf>, u64), AgencyError> {
+    async fn outstanding(&self, agency: &OrgId) -> Result<Outstanding, AgencyError> {
         let request = wire::ListOutstandingLeavesRequest {};
         let signer = self.signer(agency)?;
         let answer = self.client(agency)?.list_outstanding_leaves(request).await.map_err(|s| lost(&s))?.into_inner();
@@ -186,7 +192,9 @@ impl Agencies for ConnectedAgencies {
             own.then_some(OfferedLeaf { entry: LogEntry { leaf, sealed }, signed_by_key })
         };
         // Signatures of no more leaves than are taken up are looked at.
-        Ok((answer.leaves.into_iter().take(MOST_LEAVES).filter_map(leaf).collect(), answer.log_size))
+        let leaves = answer.leaves.into_iter().take(MOST_LEAVES).filter_map(leaf).collect();
+        let closed = answer.closed.iter().map(closed).collect::<Option<_>>().ok_or(AgencyError::Unreadable)?;
+        Ok(Outstanding { leaves, log_size: answer.log_size, closed })
     }
 
     async fn confirm(&self, agency: &OrgId, shown: Shown) -> Result<(), AgencyError> {

@@ -119,6 +119,7 @@ fn domain(domain: &Domain) -> String {
             let shown = "groups of it are shown where they hold enough persons";
             format!("code of up to {length} signs, of which no list is declared: {shown}")
         }
+        Domain::LeftOut => "yes where a row stands for another that the bound on a person's rows leaves out".to_owned(),
         Domain::Text => "text".to_owned(),
     }
 }

@@ -199,7 +199,7 @@ pub(super) fn head(app: &App, shown: &ShownPublication) -> Result<(wire::Publica
         published: published.map_or(0, |p| p.at.secs()),
         address,
         release_id: stored.release.to_string(),
-        dataset: stored.dataset.to_string(),
+        dataset: stored.datasets.clone(),
         title: cited.title,
         cut: cited.cut,
     };

@@ -1,5 +1,5 @@
 use super::{ROWS, refused, status};
-use crate::app::{App, Asked, Budget, Finished, Losses, RegisterLoss, Unanswered};
+use crate::app::{App, Asked, Budget, Finished, LeftOut, Losses, RegisterLoss, Unanswered};
 use bytes::Bytes;
 use firebreak_domain::{Charge, ColumnName, Delta, Identity, Rho, UnitSpaceId};
 use firebreak_node::{SubmittedQuery, Unread};
@@ -156,6 +156,20 @@ pub(super) fn released(finished: Finished) -> wire::Released {
         estimand,
         parts: finished.parts.iter().map(|(part, release)| part_to_wire(part, release.clone())).collect(),
         missing: finished.missing.into_iter().map(missing).collect(),
+        left_out: finished.left_out.into_iter().map(left_out).collect(),
+    }
+}
+
+fn left_out(of: LeftOut) -> wire::LeftOut {
+    let (release_id, answer) = of.measured.unzip();
+    let figures = answer.and_then(|answer| answer_rows(&answer).into_iter().next());
+    let mut figures = figures.map(|row| row.estimates).unwrap_or_default().into_iter();
+    wire::LeftOut {
+        dataset: of.dataset.to_string(),
+        question: of.question,
+        release_id: release_id.unwrap_or_default(),
+        rows: figures.next(),
+        persons: figures.next(),
     }
 }
 

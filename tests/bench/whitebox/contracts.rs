@@ -227,6 +227,6 @@ const fn forms(domain: &Domain) -> &'static [Form] {
         Domain::Month { .. } | Domain::Date { .. } => &[Form::Text, Form::Day, Form::Instant],
         Domain::Year { .. } => &[Form::Text, Form::Whole, Form::Day, Form::Instant],
         Domain::Integer { .. } | Domain::Decimal { .. } => &[Form::Text, Form::Whole, Form::Real],
-        Domain::Text => &[Form::Text],
+        Domain::Text | Domain::LeftOut => &[Form::Text],
     }
 }

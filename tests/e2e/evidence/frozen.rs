@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use firebreak_audit::{LogEntry, NoteKey, OpeningKey, Sealer};
 use firebreak_domain::{Identity, OrgId, SystemClock};
 use firebreak_gateway::app::{
-    Agencies, AgencyAnswer, AgencyError, App, Asked, Courier, EvidenceLog, MOST_LEAVES, OfferedLeaf, Shown,
-    TunnelAnswer,
+    Agencies, AgencyAnswer, AgencyError, App, Asked, Courier, EvidenceLog, MOST_LEAVES, OfferedLeaf, Outstanding,
+    Shown, TunnelAnswer,
 };
 use firebreak_gateway::configuration::Configuration;
 use firebreak_node::{PolicyInForce, Recorder, SubmittedMatch, load};
@@ -49,13 +49,14 @@ impl Agencies for Some3 {
         Err(AgencyError::NotConnected)
     }
 
-    async fn outstanding(&self, agency: &OrgId) -> Result<(Vec<OfferedLeaf>, u64), AgencyError> {
+    async fn outstanding(&self, agency: &OrgId) -> Result<Outstanding, AgencyError> {
         if agency.as_str() == SILENT {
             self.asked_silent.fetch_add(1, Ordering::SeqCst);
             std::future::pending::<()>().await;
         }
         let leaves = if agency.as_str() == WELL { self.leaves.clone() } else { Vec::new() };
-        Ok((leaves.into_iter().map(|(entry, signed_by_key)| OfferedLeaf { entry, signed_by_key }).collect(), 0))
+        let leaves = leaves.into_iter().map(|(entry, signed_by_key)| OfferedLeaf { entry, signed_by_key }).collect();
+        Ok(Outstanding { leaves, ..Outstanding::default() })
     }
 
     async fn confirm(&self, agency: &OrgId, shown: Shown) -> Result<(), AgencyError> {

@@ -2,10 +2,9 @@
 
 use super::side::{RECEIVER, SENDER, Side, log_in, opening, submitted};
 use agency_adapter::app::{MatchError, accept_match, prepare_receiver};
-use agency_adapter::configuration::Closed;
 use anyhow::{Context, Result, bail, ensure};
 use firebreak_audit::{LeafKind, SignedLeaf};
-use firebreak_domain::{Clock, ReasonCode, SystemClock};
+use firebreak_domain::{Clock, Closed, ReasonCode, SystemClock};
 use firebreak_store::NewLeaf;
 use firebreak_testbed::Federation;
 use firebreak_tests::{Own, run};

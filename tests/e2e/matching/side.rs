@@ -4,12 +4,12 @@
 use agency_adapter::app::{
     App, CHUNK_ELEMENTS, Confirmation, ConfirmedLeaf, Gate, OpenRequest, Prepared, Receiver, Tick,
 };
-use agency_adapter::configuration::{Closed, Configuration};
+use agency_adapter::configuration::Configuration;
 use agency_adapter::datasets::Datasets;
 use agency_adapter::views::Views;
 use anyhow::{Context, Result};
 use firebreak_audit::{Log, NoteKey, SignedLeaf};
-use firebreak_domain::{Act, Clock, Recipient, RequestId, Timestamp};
+use firebreak_domain::{Act, Clock, Closed, Recipient, RequestId, Timestamp};
 use firebreak_node::{PolicyInForce, Recorder, SubmittedMatch, load};
 use firebreak_store::{LeafHash, State, StateKey};
 use firebreak_testbed::Federation;

@@ -16,7 +16,7 @@ use clap::Args;
 pub(super) use destination::Destination;
 use firebreak_domain::{Charge, CutId, RequestId, Rho};
 use firebreak_format::unit;
-use firebreak_wire::query::v1::{Accepted, Account, Estimate, Part, Released, Row, ValidateQueryResponse};
+use firebreak_wire::query::v1::{Accepted, Account, Estimate, LeftOut, Part, Released, Row, ValidateQueryResponse};
 use firebreak_wire::{charge_from_wire, estimate_status};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -329,6 +329,11 @@ pub(super) fn account(accepted: &Accepted, released: &Released, width: usize) ->
     if !missing.is_empty() {
         told.push(("Missing", &missing));
     }
+    let left_out: Vec<String> = released.left_out.iter().map(left_out).collect();
+    let left_out = left_out.join("\n");
+    if !left_out.is_empty() {
+        told.push(("Left out", &left_out));
+    }
     fields(&told, width)
 }
 
@@ -336,6 +341,20 @@ pub(super) fn account(accepted: &Accepted, released: &Released, width: usize) ->
 fn all_groups(estimate: &Estimate) -> String {
     let [value, error, interval] = estimated(estimate);
     format!("{value} ± {error}, shown or not (95 %: {interval})")
+}
+
+/// What the bound on a person's rows leaves out of a cut, or how to learn it.
+fn left_out(of: &LeftOut) -> String {
+    let LeftOut { dataset, question, release_id, rows, persons } = of;
+    match (rows, persons) {
+        (Some(rows), Some(persons)) => {
+            let ([rows, rows_error, _], [persons, persons_error, _]) = (estimated(rows), estimated(persons));
+            format!(
+                "{rows} ± {rows_error} rows of {persons} ± {persons_error} persons of {dataset}; release {release_id}"
+            )
+        }
+        _ => format!("not measured at this cut yet; who asks pays once, for everybody: {question}"),
+    }
 }
 
 fn left_of(account: &Account) -> String {

@@ -23,6 +23,9 @@ pub(super) fn typed(literal: &Literal, column: &Column, op: Comparison) -> Resul
             let text = number.to_string();
             (exact && codes.iter().any(|code| code.code == text)).then_some(Literal::Text(text))
         }
+        (Domain::LeftOut, Literal::Text(text)) => {
+            (exact && Domain::LEFT_OUT.contains(&text.as_str())).then(|| literal.clone())
+        }
         (Domain::Open { length }, Literal::Text(text)) => {
             (exact && OpenCode::parse(text, *length).is_some()).then(|| literal.clone())
         }

@@ -203,7 +203,7 @@ impl<'a> Columns<'a> {
 /// What the literals of a column look like, in words of the contract.
 pub(super) fn domain_in_words(domain: &Domain) -> String {
     match domain {
-        Domain::Category { .. } => {
+        Domain::Category { .. } | Domain::LeftOut => {
             let codes = domain.codes();
             format!("takes = and IN with one of {}", listed(&codes.iter().map(String::as_str).collect::<Vec<_>>()))
         }

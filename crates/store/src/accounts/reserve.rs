@@ -202,11 +202,11 @@ async fn examine(
     } else {
         work.requested(&spend.request).copied()
     };
-    if let Some(Requested { digest, release_key, charge }) = before {
-        if digest != spend.digest {
+    if let Some(before) = before {
+        if before.digest != spend.digest {
             return Ok(Err(ReserveError::RequestIdReused));
         }
-        return Ok(resume(work, spend, release_key, charge).await?.map(Found::Before));
+        return Ok(resume(work, spend, before).await?.map(Found::Before));
     }
     let release = if work.has_release(&spend.release_key) {
         releases::by_key(work.sql(), &spend.release_key).await?.map(|settlement| settlement.release)
@@ -243,7 +243,8 @@ fn charge(work: &mut Work, found: Found) -> Result<Reserved, StoreError> {
         Found::Before(reserved) => return Ok(reserved),
         Found::New(spend, release) => (*spend, release),
     };
-    let requested = Requested { digest: spend.digest, release_key: spend.release_key, charge: spend.charge };
+    let Spend { digest, release_key, charge, .. } = spend;
+    let requested = Requested { digest, release_key, charge, year: work.now().year() };
     work.record(spend.request, requested);
     Ok(match release {
         Some(release) => {
@@ -266,17 +267,18 @@ fn charge(work: &mut Work, found: Found) -> Result<Reserved, StoreError> {
 }
 
 /// The request was charged before.
-async fn resume(
-    work: &mut Work,
-    now: Spend,
-    release_key: ReleaseKey,
-    charge: Charge,
-) -> Result<Result<Reserved, ReserveError>, StoreError> {
+async fn resume(work: &mut Work, now: Spend, before: Requested) -> Result<Result<Reserved, ReserveError>, StoreError> {
+    let Requested { release_key, charge, year, .. } = before;
     if let Some(settlement) = releases::by_key(work.sql(), &release_key).await? {
         return Ok(Ok(settlement.known_to(&now.request).into()));
     }
     if release_key != now.release_key || charge != now.charge {
         return Ok(Err(ReserveError::RequestChanged));
+    }
+    // PRIVACY: what a year's account paid for is measured in that year. Charges that were kept for another would let more
+    // than its limit be released within it.
+    if year != work.now().year() {
+        return Ok(Err(ReserveError::OtherYear));
     }
     let refundable = Arc::clone(&work.core().refundable);
     // INVARIANT: from here two may hold a reservation of this request, and one may execute: no refund to either.
@@ -285,7 +287,7 @@ async fn resume(
 }
 
 async fn stored(work: &mut Work, request: &RequestRef) -> Result<Option<Requested>, StoreError> {
-    let row = sqlx::query("SELECT digest, release_key, charge FROM requests WHERE principal = ? AND id = ?")
+    let row = sqlx::query("SELECT digest, release_key, charge, year FROM requests WHERE principal = ? AND id = ?")
         .bind(request.principal.as_slice())
         .bind(request.id.as_slice())
         .fetch_optional(work.sql())
@@ -296,7 +298,7 @@ async fn stored(work: &mut Work, request: &RequestRef) -> Result<Option<Requeste
     let mut reader = Reader::new("request", row.try_get(2)?);
     let charge = reader.charge()?;
     reader.end()?;
-    Ok(Some(Requested { digest, release_key, charge }))
+    Ok(Some(Requested { digest, release_key, charge, year: row.try_get(3)? }))
 }
 
 async fn abandon(work: &mut Work, mut reservation: Reservation) -> Result<Abandoned, StoreError> {

@@ -6,6 +6,7 @@ use firebreak_store::{
     Abandoned, AccountClass, AccountKind, AccountLimit, Claim, LeafHash, PersonLoss, ReserveError, Settled, State,
     StoreError,
 };
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 async fn reserve(
     state: &State,
@@ -74,6 +75,41 @@ async fn a_request_id_belongs_to_its_principal_and_digest() {
     let dearer = state.reserve(&request("ada", 1, 1), &key(1), rho(11), &accounts).await;
     assert_eq!(dearer.unwrap_err(), ReserveError::RequestChanged);
     assert_eq!(state.ledger_head().count, 2);
+}
+
+/// PRIVACY: charges that are kept for another year would let more than a year's limit be released within it.
+#[tokio::test]
+async fn what_one_year_was_charged_for_is_not_measured_in_another() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let release = settle(&state, fresh(reserve(&state, "ada", 1, 1, 1).await), "one").await;
+    drop(fresh(reserve(&state, "ada", 2, 2, 2).await));
+    drop(resumed(reserve(&state, "ada", 2, 2, 2).await));
+    folder.clock.set(Timestamp::from_secs(START + 366 * 86_400));
+    // What was released is given again in any year; what was not is another request by then.
+    assert_eq!(stored(reserve(&state, "ada", 1, 1, 1).await).release.bytes, release.bytes);
+    assert_eq!(reserve(&state, "ada", 2, 2, 2).await.unwrap_err(), ReserveError::OtherYear);
+    drop(fresh(reserve(&state, "ada", 3, 2, 2).await));
+    state.verify_chain().await.unwrap();
+}
+
+/// An earlier program recorded no year: what it charged and did not release is another request by now.
+#[tokio::test]
+async fn a_folder_of_an_earlier_program_is_opened_and_its_charges_stand() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    drop(fresh(reserve(&state, "ada", 1, 1, 1).await));
+    state.close().await;
+    let file = SqliteConnectOptions::new().filename(folder.path.path().join("state.sqlite"));
+    let mut raw = SqliteConnection::connect_with(&file).await.unwrap();
+    sqlx::query("ALTER TABLE requests DROP COLUMN year").execute(&mut raw).await.unwrap();
+    raw.close().await.unwrap();
+    let state = folder.open().await;
+    state.verify_chain().await.unwrap();
+    assert_eq!(state.balance(&[life()]), [rho(10)]);
+    assert_eq!(reserve(&state, "ada", 1, 1, 1).await.unwrap_err(), ReserveError::OtherYear);
+    drop(fresh(reserve(&state, "ada", 2, 1, 1).await));
+    state.verify_chain().await.unwrap();
 }
 
 #[tokio::test]

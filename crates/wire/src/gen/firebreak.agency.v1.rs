@@ -127,6 +127,18 @@ pub struct ListOutstandingLeavesResponse {
     pub log_size: u64,
     #[prost(message, repeated, tag = "3")]
     pub leaves: ::prost::alloc::vec::Vec<OutstandingLeaf>,
+    /// What the agency keeps closed, whatever a bundle says. The gateway gives no stored release of it either.
+    #[prost(message, repeated, tag = "4")]
+    pub closed: ::prost::alloc::vec::Vec<Closed>,
+}
+/// A dataset, or a column of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Closed {
+    #[prost(string, tag = "1")]
+    pub dataset: ::prost::alloc::string::String,
+    /// Empty for the whole dataset.
+    #[prost(string, tag = "2")]
+    pub column: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OutstandingLeaf {

@@ -134,6 +134,8 @@ pub enum ReasonCode {
     PublicationStep = 62,
     /// A roll-up of what a release does not hold.
     NotInRelease = 63,
+    /// An agency's bindings do not serve what was asked.
+    NotServed = 64,
 }
 impl ReasonCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -199,6 +201,7 @@ impl ReasonCode {
             Self::UnknownPublication => "REASON_CODE_UNKNOWN_PUBLICATION",
             Self::PublicationStep => "REASON_CODE_PUBLICATION_STEP",
             Self::NotInRelease => "REASON_CODE_NOT_IN_RELEASE",
+            Self::NotServed => "REASON_CODE_NOT_SERVED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -261,6 +264,7 @@ impl ReasonCode {
             "REASON_CODE_UNKNOWN_PUBLICATION" => Some(Self::UnknownPublication),
             "REASON_CODE_PUBLICATION_STEP" => Some(Self::PublicationStep),
             "REASON_CODE_NOT_IN_RELEASE" => Some(Self::NotInRelease),
+            "REASON_CODE_NOT_SERVED" => Some(Self::NotServed),
             _ => None,
         }
     }

@@ -956,6 +956,29 @@ pub struct Released {
     /// Where groups were selected, how many there are, shown or not.
     #[prost(message, optional, tag = "7")]
     pub all_groups: ::core::option::Option<Estimate>,
+    /// What the bound on a person's rows leaves out of each cut that was read, where the contract has a column that says so
+    /// and the agreement covers it.
+    #[prost(message, repeated, tag = "8")]
+    pub left_out: ::prost::alloc::vec::Vec<LeftOut>,
+}
+/// What the bound on a person's rows leaves out of a cut.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct LeftOut {
+    #[prost(string, tag = "1")]
+    pub dataset: ::prost::alloc::string::String,
+    /// The question that measures it, in SQL. It is asked, and paid for, once for a cut and a price; from then on its release
+    /// stands beside every answer.
+    #[prost(string, tag = "2")]
+    pub question: ::prost::alloc::string::String,
+    /// Its release; empty where nobody has asked yet, and the figures are absent.
+    #[prost(string, tag = "3")]
+    pub release_id: ::prost::alloc::string::String,
+    /// Rows left out, of each person as many at most as are kept.
+    #[prost(message, optional, tag = "4")]
+    pub rows: ::core::option::Option<Estimate>,
+    /// Persons who have rows that are left out.
+    #[prost(message, optional, tag = "5")]
+    pub persons: ::core::option::Option<Estimate>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ValidateQueryRequest {

@@ -25,6 +25,8 @@ pub(super) enum PartEnd {
     Given(Box<CheckedQuery>, Given),
     /// Its agency gave no answer: why, and what that means for its charge.
     Missing(Part, String),
+    /// Its agency, one of several, refuses: why, and what the caller is told if nothing else is.
+    Refused { part: Part, why: String, refused: Box<Unanswered> },
 }
 
 /// The agency that answers a question, and its dataset.
@@ -137,11 +139,20 @@ impl App {
             Ok(AgencyAnswer::Refused(mut refused)) => {
                 // Nothing was measured: the agency says so under its own signature.
                 self.state.abandon(reservation).await?;
-                if of_several {
-                    let said = if refused.refusal.detail.is_empty() { "refused" } else { &refused.refusal.detail };
-                    refused.refusal.detail = format!("{agency}: {said}");
+                if !of_several {
+                    return Err(self.refused_by_agency(refused, agency, intent, contest.to_owned()).await);
                 }
-                Err(self.refused_by_agency(refused, agency, intent, contest.to_owned()).await)
+                let Refusal { reason, detail, .. } = &refused.refusal;
+                let said = if detail.is_empty() { reason.rule() } else { detail };
+                let why = format!("{agency} refuses ({reason}): {said}");
+                let detail = format!("{agency}: {said}");
+                refused.refusal.detail = detail;
+                match self.refused_by_agency(refused, agency, intent, contest.to_owned()).await {
+                    refused @ Unanswered::Refused { .. } => {
+                        Ok(PartEnd::Refused { part: part_of(&query), why, refused: Box::new(refused) })
+                    }
+                    failed @ Unanswered::Failed(_) => Err(failed),
+                }
             }
             Err(AgencyError::NotConnected) => {
                 let why = match self.state.abandon(reservation).await? {

@@ -157,7 +157,10 @@ impl App {
         };
         let question = StoredQuestion::decode(&question).ok_or(Failure::Answer("a stored question"))?;
         match self.decide_by(&submitted.asking(question), caller, by) {
-            Ok(decided) if decided.price.release_key() == release.release_key => {
+            Ok(decided)
+                if decided.price.release_key() == release.release_key
+                    && self.check_open(&decided.permit, std::iter::once(&decided.query)).is_ok() =>
+            {
                 Ok(Ok(FoundRelease { decided, stored: release }))
             }
             Ok(_) | Err(_) => Ok(Err(denial)),

@@ -120,7 +120,7 @@ fn columns(described: &Described) -> Schema {
 
 fn field(domain: &Domain, told: &wire::Column) -> Field {
     let (kind, name) = match domain {
-        Domain::Category { .. } | Domain::Month { .. } | Domain::Open { .. } | Domain::Text => {
+        Domain::Category { .. } | Domain::Month { .. } | Domain::Open { .. } | Domain::LeftOut | Domain::Text => {
             (DataType::Utf8, VARCHAR)
         }
         Domain::Year { .. } | Domain::Integer { .. } => (DataType::Int64, BIGINT),
