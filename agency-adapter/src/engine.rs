@@ -378,7 +378,16 @@ pub(crate) fn condition(predicate: &BoundPredicate) -> Expr {
     match predicate {
         BoundPredicate::And(parts) => fold(parts, Expr::and, true),
         BoundPredicate::Or(parts) => fold(parts, Expr::or, false),
-        BoundPredicate::Not(part) => datafusion::prelude::not(condition(part)),
+        BoundPredicate::Not(part) => match part.as_ref() {
+            BoundPredicate::Not(part) => condition(part),
+            // DataFusion takes `x NOT IN (1) OR x NOT IN (2)` for true, also where x is missing (55.2,
+            // `inlist_intersection`). Every other opposite is of what is never unknown, or of a comparison: so nothing is
+            // made of this one by which unknown and false differ.
+            BoundPredicate::Codes { column: of, .. } => {
+                datafusion::prelude::not(condition(part)).and(column(of.as_str()).is_not_null())
+            }
+            part => datafusion::prelude::not(condition(part)),
+        },
         BoundPredicate::Codes { column: of, codes } if codes.is_empty() => {
             // False for every value, unknown for a missing one.
             column(of.as_str()).lt(lit(0_i16))
@@ -402,5 +411,37 @@ fn compare(left: Expr, op: Comparison, right: Expr) -> Expr {
         Comparison::Le => left.lt_eq(right),
         Comparison::Gt => left.gt(right),
         Comparison::Ge => left.gt_eq(right),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::arrow::array::{Int16Array, UInt32Array};
+
+    /// Unknown, as SQL has it, and neither true nor false: whatever the optimizer makes of two lists.
+    #[tokio::test]
+    async fn a_row_without_a_value_passes_no_condition_on_it() {
+        let persons: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..4));
+        let regions: ArrayRef = Arc::new(Int16Array::from(vec![Some(0), Some(1), Some(2), None]));
+        let view = RecordBatch::try_from_iter([(PERSON, persons), ("region", regions)]).unwrap();
+        let engine = Engine::over(&view, 1).unwrap();
+        let among =
+            |codes: &[u16]| BoundPredicate::Codes { column: ColumnName::new("region").unwrap(), codes: codes.to_vec() };
+        let not = |part| BoundPredicate::Not(Box::new(part));
+        let (and, or) = (BoundPredicate::And, BoundPredicate::Or);
+        for (asked, rows) in [
+            (or(vec![not(among(&[0])), not(among(&[1]))]), 3),
+            (or(vec![not(among(&[0, 1])), not(among(&[2]))]), 3),
+            (or(vec![among(&[0]), not(among(&[0]))]), 3),
+            (not(not(among(&[0]))), 1),
+            (not(not(not(among(&[0])))), 2),
+            (not(among(&[])), 3),
+            (and(vec![among(&[0]), among(&[1])]), 0),
+            (and(vec![not(among(&[0])), not(among(&[1]))]), 1),
+        ] {
+            let found = engine.frame().clone().filter(condition(&asked)).unwrap().count().await.unwrap();
+            assert_eq!(found, rows);
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! The white-box audit: whether an exact vector ever moves by more than its declared sensitivity.
 //!
-//! `bench-audit-whitebox [PAIRS] [SEED]`. Random contracts, files and questions; random neighbours, which differ by one
-//! person added, removed or replaced. Each file goes the adapter's own way: read and encoded by `source`, bounded by
-//! `bounded`, aggregated by `engine`. A *pair* is one question at two neighbours. `docs/PRIVACY.md`, section 10, says what
-//! this shows and what it cannot.
+//! `bench-audit-whitebox [PAIRS] [SEED]`. Random contracts, files and questions, one in three over two datasets that are
+//! joined; random neighbours, which differ by one person added, removed or replaced, in both datasets. Each file goes the
+//! adapter's own way: read and encoded by `source`, bounded and joined by `bounded`, aggregated by `engine`. A *pair* is one
+//! question at two neighbours. `docs/PRIVACY.md`, section 10, says what this shows and what it cannot.
 //!
 //! An exact value has no way out of the adapter but the measurement, and the audit opens none: it compiles the engine's
 //! own source a second time, around a box of this program's that can be opened.
@@ -71,10 +71,12 @@ fn main() -> Result<()> {
         remark(&format!("{unreadable} file of a neighbour that is not read"));
     }
     remark(&format!("{} plans in {:.0} s", found.plans, begun.elapsed().as_secs_f64()));
-    for (kind, reached) in &found.reached {
+    for ((kind, joined), reached) in &found.reached {
         remark(&format!(
-            "{}: {} vectors compared, {} moved; largest movement over the bound: one person more or less {:.6}, replaced {:.6}",
+            "{}{}: {} vectors compared, {} moved; largest movement over the bound: one person more or less {:.6}, \
+             replaced {:.6}",
             kind.name(),
+            if *joined { " of a join" } else { "" },
             reached.compared,
             reached.moved,
             reached.more_or_less,
@@ -82,6 +84,7 @@ fn main() -> Result<()> {
         ));
     }
     figure("whitebox_pairs_alone", found.pairs_alone as f64, "pairs");
+    figure("whitebox_pairs_joined", found.pairs_joined as f64, "pairs");
     aimed("whitebox_pairs", found.pairs as f64, "pairs", "at least 1,000,000");
     aimed("whitebox_violations", found.violating as f64, "pairs", "0");
     aimed("whitebox_unreadable", found.unreadable.len() as f64, "neighbours", "0");

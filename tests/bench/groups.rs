@@ -30,7 +30,7 @@ use std::time::Instant;
 
 /// A register of so many makes about a million rows of visits.
 const PERSONS: u32 = 412_000;
-const LARGEST: u64 = 10_000_000;
+const LARGEST: u64 = 100_000_000;
 const GROUPS: usize = 1_000;
 /// Questions measured, after some that are not.
 const QUESTIONS: u64 = 20;

@@ -13,8 +13,9 @@ const PREFIX: &str = "bench-";
 const EXAMPLES: [&str; 2] = ["plain_sql", "charger"];
 
 /// Runs the measurements named, or all, built with a profile of cargo's. Their lines, `name: value unit`, are printed
-/// as they are. True if every one ended well.
-pub fn run(root: &Path, names: &[String], profile: &str) -> Result<bool> {
+/// as they are. `arguments` are for the one measurement that is named; what they mean stands at the head of its file.
+/// True if every one ended well.
+pub fn run(root: &Path, names: &[String], arguments: &[String], profile: &str) -> Result<bool> {
     let manifest = root.join("tests/Cargo.toml");
     let text = fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
     let known = programs(&toml::from_str(&text)?);
@@ -22,7 +23,7 @@ pub fn run(root: &Path, names: &[String], profile: &str) -> Result<bool> {
         println!("nothing to measure: tests/Cargo.toml has no [[bin]] whose name begins with {PREFIX}");
         return Ok(true);
     }
-    let chosen = chosen(&known, names)?;
+    let chosen = chosen(&known, names, arguments)?;
     // They start the other programs, all built by the one choice of packages and features that the tests are built by.
     let mut build = cargo(root);
     build.args(["build", "--workspace", "--bins", "--profile", profile]);
@@ -32,7 +33,7 @@ pub fn run(root: &Path, names: &[String], profile: &str) -> Result<bool> {
     for name in chosen {
         // Not by `cargo run`, which would choose one package and build what they share once more for it.
         let mut command = Command::new(folder.join(format!("{PREFIX}{name}")));
-        if let Err(error) = commands::run(command.current_dir(root)) {
+        if let Err(error) = commands::run(command.args(arguments).current_dir(root)) {
             println!("{name} failed: {error}");
             all_went_well = false;
         }
@@ -54,7 +55,11 @@ fn programs(manifest: &Table) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-fn chosen<'a>(known: &'a [String], names: &'a [String]) -> Result<&'a [String]> {
+fn chosen<'a>(known: &'a [String], names: &'a [String], arguments: &[String]) -> Result<&'a [String]> {
+    ensure!(
+        arguments.is_empty() || names.len() == 1,
+        "arguments mean something else to each measurement: name the one that they are for, before the --"
+    );
     if names.is_empty() {
         return Ok(known);
     }
@@ -80,9 +85,20 @@ mod tests {
     #[test]
     fn a_name_that_is_not_there_is_refused_with_those_that_are() {
         let known = programs(&toml::from_str(MANIFEST).unwrap());
-        assert_eq!(chosen(&known, &[]).unwrap(), known);
-        assert_eq!(chosen(&known, &["query".to_owned()]).unwrap(), ["query"]);
-        let refused = chosen(&known, &["speed".to_owned()]).unwrap_err();
+        assert_eq!(chosen(&known, &[], &[]).unwrap(), known);
+        assert_eq!(chosen(&known, &["query".to_owned()], &[]).unwrap(), ["query"]);
+        let refused = chosen(&known, &["speed".to_owned()], &[]).unwrap_err();
         assert!(refused.to_string().ends_with("there are: match, query"));
+    }
+
+    #[test]
+    fn arguments_are_for_one_measurement_that_is_named() {
+        let known = programs(&toml::from_str(MANIFEST).unwrap());
+        let arguments = ["1000".to_owned()];
+        assert_eq!(chosen(&known, &known[1..], &arguments).unwrap(), ["query"]);
+        for several in [&[][..], &known] {
+            let refused = chosen(&known, several, &arguments).unwrap_err();
+            assert!(refused.to_string().contains("name the one"), "{refused}");
+        }
     }
 }

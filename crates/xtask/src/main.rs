@@ -34,6 +34,9 @@ enum Chore {
         /// The profile to build with. `dev` is for a first look: its figures are not the programs' own.
         #[arg(long, default_value = "release")]
         profile: String,
+        /// What the one measurement that is named takes, after `--`: see the head of its file.
+        #[arg(last = true)]
+        arguments: Vec<String>,
     },
     /// Plants the faults of `tests/faults` in a copy of the tree, one after another, and says which test finds each.
     Faults {
@@ -51,7 +54,7 @@ enum Chore {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Test { names } => suite::run(&root(), &names),
-        Chore::Bench { names, profile } => bench::run(&root(), &names, &profile),
+        Chore::Bench { names, profile, arguments } => bench::run(&root(), &names, &arguments, &profile),
         Chore::Faults { names } => faults::run(&root(), &names),
         Chore::Codegen { check } => codegen::run(&root(), check).map(|()| true),
     };
@@ -69,4 +72,16 @@ fn main() -> ExitCode {
 fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_after_the_dashes_is_for_the_measurement() {
+        let read = Arguments::try_parse_from(["xtask", "bench", "ledger", "--", "1000000", "7"]);
+        let Ok(Arguments { chore: Chore::Bench { names, arguments, .. } }) = read else { panic!("not a measurement") };
+        assert_eq!((names, arguments), (vec!["ledger".to_owned()], vec!["1000000".to_owned(), "7".to_owned()]));
+    }
 }

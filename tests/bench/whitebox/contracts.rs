@@ -1,6 +1,6 @@
 //! Random contracts, and the forms that their columns have in a file.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use chrono::NaiveDate;
 use firebreak_domain::{
     Binding, Code, Column, ColumnName, ColumnRole, Contract, Contribution, CutFile, CutId, Domain, Rho, UnitSpace,
@@ -40,15 +40,26 @@ pub struct Field {
 }
 
 /// A contract, its binding, and what the file behind both is like.
-pub struct Ground {
+pub struct Dataset {
     pub contract: Contract,
     pub binding: Binding,
-    /// The stratum first.
+    /// Of the first dataset the stratum first.
     pub fields: Vec<Field>,
     /// `None` where every row is a person.
     pub key: Option<Form>,
     pub csv: bool,
 }
+
+/// What is asked: a dataset, or two of one register that are joined on the person.
+pub struct Ground {
+    /// In the order of their ids. The first has the strata.
+    pub datasets: Vec<Dataset>,
+    /// The columns that a question may read beside the stratum, by their names in a question.
+    pub columns: Vec<Column>,
+}
+
+/// The ids of datasets, in their order.
+const IDS: [&str; 2] = ["audit.rows", "audit.visits"];
 
 pub fn one_of<T: Copy>(rng: &mut ChaCha8Rng, options: &[T], otherwise: T) -> T {
     options.choose(rng).copied().unwrap_or(otherwise)
@@ -56,10 +67,66 @@ pub fn one_of<T: Copy>(rng: &mut ChaCha8Rng, options: &[T], otherwise: T) -> T {
 
 impl Ground {
     /// A random one, with so many strata.
-    pub fn random(rng: &mut ChaCha8Rng, strata: usize) -> Result<Self> {
+    pub fn random(rng: &mut ChaCha8Rng, strata: usize, joined: bool) -> Result<Self> {
+        let number = if joined { 2 } else { 1 };
+        let row_is_person = !joined && rng.random_bool(0.1);
+        let files: Vec<FileOf> = (0..number)
+            .map(|place| {
+                let strata = if place == 0 { Some(strata) } else { None };
+                FileOf::random(rng, strata, row_is_person)
+            })
+            .collect::<Result<_>>()?;
+        // Of a person of a join there are as many rows as the product says.
+        let most = if joined { 4 } else { 6 };
+        let rows: Vec<u32> = files.iter().map(|_| rng.random_range(1..=most)).collect();
+        let register_size = register(rows.iter().product(), files.iter().flat_map(|file| &file.fields));
+        let mut datasets = Vec::with_capacity(number);
+        for ((FileOf { fields, key, csv }, id), rows) in files.into_iter().zip(IDS).zip(rows) {
+            let contract = contract(id, register_size, rows, &fields)?;
+            let binding = binding(rng, &contract, &fields, csv, row_is_person)?;
+            datasets.push(Dataset { contract, binding, fields, key, csv });
+        }
+        let mut columns = Vec::new();
+        for dataset in &datasets {
+            for Field { column, .. } in dataset.fields.iter().filter(|field| field.column.name.as_str() != STRATUM) {
+                columns
+                    .push(Column { name: named(joined, &dataset.contract, column.name.as_str())?, ..column.clone() });
+            }
+        }
+        Ok(Self { datasets, columns })
+    }
+
+    /// The name of a column of the first dataset in a question.
+    pub fn of_the_first(&self, column: &str) -> Result<ColumnName> {
+        let first = self.datasets.first().context("no dataset")?;
+        named(self.is_joined(), &first.contract, column)
+    }
+
+    pub fn is_joined(&self) -> bool {
+        self.datasets.len() > 1
+    }
+}
+
+/// In a join columns stand behind their dataset's id.
+fn named(joined: bool, contract: &Contract, column: &str) -> Result<ColumnName> {
+    Ok(ColumnName::new(if joined { format!("{}.{column}", contract.id) } else { column.to_owned() })?)
+}
+
+/// What a file is like.
+struct FileOf {
+    fields: Vec<Field>,
+    key: Option<Form>,
+    csv: bool,
+}
+
+impl FileOf {
+    /// A random one, with a column of so many strata if it has one.
+    fn random(rng: &mut ChaCha8Rng, strata: Option<usize>, row_is_person: bool) -> Result<Self> {
         let csv = rng.random_bool(0.3);
-        let row_is_person = rng.random_bool(0.1);
-        let mut domains = vec![(STRATUM.to_owned(), ColumnRole::Category, stratum(strata))];
+        let mut domains = Vec::new();
+        if let Some(strata) = strata {
+            domains.push((STRATUM.to_owned(), ColumnRole::Category, stratum(strata)));
+        }
         for number in 0..rng.random_range(1..=3) {
             domains.push((format!("group_{number}"), ColumnRole::Category, groupable(rng)));
         }
@@ -87,22 +154,22 @@ impl Ground {
             fields.push(Field { column: column(&name, role, domain, missing)?, name: name_in_file, form });
         }
         let key = (!row_is_person).then(|| if csv || rng.random_bool(0.7) { Form::Text } else { Form::Whole });
-        let rows_per_person = rng.random_range(1..=6);
-        let contract = contract(rows_per_person, &fields)?;
-        let binding = binding(rng, &contract, &fields, csv, row_is_person)?;
-        Ok(Self { contract, binding, fields, key, csv })
+        Ok(Self { fields, key, csv })
     }
 }
 
-fn contract(rows_per_person: u32, fields: &[Field]) -> Result<Contract> {
-    let bounds = fields.iter().filter_map(|field| field.column.domain.fixed_point_bounds());
+/// As large a register as the contract's own check allows where a person has so many rows, up to a million.
+fn register<'a>(rows_per_person: u32, fields: impl Iterator<Item = &'a Field>) -> u64 {
+    let bounds = fields.filter_map(|field| field.column.domain.fixed_point_bounds());
     let largest = bounds.map(|(min, max, _)| min.unsigned_abs().max(max.unsigned_abs())).max().unwrap_or(0).max(1);
-    // As large a register as the contract's own check allows, up to a million.
-    let register_size = (((1_u64 << 62) - 1) / largest / (4 * u64::from(rows_per_person))).clamp(1, 1_000_000);
+    (((1_u64 << 62) - 1) / largest / (4 * u64::from(rows_per_person))).clamp(1, 1_000_000)
+}
+
+fn contract(id: &str, register_size: u64, rows_per_person: u32, fields: &[Field]) -> Result<Contract> {
     let unit = column(UNIT, ColumnRole::PrivacyUnit, Domain::Text, &["-"])?;
     let contract = Contract {
         format: 1,
-        id: "audit.rows".parse()?,
+        id: id.parse()?,
         title: String::new(),
         description: String::new(),
         controller: String::new(),
@@ -134,7 +201,10 @@ fn binding(rng: &mut ChaCha8Rng, contract: &Contract, fields: &[Field], csv: boo
     Ok(Binding {
         format: 1,
         dataset: contract.id.clone(),
-        cuts: vec![CutFile { id: CutId::new("2024")?, file: if csv { "rows.csv" } else { "rows.parquet" }.into() }],
+        cuts: vec![CutFile {
+            id: CutId::new("2024")?,
+            file: format!("{}.{}", contract.id, if csv { "csv" } else { "parquet" }).into(),
+        }],
         columns: fields.iter().map(|field| (field.column.name.clone(), field.name.clone())).collect(),
         recodes,
         row_is_person: alone,

@@ -1,6 +1,6 @@
 //! Tables, and the files in which the adapter reads them.
 
-use super::contracts::{Form, Ground, UNIT};
+use super::contracts::{Dataset, Form, Ground, UNIT};
 use super::persons::{Person, Value};
 use anyhow::{Context, Result};
 use arrow::array::{
@@ -20,14 +20,27 @@ use std::sync::Arc;
 pub type Tables = Vec<Vec<Person>>;
 
 impl Ground {
-    /// Writes all tables into the one file that the binding names, rows in an order that means nothing.
+    /// Writes all tables into the file that each binding names, rows in an order that means nothing.
     pub fn write(&self, rng: &mut ChaCha8Rng, tables: &Tables, folder: &Path) -> Result<()> {
+        // A key is the same text in every file.
+        let prefix = if self.datasets.iter().any(|dataset| dataset.key == Some(Form::Whole)) { "" } else { "P" };
+        self.datasets
+            .iter()
+            .enumerate()
+            .try_for_each(|(place, dataset)| dataset.write(rng, tables, place, prefix, folder))
+    }
+}
+
+impl Dataset {
+    fn write(&self, rng: &mut ChaCha8Rng, tables: &Tables, place: usize, prefix: &str, folder: &Path) -> Result<()> {
         let mut rows = Vec::new();
-        for (person, row) in tables.iter().flatten().flat_map(|p| p.rows.iter().map(move |row| (p, row))) {
-            rows.push((self.key_in_file(rng, person), row));
+        for person in tables.iter().flatten() {
+            for row in person.rows_of(place) {
+                rows.push((self.key_in_file(rng, person, prefix), row));
+            }
         }
         // Rows of nobody: they cannot be bounded, and are left out.
-        let nobody = tables.iter().flatten().flat_map(|person| &person.rows).next();
+        let nobody = tables.iter().flatten().flat_map(|person| person.rows_of(place)).next();
         if let (Some(row), Some(Form::Text)) = (nobody, self.key) {
             rows.extend(["", " ", "-"].map(|key| (Value::Text(key.to_owned()), row)));
         }
@@ -42,12 +55,12 @@ impl Ground {
     }
 
     /// The person's key, as one of the ways in which it may stand in a file.
-    fn key_in_file(&self, rng: &mut ChaCha8Rng, person: &Person) -> Value {
+    fn key_in_file(&self, rng: &mut ChaCha8Rng, person: &Person, prefix: &str) -> Value {
         if self.key == Some(Form::Whole) {
             return Value::Whole(person.key);
         }
         let padding = ["", "", " ", "\t"].choose(rng).copied().unwrap_or_default();
-        Value::Text(format!("{padding}P{}{padding}", person.key))
+        Value::Text(format!("{padding}{prefix}{}{padding}", person.key))
     }
 
     fn columns<'a>(&'a self, rows: &'a [(Value, &'a Vec<Value>)]) -> Vec<(&'a str, Form, Vec<&'a Value>)> {

@@ -44,14 +44,16 @@ pub struct Found {
     pub pairs: u64,
     /// Those of them whose tables had a file for themselves.
     pub pairs_alone: u64,
+    /// Those over two datasets that are joined.
+    pub pairs_joined: u64,
     /// Pairs with a vector beyond its bound, unchanged tables that moved included.
     pub violating: u64,
     /// The first violations of each kind, in words.
     pub violations: Vec<(Kind, String)>,
     /// Neighbours of which the adapter does not read the one or the other, in words.
     pub unreadable: Vec<String>,
-    /// Kind by kind.
-    pub reached: BTreeMap<Kind, Reached>,
+    /// Kind by kind, and whether it is over datasets that are joined.
+    pub reached: BTreeMap<(Kind, bool), Reached>,
 }
 
 impl Kind {
@@ -92,9 +94,9 @@ impl Change {
 
 impl Found {
     /// Takes a movement in; false if it is beyond its bound. Compared in whole numbers; ratios are for the reader.
-    pub fn compare(&mut self, kind: Kind, change: Change, square: u128, squared_sensitivity: u128) -> bool {
+    pub fn compare(&mut self, of: (Kind, bool), change: Change, square: u128, squared_sensitivity: u128) -> bool {
         let bound = change.bound(squared_sensitivity);
-        let reached = self.reached.entry(kind).or_default();
+        let reached = self.reached.entry(of).or_default();
         reached.compared += 1;
         reached.moved += u64::from(square > 0);
         let ratio = if bound == 0 { 0.0 } else { (square as f64 / bound as f64).sqrt() };
@@ -121,6 +123,7 @@ impl Found {
         self.plans += other.plans;
         self.pairs += other.pairs;
         self.pairs_alone += other.pairs_alone;
+        self.pairs_joined += other.pairs_joined;
         self.violating += other.violating;
         self.violations.extend(other.violations);
         self.unreadable.extend(other.unreadable);

@@ -7,15 +7,15 @@ mod meaning;
 mod persons;
 mod questions;
 
-use crate::bounded::{RankingKey, view};
+use crate::bounded::{Part, RankingKey, joined, view};
 use crate::engine::Engine;
 use agency_adapter::source;
 use agency_adapter::views::Views;
 use anyhow::{Context, Result, anyhow, ensure};
 use contracts::{Ground, STRATUM};
 use files::Tables;
-use firebreak_domain::{ColumnName, Contract, CutId};
-use firebreak_query::{AggregateQuery, CheckedQuery, Group, GroupingSet, PrimitiveKind, check};
+use firebreak_domain::{Contract, CutId};
+use firebreak_query::{AggregateQuery, Category, CheckedQuery, Group, GroupingSet, PrimitiveKind};
 pub use found::{Change, Found, Kind};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -31,6 +31,8 @@ const KEPT_IN_A_FILE: usize = 16;
 const STRATA: usize = 48;
 /// In one plan of so many, a table has its file for itself.
 const ALONE: u64 = 2;
+/// In one plan of so many, two datasets are joined.
+const JOINED: u64 = 3;
 /// Neighbours of one base, and questions asked of each.
 const NEIGHBOURS: usize = 3;
 const QUESTIONS: usize = 3;
@@ -57,7 +59,7 @@ impl Vectors {
 /// A fault planted to see that the audit finds it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Plant {
-    /// Rows of a person that the view keeps beyond the contract's bound.
+    /// Rows of a person that each view keeps beyond its contract's bound.
     pub rows: u32,
     /// What is taken off each squared sensitivity.
     pub sensitivity: u128,
@@ -100,13 +102,13 @@ impl Audit {
         })
     }
 
-    /// One contract with its files and questions.
+    /// One contract, or two that are joined, with files and questions.
     async fn plan(self, number: u64, folder: &TempDir, found: &mut Found) -> Result<()> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(number);
         let rng = &mut rng;
         let strata = if number.is_multiple_of(ALONE) { 1 } else { STRATA };
-        let ground = Ground::random(rng, strata)?;
+        let ground = Ground::random(rng, strata, number.is_multiple_of(JOINED))?;
         let questions = (0..QUESTIONS).map(|_| Question::random(rng, &ground)).collect::<Result<Vec<_>>>()?;
         let place = format!("seed {}, plan {number}", self.seed);
         let base = ground.tables(rng, strata);
@@ -116,7 +118,8 @@ impl Audit {
             let after = self.vectors(rng, &ground, &tables, &questions, folder.path()).await?;
             // Nothing that a person's rows hold may decide whether there is an answer at all.
             let (Some(before), Some(after)) = (&before, &after) else {
-                found.unreadable.push(format!("{place}: {}", if ground.csv { "CSV" } else { "Parquet" }));
+                let forms = ground.datasets.iter().map(|dataset| if dataset.csv { "CSV" } else { "Parquet" });
+                found.unreadable.push(format!("{place}: {}", forms.collect::<Vec<_>>().join(" and ")));
                 continue;
             };
             for (question, (before, after)) in questions.iter().zip(before.iter().zip(after)) {
@@ -138,12 +141,20 @@ impl Audit {
         folder: &Path,
     ) -> Result<Option<Vec<Vectors>>> {
         ground.write(rng, tables, folder)?;
-        let mut contract: Contract = ground.contract.clone();
-        let Ok(rows) = source::read(&contract, &ground.binding, folder, &CutId::new("2024")?, None).await else {
-            return Ok(None);
+        let (key, mut parts) = (RankingKey::new([7; 32]), Vec::with_capacity(ground.datasets.len()));
+        for dataset in &ground.datasets {
+            let mut contract: Contract = dataset.contract.clone();
+            let Ok(rows) = source::read(&contract, &dataset.binding, folder, &CutId::new("2024")?, None).await else {
+                return Ok(None);
+            };
+            contract.contribution.rows_per_person += self.plant.rows;
+            let view = view(&contract, &rows, &key)?;
+            parts.push(Part { dataset: contract.id, view, keys: rows.person_keys });
+        }
+        let view = match parts.as_slice() {
+            [alone] => alone.view.clone(),
+            parts => joined(parts)?,
         };
-        contract.contribution.rows_per_person += self.plant.rows;
-        let view = view(&contract, &rows, &RankingKey::new([7; 32]))?;
         let threads = rng.random_range(1..=3);
         // Some as those of large cuts are kept.
         let engine = if view.num_rows().is_multiple_of(KEPT_IN_A_FILE) {
@@ -166,6 +177,7 @@ impl Audit {
 /// A question as it is asked of a whole file, and its declared sensitivities when one table is asked alone.
 struct Question {
     asked: CheckedQuery,
+    joined: bool,
     declared: Vec<u128>,
     declared_l1: Vec<u128>,
 }
@@ -175,14 +187,14 @@ impl Question {
         let open =
             if ground.strata() == 1 && rng.random_bool(0.4) { ground.question_by_open_codes(rng)? } else { None };
         let question = open.map_or_else(|| ground.question(rng), Ok)?;
-        let checked = |question: &AggregateQuery| {
-            check(question, &ground.contract).map_err(|refusal| anyhow!("refused: {refusal}"))
-        };
+        let checked =
+            |question: &AggregateQuery| ground.check(question).map_err(|refusal| anyhow!("refused: {refusal}"));
         let alone = checked(&question)?;
         let mut split = question;
         if ground.strata() > 1 {
             let stratum = split.group_by.len();
-            split.group_by.push(Group::of_column(ColumnName::new(STRATUM)?));
+            let category = Category::Column(ground.of_the_first(STRATUM)?);
+            split.group_by.push(Group { name: STRATUM.to_owned(), category });
             split.grouping_sets.iter_mut().for_each(|set| set.push(stratum));
         }
         let asked = checked(&split)?;
@@ -192,7 +204,7 @@ impl Question {
         let declared = alone.squared_sensitivities().to_vec();
         ensure!(asked.squared_sensitivities().iter().zip(&declared).all(|(a, b)| a >= b), "a group more bounds less");
         let declared_l1 = alone.l1_sensitivities().to_vec();
-        Ok(Self { asked, declared, declared_l1 })
+        Ok(Self { asked, joined: ground.is_joined(), declared, declared_l1 })
     }
 
     /// The stratum of each cell of a grouping set: of the only table, where there are none.
@@ -267,13 +279,14 @@ impl Question {
                     });
                 }
                 let declared = declared.saturating_sub(plant.sensitivity);
-                if !found.compare(kind, *change, square, declared) {
+                if !found.compare((kind, self.joined), *change, square, declared) {
                     *violating = true;
                     found.report(kind, || {
                         format!(
-                            "{place}: {}, {} rows a person, {} cells in {} tables, {change:?}: moved by {square} squared, \
-                             declared {declared}",
+                            "{place}: {}, {} datasets, {} rows a person, {} cells in {} tables, {change:?}: moved by \
+                             {square} squared, declared {declared}",
                             kind.name(),
+                            self.asked.reads().len(),
                             self.asked.rows_per_person(),
                             self.asked.cells(),
                             changes.len(),
@@ -285,6 +298,7 @@ impl Question {
         let pairs = changes.iter().filter(|change| **change != Change::Nothing).count() as u64;
         found.pairs += pairs;
         found.pairs_alone += if changes.len() == 1 { pairs } else { 0 };
+        found.pairs_joined += if self.joined { pairs } else { 0 };
         found.violating += violating.into_iter().filter(|v| *v).count() as u64;
         Ok(())
     }
@@ -302,18 +316,19 @@ fn movement(kind: &PrimitiveKind, before: &[i64], after: &[i64]) -> u64 {
 
 impl Ground {
     fn strata(&self) -> usize {
-        self.fields.first().map_or(1, |stratum| stratum.column.domain.codes().len())
+        let stratum = self.datasets.first().and_then(|dataset| dataset.fields.first());
+        stratum.map_or(1, |stratum| stratum.column.domain.codes().len())
     }
 
     fn tables(&self, rng: &mut ChaCha8Rng, strata: usize) -> Tables {
         let mut tables = Vec::with_capacity(strata);
         for stratum in 0..strata {
             let mut persons = Vec::new();
-            let most = rng.random_range(4..=30);
+            let most = rng.random_range(4..=30) * self.datasets.len();
             let mut rows = 0;
             for number in 0..rng.random_range(0..=6) {
                 let person = self.person(rng, stratum, (stratum * 100 + number) as i64);
-                rows += person.rows.len();
+                rows += person.rows.iter().map(Vec::len).sum::<usize>();
                 if rows <= most {
                     persons.push(person);
                 }
@@ -323,7 +338,8 @@ impl Ground {
         tables
     }
 
-    /// One person of each table added, removed or replaced, but for a few tables in which nothing changes.
+    /// One person of each table added, removed or replaced, in every dataset at once, but for a few tables in which
+    /// nothing changes.
     fn neighbour(&self, rng: &mut ChaCha8Rng, base: &Tables) -> (Tables, Vec<Change>) {
         let mut tables = base.clone();
         let mut changes = Vec::with_capacity(tables.len());

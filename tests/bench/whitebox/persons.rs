@@ -1,6 +1,6 @@
 //! Random persons: plain, at the bounds, and hostile.
 
-use super::contracts::{Field, Form, Ground, STRATUM, one_of, stratum_code};
+use super::contracts::{Dataset, Field, Form, Ground, STRATUM, one_of, stratum_code};
 use firebreak_domain::Domain;
 use rand::Rng;
 use rand::seq::IndexedRandom;
@@ -23,8 +23,15 @@ pub enum Value {
 #[derive(Clone)]
 pub struct Person {
     pub key: i64,
-    /// Values in the order of the fields.
-    pub rows: Vec<Vec<Value>>,
+    /// Those in each dataset, values in the order of its fields.
+    pub rows: Vec<Vec<Vec<Value>>>,
+}
+
+impl Person {
+    /// Their rows in one of the datasets.
+    pub fn rows_of(&self, dataset: usize) -> &[Vec<Value>] {
+        self.rows.get(dataset).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// How values are drawn.
@@ -83,8 +90,19 @@ const HOSTILE_INSTANTS: &[i64] = &[i64::MIN, i64::MAX, -90_000_000 * DAY, 2_932_
 const DAY: i64 = 86_400_000;
 
 impl Ground {
-    /// A person in a stratum, who may have up to three times the rows that the view keeps.
+    /// A person in a stratum, who may have up to three times the rows that a view keeps; of two datasets that are joined
+    /// they may be in one alone.
     pub fn person(&self, rng: &mut ChaCha8Rng, stratum: usize, key: i64) -> Person {
+        let absent = (self.is_joined() && rng.random_bool(0.1)).then(|| rng.random_range(0..self.datasets.len()));
+        let rows = |(place, dataset): (usize, &Dataset)| {
+            if absent == Some(place) { Vec::new() } else { dataset.rows(rng, stratum) }
+        };
+        Person { key, rows: self.datasets.iter().enumerate().map(rows).collect() }
+    }
+}
+
+impl Dataset {
+    fn rows(&self, rng: &mut ChaCha8Rng, stratum: usize) -> Vec<Vec<Value>> {
         let bound = self.contract.contribution.rows_per_person as usize;
         let number = match (self.key, rng.random_range(0..4)) {
             (None, _) => 1,
@@ -108,7 +126,7 @@ impl Ground {
                 }
             });
         }
-        Person { key, rows }
+        rows
     }
 
     fn row(&self, rng: &mut ChaCha8Rng, stratum: usize, manner: Manner) -> Vec<Value> {

@@ -1,12 +1,12 @@
 //! Random questions over a contract.
 
-use super::contracts::{Ground, OPEN, STRATUM, UNIT, one_of};
+use super::contracts::{Dataset, Ground, UNIT, one_of};
 use super::persons::open_code;
 use anyhow::{Context, Result};
-use firebreak_domain::{Column, ColumnName, ColumnRole, Domain};
+use firebreak_domain::{Column, ColumnName, ColumnRole, Contract, Domain, Refusal};
 use firebreak_query::{
-    Aggregate, AggregateQuery, Category, Comparison, DatePart, Decimal, Group, Literal, Measure, Output,
-    OutputExpression, Predicate, RowArithmetic, RowValue, Spread, View, check,
+    Aggregate, AggregateQuery, Category, CheckedQuery, Comparison, DatePart, Decimal, Group, Join, Literal, Measure,
+    Output, OutputExpression, Predicate, RowArithmetic, RowValue, Spread, View, check_over,
 };
 use rand::Rng;
 use rand::seq::IndexedRandom;
@@ -42,8 +42,7 @@ impl Ground {
     pub fn question(&self, rng: &mut ChaCha8Rng) -> Result<AggregateQuery> {
         let mut group_by = Vec::new();
         let mut cells = 1;
-        for field in self.fields.iter().filter(|f| f.column.name.as_str() != STRATUM) {
-            let column = &field.column;
+        for column in &self.columns {
             let codes = column.domain.codes().len();
             let declared = column.role == ColumnRole::Category && !column.domain.is_open();
             if declared && cells * codes <= CELLS && rng.random_bool(0.5) {
@@ -64,27 +63,27 @@ impl Ground {
         }
         let filter = if rng.random_bool(0.4) { Some(self.predicate(rng, 3)?) } else { None };
         let grouping_sets = margins(rng, group_by.len());
-        Ok(AggregateQuery { filter, group_by, grouping_sets, ..self.plain(measures) })
+        Ok(AggregateQuery { filter, group_by, grouping_sets, ..self.plain(measures)? })
     }
 
     /// A random question by open codes; none without a column of them.
     pub fn question_by_open_codes(&self, rng: &mut ChaCha8Rng) -> Result<Option<AggregateQuery>> {
-        let Some(open) = self.fields.iter().find(|field| field.column.name.as_str() == OPEN) else { return Ok(None) };
+        let open: Vec<_> = self.columns.iter().filter(|column| column.domain.is_open()).collect();
+        let Some(open) = open.choose(rng) else { return Ok(None) };
         let AggregateQuery { filter, measures, .. } = self.question(rng)?;
         let declared = |measure: Measure| match measure.aggregate {
             Aggregate::Quantile(..) => Measure { aggregate: Aggregate::CountRows, ..measure },
             _ => measure,
         };
         let measures = measures.into_iter().map(declared).collect();
-        let group_by = vec![Group::of_column(open.column.name.clone())];
-        Ok(Some(AggregateQuery { filter, group_by, ..self.plain(measures) }))
+        let group_by = vec![Group::of_column(open.name.clone())];
+        Ok(Some(AggregateQuery { filter, group_by, ..self.plain(measures)? }))
     }
 
     /// A category that follows from columns by a rule.
     fn rule(&self, rng: &mut ChaCha8Rng) -> Result<Category> {
-        let dates: Vec<_> = self.fields.iter().skip(1).map(|field| &field.column).collect();
-        let dated = |c: &&&Column| matches!(c.domain, Domain::Date { .. } | Domain::Month { .. });
-        let dates: Vec<_> = dates.iter().filter(dated).collect();
+        let dated = |c: &&Column| matches!(c.domain, Domain::Date { .. } | Domain::Month { .. });
+        let dates: Vec<_> = self.columns.iter().filter(dated).collect();
         Ok(match (rng.random_range(0..3), dates.choose(rng)) {
             (0, Some(column)) => {
                 Category::Date { part: one_of(rng, &DatePart::ALL, DatePart::Year), column: column.name.clone() }
@@ -115,17 +114,28 @@ impl Ground {
     /// How many groups a category has, if it can be asked for.
     fn cells(&self, group: &Group) -> Option<usize> {
         let measures = vec![Measure { aggregate: Aggregate::CountRows, filter: None }];
-        let alone = AggregateQuery { group_by: vec![group.clone()], ..self.plain(measures) };
-        check(&alone, &self.contract).ok().map(|checked| checked.cells())
+        let alone = AggregateQuery { group_by: vec![group.clone()], ..self.plain(measures).ok()? };
+        self.check(&alone).ok().map(|checked| checked.cells())
+    }
+
+    /// The question checked against its contracts.
+    pub fn check(&self, question: &AggregateQuery) -> Result<CheckedQuery, Refusal> {
+        let contracts: Vec<Contract> = self.datasets.iter().map(|dataset| dataset.contract.clone()).collect();
+        check_over(question, &contracts)
     }
 
     /// A question of measures alone.
-    fn plain(&self, measures: Vec<Measure>) -> AggregateQuery {
+    fn plain(&self, measures: Vec<Measure>) -> Result<AggregateQuery> {
+        let (first, others) = self.datasets.split_first().context("no dataset")?;
+        let joins = others.iter().map(|other| {
+            let behind = |dataset: &Dataset| ColumnName::new(format!("{}.{UNIT}", dataset.contract.id));
+            Ok(Join { dataset: other.contract.id.clone(), on: vec![behind(first)?, behind(other)?] })
+        });
         let outputs = (0..measures.len())
             .map(|place| Output { name: format!("output {place}"), expression: OutputExpression::Measure(place) });
-        AggregateQuery {
-            dataset: self.contract.id.clone(),
-            joins: Vec::new(),
+        Ok(AggregateQuery {
+            dataset: first.contract.id.clone(),
+            joins: joins.collect::<Result<_>>()?,
             partial: false,
             cut: None,
             filter: None,
@@ -135,11 +145,11 @@ impl Ground {
             measures,
             view: View::default(),
             rho: None,
-        }
+        })
     }
 
     fn readable(&self, rng: &mut ChaCha8Rng, fits: &dyn Fn(&Column) -> bool) -> Result<&Column> {
-        let columns: Vec<_> = self.fields.iter().skip(1).map(|field| &field.column).filter(|c| fits(c)).collect();
+        let columns: Vec<_> = self.columns.iter().filter(|column| fits(column)).collect();
         columns.choose(rng).copied().context("no column fits")
     }
 
@@ -193,7 +203,7 @@ impl Ground {
 
     fn is_answered(&self, aggregate: &Aggregate) -> bool {
         let alone = self.plain(vec![Measure { aggregate: aggregate.clone(), filter: None }]);
-        check(&alone, &self.contract).is_ok()
+        alone.is_ok_and(|alone| self.check(&alone).is_ok())
     }
 
     fn predicate(&self, rng: &mut ChaCha8Rng, depth: u32) -> Result<Predicate> {

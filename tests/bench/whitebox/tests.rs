@@ -9,12 +9,13 @@ fn a_person_added_removed_or_replaced_moves_no_exact_vector_beyond_its_sensitivi
     let found = Audit { seed: 2, plant: Plant::default() }.until(6_000).unwrap();
     assert_eq!(found.violating, 0, "{:#?}", found.violations);
     assert!(found.unreadable.is_empty(), "{:#?}", found.unreadable);
-    assert!(found.pairs >= 6_000 && found.pairs_alone >= 50);
-    // The bounds are reached, so that anything above them would have been seen.
-    for kind in KINDS {
-        assert_eq!(found.reached[&kind].more_or_less, 1.0, "{}", kind.name());
+    assert!(found.pairs >= 6_000 && found.pairs_alone >= 50 && found.pairs_joined >= 1_000);
+    // The bounds are reached, so that anything above them would have been seen: a join that is bounded by anything less
+    // than the product of its datasets' bounds as well.
+    for (kind, joined) in KINDS.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
+        assert_eq!(found.reached[&(kind, joined)].more_or_less, 1.0, "{}, joined: {joined}", kind.name());
     }
-    assert_eq!(found.reached[&Kind::Sum].replaced, 1.0);
+    assert_eq!(found.reached[&(Kind::Sum, false)].replaced, 1.0);
 }
 
 #[test]
