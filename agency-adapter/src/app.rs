@@ -54,6 +54,9 @@ pub enum Failure {
     /// A stored answer could not be read back.
     #[error("a stored answer could not be read back; verify the state folder")]
     Stored,
+    /// The work on it, an engine's for instance, ended in a panic.
+    #[error("the work on the answer ended in a panic, whose place stands in this log; report it")]
+    Died,
 }
 
 impl App {
@@ -125,6 +128,12 @@ impl App {
     #[must_use]
     pub const fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The datasets that are served.
+    #[must_use]
+    pub const fn datasets(&self) -> &Datasets {
+        &self.datasets
     }
 
     /// SECURITY: the agency's own deny-list, and that the dataset is this agency's, stand against every bundle. Of what

@@ -77,6 +77,12 @@ impl Engine {
         Ok(Self { frame, _file: Some(Arc::new(file)) })
     }
 
+    /// Takes a view that DataFusion reads by whatever way, with the columns of [`crate::bounded::view`].
+    #[must_use]
+    pub const fn of(frame: DataFrame) -> Self {
+        Self { frame, _file: None }
+    }
+
     /// What is asked, for tests alone: an exact value has no way out.
     #[cfg(test)]
     pub(crate) fn frame(&self) -> &DataFrame {
@@ -381,12 +387,15 @@ pub(crate) fn condition(predicate: &BoundPredicate) -> Expr {
         BoundPredicate::Not(part) => match part.as_ref() {
             BoundPredicate::Not(part) => condition(part),
             // DataFusion takes `x NOT IN (1) OR x NOT IN (2)` for true, also where x is missing (55.2,
-            // `inlist_intersection`). Every other opposite is of what is never unknown, or of a comparison: so nothing is
-            // made of this one by which unknown and false differ.
-            BoundPredicate::Codes { column: of, .. } => {
-                datafusion::prelude::not(condition(part)).and(column(of.as_str()).is_not_null())
+            // `inlist_intersection`), and makes such lists of equalities. So unknown is made false here, which says the same:
+            // opposites stand innermost in the normal form, and whatever is around them passes both alike.
+            part => {
+                let opposite = datafusion::prelude::not(condition(part));
+                match only_column(part) {
+                    Some(of) => opposite.and(column(of.as_str()).is_not_null()),
+                    None => opposite,
+                }
             }
-            part => datafusion::prelude::not(condition(part)),
         },
         BoundPredicate::Codes { column: of, codes } if codes.is_empty() => {
             // False for every value, unknown for a missing one.
@@ -403,10 +412,26 @@ pub(crate) fn condition(predicate: &BoundPredicate) -> Expr {
     }
 }
 
+/// The column that all of a predicate compares, so that all of it is unknown where that is missing.
+fn only_column(predicate: &BoundPredicate) -> Option<&ColumnName> {
+    match predicate {
+        BoundPredicate::Codes { column, .. }
+        | BoundPredicate::Number { column, .. }
+        | BoundPredicate::Day { column, .. } => Some(column),
+        BoundPredicate::And(parts) | BoundPredicate::Or(parts) => {
+            let first = only_column(parts.first()?)?;
+            parts.iter().all(|part| only_column(part) == Some(first)).then_some(first)
+        }
+        BoundPredicate::Not(part) => only_column(part),
+        BoundPredicate::IsNull { .. } => None,
+    }
+}
+
 fn compare(left: Expr, op: Comparison, right: Expr) -> Expr {
     match op {
         Comparison::Eq => left.eq(right),
-        Comparison::Ne => left.not_eq(right),
+        // As an opposite.
+        Comparison::Ne => left.clone().not_eq(right).and(left.is_not_null()),
         Comparison::Lt => left.lt(right),
         Comparison::Le => left.lt_eq(right),
         Comparison::Gt => left.gt(right),
@@ -417,14 +442,15 @@ fn compare(left: Expr, op: Comparison, right: Expr) -> Expr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::arrow::array::{Int16Array, UInt32Array};
+    use datafusion::arrow::array::{Int16Array, Int64Array, UInt32Array};
 
     /// Unknown, as SQL has it, and neither true nor false: whatever the optimizer makes of two lists.
     #[tokio::test]
     async fn a_row_without_a_value_passes_no_condition_on_it() {
         let persons: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..4));
         let regions: ArrayRef = Arc::new(Int16Array::from(vec![Some(0), Some(1), Some(2), None]));
-        let view = RecordBatch::try_from_iter([(PERSON, persons), ("region", regions)]).unwrap();
+        let costs: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), Some(3), Some(9), None]));
+        let view = RecordBatch::try_from_iter([(PERSON, persons), ("region", regions), ("cost", costs)]).unwrap();
         let engine = Engine::over(&view, 1).unwrap();
         let among =
             |codes: &[u16]| BoundPredicate::Codes { column: ColumnName::new("region").unwrap(), codes: codes.to_vec() };
@@ -442,6 +468,18 @@ mod tests {
         ] {
             let found = engine.frame().clone().filter(condition(&asked)).unwrap().count().await.unwrap();
             assert_eq!(found, rows);
+        }
+        // Lists of numbers are equalities until the optimizer makes lists of them.
+        let number = |op, value| BoundPredicate::Number { column: ColumnName::new("cost").unwrap(), op, value };
+        let list = |values: [i64; 2]| or(values.map(|value| number(Comparison::Eq, value)).to_vec());
+        let unlike = |values: [i64; 2]| and(values.map(|value| number(Comparison::Ne, value)).to_vec());
+        for asked in [
+            or(vec![not(list([1, 2])), not(list([3, 4]))]),
+            or(vec![unlike([1, 2]), unlike([3, 4])]),
+            or(vec![not(list([1, 2])), number(Comparison::Ne, 3)]),
+        ] {
+            let found = engine.frame().clone().filter(condition(&asked)).unwrap().count().await.unwrap();
+            assert_eq!(found, 3);
         }
     }
 }

@@ -87,6 +87,9 @@ pub enum Failure {
     /// An agency failed.
     #[error("the agency could not answer")]
     Agency,
+    /// An agency answered under another contract, which it took up before this gateway or still goes by.
+    #[error("the agency answered under another contract than is in force here; both take up a bundle within seconds")]
+    OtherContract,
 }
 
 impl<T: Into<Failure>> From<T> for Unanswered {

@@ -1,6 +1,9 @@
 //! What an adapter holds by itself, whatever a gateway says: it is asked directly, in this process.
 #![expect(clippy::panic, reason = "what fails here fails a test")]
 
+mod codes;
+mod engine;
+
 use agency_adapter::app::Outcome;
 use anyhow::Result;
 use firebreak::client::Ask;

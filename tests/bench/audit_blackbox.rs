@@ -1,9 +1,10 @@
 //! The black-box audit: what loss the releases themselves betray.
 //!
-//! `bench-audit-blackbox [RUNS]`. One question is measured RUNS times at each of two neighbours, files that differ by one
-//! person, by decision, ledger, price and measurement as an adapter goes through them, and some by its engine each time.
-//! How often either side passes a threshold bounds the loss from below; a bound above the declared loss would refute the
-//! promise, and one far below it the audit. `docs/PRIVACY.md`, section 10, says what this shows and what it cannot.
+//! `bench-audit-blackbox [RUNS]`. One question is measured RUNS times at each of two neighbours, files that differ by
+//! one person, by decision, ledger, price and measurement as an adapter goes through them, and some by its engine each
+//! time. How often either side passes a threshold bounds the loss from below; a bound above the declared loss would
+//! refute the promise, and one far below it the audit. `docs/PRIVACY.md`, section 10, says what this shows and what it
+//! cannot.
 
 #![expect(
     clippy::unwrap_used,

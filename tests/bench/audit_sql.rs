@@ -1,10 +1,10 @@
 //! SQL of any kind: whether there is a statement that is neither answered nor refused.
 //!
-//! `bench-audit-sql [STATEMENTS] [SEED]`. Texts, rows of words, and statements whose words are changed or mixed with those of
-//! others, over two datasets that can be joined (`crates/query/tests/statements`), go from reading to the price as a program
-//! takes them: parsed, checked against the contracts, priced under either mechanism. What is refused has to say what would be
-//! answered, what is read has to mean the same when it is written again, and nothing may panic. A statement that does
-//! otherwise is made as short as it can be and shown.
+//! `bench-audit-sql [STATEMENTS] [SEED]`. Texts, rows of words, and statements whose words are changed or mixed with
+//! those of others, over two datasets that can be joined (`crates/query/tests/statements`), go from reading to the
+//! price as a program takes them: parsed, checked against the contracts, priced under either mechanism. What is refused
+//! has to say what would be answered, what is read has to mean the same when it is written again, and nothing may
+//! panic. A statement that does otherwise is made as short as it can be and shown.
 
 #![expect(clippy::unwrap_used, reason = "the statements of the parser's own tests are used as they are")]
 
@@ -99,8 +99,8 @@ fn of_one_thread(cases: u32, seed: u64, contracts: &[Contract], outcome: &Outcom
     }
 }
 
-/// Whether a question has a price under both mechanisms. One that it has is never above what was offered, and draws noise
-/// for every vector.
+/// Whether a question has a price under both mechanisms. One that it has is never above what was offered, and draws
+/// noise for every vector.
 fn has_prices(query: &CheckedQuery) -> Result<bool, TestCaseError> {
     let mut all = true;
     for mechanism in [Mechanism::DiscreteGaussian, Mechanism::DiscreteLaplace] {

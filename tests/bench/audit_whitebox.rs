@@ -1,9 +1,9 @@
 //! The white-box audit: whether an exact vector ever moves by more than its declared sensitivity.
 //!
-//! `bench-audit-whitebox [PAIRS] [SEED]`. Random contracts, files and questions, one in three over two datasets that are
-//! joined; random neighbours, which differ by one person added, removed or replaced, in both datasets. Each file goes the
-//! adapter's own way: read and encoded by `source`, bounded and joined by `bounded`, aggregated by `engine`. A *pair* is one
-//! question at two neighbours. `docs/PRIVACY.md`, section 10, says what this shows and what it cannot.
+//! `bench-audit-whitebox [PAIRS] [SEED]`. Random contracts, files and questions, one in three over two datasets that
+//! are joined; random neighbours, which differ by one person added, removed or replaced, in both datasets. Each file
+//! goes the adapter's own way: read and encoded by `source`, bounded and joined by `bounded`, aggregated by `engine`. A
+//! *pair* is one question at two neighbours. `docs/PRIVACY.md`, section 10, says what this shows and what it cannot.
 //!
 //! An exact value has no way out of the adapter but the measurement, and the audit opens none: it compiles the engine's
 //! own source a second time, around a box of this program's that can be opened.

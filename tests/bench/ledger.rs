@@ -24,8 +24,8 @@ mod schedules;
 mod support;
 
 use anyhow::{Context, Result, ensure};
-use firebreak_domain::{RequestId, SystemClock};
-use firebreak_store::{ReleaseKey, RequestKey, Reserved, State, StateKey};
+use firebreak_domain::{RequestId, SystemClock, UnitSpaceId};
+use firebreak_store::{AccountKind, ReleaseKey, RequestKey, Reserved, State, StateKey};
 use firebreak_tests::bench::{aimed, argument, conditions, figure, remark};
 use firebreak_tests::built;
 use std::fs::File;
@@ -34,7 +34,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::{agreement, analyst, life, organisation, rho, within, year};
+use support::{agreement, analyst, life, organisation, rho, within};
 use tokio::task::JoinSet;
 
 const SCHEDULES: u32 = 40_000;
@@ -136,14 +136,17 @@ impl Charges {
 /// `offered` in a second.
 async fn charge(folder: &Path, callers: u64, offered: Option<u32>) -> Result<Charges> {
     let state = State::open(folder, StateKey::from_bytes([42; 32]), Arc::new(SystemClock)).await?;
+    // Nobody's clock stands still here.
+    let space = UnitSpaceId::new("health.persons")?;
+    let of_this_year = AccountKind::UnitSpaceYear { space, year: state.now().year() };
     let next = Arc::new(AtomicU64::new(0));
     let (begin, mut charging) = (Instant::now() + Duration::from_secs(1), JoinSet::new());
     for caller in 0..callers {
-        let (state, next) = (state.clone(), Arc::clone(&next));
+        let (state, next, of_this_year) = (state.clone(), Arc::clone(&next), of_this_year.clone());
         charging.spawn(async move {
             let name = format!("analyst-{caller}");
-            let accounts =
-                [year(), life(), agreement(), analyst(&name), organisation()].map(|account| within(account, u64::MAX));
+            let accounts = [of_this_year.clone(), life(), agreement(), analyst(&name), organisation()]
+                .map(|account| within(account, u64::MAX));
             let mut times = Vec::new();
             // Callers take turns.
             let each = offered.map(|offered| Duration::from_secs(callers) / offered);

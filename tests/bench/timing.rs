@@ -1,24 +1,25 @@
 //! Whether the time of an answer, of a refusal or of a failure tells anything of the noise or of the data.
 //!
-//! `bench-timing [RELEASES]`. An adapter inside this process is asked directly (`App::answer`, tick included), so that no
-//! network lies between the attacker and the adapter: a clock that sees more than anybody outside. Each question is about
-//! the visits that cost so much or more, every time another amount, so that each is fresh. With each amount five things are
-//! asked, RELEASES times:
+//! `bench-timing [RELEASES]`. An adapter inside this process is asked directly (`App::answer`, tick included), so that
+//! no network lies between the attacker and the adapter: a clock that sees more than anybody outside. Each question is
+//! about the visits that cost so much or more, every time another amount, so that each is fresh. With each amount five
+//! things are asked, RELEASES times:
 //!
 //! - a count. Its noise is the released count less the exact one, which the bench works out from the bounded view.
-//! - a median, whose choice can be made only once the engine has answered. Its noise is the chosen amount less the exact
-//!   median.
+//! - a median, whose choice can be made only once the engine has answered. Its noise is the chosen amount less the
+//!   exact median.
 //! - a count without a signature, which is refused.
 //! - a count by an analyst whose account is exhausted, which is refused later: the ledger was asked.
-//! - a count over an earlier cut, whose file has the same rows but is damaged in its second half, so that it fails, once the
-//!   noise is drawn and the engine was asked.
+//! - a count over an earlier cut, whose file has the same rows but is damaged in its second half, so that it fails,
+//!   once the noise is drawn and the engine was asked.
 //!
-//! `timing_correlation` is the largest |r| between the time of any of these and what must not be seen in it: the noise, the
-//! noise's size, the exact count and the exact median; of refusals and failures the count that would have been answered.
-//! `timing_auc` is how well the best of these times tells the larger half of each from the smaller: 0.5 is not at all.
+//! `timing_correlation` is the largest |r| between the time of any of these and what must not be seen in it: the noise,
+//! the noise's size, the exact count and the exact median; of refusals and failures the count that would have been
+//! answered. `timing_auc` is how well the best of these times tells the larger half of each from the smaller: 0.5 is
+//! not at all.
 //!
-//! By accident the largest |r| comes to about 2.6/√RELEASES, and the area to 0.5 + 1.5/√RELEASES: 10⁵ releases of each kind
-//! are needed to show what the aims ask for.
+//! By accident the largest |r| comes to about 2.6/√RELEASES, and the area to 0.5 + 1.5/√RELEASES: 10⁵ releases of each
+//! kind are needed to show what the aims ask for.
 
 use agency_adapter::app::{Failure, Outcome};
 use agency_adapter::bounded::{RankingKey, view};
@@ -35,6 +36,9 @@ use firebreak_testbed::{Federation, Options};
 use firebreak_tests::Inside;
 use firebreak_tests::bench::{aimed, argument, conditions, figure, remark};
 use firebreak_transport::Credential;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -49,9 +53,9 @@ const AT_ONCE: u32 = 12;
 /// Cents up to which the amounts go; few visits cost more.
 const LARGEST: u32 = 150_000;
 
-/// The loss of all counts together, of all failures, which are charged as well, and of all medians; each at most what one
-/// question costs at [`RELEASES`]. With what exhausts the other analyst it is less than the agreement and the register
-/// allow: ρ = 1 each.
+/// The loss of all counts together, of all failures, which are charged as well, and of all medians; each at most what
+/// one question costs at [`RELEASES`]. With what exhausts the other analyst it is less than the agreement and the
+/// register allow: ρ = 1 each.
 const OF_COUNTS: u64 = 20_000_000;
 const OF_MEDIANS: u64 = 340_000_000;
 /// What exhausts an analyst under the agreement: so many questions at the most that one may cost.
@@ -110,6 +114,7 @@ async fn main() -> Result<()> {
         exhausted: inside.federation.issue("nso", "analyst", "eve")?,
         costs: costs(&inside, &contract).await?,
         chosen: place_of_choice(&contract)?,
+        amounts: amounts(),
         next: AtomicU32::new(0),
         releases,
         inside,
@@ -152,6 +157,13 @@ async fn main() -> Result<()> {
 
 /// The cut that cannot be read to its end.
 const DAMAGED: &str = "2024-Q3";
+
+/// Each amount once, in an order that has nothing to do with time: whatever follows a rule can keep step with the callers.
+fn amounts() -> Vec<u32> {
+    let mut amounts: Vec<u32> = (0..LARGEST).collect();
+    amounts.shuffle(&mut ChaCha8Rng::seed_from_u64(1));
+    amounts
+}
 
 /// Makes the file of an earlier cut one whose second half cannot be decoded.
 fn with_a_damaged_cut(federation: &Federation) -> Result<()> {
@@ -219,6 +231,7 @@ struct Attack {
     exhausted: Credential,
     costs: Vec<i64>,
     chosen: usize,
+    amounts: Vec<u32>,
     next: AtomicU32,
     releases: u32,
 }
@@ -243,8 +256,7 @@ impl Attack {
             if number >= self.releases {
                 return Ok(seen);
             }
-            // Each amount once, in an order that has nothing to do with time.
-            let cents = (u64::from(number) * 314_159 % u64::from(LARGEST)) as u32;
+            let cents = self.amounts.get(number as usize).copied().context("no such amount")?;
             seen.push(self.see(kind, cents).await?);
         }
     }

@@ -61,7 +61,7 @@ fn logs(federation: &Federation) -> Vec<PathBuf> {
 ///
 /// A program looks at the folder again and again, and says of each look what it found. A look that was under way when
 /// the bundle was put there ends in one line more, of the bundle before: the next line is of a look that began later.
-async fn heard(federation: &Federation, since: &[usize], others: usize, said: &str) -> Result<()> {
+pub async fn heard(federation: &Federation, since: &[usize], others: usize, said: &str) -> Result<()> {
     for _ in 0..400 {
         let logs = logs(federation).into_iter().zip(since);
         let all = logs.map(|(file, since)| {
@@ -77,12 +77,12 @@ async fn heard(federation: &Federation, since: &[usize], others: usize, said: &s
     bail!("not every program has said {said:?}")
 }
 
-fn lengths(federation: &Federation) -> Result<Vec<usize>> {
+pub fn lengths(federation: &Federation) -> Result<Vec<usize>> {
     logs(federation).iter().map(|file| Ok(fs::read_to_string(file)?.len())).collect()
 }
 
 /// Sends until it is not refused for reasons of a start.
-async fn patiently(mut send: impl AsyncFnMut() -> Result<Outcome>) -> Result<Outcome> {
+pub async fn patiently(mut send: impl AsyncFnMut() -> Result<Outcome>) -> Result<Outcome> {
     for _ in 0..100 {
         match send().await? {
             Outcome::Refused(told)

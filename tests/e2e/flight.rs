@@ -3,6 +3,7 @@
 mod client;
 mod hostile;
 mod lapsed;
+mod statements;
 
 use crate::cookbook::{GATEWAY, ended, program};
 use crate::python::script;

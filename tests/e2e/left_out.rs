@@ -68,7 +68,7 @@ fn what_bounding_leaves_out_is_measured_once_and_stands_beside_every_answer_from
         let asked = Ask { rho: Some(price), ..ask("SELECT kind, COUNT(*) AS n FROM health.visits GROUP BY kind")? };
         let beside = only(&ask_until_answered(&ada, &asked).await?.released.left_out)?;
         assert_eq!(beside.release_id, measured.released.release_id);
-        assert_eq!(vec![beside.rows.clone(), beside.persons.clone()], figures);
+        assert_eq!(vec![beside.rows, beside.persons], figures);
         assert_eq!(lost().await? - before, price.nano(), "only the question itself is paid for");
         let plain = Ask::without_question("health-statistics", "health-planning")?;
         let again = get_release(&ada, &plain, beside.release_id.parse()?, &mut |_| {}).await?;

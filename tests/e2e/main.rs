@@ -1,5 +1,6 @@
 //! End-to-end tests over the built programs: real processes, sockets, TLS and files. Run with `cargo xtask test`.
 
+mod accounts;
 mod answers;
 mod bundles;
 mod canary;

@@ -33,6 +33,11 @@ async fn spent(connection: &Connection, ask: &Ask) -> Result<BTreeMap<String, u6
     Ok(accounts.into_iter().map(|a| (a.of, nano(a.spent).rho.nano())).collect())
 }
 
+/// Those that no other test spends from: the caller's own.
+fn own_accounts(spent: &BTreeMap<String, u64>) -> BTreeMap<&String, &u64> {
+    spent.iter().filter(|(account, _)| account.contains("you")).collect()
+}
+
 #[test]
 fn a_release_is_given_again_by_its_id_without_the_agency_and_without_loss_to_the_persons() -> Result<()> {
     run(async {
@@ -263,36 +268,60 @@ fn two_releases_of_one_question_are_compared_over_their_cuts() -> Result<()> {
         }
         let found = changes(&came[0], &came[1])?;
         assert_eq!(found.accepted.cut, "2024-Q3 to 2024-Q4");
+        // A question with the same groups and headings over other rows is another.
+        let mut others = Vec::new();
+        for sql in [
+            "SELECT kind, COUNT(*) AS visits FROM health.visits WHERE cost >= 40 GROUP BY kind",
+            "SELECT kind, COUNT(*) AS visits FROM health.visits GROUP BY kind",
+        ] {
+            let ask = Ask::new("health-statistics", "health-planning", sql)?;
+            let other = ask_until_answered(&ada, &ask).await?;
+            ensure!(matches!(changes(&came[0], &other), Err(ClientError::Compared(_))), "{sql}");
+            others.push(other.released.release_id);
+        }
         ensure!(found.rows.len() == came[1].rows.len() && !found.rows.is_empty());
         for (row, (then, now)) in found.rows.iter().zip(came[0].rows.iter().zip(&came[1].rows)) {
             let value = |row: &firebreak_wire::query::v1::Row| row.estimates[0].value.context("no value");
             assert_eq!(row.estimates[0].value, Some(value(now)? - value(then)?));
         }
-        let words = [
-            "release",
-            "change",
-            &came[1].released.release_id,
-            "--since",
-            &came[0].released.release_id,
-            "--agreement",
-            "health-statistics",
-            "--purpose",
-            "health-planning",
-        ];
+        let (then, now) = (came[0].released.release_id.as_str(), came[1].released.release_id.as_str());
+        let right = ["--agreement", "health-statistics", "--purpose", "health-planning"];
+        let folder = tempfile::tempdir()?;
+        let receipt = folder.path().join("receipt");
+        let kept = ["--receipt", receipt.to_str().context("a path that is no text")?];
+        // The same request twice: it is paid for once, the earlier release too.
+        let id = "0123456789abcdef0123456789abcdef";
+        let change = [&["release", "change", now, "--since", then, "--request-id", id], &right[..], &kept[..]].concat();
+        let carl = Caller("nso", "analyst", "carl").connect(&shared.federation, shared.live.address).await?;
+        let done = firebreak(shared, "carl", &change)?;
+        ensure!(done.code == Some(0) && done.out.contains("visits_factor"), "{}{}", done.out, done.err);
+        let flat = done.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        ensure!(flat.contains(&format!("{then} to {now}")), "{flat}");
+        let paid = spent(&carl, &health()?).await?;
+        let again = firebreak(shared, "carl", &change)?;
+        ensure!(again.code == Some(0), "{}", again.err);
+        assert_eq!(
+            own_accounts(&paid),
+            own_accounts(&spent(&carl, &health()?).await?),
+            "a repeated change costs nothing"
+        );
+        for file in [receipt.clone(), folder.path().join("receipt.earlier")] {
+            Receipt::decode(&std::fs::read(file)?)?.verify(&shared.log_key()?)?;
+        }
+        // What turns out not to be comparable is paid for: its evidence is kept, and how to go on is said.
+        let receipt = folder.path().join("other");
+        let kept = ["--receipt", receipt.to_str().context("a path that is no text")?];
+        let words = [&["release", "change", now, "--since", &others[0]], &right[..], &kept[..]].concat();
         let done = firebreak(shared, "carl", &words)?;
-        ensure!(done.code == Some(0) && done.out.contains("visits, factor"), "{}{}", done.out, done.err);
-        let words = [
-            "release",
-            "roll-up",
-            &came[1].released.release_id,
-            "--sql",
-            "SELECT COUNT(*) AS visits FROM health.visits WHERE cost >= 4",
-            "--agreement",
-            "health-statistics",
-            "--purpose",
-            "health-planning",
-        ];
-        let done = firebreak(shared, "rolf", &words)?;
+        ensure!(done.code == Some(1) && done.err.contains("one question"), "{}{}", done.out, done.err);
+        ensure!(done.err.contains("--request-id"), "{}", done.err);
+        for file in [receipt.clone(), folder.path().join("other.earlier")] {
+            Receipt::decode(&std::fs::read(file)?)?.verify(&shared.log_key()?)?;
+        }
+        let itself = firebreak(shared, "carl", &[&["release", "change", now, "--since", now], &right[..]].concat())?;
+        ensure!(itself.code == Some(2) && itself.err.contains("--since"), "{}", itself.err);
+        let total = "SELECT COUNT(*) AS visits FROM health.visits WHERE cost >= 4";
+        let done = firebreak(shared, "rolf", &[&["release", "roll-up", now, total], &right[..]].concat())?;
         ensure!(done.code == Some(0) && done.out.contains("visits"), "{}{}", done.out, done.err);
         Ok(())
     })

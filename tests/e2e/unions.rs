@@ -280,23 +280,22 @@ fn an_agency_that_refuses_its_part_is_named_in_a_partial_answer_and_refuses_the_
         let mut own = Own::start(200, &[]).await?;
         let ada = Caller::ADA.connect(&own.federation, own.live.address).await?;
         own.kill_adapter("education-agency").await?;
-        let binding = own.federation.layout().adapter("education-agency").join("bindings/education.interpreting.toml");
-        let text = std::fs::read_to_string(&binding)?;
-        let kept = text.replace("[[cut]]\nid = \"2024-Q3\"\nfile = \"2024-Q3/interpreting.parquet\"\n", "");
+        let file = own.federation.layout().adapter("education-agency").join("adapter.toml");
+        let text = std::fs::read_to_string(&file)?;
+        let kept = text.replace(", \"bindings/education.interpreting.toml\"", "");
         ensure!(kept.len() < text.len(), "{text}");
-        std::fs::write(&binding, kept)?;
-        let folder = own.federation.layout().population().join("health");
-        std::fs::create_dir_all(folder.join("2024-Q3"))?;
-        std::fs::copy(folder.join("interpreting.parquet"), folder.join("2024-Q3/interpreting.parquet"))?;
+        std::fs::write(&file, &kept)?;
         own.start_adapter("education-agency").await?;
-        ask_until_answered(&ada, &ask("SELECT COUNT(*) AS n FROM services.interpreting WHERE year = 2021")?).await?;
+        let enrolled =
+            Ask::new("education-statistics", "school-planning", "SELECT COUNT(*) AS n FROM education.enrolments")?;
+        ask_until_answered(&ada, &enrolled).await?;
 
-        let sql = "SELECT COUNT(*) AS n FROM services.interpreting FOR SYSTEM_TIME AS OF '2024-Q3'";
+        let sql = "SELECT COUNT(*) AS n FROM services.interpreting";
         let before = spent(&ada, &ask(sql)?).await?;
         let refused = refusal_of(run_query(&ada, &ask(sql)?, &mut |_| {}).await)?.refusal;
         assert_eq!(refused.reason, "NOT_SERVED");
         let said = refused.metadata.get("detail").cloned().unwrap_or_default();
-        ensure!(said.contains("education-agency: education.interpreting has no file of the cut 2024-Q3 yet"), "{said}");
+        ensure!(said.contains("education-agency: education.interpreting is bound to no file yet"), "{said}");
         let after = spent(&ada, &ask(sql)?).await?;
         assert_eq!(more(&before, &after)?, (5_000_000, 0, 5_000_000), "the other agency has answered its part");
 
@@ -305,6 +304,22 @@ fn an_agency_that_refuses_its_part_is_named_in_a_partial_answer_and_refuses_the_
         assert_eq!(missing.agency, "education-agency");
         ensure!(missing.why.starts_with("education-agency refuses (NOT_SERVED)"), "{}", missing.why);
         assert_eq!(partial.released.parts.len(), 1);
+        // So is one that has closed its part, whether or not the gateway has heard of that.
+        own.kill_adapter("education-agency").await?;
+        std::fs::write(&file, format!("closed = [{{ dataset = \"education.interpreting\" }}]\n{text}"))?;
+        own.start_adapter("education-agency").await?;
+        let latest = "SELECT COUNT(*) AS n FROM services.interpreting WHERE year = 2022";
+        for number in 0..40 {
+            let asked = Ask { partial: true, ..ask(&format!("{latest} AND minutes > {number}"))? };
+            let answer = ask_until_answered(&ada, &asked).await?;
+            let missing = answer.released.missing.first().context("nothing is missing")?;
+            ensure!(missing.agency == "education-agency", "{missing:?}");
+            let closed = missing.why.starts_with("education-agency refuses (CLOSED_BY_AGENCY)");
+            ensure!(closed || missing.why.contains("not connected"), "{}", missing.why);
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        let whole = refusal_of(run_query(&ada, &ask(latest)?, &mut |_| {}).await)?.refusal;
+        assert_eq!(whole.reason, "CLOSED_BY_AGENCY");
         // A refusal of all parts is that refusal, and not an answer of nothing.
         let none = Ask { partial: true, ..ask(sql)? };
         let none = Ask { agreement: "education-statistics".parse()?, ..none };
@@ -347,6 +362,50 @@ fn what_does_not_add_up_over_agencies_is_refused_with_what_does() -> Result<()> 
         };
         let (hidden, absent) = (elsewhere("services.interpreting").await?, elsewhere("services.nothing").await?);
         assert_eq!(hidden.reason, absent.reason);
+        Ok(())
+    })
+}
+
+/// The noise of a sum over two agencies is that of both: each has to be exacter by √2 than the sum.
+#[test]
+fn the_price_of_an_error_over_several_agencies_is_that_of_a_part_that_is_exacter_by_the_root_of_their_number()
+-> Result<()> {
+    run(async {
+        let shared = shared().await?;
+        let ada = Caller::ADA.connect(&shared.federation, shared.live.address).await?;
+        let error_of_sum = 40.0_f64;
+        let said = async |sql: &str, rho: Option<u64>, error: Option<f64>| {
+            let said = validate_query(&ada, &Ask { rho: rho.map(Rho::from_nano), ..ask(sql)? }, error).await?;
+            let foreseen = said.noise.first().context("no noise")?.standard_error;
+            Ok::<_, anyhow::Error>((said.rho_nano, foreseen, charge_from_wire(said.cost.as_ref()).rho.nano()))
+        };
+        let together = "SELECT mode, COUNT(*) AS n FROM services.interpreting GROUP BY mode";
+        let part = together.replace("services.", "health.");
+        let (rho, foreseen, cost) = said(together, None, Some(error_of_sum)).await?;
+        ensure!(foreseen <= error_of_sum, "{foreseen} is asked at {rho}");
+        assert_eq!(cost, 2 * rho, "each agency is charged");
+        let (less, worse, _) = said(together, Some(rho - rho / 100), None).await?;
+        ensure!(worse > error_of_sum, "{less} is enough for {worse}, and {rho} is asked");
+        let (of_part, alone, _) = said(&part, None, Some(error_of_sum / 2.0_f64.sqrt())).await?;
+        assert_eq!(of_part, rho);
+        ensure!((alone * 2.0_f64.sqrt() - foreseen).abs() < 1e-6, "{alone} and {foreseen}");
+        ensure!(said(&part, None, Some(error_of_sum)).await?.0 < rho);
+
+        // What is foreseen is what comes, and what the command says.
+        let answer = ask_until_answered(&ada, &Ask { rho: Some(Rho::from_nano(rho)), ..ask(together)? }).await?;
+        for estimate in estimates(&answer) {
+            close(estimate.standard_error, foreseen)?;
+        }
+        let right = ["--agreement", "interpreting-statistics", "--purpose", "interpreting-planning"];
+        let words = [&["query", together, "--dry-run", "--error", "40"], right.as_slice()].concat();
+        let told = firebreak(shared, "una", &words)?;
+        ensure!(told.code == Some(0), "{}", told.err);
+        let flat = told.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        ensure!(flat.contains(&format!("Ask with --rho {} for that error.", Rho::from_nano(rho))), "{}", told.out);
+
+        // Twice the price of a part has to keep within the ceiling of one question.
+        let refused = refusal_of(validate_query(&ada, &ask(together)?, Some(0.1)).await)?.refusal;
+        assert_eq!(refused.reason, "LOSS_CEILING");
         Ok(())
     })
 }

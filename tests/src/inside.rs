@@ -16,8 +16,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
+use tokio::time::sleep;
 
 /// How long a request is good, in seconds.
 const VALID: i64 = 300;
@@ -66,6 +68,25 @@ impl Inside {
         let log = open_log(&federation.layout().gateway())?;
         let log = Mutex::new(Shown { log, newest: None });
         Ok(Self { federation, app: Arc::new(app), log, _folder: folder })
+    }
+
+    /// The same adapter after its program has ended and started again over what it left, and the same log.
+    ///
+    /// # Errors
+    /// A state that is never let go.
+    pub async fn reopened(self) -> Result<Self> {
+        let Self { federation, app, log, _folder } = self;
+        drop(app);
+        let checked = program::check(&federation.layout().adapter("health-agency").join("adapter.toml"))?;
+        for _ in 0..100 {
+            match program::open(&checked, Arc::new(SystemClock)).await {
+                Ok(app) => return Ok(Self { federation, app: Arc::new(app), log, _folder }),
+                // The old program holds its state folder until its last task is gone.
+                Err(error) if format!("{error:#}").contains("in use") => sleep(Duration::from_millis(100)).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bail!("the state folder was never let go")
     }
 
     /// Who asks in most tests, with their certificate.

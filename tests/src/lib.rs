@@ -2,6 +2,7 @@
 
 pub mod bench;
 mod callers;
+mod contract;
 mod inside;
 mod liar;
 mod own;
@@ -10,10 +11,11 @@ mod rewrite;
 mod shared;
 
 pub use callers::{Caller, refusal_of};
+pub use contract::{change_contract, change_contracts, offered_digest, rewrite_contract};
 pub use firebreak_testbed::http_file;
 pub use inside::Inside;
 pub use liar::{Liar, Relayed};
 pub use own::{Own, ask_until_answered, built, copy_folder, files_below, passes};
 pub use raw::{Header, hear, hear_under, send};
-pub use rewrite::without_rows;
+pub use rewrite::{with_rows, without_rows};
 pub use shared::{Shared, http_get, run, shared, verified_refusal};

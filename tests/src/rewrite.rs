@@ -1,12 +1,13 @@
-//! An agency's Parquet files without one of its persons.
+//! An agency's Parquet files with other rows: without one of its persons, or with persons that were made up.
 
 use anyhow::{Context, Result, ensure};
-use arrow::array::{Array, BooleanArray, StringArray};
-use arrow::compute::filter_record_batch;
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, UInt32Array};
+use arrow::compute::{filter_record_batch, take_record_batch};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Writes a file again without the rows in which `column` is `value`; gives how many those were.
 ///
@@ -33,4 +34,26 @@ pub fn without_rows(file: &Path, column: &str, value: &str) -> Result<usize> {
     writer.close()?;
     ensure!(kept.iter().any(|batch| batch.num_rows() > 0), "nobody is left");
     Ok(dropped)
+}
+
+/// Writes a file again with so many copies of its first row, of which the columns named have values of their own.
+///
+/// # Errors
+/// A file that is not Parquet, has no row or no such column of text, or cannot be written.
+pub fn with_rows(file: &Path, rows: u32, columns: &[(&str, &dyn Fn(u32) -> String)]) -> Result<()> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(file)?)?;
+    let first = reader.build()?.next().context("the file is empty")??;
+    let copies = take_record_batch(&first, &UInt32Array::from(vec![0; rows as usize]))?;
+    let schema = copies.schema();
+    let mut arrays = copies.columns().to_vec();
+    for (name, value) in columns {
+        let values: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(value)));
+        let place = schema.index_of(name)?;
+        ensure!(*schema.field(place).data_type() == *values.data_type(), "{name} is not a column of text");
+        *arrays.get_mut(place).context("no such column")? = values;
+    }
+    let mut writer = ArrowWriter::try_new(File::create(file)?, schema.clone(), None)?;
+    writer.write(&RecordBatch::try_new(schema, arrays)?)?;
+    writer.close()?;
+    Ok(())
 }

@@ -76,7 +76,7 @@ impl From<Failure> for MatchError {
         match failure {
             Failure::Store(error) => Self::Store(error),
             Failure::Dataset(error) => Self::Dataset(error),
-            Failure::Evidence(_) | Failure::Measurement(_) | Failure::Stored => Self::Failed,
+            Failure::Evidence(_) | Failure::Measurement(_) | Failure::Stored | Failure::Died => Self::Failed,
         }
     }
 }

@@ -8,6 +8,8 @@ use firebreak_policy::{DecisionFacts, Denial};
 use firebreak_privacy::{Funded, Measured, Released, RunError};
 use firebreak_query::Reads;
 use firebreak_store::{Abandoned, OwnRelease, RequestKey, Reservation, ReserveError, Reserved, Settled, StoredRelease};
+use futures::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -65,7 +67,10 @@ impl App {
         let contract = decided.query.reads().first().and_then(|reads| decided.permit.contract(&reads.dataset));
         let persons = contract.map_or(0, |contract| contract.unit_space.register_size);
         let tick = self.tick.length(work(&decided.query, persons));
-        (tick, self.answer_decided(decided).await)
+        // PRIVACY: what dies half-way, on whatever it met in the data, waits for its tick like any answer. Its charge
+        // stands: the reservation is gone, and with it the right to a refund.
+        let ended = AssertUnwindSafe(self.answer_decided(decided)).catch_unwind().await;
+        (tick, ended.unwrap_or(Err(Failure::Died)))
     }
 
     async fn answer_decided(&self, decided: DecidedQuery) -> Result<Outcome, Failure> {

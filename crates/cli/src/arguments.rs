@@ -2,8 +2,11 @@ use crate::client::{ClientError, Connection, Profile};
 use crate::commands::{
     audit, budget, bundle, certs, contract, datasets, export, loss, matched, matching, publication, query, release,
 };
+use chrono::{DateTime, NaiveDate};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use firebreak_domain::{CutId, InvalidId, RequestId, Rho, Timestamp};
+use firebreak_format::Format;
 use firebreak_query::Decimal;
 use std::path::PathBuf;
 
@@ -145,10 +148,36 @@ pub(crate) fn rho(text: &str) -> Result<Rho, &'static str> {
     nano.map(Rho::from_nano).ok_or("rho is a number above 0 with at most 9 decimals, for instance 0.005")
 }
 
-/// A moment as RFC 3339 writes it.
+/// A moment as RFC 3339 writes it; a day alone is its first second in UTC.
 pub(crate) fn time(text: &str) -> Result<Timestamp, &'static str> {
-    let read = chrono::DateTime::parse_from_rfc3339(text);
-    read.map(|time| Timestamp::from_secs(time.timestamp())).map_err(|_| "a time is written 2026-03-31T07:30:00Z")
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        return Ok(Timestamp::start_of(day));
+    }
+    let read = DateTime::parse_from_rfc3339(text);
+    read.map(|time| Timestamp::from_secs(time.timestamp()))
+        .map_err(|_| "write a day as 2026-03-31, or a time with its zone as 2026-03-31T07:30:00Z")
+}
+
+/// A format by its name, with what each is for the help.
+pub(crate) fn format() -> impl TypedValueParser<Value = Format> {
+    let name = |format: Format| match format {
+        Format::Csv => "csv",
+        Format::Json => "json",
+        Format::Parquet => "parquet",
+        Format::SdmxCsv => "sdmx-csv",
+    };
+    let shown = move |format: Format| {
+        PossibleValue::new(name(format)).help(match format {
+            Format::Csv => "A table with a heading; for each output value, error and status",
+            Format::Json => "One object with the answer and what it is an answer to",
+            Format::Parquet => "A columnar table, with what it is an answer to as metadata",
+            Format::SdmxCsv => "SDMX-CSV 2.0: one line for each figure, with its status and error as attributes",
+        })
+    };
+    PossibleValuesParser::new(Format::ALL.map(shown)).try_map(move |word| {
+        let named = Format::ALL.into_iter().find(|format| name(*format) == word);
+        named.ok_or("choose one of the formats that --help lists")
+    })
 }
 
 pub(crate) fn request_id(text: &str) -> Result<RequestId, &'static str> {
@@ -179,6 +208,16 @@ mod tests {
     }
 
     #[test]
+    fn times_are_days_or_seconds_with_their_zone() {
+        assert_eq!(time("1970-01-02"), Ok(Timestamp::from_secs(86_400)));
+        assert_eq!(time("1970-01-01T00:01:00Z"), Ok(Timestamp::from_secs(60)));
+        assert_eq!(time("1970-01-01T01:01:00+01:00"), Ok(Timestamp::from_secs(60)));
+        for wrong in ["tomorrow", "1970-01-01T00:01:00", "1970-13-01", ""] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn every_command_of_the_guide_is_understood() {
         for line in [
             "certs new-ca ca --trust-domain firebreak.example --name demo",
@@ -197,11 +236,18 @@ mod tests {
             "publication draft 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --series s --agreement a --purpose p --receipt f",
             "publication revise 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --series s --agreement a --purpose p",
             "publication embargo 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --until 2026-03-31T07:30:00Z --agreement a --purpose p",
+            "publication embargo 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --until 2026-03-31 --agreement a --purpose p",
             "publication publish 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --agreement a --purpose p",
             "publication withdraw 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --agreement a --purpose p",
             "publication list",
             "publication get nso/visits --format json --out f",
             "release cite 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --agreement a --purpose p --bibtex",
+            "release roll-up 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f SQL --agreement a --purpose p --format sdmx-csv",
+            "release roll-up 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f - --agreement a --purpose p",
+            "release change 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --since 0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e --agreement a \
+             --purpose p --receipt f",
+            "loss",
+            "query --agreement a --purpose p --dry-run --error 40 -",
             "export --agreement a --purpose p --kind identifiable --endpoint e --dataset d",
             "export --agreement a --purpose p --kind dp_aggregate --out f.csv SQL",
             "match --local l:1 --agreement a --purpose p --selection WHERE",
@@ -213,7 +259,7 @@ mod tests {
             "bundle opening-key --out f",
             "bundle show d",
             "bundle sign d --key f",
-            "bundle manifest d --sequence 2 --previous e --valid-from 2025-01-01 --valid-until 2026-01-01",
+            "bundle manifest d --sequence 2 --previous e --valid-from 2025-01-01 --valid-until 2026-01-01T00:00:00+01:00",
             "bundle key name --out f",
         ] {
             let words = std::iter::once("firebreak").chain(line.split(' '));

@@ -80,7 +80,9 @@ pub enum Failure {
     #[error(transparent)]
     Format(#[from] FormatError),
     /// The result could not be written.
-    #[error("the result could not be written")]
+    #[error(
+        "the result could not be written: see that there is room for it and that nothing has closed what it goes to"
+    )]
     Write(#[from] io::Error),
 }
 

@@ -2,7 +2,7 @@
 //!
 //! - [`client`] is what a program needs to ask a gateway or an adapter's local listener: a [`client::Profile`], a
 //!   connection, signed requests, answers or refusals.
-//! - [`show`], [`table`], [`bar`] and [`number`] lay out what is shown, and [`format`] what other programs read.
+//! - [`show`], [`table`], [`bar`] and [`number`] lay out what is shown, and `firebreak-format` what other programs read.
 //! - [`run`] is a whole command: `firebreak` is a thin `main` around it.
 //!
 //! Everything that came over the network passes [`terminal::printable`] before it reaches a terminal.
@@ -12,7 +12,6 @@ pub mod bar;
 pub mod client;
 mod commands;
 mod failure;
-pub mod format;
 pub mod number;
 pub mod schema;
 pub mod show;

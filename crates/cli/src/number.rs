@@ -1,7 +1,7 @@
 //! Numbers as people read them: grouped by thousands, and no more digits than the noise leaves.
 
 use firebreak_domain::{Charge, Delta, Epsilon, Rho};
-use firebreak_privacy::shown_epsilon;
+use firebreak_privacy::epsilon_text;
 
 /// Narrow no-break space: groups digits without being taken for a decimal sign anywhere.
 const THIN: char = '\u{202f}';
@@ -69,26 +69,24 @@ fn two_digits(error: f64) -> Option<(f64, usize)> {
 /// A loss as ρ, then as ε at δ = 10⁻⁶.
 #[must_use]
 pub fn loss(rho: Rho) -> String {
-    format!("ρ {rho} (ε {} at δ = 1e-6)", epsilon(rho))
+    format!("ρ {rho} (ε {} at δ = 1e-6)", epsilon_text(rho))
+}
+
+/// A loss, and the δ that was charged beside it, if any was.
+#[must_use]
+pub fn loss_and_delta(charge: Charge) -> String {
+    let Charge { rho, delta, .. } = charge;
+    if delta == Delta::default() { loss(rho) } else { format!("{} and δ {delta}", loss(rho)) }
 }
 
 /// What was charged: of a pure mechanism its ε first.
 #[must_use]
 pub fn charged(charge: Charge) -> String {
-    if charge.epsilon == Epsilon::default() && charge.delta != Delta::default() {
-        format!("{} and δ {}", loss(charge.rho), charge.delta)
-    } else if charge.epsilon == Epsilon::default() {
-        loss(charge.rho)
+    if charge.epsilon == Epsilon::default() {
+        loss_and_delta(charge)
     } else {
         format!("ε {} (pure; ρ {})", charge.epsilon, charge.rho)
     }
-}
-
-/// The ε at δ = 10⁻⁶ that a ρ implies, to two decimals; never shown as nothing where there is some.
-#[must_use]
-pub fn epsilon(rho: Rho) -> String {
-    let epsilon = shown_epsilon(rho);
-    if epsilon > 0.0 && epsilon < 0.01 { "<0.01".to_owned() } else { decimal(epsilon, 2) }
 }
 
 /// Puts a thin space between groups of three digits; texts that are not digits pass.
@@ -148,9 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_shown_as_rho_and_epsilon() {
-        assert_eq!(loss(Rho::from_nano(5_000_000)), "ρ 0.005 (ε 0.53 at δ = 1e-6)");
-        assert_eq!(epsilon(Rho::from_nano(0)), "0.00");
-        assert_eq!(epsilon(Rho::from_nano(1)), "<0.01");
+    fn a_loss_is_shown_as_rho_and_epsilon_and_with_its_delta_where_it_has_one() {
+        let charge = Charge::of_rho(Rho::from_nano(5_000_000));
+        assert_eq!(loss(charge.rho), "ρ 0.005 (ε 0.53 at δ = 1e-6)");
+        assert_eq!(loss_and_delta(charge), loss(charge.rho));
+        let selected = Charge { delta: Delta::from_atto(100_000_000), ..charge };
+        assert_eq!(loss_and_delta(selected), "ρ 0.005 (ε 0.53 at δ = 1e-6) and δ 0.0000000001");
+        assert_eq!(charged(selected), loss_and_delta(selected));
     }
 }

@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
@@ -149,6 +150,16 @@ impl RequestId {
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+
+    /// The id of a further request that belongs to this one and to something else: the first 16 bytes of SHA-256 over
+    /// both. Whoever sends the two again sends them under the same ids.
+    #[must_use]
+    pub fn further(&self, of: &[u8]) -> Self {
+        let hash: [u8; 32] = Sha256::new().chain_update(self.0).chain_update(of).finalize().into();
+        let mut id = [0; 16];
+        id.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        Self(id)
+    }
 }
 
 impl TryFrom<&[u8]> for RequestId {
@@ -167,6 +178,15 @@ impl fmt::Display for RequestId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_further_request_has_the_same_id_again_and_shares_it_with_no_other() {
+        let (one, other) = (RequestId::from_bytes([1; 16]), RequestId::from_bytes([2; 16]));
+        assert_eq!(one.further(b"a"), RequestId::from_bytes([1; 16]).further(b"a"));
+        let ids =
+            std::collections::BTreeSet::from([one, other, one.further(b"a"), one.further(b"b"), other.further(b"a")]);
+        assert_eq!(ids.len(), 5);
+    }
 
     #[test]
     fn a_name_with_other_characters_is_refused_without_repeating_it() {

@@ -99,7 +99,7 @@ reasons! {
     /// MIN, MAX and others.
     UnsupportedAggregate = "UNSUPPORTED_AGGREGATE", "the aggregates are COUNT, SUM, AVG, QUANTILE, VARIANCE and STDDEV";
     /// An expression that is none of those known.
-    UnsupportedExpression = "UNSUPPORTED_EXPRESSION", "expressions are those of the query guide";
+    UnsupportedExpression = "UNSUPPORTED_EXPRESSION", "expressions are those that docs/COOKBOOK.md shows";
     /// A dataset that does not exist or that the caller may not see.
     UnknownDataset = "UNKNOWN_DATASET", "a question reads a dataset of the caller's catalogue";
     /// A cut that is not on the calendar.

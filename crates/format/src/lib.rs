@@ -10,9 +10,12 @@
 pub mod arrow;
 pub mod citation;
 pub mod csv;
+mod format;
 pub mod json;
 pub mod parquet;
 pub mod sdmx_csv;
+
+pub use format::Format;
 
 use firebreak_wire::publication::v1::{Publication, PublicationHead, publication::State};
 use firebreak_wire::query::v1::{Accepted, Citation, Estimate, MissingPart, OutputColumn, Released, Row};

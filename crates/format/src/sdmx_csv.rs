@@ -1,8 +1,8 @@
 //! Answers as SDMX-CSV 2.0, the data message of SDMX 3.0.
 //!
 //! The structure is that of the question: a dimension for each group, `MEASURE` for the outputs, and one measure,
-//! `OBS_VALUE`. Its id, `FIREBREAK:<dataset>-<heading>-…(1.0.0)`, names dataset and headings, so that two files with
-//! one id have dimensions of the same names.
+//! `OBS_VALUE`. Its id, `FIREBREAK:<dataset>-<dimension>-…(1.0.0)`, names dataset and dimensions, so that two files with
+//! one id have the same dimensions.
 
 use crate::csv::quoted;
 use crate::{PublishedAnswer, QueryAnswer, marks};
@@ -41,16 +41,17 @@ const ALL: &str = "_T";
 /// That of what is published: free, for publication.
 const PUBLISHED: &str = "F";
 
-/// Which of the groups is the time: of those that are periods the finest, whose codes are longest. A structure has one
-/// time at most; other periods are dimensions as any.
+/// Which of the groups is the time: of those that are periods the finest. A structure has one time at most; other periods
+/// are dimensions as any.
 fn time(accepted: &Accepted, rows: &[Row]) -> Option<usize> {
     let codes = |place: usize| rows.iter().filter_map(move |row| row.groups.get(place));
-    let length = |place: &usize| codes(*place).map(String::len).next();
+    // The finer, the longer its codes; but `2024-Q3` is as long as `2024-07`.
+    let fineness = |place: &usize| codes(*place).map(|code| (code.len(), !code.contains('Q'))).next();
     // A margin over all periods is of none.
     let whole = |place: &usize| *place < accepted.groups.len() && !codes(*place).any(String::is_empty);
     let periods = accepted.periods.iter().map(|place| *place as usize).filter(whole);
     // The first of those that are equally fine.
-    periods.rev().max_by_key(length)
+    periods.rev().max_by_key(fineness)
 }
 
 /// The answer in long form: a line for each output of each row, with a heading.
@@ -76,7 +77,7 @@ fn lines(answer: &QueryAnswer, confidentiality: &str) -> String {
     let time = time(accepted, &answer.rows);
     let dimensions = dimensions(&accepted.groups, time);
     let measures = measures(accepted.columns.iter().map(|column| column.name.as_str()));
-    let leading = ["datastructure".to_owned(), structure_id(&accepted.dataset, &accepted.groups), "I".to_owned()];
+    let leading = ["datastructure".to_owned(), structure_id(&accepted.dataset, &dimensions), "I".to_owned()];
 
     // A question's own label may be the same.
     let mut all = ALL.to_owned();
@@ -139,8 +140,9 @@ fn measures<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     names.map(|name| alone(name.replace(|c| !permitted(c), "_"), &mut taken)).collect()
 }
 
-fn structure_id(dataset: &str, groups: &[String]) -> String {
-    let names = std::iter::once(dataset).chain(groups.iter().map(String::as_str)).map(capitals);
+/// The same for two files if they are of one dataset and have the same dimensions, and else another.
+fn structure_id(dataset: &str, dimensions: &[String]) -> String {
+    let names = std::iter::once(capitals(dataset)).chain(dimensions.iter().cloned());
     format!("FIREBREAK:{}(1.0.0)", names.collect::<Vec<_>>().join("-"))
 }
 
@@ -171,7 +173,7 @@ mod tests {
     fn each_figure_is_a_line_with_its_dimensions_and_attributes() {
         let text = answer(&samples::answer());
         let lines: Vec<&str> = text.split_terminator("\r\n").collect();
-        let leading = "datastructure,FIREBREAK:HEALTH_VISITS-REGION-VISIT_YEAR(1.0.0),I";
+        let leading = "datastructure,FIREBREAK:HEALTH_VISITS-REGION-TIME_PERIOD(1.0.0),I";
         assert_eq!(
             lines,
             [
@@ -204,7 +206,26 @@ mod tests {
         assert_eq!(found(&[1], &["2020", "2021", "x"]), Some(1));
         assert_eq!(found(&[0, 1], &["2020", "2020-07", "x"]), Some(1));
         assert_eq!(found(&[0, 1], &["2020", "2021", "x"]), Some(0));
+        assert_eq!(found(&[0, 1], &["2024-Q3", "2024-07", "x"]), Some(1), "a month is finer than a quarter");
+        assert_eq!(found(&[0, 1], &["2024-07", "2024-Q3", "x"]), Some(0));
+        assert_eq!(found(&[0, 1, 2], &["2024-Q3", "2024-07", "2024-W29"]), Some(2));
         assert_eq!(found(&[7], &["2020", "2021", "x"]), None, "a place that is not there");
+    }
+
+    #[test]
+    fn one_id_of_a_structure_stands_for_the_same_dimensions() {
+        let plain = samples::answer();
+        let mut with_margin = plain.clone();
+        with_margin.rows[0].groups[1].clear();
+        let of = |answer: &QueryAnswer| {
+            let text = super::answer(answer);
+            let id = text.split(',').find(|field| field.starts_with("FIREBREAK:")).unwrap().to_owned();
+            (text.lines().next().unwrap().to_owned(), id)
+        };
+        let ((heading, id), (of_margin, id_of_margin)) = (of(&plain), of(&with_margin));
+        assert!(heading.contains(",TIME_PERIOD,") && of_margin.contains(",VISIT_YEAR,"), "{heading}\n{of_margin}");
+        assert_eq!(id_of_margin, "FIREBREAK:HEALTH_VISITS-REGION-VISIT_YEAR(1.0.0)");
+        assert_ne!(id, id_of_margin);
     }
 
     #[test]

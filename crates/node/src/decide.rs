@@ -104,7 +104,7 @@ pub fn decide_query(
 }
 
 /// What [`decide_query`] would say if the caller signed, for a caller who is at the other end of the connection and
-/// to whom nothing is answered.
+/// to whom nothing is answered by it but what stands beside an answer of their own.
 ///
 /// # Errors
 /// As there.

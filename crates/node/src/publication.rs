@@ -9,6 +9,7 @@ use firebreak_policy::{DecisionFacts, Denial, OutputKind, Permit, Question};
 use firebreak_privacy::{Answer, Price};
 use firebreak_query::CheckedQuery;
 use firebreak_wire::publication::v1::{PublishedFigures, StoredPublication};
+use firebreak_wire::query::v1::Accepted;
 use firebreak_wire::{
     accepted_at, answer_rows, figures_to_bytes, stored_publication_from_bytes, stored_publication_to_bytes,
 };
@@ -63,7 +64,8 @@ impl PublicationContent {
 pub fn published_figures(query: &CheckedQuery, price: &Price, answer: &Answer, cited: CitedRelease) -> Vec<u8> {
     figures_to_bytes(&PublishedFigures {
         format: FORMAT,
-        accepted: Some(accepted_at(query, price)),
+        // PRIVACY: everybody gets this, and nothing of the request.
+        accepted: Some(Accepted { question: Vec::new(), ..accepted_at(query, price) }),
         rows: answer_rows(answer),
         citation: Some(cited.into()),
     })

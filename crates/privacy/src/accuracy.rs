@@ -335,9 +335,22 @@ pub fn shown_epsilon(rho: Rho) -> f64 {
     rho + 2.0 * (rho * (1.0 / SHOWN_DELTA).ln()).sqrt()
 }
 
+/// [`shown_epsilon`] to two decimals, as people read it; never shown as nothing where there is some.
+#[must_use]
+pub fn epsilon_text(rho: Rho) -> String {
+    let epsilon = shown_epsilon(rho);
+    if epsilon > 0.0 && epsilon < 0.01 { "<0.01".to_owned() } else { format!("{epsilon:.2}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_epsilon_has_two_decimals_and_is_never_shown_as_nothing_where_there_is_some() {
+        let shown = [0, 1, 5_000_000].map(|nano| epsilon_text(Rho::from_nano(nano)));
+        assert_eq!(shown, ["0.00", "<0.01", "0.53"]);
+    }
 
     #[test]
     fn an_estimate_carries_its_interval_and_says_how_far_to_trust_it() {

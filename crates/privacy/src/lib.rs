@@ -24,7 +24,8 @@ mod release;
 
 pub use accuracy::{
     Answer, AnswerColumn, AnswerRow, AnswerSelection, Estimate, ObservationStatus, OtherQuery, SHOWN_DELTA,
-    UNRELIABLE_ABOVE, UNRELIABLE_RANK_ABOVE, answer_together, compared, deviation, deviations, shown_epsilon,
+    UNRELIABLE_ABOVE, UNRELIABLE_RANK_ABOVE, answer_together, compared, deviation, deviations, epsilon_text,
+    shown_epsilon,
 };
 pub use exact::{Exact, ExactCells};
 pub use measure::{Armed, Funded, FundingError, MeasureError, Measured, RunError};

@@ -35,6 +35,23 @@ impl Canonical {
     pub fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.0.as_bytes()).into()
     }
+
+    /// SHA-256 of the text without the lines of cut and price: the same for one question over every cut and at every
+    /// price.
+    #[must_use]
+    pub fn digest_of_question(&self) -> [u8; 32] {
+        // Before the filter there are no words of the caller's, so that the first such lines are the form's own.
+        let mut own = [false; 2];
+        let mut hash = Sha256::new();
+        for line in self.0.split_inclusive('\n') {
+            let label = ["cut ", "rho "].iter().position(|label| line.starts_with(label));
+            match label.and_then(|label| own.get_mut(label)) {
+                Some(met) if !*met => *met = true,
+                _ => hash.update(line),
+            }
+        }
+        hash.finalize().into()
+    }
 }
 
 impl fmt::Debug for Canonical {

@@ -70,11 +70,15 @@ pub enum DatePart {
     WeekOfYear,
     /// The day of the week (ISO 8601): 1 for Monday to 7.
     DayOfWeek,
+    /// The day of the month: 1 to 31.
+    DayOfMonth,
+    /// The day of the year: 1 to 366.
+    DayOfYear,
 }
 
 impl DatePart {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Year,
         Self::Quarter,
         Self::Month,
@@ -83,6 +87,8 @@ impl DatePart {
         Self::MonthOfYear,
         Self::WeekOfYear,
         Self::DayOfWeek,
+        Self::DayOfMonth,
+        Self::DayOfYear,
     ];
 
     /// The part of that name in `EXTRACT`, in lower case.
@@ -94,6 +100,8 @@ impl DatePart {
             "month" => Some(Self::MonthOfYear),
             "week" => Some(Self::WeekOfYear),
             "isodow" => Some(Self::DayOfWeek),
+            "day" => Some(Self::DayOfMonth),
+            "doy" => Some(Self::DayOfYear),
             _ => None,
         }
     }
@@ -122,6 +130,8 @@ impl DatePart {
             Self::MonthOfYear => "month_of_year",
             Self::WeekOfYear => "week_of_year",
             Self::DayOfWeek => "day_of_week",
+            Self::DayOfMonth => "day_of_month",
+            Self::DayOfYear => "day_of_year",
         }
     }
 
@@ -133,6 +143,8 @@ impl DatePart {
             Self::MonthOfYear => format!("EXTRACT(MONTH FROM {column})"),
             Self::WeekOfYear => format!("EXTRACT(WEEK FROM {column})"),
             Self::DayOfWeek => format!("EXTRACT(ISODOW FROM {column})"),
+            Self::DayOfMonth => format!("EXTRACT(DAY FROM {column})"),
+            Self::DayOfYear => format!("EXTRACT(DOY FROM {column})"),
             Self::Quarter => format!("DATE_TRUNC('quarter', {column})"),
             Self::Month => format!("DATE_TRUNC('month', {column})"),
             Self::Week => format!("DATE_TRUNC('week', {column})"),
@@ -146,7 +158,7 @@ impl DatePart {
 
     /// Whether it can be told of a month, whose day is not known.
     const fn is_of_months(self) -> bool {
-        !matches!(self, Self::Week | Self::WeekOfYear | Self::DayOfWeek)
+        !matches!(self, Self::Week | Self::WeekOfYear | Self::DayOfWeek | Self::DayOfMonth | Self::DayOfYear)
     }
 
     /// Which group a day is in, as a number that grows with time; of a part whatever the year, the part itself.
@@ -162,6 +174,8 @@ impl DatePart {
             Self::MonthOfYear => day.month() as i32,
             Self::WeekOfYear => week.week() as i32,
             Self::DayOfWeek => day.weekday().number_from_monday() as i32,
+            Self::DayOfMonth => day.day() as i32,
+            Self::DayOfYear => day.ordinal() as i32,
         }
     }
 
@@ -194,6 +208,8 @@ impl DatePart {
             Self::MonthOfYear => (1..=12).collect(),
             Self::WeekOfYear => (1..=53).collect(),
             Self::DayOfWeek => (1..=7).collect(),
+            Self::DayOfMonth => (1..=31).collect(),
+            Self::DayOfYear => (1..=366).collect(),
             Self::Year | Self::Quarter | Self::Month | Self::Week => numbers.iter().copied().collect(),
         };
         let groups: Vec<i32> = groups.into_iter().collect();

@@ -6,6 +6,7 @@ use crate::{
     Basis, BoundCategory, BoundNumber, BoundPredicate, Candidates, Canonical, End, GroupingSet, MAX_OPEN_GROUPS,
 };
 use firebreak_domain::{ColumnName, CutId, DatasetId, OrgId, Rho, SpecialKind};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -182,6 +183,21 @@ impl CheckedQuery {
     #[must_use]
     pub const fn basis(&self) -> &Basis {
         &self.basis
+    }
+
+    /// A hash of the question without its cut and price: the same wherever an answer tells the same in each of its columns and
+    /// rows. What outputs make of measures is in it, and what groups are called, which the canonical form leaves out; headings
+    /// are not.
+    #[must_use]
+    pub fn digest_of_question(&self) -> [u8; 32] {
+        let mut hash = Sha256::new().chain_update(self.canonical.digest_of_question());
+        for output in &self.outputs {
+            hash.update(format!("{:?}\n", output.formula));
+        }
+        for group in self.shown_groups() {
+            hash.update(format!("{:?}\n", group.codes));
+        }
+        hash.finalize().into()
     }
 
     /// The groups in canonical order.

@@ -13,7 +13,7 @@ pub struct OutputValue {
     /// whose denominator may as well be 0.
     pub interval: Option<(f64, f64)>,
     /// Of a quantile, in place of an error of its value: the share of values by which its rank is off at most, with 95
-    /// % probability ([`Candidates::rank_error`]).
+    /// % probability over the choice of the value and the noise of their count together.
     pub rank_error: Option<f64>,
     /// Whether the value is a bound beyond which the one that was drawn lies. Error and interval are those of the value
     /// that was drawn, before rounding and clipping.
@@ -64,7 +64,7 @@ impl Noise {
 pub const INTERVAL_95: f64 = 1.959_964;
 
 /// An output in terms of primitives, by their index, and of totals, by that behind the last primitive.
-#[derive(Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Formula {
     /// The primitive as it is.
     Primitive(usize),
@@ -137,8 +137,12 @@ impl CheckedQuery {
         let wide = noise.times(tails);
         let value = |output: &CheckedOutput| {
             let found = output_value(&output.formula, values, noise, fits);
-            let interval = found.interval.and_then(|_| output.formula.unfinished().interval(values, &wide));
-            if tails == 1.0 { found } else { OutputValue { interval, ..found } }
+            if tails == 1.0 {
+                return found;
+            }
+            let formula = output.formula.unfinished();
+            let interval = found.interval.and_then(|_| formula.interval(values, &wide));
+            OutputValue { interval, rank_error: formula.rank_error(values, noise, &wide).filter(|_| fits), ..found }
         };
         self.outputs.iter().map(value).collect()
     }
@@ -161,7 +165,12 @@ fn output_value(shown: &Formula, values: &[f64], noise: &Noise, fits: bool) -> O
     let finished = |drawn: Option<f64>| drawn.filter(|drawn| drawn.is_finite()).map(|drawn| shown.finished(drawn));
     if formula.reads_a_quantile() {
         let Some((value, clipped)) = finished(formula.value(values).filter(|_| fits)) else { return none };
-        return OutputValue { value: Some(value), rank_error: formula.rank_error(values, noise), clipped, ..none };
+        return OutputValue {
+            value: Some(value),
+            rank_error: formula.rank_error(values, noise, noise),
+            clipped,
+            ..none
+        };
     }
     let Some(jet) = formula.jet(values).filter(|_| fits) else { return none };
     let variance = jet.covariance(&jet, noise);
@@ -308,11 +317,16 @@ impl Formula {
         }
     }
 
-    /// Of a quantile by itself.
-    fn rank_error(&self, values: &[f64], noise: &Noise) -> Option<f64> {
+    /// Of a quantile by itself: by how many values its rank is off at most, over the least that their number is. Each of
+    /// the two is missed once in forty times, so that both hold at least 95 of 100 times. `wide` is the noise from which
+    /// a 95 % interval follows, one end of which a number misses once in forty times.
+    fn rank_error(&self, values: &[f64], noise: &Noise, wide: &Noise) -> Option<f64> {
         let Self::Quantile { chosen, count, candidates, .. } = self else { return None };
-        let off = candidates.rank_error(noise.deviation(*chosen)?);
-        Some((off / values.get(*count)?.max(1.0)).min(1.0))
+        let drawn = *values.get(*count).filter(|drawn| **drawn > 0.0)?;
+        let off = candidates.rank_error_but_for(noise.deviation(*chosen)?, 0.025);
+        let least = drawn - INTERVAL_95 * wide.deviation(*count)?;
+        // Of less than one value there is no quantile.
+        Some((off / least.max(1.0)).min(1.0))
     }
 
     /// Of a measure of spread, the variance.

@@ -112,8 +112,8 @@ pub const MAX_MEASURES: usize = 32;
 /// The most datasets that are joined to one.
 pub const MAX_JOINS: usize = 3;
 
-/// The most rows of a join: the declared size of the register times the product of the bounds on a person's rows. An agency
-/// keeps them in memory.
+/// The most rows of a join: the declared size of the register times the product of the bounds on a person's rows. A tick is
+/// made for so many.
 pub const MAX_JOINED_ROWS: u64 = 50_000_000;
 
 /// The most grouping sets of one question: those of a CUBE over six groups.

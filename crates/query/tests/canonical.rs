@@ -490,6 +490,27 @@ fn different_questions_have_different_canonical_forms() {
 }
 
 #[test]
+fn one_question_has_one_digest_over_every_cut_and_at_every_price_and_another_has_another() {
+    let digest = |sql: &str| parse_sql(sql).unwrap().canonical().digest_of_question();
+    let one = digest("SELECT COUNT(*) FROM a WHERE x = 'y\ncut z\nrho 1'");
+    for same in [" FOR SYSTEM_TIME AS OF '2024'", " FOR SYSTEM_TIME AS OF '2025'"] {
+        for price in ["", " SETTINGS rho = 0.1"] {
+            assert_eq!(digest(&format!("SELECT COUNT(*) FROM a{same} WHERE x = 'y\ncut z\nrho 1'{price}")), one);
+        }
+    }
+    for other in [
+        "SELECT COUNT(*) FROM b WHERE x = 'y\ncut z\nrho 1'",
+        "SELECT COUNT(*) FROM a WHERE x = 'y\ncut z\nrho 2'",
+        "SELECT COUNT(*) FROM a WHERE x = 'y\ncut w\nrho 1'",
+        "SELECT SUM(x) FROM a WHERE x = 'y\ncut z\nrho 1'",
+        "SELECT COUNT(*) FROM a WHERE x = 'y\ncut z\nrho 1' GROUP BY g",
+        "SELECT COUNT(*) FROM a",
+    ] {
+        assert_ne!(digest(other), one, "{other}");
+    }
+}
+
+#[test]
 fn equal_questions_have_one_canonical_form() {
     for (one, two) in [
         ("x = 1 OR x = 2 OR x = 2", "x IN (2, 1)"),

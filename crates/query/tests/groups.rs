@@ -43,6 +43,8 @@ fn an_answer_is_split_by_parts_of_dates() {
     assert_eq!(of("EXTRACT(MONTH FROM visit_date)"), [group("month_of_year", 12, "1", "12")]);
     assert_eq!(of("EXTRACT(WEEK FROM visit_date)"), [group("week_of_year", 53, "1", "53")]);
     assert_eq!(of("EXTRACT(ISODOW FROM visit_date)"), [group("day_of_week", 7, "1", "7")]);
+    assert_eq!(of("EXTRACT(DAY FROM visit_date)"), [group("day_of_month", 31, "1", "31")]);
+    assert_eq!(of("extract(doy from visit_date)"), [group("day_of_year", 366, "1", "366")]);
     assert_eq!(of("DATE_TRUNC('year', visit_date)"), [group("year", 5, "2020", "2024")]);
     assert_eq!(of("DATE_TRUNC('QUARTER', visit_date)"), [group("quarter", 20, "2020-Q1", "2024-Q4")]);
     assert_eq!(of("DATE_TRUNC('month', visit_date)"), [group("month", 60, "2020-01", "2024-12")]);

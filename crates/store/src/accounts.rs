@@ -184,8 +184,10 @@ pub enum ReserveError {
     /// The same request means another cut, rests on another contract or costs something else by now.
     #[error("the cut, the contract or the price changed since the request was first sent: send it under a new id")]
     RequestChanged,
-    /// The request was charged in another year and nothing was released for it.
-    #[error("the request was charged in another year, whose accounts do not pay for this one: send it under a new id")]
+    /// The request was charged in another year and nothing was released for it, or it was decided in another year.
+    #[error(
+        "a request is paid for and measured within one calendar year, and another has begun: send it under a new id"
+    )]
     OtherYear,
     /// The state failed.
     #[error(transparent)]

@@ -18,6 +18,7 @@ pub fn accepted(query: &CheckedQuery, cost: Charge, mechanism: Mechanism) -> Acc
         disjoint_registers: false,
         selection: None,
         periods: (0..).zip(query.shown_groups()).filter(|(_, group)| group.is_period).map(|(place, _)| place).collect(),
+        question: query.digest_of_question().into(),
     }
 }
 
@@ -32,6 +33,8 @@ pub fn accepted_over(logical: &LogicalDataset, query: &CheckedQuery, cost: Charg
         columns: query.outputs().iter().map(of_output).collect(),
         parts: logical.parts.iter().map(|part| part_to_wire(part, String::new())).collect(),
         disjoint_registers: logical.disjoint_registers,
+        // Each part has a question of its own.
+        question: Vec::new(),
         ..accepted(query, cost, mechanism)
     }
 }

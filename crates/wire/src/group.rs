@@ -35,6 +35,8 @@ fn category(node: &group::Category) -> Result<Category, Refusal> {
                 Part::MonthOfYear => DatePart::MonthOfYear,
                 Part::WeekOfYear => DatePart::WeekOfYear,
                 Part::DayOfWeek => DatePart::DayOfWeek,
+                Part::DayOfMonth => DatePart::DayOfMonth,
+                Part::DayOfYear => DatePart::DayOfYear,
             };
             Ok(Category::Date { part, column: column(&date.column)? })
         }
@@ -68,6 +70,8 @@ pub(crate) fn group_to_wire(Group { name, category }: &Group) -> wire::Group {
                 DatePart::MonthOfYear => Part::MonthOfYear,
                 DatePart::WeekOfYear => Part::WeekOfYear,
                 DatePart::DayOfWeek => Part::DayOfWeek,
+                DatePart::DayOfMonth => Part::DayOfMonth,
+                DatePart::DayOfYear => Part::DayOfYear,
             };
             group::Category::Date(wire::DateGroup { part: part.into(), column: column.to_string() })
         }

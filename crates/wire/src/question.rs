@@ -450,6 +450,8 @@ mod tests {
             "SELECT DATE_TRUNC('week', visit_date) AS w, WIDTH_BUCKET(cost + 1, -1.5, 20, 7) AS b, EXTRACT(ISODOW FROM \
              visit_date) AS d, MEDIAN(cost) AS m, QUANTILE(CLAMP(cost, 1, 2), 0.9999) / 2 AS q FROM health.visits \
              GROUP BY w, b, d ORDER BY w DESC, m",
+            "SELECT EXTRACT(DAY FROM visit_date) AS d, EXTRACT(DOY FROM visit_date) AS n, COUNT(*) AS v FROM health.visits \
+             GROUP BY d, n",
             "SELECT region, kind, COUNT(*) AS n FROM health.visits GROUP BY region, ROLLUP (kind)",
             "SELECT region, kind, ROUND(LEAST(GREATEST(COUNT(*), -0.5), 100), -1) AS n, SUM(cost) / SUM(SUM(cost)) \
              OVER (PARTITION BY region) AS share, SUM(COUNT(*)) OVER () AS total FROM health.visits GROUP BY region, kind \

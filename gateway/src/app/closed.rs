@@ -34,18 +34,14 @@ impl App {
     /// Refuses a question that reads what its agency has closed.
     ///
     /// SECURITY: an agency's own list wins over every bundle, for what it answered before as for what it is asked.
-    pub(super) fn check_open<'a>(
-        &self,
-        permit: &Permit,
-        mut queries: impl Iterator<Item = &'a CheckedQuery>,
-    ) -> Result<(), Refusal> {
+    pub(super) fn check_open(&self, permit: &Permit, query: &CheckedQuery) -> Result<(), Refusal> {
         let closed = self.closed.0.read().unwrap_or_else(PoisonError::into_inner);
-        let reaches = |query: &CheckedQuery| {
-            let Some(closed) = closed.get(query.agency()) else { return false };
-            let read = |dataset: &DatasetId| query.reads().iter().any(|reads| reads.dataset == *dataset);
-            let mut accesses = permit.question().datasets.iter().filter(|access| read(&access.dataset));
-            accesses.any(|access| Closed::reach(closed, &access.dataset, access.columns.iter()))
-        };
-        if queries.any(reaches) { Err(Refusal::new(ReasonCode::ClosedByAgency)) } else { Ok(()) }
+        let Some(closed) = closed.get(query.agency()) else { return Ok(()) };
+        let read = |dataset: &DatasetId| query.reads().iter().any(|reads| reads.dataset == *dataset);
+        let mut accesses = permit.question().datasets.iter().filter(|access| read(&access.dataset));
+        if accesses.any(|access| Closed::reach(closed, &access.dataset, access.columns.iter())) {
+            return Err(Refusal::new(ReasonCode::ClosedByAgency));
+        }
+        Ok(())
     }
 }

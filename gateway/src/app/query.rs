@@ -32,6 +32,8 @@ pub struct AcceptedQuery {
     pub logical: Option<LogicalDataset>,
     first: HeldPart,
     others: Vec<HeldPart>,
+    /// Parts that their agencies have closed, each with why.
+    missing: Vec<(Part, String)>,
     facts: DecisionFacts,
     contest: String,
     accounts: Vec<AccountLimit>,
@@ -159,11 +161,12 @@ impl App {
             Ok(decided) => decided,
             Err(denial) => return Err(self.refuse(denial, Some(&asked.submitted.intent(caller))).await),
         };
-        self.pay(decided, caller).await
+        let partial = asked.submitted.query.as_ref().is_ok_and(|query| query.partial);
+        self.pay(decided, caller, partial).await
     }
 
-    /// Pays for what was decided, or finds its release.
-    async fn pay(&self, decided: DecidedQuery, caller: &Identity) -> Result<AcceptedQuery, Unanswered> {
+    /// Pays for what was decided, or finds its release; in a `partial` answer for what no agency has closed.
+    async fn pay(&self, decided: DecidedQuery, caller: &Identity, partial: bool) -> Result<AcceptedQuery, Unanswered> {
         let facts = decided.permit.facts().clone();
         let contest = decided.permit.agreement().contest.clone();
         let denial = |refusal: Refusal| {
@@ -174,11 +177,23 @@ impl App {
         if let Err(refusal) = self.check_ledger() {
             return Err(self.refuse(denial(refusal), Some(&intent)).await);
         }
-        let parts: Vec<DecidedPart> = iter::once(DecidedPart { query, price, accounts }).chain(others).collect();
-        if let Err(refusal) = self.check_open(&permit, parts.iter().map(|part| &part.query)) {
+        let (mut parts, mut missing, mut closed) = (Vec::new(), Vec::new(), None);
+        for (at, part) in iter::once(DecidedPart { query, price, accounts }).chain(others).enumerate() {
+            match self.check_open(&permit, &part.query) {
+                Ok(()) => parts.push((at, part)),
+                Err(refusal) => {
+                    let (part, reason) = (part_of(&part.query), refusal.reason);
+                    let why = format!("{} refuses ({reason}): {}", part.agency, reason.rule());
+                    let named = if logical.is_some() { refusal.because(part.dataset.to_string()) } else { refusal };
+                    closed.get_or_insert(named);
+                    missing.push((part, why));
+                }
+            }
+        }
+        if let Some(refusal) = closed.filter(|_| parts.is_empty() || !partial) {
             return Err(self.refuse(denial(refusal), Some(&intent)).await);
         }
-        let claims: Vec<Claim> = parts.iter().enumerate().map(|(at, part)| claim(at, part, &intent, caller)).collect();
+        let claims: Vec<Claim> = parts.iter().map(|(at, part)| claim(*at, part, &intent, caller)).collect();
         let reserved = match self.reserve(&claims).await {
             Ok(reserved) => reserved,
             Err(ReserveError::Exhausted { account, left }) => {
@@ -192,7 +207,7 @@ impl App {
         };
         let mut accounts: Vec<AccountLimit> = Vec::new();
         let mut held = Vec::with_capacity(parts.len());
-        for (part, reserved) in parts.into_iter().zip(reserved) {
+        for ((_, part), reserved) in parts.into_iter().zip(reserved) {
             let DecidedPart { query, price, accounts: of_part } = part;
             let new: Vec<_> = of_part.into_iter().filter(|account| !accounts.contains(account)).collect();
             accounts.extend(new);
@@ -209,7 +224,8 @@ impl App {
         let mut held = held.into_iter();
         let first = held.next().ok_or(Failure::Answer("a question without a part"))?;
         let (others, caller) = (held.collect(), caller.clone());
-        Ok(AcceptedQuery { cost, logical, first, others, facts, contest, accounts, caller, intent, roll_up: None })
+        let roll_up = None;
+        Ok(AcceptedQuery { cost, logical, first, others, missing, facts, contest, accounts, caller, intent, roll_up })
     }
 
     /// Has the agencies answer, or takes the stored releases; then puts the evidence into the log.
@@ -220,11 +236,23 @@ impl App {
     /// # Errors
     /// [`Unanswered`]. What was charged stays charged unless the agency was never asked or refused.
     pub async fn finish(&self, accepted: AcceptedQuery, asked: &Asked) -> Result<Finished, Unanswered> {
-        let AcceptedQuery { logical, first, others, facts, contest, accounts, caller, intent, roll_up, .. } = accepted;
+        let AcceptedQuery {
+            logical,
+            first,
+            others,
+            mut missing,
+            facts,
+            contest,
+            accounts,
+            caller,
+            intent,
+            roll_up,
+            ..
+        } = accepted;
         let request = Accepting { asked, caller: &caller, facts: &facts, intent: &intent, contest: &contest };
         let parts = iter::once(first).chain(others);
         let ends = join_all(parts.map(|part| self.finish_part(part, &request, logical.is_some()))).await;
-        let (mut answered, mut missing, mut refused) = (Vec::new(), Vec::new(), None);
+        let (mut answered, mut refused) = (Vec::new(), None);
         for end in ends {
             match end? {
                 PartEnd::Refused { part, why, refused: by_agency } => {
@@ -444,9 +472,10 @@ impl App {
 /// Whether the agency answered this request of this question, at this price, under its own signature.
 fn check_release(release: &AgencyRelease, query: &CheckedQuery, about: &About<'_>) -> Result<(), Failure> {
     let released = Released::decode(&release.release).map_err(|_| Failure::Answer("the agency's release"))?;
-    if released.check(query).is_err() || released.charge() != about.charge {
-        return Err(Failure::Answer("the agency answered another question, or under another contract"));
+    if *released.query_digest() != query.canonical().digest() || released.charge() != about.charge {
+        return Err(Failure::Answer("the agency answered another question"));
     }
+    released.check(query).map_err(|_| Failure::OtherContract)?;
     let Evidence { leaf, opening, .. } = &release.evidence;
     let leaf = leaf.leaf();
     let of_release = matches!(leaf.kind, LeafKind::Release | LeafKind::StoredRelease);

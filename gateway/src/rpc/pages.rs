@@ -1,11 +1,12 @@
-//! What is published, and what it can have cost a person, over HTTP, for everybody. Nothing here asks who calls, and nothing that is not public is read.
+//! What is published, and what it can have cost a person, over HTTP, for everybody. Nothing here asks who calls, and
+//! nothing that is not public is read.
 
 mod loss;
 
 use super::publication::head;
 use crate::app::{App, Failure, ShownPublication};
 use firebreak_domain::{OrgId, SeriesId, Timestamp};
-use firebreak_format::{FormatError, PublishedAnswer, csv, json, parquet, sdmx_csv, stage};
+use firebreak_format::{Format, FormatError, PublishedAnswer, stage};
 use firebreak_transport::{Page, Validators};
 use firebreak_wire::publication::v1::Publication;
 use sha2::{Digest, Sha256};
@@ -16,34 +17,13 @@ const LOSS: &str = "/loss/";
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// A format by the ending of the address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    Csv,
-    SdmxCsv,
-    Parquet,
-    Json,
-}
-
-impl Ending {
-    /// The longer ending first: `.sdmx.csv` ends in `.csv`, too.
-    const ALL: [(&'static str, Self, &'static str); 4] = [
-        (".sdmx.csv", Self::SdmxCsv, "application/vnd.sdmx.data+csv; version=2.0.0"),
-        (".csv", Self::Csv, "text/csv; charset=utf-8; header=present"),
-        (".parquet", Self::Parquet, "application/vnd.apache.parquet"),
-        (".json", Self::Json, JSON),
-    ];
-
-    fn content(self, published: &PublishedAnswer) -> Result<Vec<u8>, FormatError> {
-        let PublishedAnswer { answer, .. } = published;
-        Ok(match self {
-            Self::Csv => csv::answer(&answer.accepted, &answer.rows).into_bytes(),
-            Self::SdmxCsv => sdmx_csv::published(published).into_bytes(),
-            Self::Parquet => parquet::published(published)?,
-            Self::Json => json::published(published)?.into_bytes(),
-        })
-    }
-}
+/// Each format by the ending of the address, with its type. The longer ending first: `.sdmx.csv` ends in `.csv`, too.
+const ENDINGS: [(&str, Format, &str); 4] = [
+    (".sdmx.csv", Format::SdmxCsv, "application/vnd.sdmx.data+csv; version=2.0.0"),
+    (".csv", Format::Csv, "text/csv; charset=utf-8; header=present"),
+    (".parquet", Format::Parquet, "application/vnd.apache.parquet"),
+    (".json", Format::Json, JSON),
+];
 
 /// What an address below `/publications/` names.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,7 +32,7 @@ struct Named {
     series: SeriesId,
     /// `None` for the newest.
     revision: Option<u32>,
-    ending: Ending,
+    format: Format,
     content_type: &'static str,
 }
 
@@ -60,8 +40,8 @@ impl Named {
     /// `<organisation>/<series>.<ending>` or `<organisation>/<series>/<revision>.<ending>`. Each has one spelling.
     // SECURITY: the parts are names that are looked up; none is ever a path of a file.
     fn read(path: &str) -> Option<Self> {
-        let (stem, ending, content_type) =
-            Ending::ALL.iter().find_map(|(text, ending, kind)| Some((path.strip_suffix(text)?, *ending, *kind)))?;
+        let (stem, format, content_type) =
+            ENDINGS.iter().find_map(|(text, format, kind)| Some((path.strip_suffix(text)?, *format, *kind)))?;
         let mut parts = stem.split('/');
         let (organisation, series, revision) = (parts.next()?, parts.next()?, parts.next());
         let revision = match revision {
@@ -69,7 +49,7 @@ impl Named {
             Some(text) => Some(text.parse::<u32>().ok().filter(|number| *number > 0 && number.to_string() == text)?),
         };
         let (organisation, series) = (OrgId::new(organisation).ok()?, SeriesId::new(series).ok()?);
-        parts.next().is_none().then_some(Self { organisation, series, revision, ending, content_type })
+        parts.next().is_none().then_some(Self { organisation, series, revision, format, content_type })
     }
 }
 
@@ -92,14 +72,14 @@ pub fn public_page(app: &App, runtime: &Handle, path: &str) -> Option<Page> {
 }
 
 fn file(app: &App, runtime: &Handle, named: &Named) -> Result<Option<Page>, Failure> {
-    let Named { organisation, series, revision, ending, content_type } = named;
+    let Named { organisation, series, revision, format, content_type } = named;
     let Some(shown) = runtime.block_on(app.open_revision(organisation, series, *revision))? else { return Ok(None) };
     let modified = modified(&shown);
     let (head, rows) = head(app, &shown)?;
     let published = PublishedAnswer::new(head, rows);
-    let body = ending.content(&published).map_err(|_| Failure::Answer("published figures"))?;
+    let body = format.published(&published).map_err(|_| Failure::Answer("published figures"))?;
     let described_by = format!("{FOLDER}{organisation}/{series}/{}.json", published.publication.revision);
-    let described_by = (*ending != Ending::Json).then_some(described_by);
+    let described_by = (*format != Format::Json).then_some(described_by);
     Ok(Some(Page { described_by, ..page(content_type, body, modified) }))
 }
 
@@ -141,7 +121,7 @@ fn stem(publication: &Publication) -> String {
 /// `dataset`, `title`, `cut`, `release_id`, `address` and `files`, by their endings.
 fn list(publications: &[Publication]) -> Result<String, FormatError> {
     let one = |publication: &Publication| {
-        let files = Ending::ALL.iter().map(|(ending, ..)| {
+        let files = ENDINGS.iter().map(|(ending, ..)| {
             (ending.trim_start_matches('.').to_owned(), format!("{}{ending}", stem(publication)).into())
         });
         serde_json::json!({
@@ -166,7 +146,7 @@ fn list(publications: &[Publication]) -> Result<String, FormatError> {
 fn html(publications: &[Publication]) -> Result<String, FormatError> {
     let mut rows = String::new();
     for publication in publications {
-        let links = Ending::ALL.iter().map(|(ending, ..)| {
+        let links = ENDINGS.iter().map(|(ending, ..)| {
             let (path, name) = (format!("{}{ending}", stem(publication)), ending.trim_start_matches('.'));
             let what = format!("{} of {}, revision {}", name, publication.series, publication.revision);
             format!("<a href=\"{}\" aria-label=\"{}\">{}</a>", escaped(&path), escaped(&what), escaped(name))
@@ -215,9 +195,9 @@ mod tests {
     fn an_address_has_one_spelling_and_reaches_nothing_else() {
         let named = Named::read("nso/visits/12.sdmx.csv").unwrap();
         assert_eq!((named.organisation.as_str(), named.series.as_str()), ("nso", "visits"));
-        assert_eq!((named.revision, named.ending), (Some(12), Ending::SdmxCsv));
+        assert_eq!((named.revision, named.format), (Some(12), Format::SdmxCsv));
         let newest = Named::read("nso.main/visits.csv").unwrap();
-        assert_eq!((newest.organisation.as_str(), newest.revision, newest.ending), ("nso.main", None, Ending::Csv));
+        assert_eq!((newest.organisation.as_str(), newest.revision, newest.format), ("nso.main", None, Format::Csv));
         for path in [
             "",
             "nso",

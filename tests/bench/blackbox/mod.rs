@@ -63,7 +63,8 @@ pub const CASES: [Case; 9] = [
             "SELECT COUNT(*) AS n, SUM(cost) AS total FROM health.visits",
         )
     },
-    // The fewer candidates lie where the person's rows do, the nearer to the declared loss a choice comes, and the rarer.
+    // The fewer candidates lie where the person's rows do, the nearer to the declared loss a choice comes, and the
+    // rarer.
     Case {
         chooses: true,
         times: 10,
@@ -102,9 +103,9 @@ const AT_ONCE: u32 = 64;
 pub struct Audit {
     pub case: Case,
     pub runs: u32,
-    /// How far the person moves each vector, in sensitivities: 1. More is a fault that is planted: they stand in the file
-    /// under several keys and are bounded as several, so that the noise is scaled to a sensitivity that is understated by
-    /// this factor.
+    /// How far the person moves each vector, in sensitivities: 1. More is a fault that is planted: they stand in the
+    /// file under several keys and are bounded as several, so that the noise is scaled to a sensitivity that is
+    /// understated by this factor.
     pub moved: f64,
 }
 

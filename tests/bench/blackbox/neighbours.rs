@@ -1,5 +1,5 @@
-//! Two files that differ by one person, as an adapter reads, bounds and aggregates them, and what a release tells of which
-//! of them it is of.
+//! Two files that differ by one person, as an adapter reads, bounds and aggregates them, and what a release tells of
+//! which of them it is of.
 
 use super::meaning;
 use super::{Audit, Case, THRESHOLDS};
@@ -139,8 +139,8 @@ impl Neighbours {
 
 /// The candidate on which the values of all others lie, where one is chosen.
 ///
-/// Under pure differential privacy all but one candidate lie below it: what the person makes likelier is rare then, as it
-/// must be to become e^ε times as likely. A loss under zCDP shows best where both sides are alike.
+/// Under pure differential privacy all but one candidate lie below it: what the person makes likelier is rare then, as
+/// it must be to become e^ε times as likely. A loss under zCDP shows best where both sides are alike.
 fn middle_of(case: &Case, query: &CheckedQuery) -> Option<i64> {
     let candidates = query.primitives().iter().find_map(|primitive| match primitive.kind() {
         PrimitiveKind::Quantile { candidates, .. } => Some(*candidates),
@@ -161,8 +161,8 @@ fn rows_of_others(file: &mut String, rows: u32, cost: &str) -> Result<()> {
     Ok(())
 }
 
-/// So many rows of the person that stay, all at the same end of the bounds, and more that do not. More than may stay of one
-/// person stand under further keys.
+/// So many rows of the person that stay, all at the same end of the bounds, and more that do not. More than may stay of
+/// one person stand under further keys.
 fn rows_of_the_person(file: &mut String, rows: u32, most: u32) -> Result<()> {
     for (key, start) in (0..rows).step_by(most as usize).enumerate() {
         let kept = most.min(rows - start);

@@ -82,13 +82,15 @@ impl Ground {
         let register_size = register(rows.iter().product(), files.iter().flat_map(|file| &file.fields));
         let mut datasets = Vec::with_capacity(number);
         for ((FileOf { fields, key, csv }, id), rows) in files.into_iter().zip(IDS).zip(rows) {
-            let contract = contract(id, register_size, rows, &fields)?;
+            let contract = contract(id, register_size, rows, &fields, rng.random_bool(0.5))?;
             let binding = binding(rng, &contract, &fields, csv, row_is_person)?;
             datasets.push(Dataset { contract, binding, fields, key, csv });
         }
         let mut columns = Vec::new();
         for dataset in &datasets {
-            for Field { column, .. } in dataset.fields.iter().filter(|field| field.column.name.as_str() != STRATUM) {
+            let of_fields = dataset.fields.iter().map(|field| &field.column);
+            let of_fields = of_fields.filter(|column| column.name.as_str() != STRATUM);
+            for column in of_fields.chain(dataset.contract.left_out()) {
                 columns
                     .push(Column { name: named(joined, &dataset.contract, column.name.as_str())?, ..column.clone() });
             }
@@ -165,7 +167,9 @@ fn register<'a>(rows_per_person: u32, fields: impl Iterator<Item = &'a Field>) -
     (((1_u64 << 62) - 1) / largest / (4 * u64::from(rows_per_person))).clamp(1, 1_000_000)
 }
 
-fn contract(id: &str, register_size: u64, rows_per_person: u32, fields: &[Field]) -> Result<Contract> {
+/// `left_out`: whether it has a column that says which rows stand for others.
+fn contract(id: &str, register_size: u64, rows_per_person: u32, fields: &[Field], left_out: bool) -> Result<Contract> {
+    let marks = if left_out { Some(column("left_out", ColumnRole::Category, Domain::LeftOut, &[])?) } else { None };
     let unit = column(UNIT, ColumnRole::PrivacyUnit, Domain::Text, &["-"])?;
     let contract = Contract {
         format: 1,
@@ -184,7 +188,7 @@ fn contract(id: &str, register_size: u64, rows_per_person: u32, fields: &[Field]
         contribution: Contribution { rows_per_person },
         cuts: vec![CutId::new("2024")?],
         part_of: None,
-        columns: std::iter::once(unit).chain(fields.iter().map(|field| field.column.clone())).collect(),
+        columns: std::iter::once(unit).chain(fields.iter().map(|field| field.column.clone())).chain(marks).collect(),
     };
     contract.check()?;
     Ok(contract)

@@ -90,8 +90,8 @@ const HOSTILE_INSTANTS: &[i64] = &[i64::MIN, i64::MAX, -90_000_000 * DAY, 2_932_
 const DAY: i64 = 86_400_000;
 
 impl Ground {
-    /// A person in a stratum, who may have up to three times the rows that a view keeps; of two datasets that are joined
-    /// they may be in one alone.
+    /// A person in a stratum, who may have up to three times the rows that a view keeps; of two datasets that are
+    /// joined they may be in one alone.
     pub fn person(&self, rng: &mut ChaCha8Rng, stratum: usize, key: i64) -> Person {
         let absent = (self.is_joined() && rng.random_bool(0.1)).then(|| rng.random_range(0..self.datasets.len()));
         let rows = |(place, dataset): (usize, &Dataset)| {

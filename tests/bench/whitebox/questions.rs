@@ -223,7 +223,7 @@ impl Ground {
 
 fn condition(rng: &mut ChaCha8Rng, column: &Column) -> Result<Predicate> {
     let name = column.name.clone();
-    let ordered = !matches!(column.domain, Domain::Category { .. } | Domain::Open { .. });
+    let ordered = !matches!(column.domain, Domain::Category { .. } | Domain::Open { .. } | Domain::LeftOut);
     Ok(match rng.random_range(0..5) {
         0 => Predicate::IsNull { column: name },
         1 if ordered => {

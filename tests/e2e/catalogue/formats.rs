@@ -183,7 +183,7 @@ fn sdmx_csv_is_read_by_sdmx1_with_its_dimensions_and_attributes() -> Result<()> 
         let file = folder.path().join("a.csv");
         asked(shared, &["--format", "sdmx-csv", "--out", &file.display().to_string()])?;
         let written = std::fs::read_to_string(&file)?;
-        let id = "datastructure,FIREBREAK:HEALTH_VISITS-REGION-VISIT_YEAR(1.0.0),I,";
+        let id = "datastructure,FIREBREAK:HEALTH_VISITS-REGION-TIME_PERIOD(1.0.0),I,";
         assert!(written.lines().skip(1).all(|line| line.starts_with(id)), "{written}");
 
         // The year of the visit is the time, by the contract; nothing is left over that the structure does not have.
@@ -289,6 +289,21 @@ fn a_file_that_cannot_be_written_is_told_before_anything_is_asked() -> Result<()
 
         let done = firebreak(shared, "flora", &query(BY_REGION_AND_YEAR, &["--out", &out]))?;
         assert!(done.code == Some(2) && done.err.contains("--format"), "{}", done.err);
+
+        // An export, too, is asked for only where it can be kept.
+        let export = |out: &str| {
+            let sql = "SELECT mode, COUNT(*) AS assignments FROM health.interpreting GROUP BY mode";
+            let right = ["--agreement", "interpreting-statistics", "--purpose", "interpreting-planning"];
+            let words = [&["export", sql, "--kind", "dp_aggregate", "--out", out], &right[..]].concat();
+            firebreak(shared, "flora", &words)
+        };
+        let done = export(&out)?;
+        assert_eq!(done.code, Some(1));
+        assert!(done.err.contains("choose a file in a folder") && !done.err.contains("Accepted"), "{}", done.err);
+        let out = folder.path().join("a.csv").display().to_string();
+        let done = export(&out)?;
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        assert!(done.err.contains("Wrote ") && std::fs::read_to_string(&out)?.starts_with("mode,assignments,"));
 
         // A refusal leaves no file.
         let out = folder.path().join("b.json");

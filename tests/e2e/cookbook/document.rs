@@ -66,6 +66,10 @@ impl Document {
             } else if let Some(row) = line.strip_prefix("| `SELECT") {
                 refused.push(Refused::read(&format!("`SELECT{row}"), &under)?);
             } else if let Some(language) = line.strip_prefix("```").filter(|language| !language.is_empty()) {
+                ensure!(
+                    language != "sh" || steps.is_empty(),
+                    "docs/COOKBOOK.md, {title}: no test runs a block of sh. Call the command in Python and in R"
+                );
                 let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
                 let step = || Step { title: title.clone(), under: under.clone(), ..Step::default() };
                 if language == "sql" || (language == "python" && !within) {
@@ -129,4 +133,7 @@ fn a_recipe_without_python_or_r_is_named() {
     assert!(wrong(format!("**One**\n\n{sql}\n**Two**\n\n{sql}{python}{r}")).contains("One: there is no python"));
     assert!(wrong(format!("{both}{r}")).contains("One: two blocks of r"));
     assert!(wrong(format!("# Head\n\n{python}")).contains("Head: there is no r"));
+    let shell = "```sh\nfirebreak loss\n```\n";
+    assert!(Document::read(&format!("# How to ask\n\n{shell}{both}")).is_ok());
+    assert!(wrong(format!("{both}\n**Two**\n\n{shell}")).contains("Two: no test runs a block of sh"));
 }

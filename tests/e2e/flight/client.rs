@@ -2,9 +2,11 @@
 
 use super::{AGREEMENT, PURPOSE};
 use anyhow::{Context, Result};
+use arrow::array::RecordBatch;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt};
-use arrow_flight::{FlightDescriptor, FlightInfo, SchemaResult, Ticket};
+use arrow_flight::utils::flight_data_to_batches;
+use arrow_flight::{Action, FlightData, FlightDescriptor, FlightInfo, SchemaResult, Ticket};
 use firebreak_testbed::{Address, Federation, gateway_identity};
 use firebreak_transport::connect;
 use prost::Message;
@@ -56,13 +58,37 @@ impl Client {
         info.endpoint.into_iter().next().and_then(|endpoint| endpoint.ticket).context("no ticket")
     }
 
+    /// Takes an action; the bodies of its results.
+    pub async fn act(&self, kind: &str, body: Vec<u8>) -> Result<Result<Vec<Vec<u8>>, Status>> {
+        let request = under(Action::new(kind, body))?;
+        let taken = async {
+            let mut results = self.flight.clone().do_action(request).await?.into_inner();
+            let mut bodies = Vec::new();
+            while let Some(result) = results.message().await? {
+                bodies.push(result.body.to_vec());
+            }
+            Ok::<_, Status>(bodies)
+        };
+        Ok(taken.await)
+    }
+
     /// Shows a ticket; the number of messages with rows that come.
     pub async fn show(&self, ticket: &Ticket) -> Result<usize, Status> {
+        let messages = self.shown(ticket).await?;
+        Ok(messages.iter().filter(|message| !message.data_body.is_empty()).count())
+    }
+
+    /// Shows a ticket; the rows that come.
+    pub async fn rows(&self, ticket: &Ticket) -> Result<Vec<RecordBatch>> {
+        Ok(flight_data_to_batches(&self.shown(ticket).await?)?)
+    }
+
+    async fn shown(&self, ticket: &Ticket) -> Result<Vec<FlightData>, Status> {
         let mut messages = self.flight.clone().do_get(ticket.clone()).await?.into_inner();
-        let mut rows = 0;
+        let mut all = Vec::new();
         while let Some(message) = messages.message().await? {
-            rows += usize::from(!message.data_body.is_empty());
+            all.push(message);
         }
-        Ok(rows)
+        Ok(all)
     }
 }

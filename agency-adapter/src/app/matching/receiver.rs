@@ -2,7 +2,9 @@ use super::{CHUNK_ELEMENTS, MatchError, session_name, terms};
 use crate::app::App;
 use crate::source::{Encoded, MISSING, Rows};
 use firebreak_audit::LeafKind;
-use firebreak_domain::{Charge, ColumnName, Contract, DatasetId, Identity, Intent, OrgId, Pin, ReasonCode, Refusal};
+use firebreak_domain::{
+    Charge, ColumnName, Contract, DatasetId, Domain, Identity, Intent, OrgId, Pin, ReasonCode, Refusal,
+};
 use firebreak_node::{Content, StandingMatch, SubmittedMatch, decide_match};
 use firebreak_policy::{Denial, Permit};
 use firebreak_psi::{
@@ -131,7 +133,10 @@ fn condition(contract: &Contract, selection: &str) -> Result<Option<CheckedQuery
         return Ok(None);
     }
     let sql = format!("SELECT COUNT(*) AS n FROM {} WHERE {selection}", contract.id);
-    let query = check(&parse_sql(&sql)?, contract)?;
+    // What is left out is said of bounded rows, and a match is of all.
+    let mut contract = contract.clone();
+    contract.columns.retain(|column| column.domain != Domain::LeftOut);
+    let query = check(&parse_sql(&sql)?, &contract)?;
     if query.cells() != 1 || query.primitives().len() != 1 {
         return Err(Refusal::new(ReasonCode::UnsupportedClause).because("a selection is a condition alone"));
     }

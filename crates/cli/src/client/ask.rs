@@ -1,5 +1,5 @@
 use super::ClientError;
-use firebreak_domain::{Act, AgreementId, CutId, DatasetId, PurposeId, RequestId, Rho};
+use firebreak_domain::{Act, AgreementId, CutId, DatasetId, PurposeId, ReleaseName, RequestId, Rho};
 use firebreak_wire::query::v1::Question;
 use firebreak_wire::{question_from_wire, sql_question};
 
@@ -45,6 +45,13 @@ impl Ask {
             partial: false,
             request_id: fresh_request_id()?,
         })
+    }
+
+    /// A further request by the same right, for a stored release that belongs to what is asked here. Its id follows from
+    /// this one's and the release, so that whoever repeats the one repeats the other.
+    #[must_use]
+    pub fn further(&self, of: ReleaseName) -> Self {
+        Self { request_id: self.request_id.further(of.as_bytes()), ..self.clone() }
     }
 
     /// The question as sent.

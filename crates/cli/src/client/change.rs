@@ -8,14 +8,16 @@ use firebreak_wire::query::v1::{Accepted, Estimate, OutputColumn, Released, Row}
 use firebreak_wire::{charge_from_wire, charge_to_wire, estimate_to_wire};
 use std::collections::BTreeMap;
 
-/// By how much, and by what factor, each figure of a later release differs from that of an earlier one with the same
-/// groups and headings. The noise of two releases is independent, so the error of a difference is the root of the sum of
-/// both variances, and the interval of a factor Fieller's. It costs nothing more.
+/// By how much, and by what factor, each figure of a later release differs from that of an earlier one of the same
+/// question, over another cut or at another price. The noise of two releases is independent, so the error of a difference
+/// is the root of the sum of both variances, and the interval of a factor Fieller's. Of a figure that nothing bounds, and
+/// which so has no interval, neither the difference nor the factor has one. It costs nothing more.
 ///
-/// A row that one of them does not show, for its HAVING or LIMIT, is not computable.
+/// A row that one of them does not show, for its HAVING or LIMIT, is not computable. The release id is both, `EARLIER to
+/// LATER`, and so is the cut; the receipt is the later one's.
 ///
 /// # Errors
-/// [`ClientError::Compared`]: they have other groups or headings, or are one and the same.
+/// [`ClientError::Compared`]: they are of other questions, groups or headings, or are one and the same.
 pub fn changes(earlier: &QueryAnswer, later: &QueryAnswer) -> Result<QueryAnswer, ClientError> {
     if earlier.released.release_id == later.released.release_id {
         return Err(ClientError::Compared("a release does not differ from itself: name an earlier one"));
@@ -23,9 +25,16 @@ pub fn changes(earlier: &QueryAnswer, later: &QueryAnswer) -> Result<QueryAnswer
     let headings = |answer: &QueryAnswer| -> Vec<String> {
         answer.accepted.columns.iter().map(|column| column.name.clone()).collect()
     };
+    let question = |answer: &QueryAnswer| (answer.accepted.dataset.clone(), answer.accepted.question.clone());
+    if question(earlier) != question(later) || later.accepted.question.is_empty() {
+        return Err(ClientError::Compared(
+            "the releases are not known to be of one question: compare two answers of one FROM, WHERE, GROUP BY and \
+             SELECT list, over two cuts or at two prices",
+        ));
+    }
     if earlier.accepted.groups != later.accepted.groups || headings(earlier) != headings(later) {
         return Err(ClientError::Compared(
-            "the releases have other groups or headings: compare two answers of one question, over two cuts",
+            "the releases have other groups or headings: compare two answers that name them alike and in one order",
         ));
     }
     let finished = |answer: &QueryAnswer| {
@@ -60,21 +69,23 @@ pub fn changes(earlier: &QueryAnswer, later: &QueryAnswer) -> Result<QueryAnswer
     });
     rows.extend(gone);
     let column = |name: String| OutputColumn { name, ..OutputColumn::default() };
-    let two = |name: String| [column(format!("{name}, change")), column(format!("{name}, factor"))];
+    let two = |name: String| [column(format!("{name}_change")), column(format!("{name}_factor"))];
     let cost = |answer: &QueryAnswer| charge_from_wire(answer.accepted.cost.as_ref());
     let cost = cost(earlier).plus(cost(later)).map_err(|_| ClientError::Answer("a cost beyond any budget"))?;
+    let both = |of: fn(&QueryAnswer) -> &str| format!("{} to {}", of(earlier), of(later));
     Ok(QueryAnswer {
         accepted: Accepted {
             cost: Some(charge_to_wire(cost)),
-            cut: format!("{} to {}", earlier.accepted.cut, later.accepted.cut),
+            cut: both(|answer| &answer.accepted.cut),
             columns: headings(later).into_iter().flat_map(two).collect(),
             ..later.accepted.clone()
         },
         rows,
         released: Released {
+            release_id: both(|answer| &answer.released.release_id),
             estimand: format!(
-                "the later less the earlier, and the later over the earlier, of release {}; {}",
-                earlier.released.release_id, later.released.estimand
+                "the later release less the earlier, and the later over the earlier; {}",
+                later.released.estimand
             ),
             ..later.released.clone()
         },
@@ -83,7 +94,11 @@ pub fn changes(earlier: &QueryAnswer, later: &QueryAnswer) -> Result<QueryAnswer
 
 /// The difference and the factor.
 fn change(mechanism: Mechanism, then: Option<&Estimate>, now: Option<&Estimate>) -> [Estimate; 2] {
-    let figure = |estimate: Option<&Estimate>| estimate.and_then(|e| Some((e.value?, e.standard_error)));
+    // PRIVACY.md, section 8: a standard error alone bounds nothing where what is divided by may be 0.
+    let figure = |estimate: Option<&Estimate>| {
+        let bounded = |e: &Estimate| e.standard_error.filter(|_| e.lower.is_some() && e.upper.is_some());
+        estimate.and_then(|e| Some((e.value?, bounded(e))))
+    };
     let of = |op| estimate_to_wire(&compared(op, mechanism, figure(now), figure(then)));
     [of(Subtract), of(Divide)]
 }
@@ -96,7 +111,13 @@ mod tests {
     fn answer(id: &str, rows: &[(&str, f64, f64)]) -> QueryAnswer {
         let row = |(group, value, error): &(&str, f64, f64)| Row {
             groups: vec![(*group).to_owned()],
-            estimates: vec![Estimate { value: Some(*value), standard_error: Some(*error), ..Estimate::default() }],
+            estimates: vec![Estimate {
+                value: Some(*value),
+                standard_error: Some(*error),
+                lower: Some(value - 1.959_964 * error),
+                upper: Some(value + 1.959_964 * error),
+                ..Estimate::default()
+            }],
         };
         let columns = vec![OutputColumn { name: "visits".into(), ..OutputColumn::default() }];
         QueryAnswer {
@@ -104,6 +125,8 @@ mod tests {
                 groups: vec!["region".into()],
                 columns,
                 cut: id.into(),
+                dataset: "health.visits".into(),
+                question: vec![7; 32],
                 mechanism: "discrete_gaussian".into(),
                 ..Accepted::default()
             },
@@ -118,8 +141,9 @@ mod tests {
         let later = answer("2024-Q4", &[("n", 150.0, 4.0), ("s", 50.0, 4.0)]);
         let found = changes(&earlier, &later).unwrap();
         let names: Vec<_> = found.accepted.columns.iter().map(|c| c.name.as_str()).collect();
-        assert_eq!(names, ["visits, change", "visits, factor"]);
+        assert_eq!(names, ["visits_change", "visits_factor"]);
         assert_eq!(found.accepted.cut, "2024-Q3 to 2024-Q4");
+        assert_eq!(found.released.release_id, "2024-Q3 to 2024-Q4", "it is neither release's own");
         let [difference, factor] = found.rows[0].estimates.as_slice() else { panic!("two columns") };
         assert_eq!((difference.value, difference.standard_error), (Some(50.0), Some(5.0)));
         assert!((difference.lower.unwrap() - (50.0 - 1.959_964 * 5.0)).abs() < 1e-9);
@@ -138,14 +162,39 @@ mod tests {
     }
 
     #[test]
-    fn releases_of_another_form_are_not_compared() {
+    fn what_nothing_bounds_has_a_difference_and_a_factor_without_an_interval() {
+        let bounded = answer("2024-Q3", &[("n", 3.0, 1.0)]);
+        let mut unbounded = answer("2024-Q4", &[("n", 4.0, 1.0)]);
+        // A mean over what may be nobody: an error to the first order, and no interval.
+        (unbounded.rows[0].estimates[0].lower, unbounded.rows[0].estimates[0].upper) = (None, None);
+        for (one, other) in [(&bounded, &unbounded), (&unbounded, &bounded)] {
+            let found = changes(one, other).unwrap();
+            for estimate in &found.rows[0].estimates {
+                assert!(estimate.value.is_some());
+                assert_eq!((estimate.standard_error, estimate.lower, estimate.upper), (None, None, None));
+                assert_eq!(estimate_status(estimate), "U");
+            }
+        }
+    }
+
+    #[test]
+    fn releases_of_other_questions_or_of_another_form_are_not_compared() {
         let one = answer("2024-Q3", &[("n", 1.0, 1.0)]);
-        let mut other = answer("2024-Q4", &[("n", 1.0, 1.0)]);
-        other.accepted.groups = vec!["year".into()];
-        assert!(matches!(changes(&one, &other), Err(ClientError::Compared(_))));
         assert!(matches!(changes(&one, &one), Err(ClientError::Compared(_))));
-        let mut rounded = answer("2024-Q4", &[("n", 1.0, 1.0)]);
-        rounded.accepted.columns[0].rounded = Some(-1);
-        assert!(matches!(changes(&one, &rounded), Err(ClientError::Compared(_))));
+        let changed: [fn(&mut QueryAnswer); 6] = [
+            |other| other.accepted.groups = vec!["year".into()],
+            |other| other.accepted.columns[0].name = "persons".into(),
+            |other| other.accepted.columns[0].rounded = Some(-1),
+            |other| other.accepted.dataset = "health.vaccinations".into(),
+            |other| other.accepted.question = vec![8; 32],
+            |other| other.accepted.question.clear(),
+        ];
+        for change in changed {
+            let mut other = answer("2024-Q4", &[("n", 1.0, 1.0)]);
+            assert!(changes(&one, &other).is_ok());
+            change(&mut other);
+            assert!(matches!(changes(&one, &other), Err(ClientError::Compared(_))));
+            assert!(matches!(changes(&other, &one), Err(ClientError::Compared(_))));
+        }
     }
 }

@@ -34,7 +34,9 @@ pub enum ClientError {
     #[error(transparent)]
     Signature(#[from] SignatureError),
     /// The system gave no random bytes.
-    #[error("the operating system gave no random bytes")]
+    #[error(
+        "the operating system gave no random bytes: try again, and look at its random number generator if it goes on"
+    )]
     Randomness,
     /// The other side failed.
     #[error("{said} ({code:?}){}", advice(*code))]

@@ -4,7 +4,7 @@ mod openings;
 
 use super::files;
 use crate::failure::Failure;
-use crate::number::{count, loss};
+use crate::number::{count, loss_and_delta};
 use crate::table::Table;
 use crate::terminal::Terminal;
 use clap::{Args, Subcommand};
@@ -100,7 +100,7 @@ fn shown(report: &LogReport, width: usize) -> String {
     if !report.charges_by_dataset.is_empty() {
         let mut charges = Table::new().text("Dataset").text("Charged in all");
         for (dataset, charge) in &report.charges_by_dataset {
-            charges.row([dataset.to_string(), loss(charge.rho)]);
+            charges.row([dataset.to_string(), loss_and_delta(*charge)]);
         }
         text += "\n";
         text += &charges.render(width);

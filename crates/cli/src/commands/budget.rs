@@ -4,11 +4,11 @@ use super::query::limit_and_spent;
 use crate::arguments::GatewayOptions;
 use crate::client::{ClientError, get_budget};
 use crate::failure::Failure;
-use crate::number::epsilon;
 use crate::table::{Table, wrap};
 use crate::terminal::{Terminal, printable};
 use clap::Args;
 use firebreak_domain::{AgreementId, Delta, Rho};
+use firebreak_privacy::epsilon_text;
 use firebreak_wire::query::v1::Account;
 
 #[derive(Args)]
@@ -37,7 +37,7 @@ pub(crate) fn shown(accounts: &[Account], width: usize) -> String {
         let left = Rho::from_nano(limit.rho.nano().saturating_sub(spent.rho.nano()));
         let sides = [limit.rho, spent.rho, left];
         let rhos = sides.iter().map(ToString::to_string);
-        table.row(std::iter::once(account.of.clone()).chain(rhos).chain(sides.iter().map(|rho| epsilon(*rho))));
+        table.row(std::iter::once(account.of.clone()).chain(rhos).chain(sides.iter().map(|rho| epsilon_text(*rho))));
     }
     let mut text = table.render(width) + "ε at δ = 1e-6. Losses add up as ρ; their ε do not add up.\n";
     // Most accounts have none.

@@ -3,9 +3,9 @@
 mod show;
 
 use super::files;
+use crate::arguments;
 use crate::failure::Failure;
 use crate::terminal::Terminal;
-use chrono::{NaiveDate, NaiveDateTime};
 use clap::{Args, Subcommand};
 use firebreak_audit::OpeningKey;
 use firebreak_domain::{Clock, SystemClock, Timestamp};
@@ -44,11 +44,11 @@ pub(crate) struct ManifestArguments {
     /// The folder of the bundle before; none for sequence 1
     #[arg(long, value_name = "DIR")]
     previous: Option<PathBuf>,
-    /// When it comes into force, UTC: YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// When it comes into force, for instance 2026-04-01 (its first second in UTC) or 2026-04-01T06:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = arguments::time)]
     valid_from: Timestamp,
     /// When it is in force no longer and, without a successor, everything is refused
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = arguments::time)]
     valid_until: Timestamp,
 }
 
@@ -110,15 +110,6 @@ fn manifest(arguments: &ManifestArguments, terminal: &mut Terminal<'_>) -> Resul
     terminal.block(write_manifest(&arguments.folder, arguments.sequence, previous, validity)?)?;
     terminal.note("Have each overseer look at it (firebreak bundle show) and sign it (firebreak bundle sign).");
     Ok(())
-}
-
-/// A time in UTC; a day alone is its first second.
-fn time(text: &str) -> Result<Timestamp, &'static str> {
-    if let Ok(day) = text.parse::<NaiveDate>() {
-        return Ok(Timestamp::start_of(day));
-    }
-    let time = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%SZ");
-    time.map(|t| Timestamp::from_secs(t.and_utc().timestamp())).map_err(|_| "write YYYY-MM-DD or YYYY-MM-DDThh:mm:ssZ")
 }
 
 #[cfg(test)]

@@ -1,20 +1,21 @@
 //! `firebreak export`.
 
 use super::progress::Progress;
-use super::query::{account, note_retry};
+use super::query::{Destination, account, note_again};
 use super::{files, receipt};
 use crate::arguments::{self, GatewayOptions};
-use crate::client::{Ask, Export, request_export};
+use crate::client::{Ask, Export, ExportAnswer, request_export};
 use crate::failure::Failure;
 use crate::terminal::Terminal;
 use clap::{Args, ValueEnum};
 use firebreak_domain::{CutId, RequestId, Rho};
+use firebreak_format::Format;
 use firebreak_wire::export::v1::ExportKind;
 use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The table: one SELECT statement
+    /// The table: one SELECT statement; or -, to read it from standard input
     #[arg(required_if_eq("kind", "dp_aggregate"))]
     sql: Option<String>,
     /// The data-sharing agreement under which you ask
@@ -74,21 +75,22 @@ impl From<Kind> for ExportKind {
 
 pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let mut ask = Ask::without_question(&arguments.agreement, &arguments.purpose)?;
-    (ask.sql, ask.cut, ask.rho) = (arguments.sql, arguments.cut, arguments.rho);
+    ask.sql = arguments.sql.map(files::statement).transpose()?;
+    (ask.cut, ask.rho) = (arguments.cut, arguments.rho);
     ask.request_id = arguments.request_id.unwrap_or(ask.request_id);
     let export = Export { kind: arguments.kind.into(), endpoint: arguments.endpoint, dataset: arguments.dataset };
+    let destination = Destination::open(arguments.out.as_deref(), Format::Csv, terminal)?;
     let connection = arguments.gateway.connect().await?;
     let progress = Progress::of(terminal);
     let came = progress.follow(request_export(&connection, &ask, &export, &mut |step| progress.step(step))).await;
-    note_retry(&came, &ask, terminal);
-    let answer = receipt::keep(came, |a| a.released.receipt.as_str(), arguments.receipt.as_deref())?;
-    match &arguments.out {
-        None => terminal.out.write_all(&answer.file)?,
-        Some(file) => {
-            files::write(file, &answer.file)?;
-            terminal.note(format!("Wrote {}.", file.display()));
-        }
-    }
+    let kept = receipt::keep(came, |answer| answer.released.receipt.as_str(), arguments.receipt.as_deref());
+    let delivered = kept.and_then(|answer| deliver(&answer, destination, terminal));
+    note_again(&delivered, &ask, terminal);
+    delivered
+}
+
+fn deliver(answer: &ExportAnswer, destination: Destination, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    destination.write(&answer.file, terminal)?;
     terminal.note_block(account(&answer.accepted, &answer.released, terminal.width));
     Ok(())
 }

@@ -3,11 +3,11 @@
 use crate::arguments::GatewayOptions;
 use crate::client::get_loss;
 use crate::failure::Failure;
-use crate::number::epsilon;
 use crate::table::{Table, wrap};
 use crate::terminal::Terminal;
 use clap::Args;
 use firebreak_domain::Rho;
+use firebreak_privacy::epsilon_text;
 use firebreak_wire::query::v1::{Charge, GetLossResponse};
 
 #[derive(Args)]
@@ -37,8 +37,8 @@ fn shown(loss: &GetLossResponse, width: usize) -> String {
                 time,
                 lost.to_string(),
                 shown(&|limit| limit.to_string()),
-                epsilon(lost),
-                shown(&epsilon),
+                epsilon_text(lost),
+                shown(&epsilon_text),
             ]);
         };
         for year in &register.years {
@@ -51,13 +51,13 @@ fn shown(loss: &GetLossResponse, width: usize) -> String {
     let beside = if delta == 0 {
         String::new()
     } else {
-        format!(" and beside it a δ of {:.1e} for groups that were selected", delta as f64 * 1e-18)
+        format!(" and beside it a δ of {:.1e} for groups that were selected, over all registers", delta as f64 * 1e-18)
     };
     let told = format!(
         "A person who is in every register can have lost at most ρ {together} (ε {} at δ = 1e-6){beside}, whatever was \
-         asked and by whom. It holds for released statistics; whom a permitted match concerned stands in the agencies' \
-         registers.",
-        epsilon(together)
+         asked and by whom. Losses add up as ρ; their ε do not add up. It holds for released statistics; whom a permitted \
+         match concerned stands in the agencies' registers.",
+        epsilon_text(together)
     );
     let mut text = table.render(width) + "\n";
     for line in wrap(&told, width) {
@@ -106,5 +106,6 @@ mod tests {
         assert_eq!(lines[4], ["health.persons", "health-agency", "for", "life", "0.03", "4", "1.32", "18.87"]);
         assert_eq!(lines[6], ["old.persons", "for", "life", "0.005", "closed", "0.53", "closed"]);
         assert!(text.contains("at most ρ 0.035 (ε 1.43 at δ = 1e-6)"), "{text}");
+        assert!(text.contains("their ε do not add up"), "{text}");
     }
 }

@@ -1,16 +1,15 @@
 //! `firebreak publication`.
 
-use super::query::{Bars, OutputOptions, shown};
+use super::query::{Bars, OutputOptions, note_again, shown};
 use super::receipt;
 use crate::arguments::{self, GatewayOptions};
 use crate::client::{Ask, Published, get_publication, list_publications, take_step};
 use crate::failure::Failure;
-use crate::format::Format;
 use crate::table::{Table, fields, wrap};
 use crate::terminal::{Terminal, printable};
 use clap::{Args, Subcommand};
 use firebreak_domain::{OrgId, PublicationId, PublicationStep, ReleaseName, RequestId, SeriesId, Timestamp};
-use firebreak_format::{FormatError, PublishedAnswer, citation, csv, json, parquet, sdmx_csv, stage};
+use firebreak_format::{citation, stage};
 use firebreak_wire::publication::v1::Publication;
 use std::path::PathBuf;
 
@@ -49,7 +48,7 @@ pub(crate) struct Embargo {
     /// The publication's id
     #[arg(value_name = "PUBLICATION")]
     publication: PublicationId,
-    /// When it is published, for instance 2026-03-31T07:30:00Z
+    /// When it is published, for instance 2026-03-31T07:30:00Z, or 2026-03-31 for its first second in UTC
     #[arg(long, value_name = "TIME", value_parser = arguments::time)]
     until: Timestamp,
     #[command(flatten)]
@@ -139,9 +138,9 @@ async fn step(step: PublicationStep, right: Right, terminal: &mut Terminal<'_>) 
     ask.request_id = right.request_id.unwrap_or(ask.request_id);
     let connection = right.gateway.connect().await?;
     let came = take_step(&connection, &ask, step).await;
-    super::query::note_retry(&came, &ask, terminal);
-    let taken = receipt::keep(came, |taken| taken.receipt.as_str(), right.receipt.as_deref())?;
-    let publication = taken.publication.unwrap_or_default();
+    let taken = receipt::keep(came, |taken| taken.receipt.as_str(), right.receipt.as_deref());
+    note_again(&taken, &ask, terminal);
+    let publication = taken?.publication.unwrap_or_default();
     Ok(terminal.block(told(&publication, terminal.width))?)
 }
 
@@ -188,7 +187,7 @@ async fn get(arguments: Get, terminal: &mut Terminal<'_>) -> Result<(), Failure>
     let connection = arguments.gateway.connect().await?;
     let published = get_publication(&connection, &arguments.publication).await?;
     if let Some((format, destination)) = destination {
-        return destination.write(&content(&published, format)?, terminal);
+        return destination.write(&format.published(&published)?, terminal);
     }
     let bars = if terminal.out_is_terminal { Bars::WhereTheyFit } else { Bars::None };
     let mut text = shown(&published.answer, terminal.width, bars);
@@ -200,15 +199,6 @@ async fn get(arguments: Get, terminal: &mut Terminal<'_>) -> Result<(), Failure>
         text += "\n";
     }
     Ok(terminal.block(text)?)
-}
-
-fn content(published: &PublishedAnswer, format: Format) -> Result<Vec<u8>, FormatError> {
-    Ok(match format {
-        Format::Csv => csv::answer(&published.answer.accepted, &published.answer.rows).into_bytes(),
-        Format::Json => json::published(published)?.into_bytes(),
-        Format::Parquet => parquet::published(published)?,
-        Format::SdmxCsv => sdmx_csv::published(published).into_bytes(),
-    })
 }
 
 #[cfg(test)]

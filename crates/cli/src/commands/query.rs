@@ -8,18 +8,18 @@ use crate::arguments::{self, GatewayOptions};
 use crate::bar::Scale;
 use crate::client::{Ask, ClientError, QueryAnswer, run_query, validate_query};
 use crate::failure::{Exit, Failure};
-use crate::format::Format;
 use crate::number::{charged, count, decimal, with_error};
 use crate::table::{GAP, Table, fields, wrap};
 use crate::terminal::{Terminal, printable};
 use clap::Args;
 pub(super) use destination::Destination;
 use firebreak_domain::{Charge, CutId, RequestId, Rho};
-use firebreak_format::unit;
+use firebreak_format::{Format, unit};
 use firebreak_wire::query::v1::{Accepted, Account, Estimate, LeftOut, Part, Released, Row, ValidateQueryResponse};
 use firebreak_wire::{charge_from_wire, estimate_status};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use tonic::Code;
 
 /// How a margin over all values of a group is shown.
 const ALL: &str = "all";
@@ -69,7 +69,7 @@ pub(crate) struct Arguments {
 #[derive(Args)]
 pub(super) struct OutputOptions {
     /// Writes the answer with full precision for other programs, and everything else to standard error
-    #[arg(long, value_enum, conflicts_with = "csv")]
+    #[arg(long, value_parser = arguments::format(), conflicts_with = "csv")]
     format: Option<Format>,
     /// The same as --format csv
     #[arg(long)]
@@ -118,20 +118,22 @@ pub(super) fn keep_and_deliver(
     destination: Option<(Format, Destination)>,
     terminal: &mut Terminal<'_>,
 ) -> Result<(), Failure> {
-    note_retry(&came, ask, terminal);
-    if came.as_ref().is_ok_and(|answer| !answer.released.missing.is_empty()) {
+    let kept = receipt::keep(came, receipt_of, receipt);
+    if kept.as_ref().is_ok_and(|answer| !answer.released.missing.is_empty()) {
         terminal.note(format!("The answer is partial. {}", again(ask)));
     }
-    let kept = receipt::keep(came, |a| a.released.receipt.as_str(), receipt);
     let delivered = kept.and_then(|answer| deliver(&answer, destination, terminal));
-    if delivered.as_ref().is_err_and(|f| !matches!(f, Failure::Client(_)) && f.exit() == Exit::Failed) {
-        terminal.note(again(ask));
-    }
+    note_again(&delivered, ask, terminal);
     delivered
 }
 
+/// The receipt that came with an answer.
+pub(super) fn receipt_of(answer: &QueryAnswer) -> &str {
+    &answer.released.receipt
+}
+
 /// Brings the answer to where it goes: to a person, or in a format to its destination with the rest told beside it.
-fn deliver(
+pub(super) fn deliver(
     answer: &QueryAnswer,
     destination: Option<(Format, Destination)>,
     terminal: &mut Terminal<'_>,
@@ -140,15 +142,22 @@ fn deliver(
         let bars = if terminal.out_is_terminal { Bars::WhereTheyFit } else { Bars::None };
         return Ok(terminal.block(shown(answer, terminal.width, bars))?);
     };
-    let content = format.content(answer)?;
+    let content = format.answer(answer)?;
     destination.write(&content, terminal)?;
     terminal.note_block(account(&answer.accepted, &answer.released, terminal.width));
     Ok(())
 }
 
-/// After a failure, says how to ask again without paying again.
-pub(super) fn note_retry<T>(came: &Result<T, ClientError>, ask: &Ask, terminal: &mut Terminal<'_>) {
-    if let Err(ClientError::Failed { .. } | ClientError::Answer(_)) = came {
+/// After a failure of what was asked and may have been paid for, says how to ask again without paying again.
+pub(super) fn note_again<T>(ended: &Result<T, Failure>, ask: &Ask, terminal: &mut Terminal<'_>) {
+    use ClientError::{Answer, Compared, Failed};
+    let repeatable = |failure: &Failure| match failure {
+        // What was aborted says itself that it takes a new id.
+        Failure::Client(Failed { code, .. }) => *code != Code::Aborted,
+        Failure::Client(error) => matches!(error, Answer(_) | Compared(_)),
+        failure => failure.exit() == Exit::Failed,
+    };
+    if ended.as_ref().is_err_and(repeatable) {
         terminal.note(again(ask));
     }
 }
@@ -178,9 +187,11 @@ pub(crate) fn shown(answer: &QueryAnswer, width: usize, bars: Bars) -> String {
     if unlike_a {
         let in_rank = answer.accepted.columns.iter().any(|column| column.in_rank);
         let unreliable = if in_rank {
-            "U: unreliable, the standard error is above a quarter of the value, or the rank may be off by more than 5 %"
+            "U: unreliable, the standard error is above a quarter of the value, the rank may be off by more than 5 %, or \
+             nothing bounds the value, as of what is made of quantiles"
         } else {
-            "U: unreliable, the standard error is above a quarter of the value"
+            "U: unreliable, the standard error is above a quarter of the value, or nothing bounds the value, as of what \
+             is made of quantiles"
         };
         let provisional = "P: provisional, an agency's part is missing";
         let meanings = [("U", unreliable), ("O", "O: not computable"), ("P", provisional)];
@@ -388,13 +399,14 @@ fn validated(said: &ValidateQueryResponse, width: usize) -> String {
         ],
         width,
     );
-    let mut noise = Table::new().text("Measured").number("Standard error of its noise, per cell");
+    let mut noise = Table::new().text("Measured").number("Error of its noise, per cell");
     for measured in &said.noise {
         noise.row([&measured.measured, &with_error(0.0, measured.standard_error).error]);
     }
     text += "\n";
     text += &noise.render(width);
-    text += "\nDecided, priced and signed as\n";
+    text += &wrap("Errors are standard errors, but for those that are said to be a bound.", width).join("\n");
+    text += "\n\nDecided, priced and signed as\n";
     for line in said.canonical_query.lines() {
         for piece in wrap(&printable(line), width.saturating_sub(2)) {
             text += &format!("  {piece}\n");

@@ -1,16 +1,17 @@
 //! `firebreak release`.
 
 use super::progress::Progress;
-use super::query::{OutputOptions, keep_and_deliver};
+use super::query::{OutputOptions, deliver, keep_and_deliver, note_again, receipt_of};
+use super::{files, receipt};
 use crate::arguments::{self, GatewayOptions};
-use crate::client::{Ask, changes, cite_release, get_release};
+use crate::client::{Ask, Step, changes, cite_release, get_release};
 use crate::failure::Failure;
 use crate::table::wrap;
 use crate::terminal::{Terminal, printable};
 use clap::{Args, Subcommand};
 use firebreak_domain::{ReleaseName, RequestId};
 use firebreak_format::citation;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -18,7 +19,10 @@ pub(crate) enum Command {
     Get(Get),
     /// Adds up cells of a stored release to the answer of another question, at no loss to the persons
     RollUp(RollUp),
-    /// Shows by how much, and by what factor, a later release differs from an earlier one
+    /// Shows by how much, and by what factor, a later release of a question differs from an earlier one
+    ///
+    /// Both are paid for as if they were asked again, and --request-id repeats both. --receipt FILE stores the receipt of
+    /// the later one, and beside it in FILE.earlier that of the other.
     Change(Change),
     /// Says how to cite a release, as text and as BibTeX; charges nothing
     Cite(Cite),
@@ -44,8 +48,8 @@ pub(crate) struct Get {
 pub(crate) struct RollUp {
     #[command(flatten)]
     get: Get,
-    /// Counts and sums of the release, with its FROM and WHERE, by some of its groups or by none
-    #[arg(long, value_name = "SELECT")]
+    /// Counts and sums of the release, with its FROM and WHERE, by some of its groups or by none; or -, to read the
+    /// SELECT from standard input
     sql: String,
 }
 
@@ -53,7 +57,7 @@ pub(crate) struct RollUp {
 pub(crate) struct Change {
     #[command(flatten)]
     get: Get,
-    /// The id of the earlier release, which has the same groups and figures
+    /// The id of the earlier release, of the same question over another cut or at another price
     #[arg(long, value_name = "ID")]
     since: ReleaseName,
 }
@@ -86,7 +90,7 @@ struct Named {
 pub(crate) async fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     match command {
         Command::Get(arguments) => get(arguments, None, terminal).await,
-        Command::RollUp(RollUp { get: arguments, sql }) => get(arguments, Some(sql), terminal).await,
+        Command::RollUp(RollUp { get: arguments, sql }) => get(arguments, Some(files::statement(sql)?), terminal).await,
         Command::Change(arguments) => change(arguments, terminal).await,
         Command::Cite(arguments) => cite(arguments, terminal).await,
     }
@@ -105,22 +109,36 @@ async fn get(arguments: Get, sql: Option<String>, terminal: &mut Terminal<'_>) -
 
 async fn change(arguments: Change, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let Change { get: Get { named, output, receipt, request_id, gateway }, since } = arguments;
+    if since == named.release {
+        return Err(Failure::Usage(
+            "a release does not differ from itself: name an earlier one with --since".to_owned(),
+        ));
+    }
     let mut ask = Ask::without_question(&named.agreement, &named.purpose)?;
     ask.request_id = request_id.unwrap_or(ask.request_id);
-    let earlier = Ask::without_question(&named.agreement, &named.purpose)?;
     let destination = output.open(terminal)?;
     let connection = gateway.connect().await?;
     let progress = Progress::of(terminal);
     let both = async {
-        let earlier = get_release(&connection, &earlier, since, &mut |step| progress.step(step)).await?;
-        let later = get_release(&connection, &ask, named.release, &mut |step| progress.step(step)).await?;
-        Ok((earlier, later))
+        let report = &mut |step: Step<'_>| progress.step(step);
+        // Each receipt is kept before more is asked: what comes after it may fail.
+        let earlier = get_release(&connection, &ask.further(since), since, report).await;
+        let earlier = receipt::keep(earlier, receipt_of, receipt.as_deref().map(beside).as_deref())?;
+        let later = get_release(&connection, &ask, named.release, report).await;
+        Ok::<_, Failure>((earlier, receipt::keep(later, receipt_of, receipt.as_deref())?))
     };
-    let came = match progress.follow(both).await {
-        Ok((earlier, later)) => Ok(changes(&earlier, &later)?),
-        Err(error) => Err(error),
-    };
-    keep_and_deliver(came, &ask, receipt.as_deref(), destination, terminal)
+    let came = progress.follow(both).await;
+    let changed = came.and_then(|(earlier, later)| Ok(changes(&earlier, &later)?));
+    let delivered = changed.and_then(|answer| deliver(&answer, destination, terminal));
+    note_again(&delivered, &ask, terminal);
+    delivered
+}
+
+/// Where the receipt of the earlier of two releases is kept.
+fn beside(receipt: &Path) -> PathBuf {
+    let mut name = receipt.as_os_str().to_owned();
+    name.push(".earlier");
+    name.into()
 }
 
 async fn cite(arguments: Cite, terminal: &mut Terminal<'_>) -> Result<(), Failure> {

@@ -18,12 +18,14 @@ fn label(part: DatePart, of: &str) -> String {
 fn the_parts_of_a_day_are_those_of_the_calendar() {
     for (of, wanted) in [
         // A Sunday in the last ISO week of the year before, and a Monday that begins the first of the next.
-        ("2023-01-01", ["2023", "2023-Q1", "2023-01", "2022-W52", "1", "1", "52", "7"]),
-        ("2024-12-30", ["2024", "2024-Q4", "2024-12", "2025-W01", "4", "12", "1", "1"]),
+        ("2023-01-01", ["2023", "2023-Q1", "2023-01", "2022-W52", "1", "1", "52", "7", "1", "1"]),
+        ("2024-12-30", ["2024", "2024-Q4", "2024-12", "2025-W01", "4", "12", "1", "1", "30", "365"]),
         // A year of 53 weeks.
-        ("2021-01-01", ["2021", "2021-Q1", "2021-01", "2020-W53", "1", "1", "53", "5"]),
-        ("2024-02-29", ["2024", "2024-Q1", "2024-02", "2024-W09", "1", "2", "9", "4"]),
-        ("1969-07-20", ["1969", "1969-Q3", "1969-07", "1969-W29", "3", "7", "29", "7"]),
+        ("2021-01-01", ["2021", "2021-Q1", "2021-01", "2020-W53", "1", "1", "53", "5", "1", "1"]),
+        ("2024-02-29", ["2024", "2024-Q1", "2024-02", "2024-W09", "1", "2", "9", "4", "29", "60"]),
+        // The last day of a leap year.
+        ("2020-12-31", ["2020", "2020-Q4", "2020-12", "2020-W53", "4", "12", "53", "4", "31", "366"]),
+        ("1969-07-20", ["1969", "1969-Q3", "1969-07", "1969-W29", "3", "7", "29", "7", "20", "201"]),
     ] {
         for (part, wanted) in DatePart::ALL.into_iter().zip(wanted) {
             assert_eq!(label(part, of), wanted, "{part:?} of {of}");
@@ -39,14 +41,15 @@ fn groups_of_dates_are_declared_in_full_and_in_the_order_of_time() {
     let quarters = ["2019-Q4", "2020-Q1", "2020-Q2", "2020-Q3", "2020-Q4", "2021-Q1"];
     assert_eq!(labels(DatePart::Quarter), quarters);
     assert_eq!(labels(DatePart::Month).len(), 16);
-    // Whatever the domain covers, there are 4 quarters, 12 months, 53 weeks and 7 days.
+    // Whatever the domain covers, there are 4 quarters, 12 months, 53 weeks, 7 days of a week, 31 of a month and 366 of
+    // a year.
     let sizes = DatePart::ALL.map(|part| of_days(part, "2024-05-01", "2024-05-02").labels.len());
-    assert_eq!(sizes, [1, 1, 1, 1, 4, 12, 53, 7]);
+    assert_eq!(sizes, [1, 1, 1, 1, 4, 12, 53, 7, 31, 366]);
     for part in DatePart::ALL {
         let table = of_days(part, first, last);
         assert_eq!(table.first, i64::from(day(first).to_epoch_days()));
         assert_eq!(table.codes.len(), 452, "one entry a day");
-        let sorted = table.labels.is_sorted() || table.labels.iter().all(|label| label.len() <= 2);
+        let sorted = table.labels.is_sorted() || table.labels.iter().all(|label| label.len() <= 3);
         assert!(sorted, "{part:?}");
     }
 }
@@ -58,7 +61,9 @@ fn months_have_the_parts_that_need_no_day() {
     assert_eq!(quarters.labels, ["2020-Q4", "2021-Q1", "2021-Q2"]);
     assert_eq!((quarters.first, quarters.codes), (0, vec![0, 0, 1, 1, 1, 2]));
     assert!(DatePart::Week.table(&months).is_none());
-    assert!(DatePart::DayOfWeek.table(&months).is_none());
+    for of_days in [DatePart::DayOfWeek, DatePart::DayOfMonth, DatePart::DayOfYear] {
+        assert!(of_days.table(&months).is_none(), "{of_days:?}");
+    }
     assert!(DatePart::Year.table(&Domain::Integer { min: 0, max: 9 }).is_none());
     let long = |last| DatePart::Week.table(&Domain::Date { first: day("1900-01-01"), last: day(last) });
     assert!(long("2299-12-31").is_some());

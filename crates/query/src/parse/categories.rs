@@ -19,7 +19,7 @@ pub(super) fn category(expr: &Expr, source: &Source) -> Result<Option<Category>,
                 _ => DatePart::of_field(&word),
             };
             let part = part.ok_or_else(|| {
-                let what = "EXTRACT takes YEAR, QUARTER, MONTH, WEEK or ISODOW";
+                let what = "EXTRACT takes YEAR, QUARTER, MONTH, WEEK, ISODOW, DAY or DOY";
                 refuse(ReasonCode::UnsupportedExpression, place(of), what)
             })?;
             date(part, of, source).map(Some)

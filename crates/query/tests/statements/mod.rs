@@ -230,8 +230,8 @@ fn words_like(word: &str) -> Vec<&'static str> {
     if alike.is_empty() { vec!["1"] } else { alike }
 }
 
-/// A statement is answered or refused, a refusal says what would be answered, and what is read is written as something that
-/// means the same. Gives the question where it is answered.
+/// A statement is answered or refused, a refusal says what would be answered, and what is read is written as something
+/// that means the same. Gives the question where it is answered.
 pub fn survives(sql: &str, contracts: &[Contract]) -> Result<Option<CheckedQuery>, TestCaseError> {
     let read = parse_sql(sql);
     if let Ok(query) = &read {

@@ -5,7 +5,7 @@ use super::{
     Reserved,
 };
 use crate::{
-    ReleaseKey, State, StoreError, StoredRelease,
+    AccountKind, ReleaseKey, State, StoreError, StoredRelease,
     batch::Asked,
     codec::{self, Reader},
     ledger::{Entry, Spend},
@@ -28,6 +28,8 @@ struct Limit {
 struct Claimed {
     spend: Spend,
     limits: Vec<Limit>,
+    /// The year whose account pays, if one does.
+    year: Option<i32>,
 }
 
 impl Claimed {
@@ -125,8 +127,12 @@ impl State {
             key: AccountKey::of(&account.account, &self.shared.keys.principals),
             limit: account.limit,
         };
+        let year = accounts.iter().find_map(|account| match account.account {
+            AccountKind::UnitSpaceYear { year, .. } => Some(year),
+            _ => None,
+        });
         let spend = Spend { request, digest, release_key: *release_key, charge, accounts: Vec::new() };
-        Claimed { spend, limits: accounts.iter().map(limit).collect() }
+        Claimed { spend, limits: accounts.iter().map(limit).collect(), year }
     }
 
     /// Gives the charge back, provided that this very reservation was charged by this run of the program, was never
@@ -196,7 +202,7 @@ async fn examine(
     claim: Claimed,
     planned: &mut Planned,
 ) -> Result<Result<Found, ReserveError>, StoreError> {
-    let Claimed { mut spend, limits } = claim;
+    let Claimed { mut spend, limits, year } = claim;
     let before = if work.has_request(&spend.request) {
         stored(work, &spend.request).await?
     } else {
@@ -213,6 +219,10 @@ async fn examine(
     } else {
         None
     };
+    // Decided before New Year and charged after it.
+    if year.is_some_and(|year| year != work.now().year()) {
+        return Ok(Err(ReserveError::OtherYear));
+    }
     // Whoever repeats pays as if it were fresh, so that the price does not tell; the persons have nothing more to lose.
     let charged = |limit: &&Limit| release.is_none() || !limit.class.is_unit_space();
     // A total beyond its integers would be refused by the ledger; here it counts as an account that is spent.

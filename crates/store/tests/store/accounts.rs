@@ -93,6 +93,19 @@ async fn what_one_year_was_charged_for_is_not_measured_in_another() {
     state.verify_chain().await.unwrap();
 }
 
+/// Decided before New Year and charged after it: the account of the year that has ended pays for nothing more.
+#[tokio::test]
+async fn the_account_of_a_year_that_has_ended_is_charged_no_more() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let accounts = [within(year(), 100), within(life(), 100)];
+    let reserve = async |id: u8| state.reserve(&request("ada", id, id), &key(id), rho(10), &accounts).await;
+    drop(fresh(reserve(1).await));
+    folder.clock.set(Timestamp::from_secs(START + 366 * 86_400));
+    assert_eq!(reserve(2).await.unwrap_err(), ReserveError::OtherYear);
+    assert_eq!(state.balance(&[year(), life()]), [rho(10); 2]);
+}
+
 /// An earlier program recorded no year: what it charged and did not release is another request by now.
 #[tokio::test]
 async fn a_folder_of_an_earlier_program_is_opened_and_its_charges_stand() {
@@ -189,6 +202,7 @@ async fn what_every_person_can_have_lost_is_known_whatever_else_is_kept_and_outl
     assert_eq!(space, of_life);
     let next = AccountKind::UnitSpaceYear { space: space.clone(), year: in_year + 1 };
     let later = [within(next, 100), within(life(), 100)];
+    folder.clock.set(Timestamp::from_secs(START + 366 * 86_400));
     drop(fresh(state.reserve(&request("ada", 2, 2), &key(2), rho(5), &later).await));
     let losses = state.losses();
     assert_eq!(losses.keys().collect::<Vec<_>>(), [&space], "nothing but accounts of persons");

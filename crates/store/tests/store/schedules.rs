@@ -198,7 +198,12 @@ impl Schedule {
         for caller in 0..CALLERS {
             for id in 0..IDS {
                 let name = (caller, id);
-                let (found, expected) = (self.found(state, name).await?, self.possible(name, from, to));
+                let expected = self.possible(name, from, to);
+                let likely = expected.iter().find_map(|stand| match stand {
+                    Stand::Charged { digest, .. } => Some(*digest),
+                    Stand::Unknown => None,
+                });
+                let found = self.found(state, name, likely.unwrap_or(0)).await?;
                 let fits = expected.iter().find(|stand| match (**stand, found) {
                     (Stand::Unknown, None) => true,
                     (Stand::Charged { digest, .. }, Some(found)) => digest == found,
@@ -268,18 +273,18 @@ impl Schedule {
         Ok(())
     }
 
-    /// The digest under which a request is known.
-    async fn found(&self, state: &State, name: Name) -> Result<Option<u8>, String> {
-        let mut unknown = 0;
-        for digest in 0..DIGESTS {
+    /// The digest under which a request is known, which is looked for under a `likely` one first. One that is not known
+    /// finds an account with nothing in it, whatever its digest.
+    async fn found(&self, state: &State, name: Name, likely: u8) -> Result<Option<u8>, String> {
+        for digest in std::iter::once(likely).chain((0..DIGESTS).filter(|digest| *digest != likely)) {
             match self.reserve(state, name, digest, (0, 0)).await {
                 Ok(_) => return Ok(Some(digest)),
                 Err(ReserveError::RequestIdReused) => {}
-                Err(ReserveError::Exhausted { .. }) => unknown += 1,
-                Err(other) => return Err(other.to_string()),
+                Err(ReserveError::Exhausted { .. }) if digest == likely => return Ok(None),
+                Err(other) => return Err(format!("{name:?} under digest {digest}: {other}")),
             }
         }
-        if unknown == DIGESTS { Ok(None) } else { Err(format!("{name:?} is known under no digest of its own")) }
+        Err(format!("{name:?} is known under no digest of its own"))
     }
 
     fn possible(&self, name: Name, from: u64, to: u64) -> Vec<Stand> {
@@ -333,10 +338,17 @@ pub async fn round(folder: &Path, seed: u64, schedules: u64) -> Vec<String> {
     match open(&copy, clock()).await {
         Err(error) => violations.push(whole(&error)),
         Ok(state) => {
+            // At once, so that their steps share transactions here too.
+            let mut checking = JoinSet::new();
             for schedule in &all {
-                if let Err(problem) = schedule.check(&state, from, to).await {
-                    violations.push(format!("seed {seed}, schedule {}: {problem}", schedule.number));
-                }
+                let (schedule, state) = (Arc::clone(schedule), state.clone());
+                checking.spawn(async move {
+                    let problem = schedule.check(&state, from, to).await.err()?;
+                    Some(format!("schedule {}: {problem}", schedule.number))
+                });
+            }
+            while let Some(checked) = checking.join_next().await {
+                violations.extend(checked.unwrap().map(|problem| whole(&problem)));
             }
             if let Err(error) = state.verify_chain().await {
                 violations.push(whole(&error));

@@ -136,6 +136,10 @@ pub mod date_group {
         WeekOfYear = 7,
         /// 1 for Monday to 7 (ISO 8601).
         DayOfWeek = 8,
+        /// 1 to 31.
+        DayOfMonth = 9,
+        /// 1 to 366.
+        DayOfYear = 10,
     }
     impl Part {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -153,6 +157,8 @@ pub mod date_group {
                 Self::MonthOfYear => "PART_MONTH_OF_YEAR",
                 Self::WeekOfYear => "PART_WEEK_OF_YEAR",
                 Self::DayOfWeek => "PART_DAY_OF_WEEK",
+                Self::DayOfMonth => "PART_DAY_OF_MONTH",
+                Self::DayOfYear => "PART_DAY_OF_YEAR",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -167,6 +173,8 @@ pub mod date_group {
                 "PART_MONTH_OF_YEAR" => Some(Self::MonthOfYear),
                 "PART_WEEK_OF_YEAR" => Some(Self::WeekOfYear),
                 "PART_DAY_OF_WEEK" => Some(Self::DayOfWeek),
+                "PART_DAY_OF_MONTH" => Some(Self::DayOfMonth),
+                "PART_DAY_OF_YEAR" => Some(Self::DayOfYear),
                 _ => None,
             }
         }
@@ -784,6 +792,11 @@ pub struct Accepted {
     /// How groups are selected where their codes are not declared; absent where they are.
     #[prost(message, optional, tag = "10")]
     pub selection: ::core::option::Option<Selection>,
+    /// Which question it is, whatever its cut and price: 32 bytes, the same for two releases of one question. Absent of a
+    /// union, whose parts have one each, and in a publication, for whoever has it can tell whether a guess at the question
+    /// is right.
+    #[prost(bytes = "vec", tag = "11")]
+    pub question: ::prost::alloc::vec::Vec<u8>,
 }
 /// One agency's part of a union.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -871,7 +884,7 @@ pub struct Estimate {
     #[prost(enumeration = "estimate::Status", tag = "5")]
     pub status: i32,
     /// Of a quantile, in place of an error of its value: the share of values by which its rank is off at most, with 95 %
-    /// probability, of the noise alone.
+    /// probability over the choice of the value and the noise of their count together.
     #[prost(double, optional, tag = "6")]
     pub rank_error: ::core::option::Option<f64>,
     /// Whether the value is a bound that the question gave, beyond which the one that was drawn lies. Errors and interval
@@ -898,7 +911,8 @@ pub mod estimate {
         Unspecified = 0,
         /// A: normal.
         Normal = 1,
-        /// U: low reliability, the standard error is large beside the value, or the rank may be far off.
+        /// U: low reliability, the standard error is large beside the value, nothing bounds the value, or the rank may be far
+        /// off. What is made of quantiles has no error at all, and is U as well.
         Unreliable = 2,
         /// Not computable, for instance a ratio over nothing.
         NotComputable = 3,

@@ -38,7 +38,7 @@ impl App {
                 let Some(question) = contract.and_then(|contract| left_out(contract, query.cut())) else { continue };
                 let (sql, asking) = (to_sql(&question), submitted.asking(question));
                 let Ok(decided) = foresee_query(&asking, caller, &self.policy, self.state.now()) else { continue };
-                if self.check_open(&decided.permit, std::iter::once(&decided.query)).is_err() {
+                if self.check_open(&decided.permit, &decided.query).is_err() {
                     continue;
                 }
                 let stored = self.state.release_of(&decided.price.release_key()).await?;

@@ -39,7 +39,7 @@ impl App {
             Ok(roll_up) => roll_up,
             Err(denial) => return Err(self.refuse(denial, Some(&submitted.intent(caller))).await),
         };
-        let accepted = AcceptedQuery { roll_up, ..self.pay(decided, caller).await? };
+        let accepted = AcceptedQuery { roll_up, ..self.pay(decided, caller, false).await? };
         match accepted.first.held {
             Held::Own(_) | Held::Repeat(_) => Ok(accepted),
             // Nobody takes a stored release away. If somebody did, nothing is asked of the agency in its place.
@@ -159,7 +159,7 @@ impl App {
         match self.decide_by(&submitted.asking(question), caller, by) {
             Ok(decided)
                 if decided.price.release_key() == release.release_key
-                    && self.check_open(&decided.permit, std::iter::once(&decided.query)).is_ok() =>
+                    && self.check_open(&decided.permit, &decided.query).is_ok() =>
             {
                 Ok(Ok(FoundRelease { decided, stored: release }))
             }

@@ -3,7 +3,7 @@
 use super::{HTML, JSON, LOSS, document, escaped};
 use crate::app::{App, Losses, RegisterLoss};
 use firebreak_domain::{Charge, UnitSpaceId};
-use firebreak_privacy::shown_epsilon;
+use firebreak_privacy::{epsilon_text, shown_epsilon};
 use firebreak_transport::Page;
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ fn json(losses: &Losses) -> String {
 fn html(losses: &Losses) -> String {
     let row = |space: &str, agency: &str, time: &str, lost: &Charge, limit: Option<&Charge>| {
         let cells = |charge: Option<&Charge>| match charge {
-            Some(charge) => format!("<td>{}</td><td>{:.2}</td>", charge.rho, shown_epsilon(charge.rho)),
+            Some(charge) => format!("<td>{}</td><td>{}</td>", charge.rho, escaped(&epsilon_text(charge.rho))),
             None => "<td>closed</td><td>closed</td>".to_owned(),
         };
         let (lost, limit) = (cells(Some(lost)), cells(limit));
@@ -83,16 +83,20 @@ fn html(losses: &Losses) -> String {
     let delta = losses.together.delta.atto();
     let beside = match delta {
         0 => String::new(),
-        delta => format!(" and beside it a \u{3b4} of {:.1e} for groups that were selected", delta as f64 * 1e-18),
+        delta => format!(
+            " and beside it a \u{3b4} of {:.1e} for groups that were selected, over all registers",
+            delta as f64 * 1e-18
+        ),
     };
     let lead = format!(
         "<p>What every person of each register can have lost by all statistics that were ever released about it, \
          whatever was asked and by whom: an upper bound, the same for everybody, which tells of nobody in particular. A \
-         person who is in every register can have lost at most \u{3c1} {} (\u{3b5} {:.2} at \u{3b4} = 10\u{207b}\u{2076}){beside}. Whom \
-         a permitted match concerned stands in the agencies\u{2019} own registers.</p>\n<p>The same for programs: \
+         person who is in every register can have lost at most \u{3c1} {} (\u{3b5} {} at \u{3b4} = \
+         10\u{207b}\u{2076}){beside}. Losses add up as \u{3c1}; their \u{3b5} do not add up. Whom a permitted match \
+         concerned stands in the agencies\u{2019} own registers.</p>\n<p>The same for programs: \
          <a href=\"{LOSS}index.json\">index.json</a>. <a href=\"{}\">Publications</a>.</p>",
         losses.together.rho,
-        shown_epsilon(losses.together.rho),
+        escaped(&epsilon_text(losses.together.rho)),
         super::FOLDER,
     );
     let headings =

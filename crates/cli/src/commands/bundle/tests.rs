@@ -118,12 +118,3 @@ fn what_a_successor_would_loosen_is_shown() {
     assert!(out.contains("It loosens, which takes all overseers"), "{out}");
     assert!(matches!(end, Err(Failure::Bundle(_))), "not signed by all");
 }
-
-#[test]
-fn times_are_days_or_seconds_in_utc() {
-    assert_eq!(time("1970-01-02"), Ok(Timestamp::from_secs(86_400)));
-    assert_eq!(time("1970-01-01T00:01:00Z"), Ok(Timestamp::from_secs(60)));
-    for wrong in ["tomorrow", "1970-01-01T00:01:00", "1970-13-01", ""] {
-        assert!(time(wrong).is_err(), "{wrong}");
-    }
-}

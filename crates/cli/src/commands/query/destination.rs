@@ -29,7 +29,11 @@ impl Destination {
     ///
     /// # Errors
     /// [`Failure::Usage`] for a binary format on a terminal, [`Failure::File`].
-    pub(super) fn open(path: Option<&Path>, format: Format, terminal: &Terminal<'_>) -> Result<Self, Failure> {
+    pub(in crate::commands) fn open(
+        path: Option<&Path>,
+        format: Format,
+        terminal: &Terminal<'_>,
+    ) -> Result<Self, Failure> {
         let Some(path) = path else {
             if format == Format::Parquet && terminal.out_is_terminal {
                 return Err(Failure::Usage(
