@@ -99,6 +99,7 @@ fn the_command_says_what_is_left_out_or_what_to_ask_for_it() -> Result<()> {
         let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let said = flat(&before.out);
         let (_, question) = said.split_once("for everybody: ").with_context(|| said.clone())?;
+        let (question, _) = question.split_once(" Dataset ").with_context(|| said.clone())?;
         let asked = query(question)?;
         ensure!(asked.code == Some(0), "{question}\n{}", asked.err);
         let after = flat(&query("SELECT COUNT(*) AS n FROM education.enrolments")?.out);

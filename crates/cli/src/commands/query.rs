@@ -319,6 +319,8 @@ pub(super) fn account(accepted: &Accepted, released: &Released, width: usize) ->
     let left: Vec<String> = released.left.iter().map(left_of).collect();
     let part = |part: &Part| format!("{} of {}: {}", part.dataset, part.agency, part.release_id);
     let parts: Vec<String> = released.parts.iter().map(part).collect();
+    let left_out: Vec<String> = released.left_out.iter().map(left_out).collect();
+    let left_out = left_out.join("\n");
     let missing: Vec<String> =
         released.missing.iter().map(|part| format!("{} of {}: {}", part.dataset, part.agency, part.why)).collect();
     let (mechanism, cost, left) = (accepted.mechanism.replace('_', " "), charged(cost), left.join("\n"));
@@ -326,6 +328,7 @@ pub(super) fn account(accepted: &Accepted, released: &Released, width: usize) ->
     let mut told: Vec<(&str, &str)> = vec![
         ("Estimates", &released.estimand),
         ("All groups", &groups),
+        ("Left out", &left_out),
         ("Dataset", &cut),
         ("Mechanism", &mechanism),
         ("Cost", &cost),
@@ -339,11 +342,6 @@ pub(super) fn account(accepted: &Accepted, released: &Released, width: usize) ->
     }
     if !missing.is_empty() {
         told.push(("Missing", &missing));
-    }
-    let left_out: Vec<String> = released.left_out.iter().map(left_out).collect();
-    let left_out = left_out.join("\n");
-    if !left_out.is_empty() {
-        told.push(("Left out", &left_out));
     }
     fields(&told, width)
 }
