@@ -2,83 +2,32 @@
 //!
 //! Each is written for one of a few numbers of rows, the rest filled up, so that it is prepared once and kept.
 
-use crate::{
-    ReleaseKey, StoreError,
-    accounts::RequestRef,
-    codec::{self, charge_bytes},
-    ledger::Row,
-    writer::Requested,
-};
+use crate::{ReleaseKey, StoreError, codec, ledger::Row};
 use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, query_builder::Separated};
 use std::collections::HashSet;
 
-/// Numbers of rows that a statement is written for: up to six values each, of the 32,766 that SQLite takes.
-const ROWS: [usize; 4] = [4, 32, 128, MOST];
+/// Numbers of rows that a statement is written for: up to three values each, of the 32,766 that SQLite takes.
+const ROWS: [usize; 6] = [4, 8, 16, 32, 128, MOST];
 /// Rows in one statement.
 const MOST: usize = 512;
 
-/// What a step looks for before anything else.
-#[derive(Clone, Copy)]
-pub(crate) struct Asked {
-    pub(crate) request: RequestRef,
-    pub(crate) release_key: ReleaseKey,
-}
-
-/// What is on the disk of all that the steps of a transaction look for.
-#[derive(Default)]
-pub(crate) struct Found {
-    requests: HashSet<RequestRef>,
-    releases: HashSet<ReleaseKey>,
-}
-
-impl Found {
-    pub(crate) fn has_request(&self, request: &RequestRef) -> bool {
-        self.requests.contains(request)
-    }
-
-    pub(crate) fn has_release(&self, key: &ReleaseKey) -> bool {
-        self.releases.contains(key)
-    }
-
-    /// A step has deleted it.
-    pub(crate) fn forget_request(&mut self, request: &RequestRef) {
-        self.requests.remove(request);
-    }
-
-    /// A step has stored it.
-    pub(crate) fn add_release(&mut self, key: ReleaseKey) {
-        self.releases.insert(key);
-    }
-}
-
-/// Looks for all of `asked`.
-pub(crate) async fn find(reading: &mut SqliteConnection, asked: &[Asked]) -> Result<Found, StoreError> {
-    let mut found = Found::default();
+/// Of the releases `asked` for, those that are stored.
+pub(crate) async fn released(
+    reading: &mut SqliteConnection,
+    asked: &[ReleaseKey],
+) -> Result<HashSet<ReleaseKey>, StoreError> {
+    let mut released = HashSet::new();
     for asked in asked.chunks(MOST) {
-        let mut select = QueryBuilder::<Sqlite>::new("WITH asked (principal, id, release_key) AS (");
+        let mut select = QueryBuilder::<Sqlite>::new("SELECT release_key FROM releases WHERE release_key IN (");
         values(&mut select, asked, |mut row, asked| {
-            row.push_bind(asked.map(|asked| asked.request.principal.to_vec()));
-            row.push_bind(asked.map(|asked| asked.request.id.to_vec()));
-            row.push_bind(asked.map(|asked| asked.release_key.as_bytes().to_vec()));
+            row.push_bind(asked.map(|asked| asked.as_bytes().to_vec()));
         });
-        select.push(concat!(
-            ") SELECT principal, id, release_key, ",
-            "EXISTS (SELECT 1 FROM requests WHERE principal = asked.principal AND id = asked.id) AS requested, ",
-            "EXISTS (SELECT 1 FROM releases WHERE release_key = asked.release_key) AS released ",
-            "FROM asked WHERE requested OR released"
-        ));
+        select.push(")");
         for row in select.build().fetch_all(&mut *reading).await? {
-            if row.try_get(3)? {
-                let (principal, id) =
-                    (codec::fixed("request", row.try_get(0)?)?, codec::fixed("request", row.try_get(1)?)?);
-                found.requests.insert(RequestRef { principal, id });
-            }
-            if row.try_get(4)? {
-                found.releases.insert(ReleaseKey::from_bytes(codec::fixed("release", row.try_get(2)?)?));
-            }
+            released.insert(ReleaseKey::from_bytes(codec::fixed("release", row.try_get(0)?)?));
         }
     }
-    Ok(found)
+    Ok(released)
 }
 
 /// Writes entries of the ledger.
@@ -93,29 +42,6 @@ pub(crate) async fn insert_entries(writing: &mut SqliteConnection, rows: &[Row])
             values.push_bind(row.map(|(_, row)| row.head.to_vec()));
         });
         first(&mut insert, rows.len())?;
-        insert.build().execute(&mut *writing).await?;
-    }
-    Ok(())
-}
-
-/// Writes requests that were charged.
-pub(crate) async fn insert_requests(
-    writing: &mut SqliteConnection,
-    requests: &[(RequestRef, Requested)],
-) -> Result<(), StoreError> {
-    for requests in requests.chunks(MOST) {
-        let mut insert = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO requests (principal, id, digest, release_key, charge, year) SELECT * FROM (",
-        );
-        values(&mut insert, requests, |mut values, row| {
-            values.push_bind(row.map(|(request, _)| request.principal.to_vec()));
-            values.push_bind(row.map(|(request, _)| request.id.to_vec()));
-            values.push_bind(row.map(|(_, requested)| requested.digest.to_vec()));
-            values.push_bind(row.map(|(_, requested)| requested.release_key.as_bytes().to_vec()));
-            values.push_bind(row.map(|(_, requested)| charge_bytes(&requested.charge).to_vec()));
-            values.push_bind(row.map(|(_, requested)| requested.year));
-        });
-        first(&mut insert, requests.len())?;
         insert.build().execute(&mut *writing).await?;
     }
     Ok(())

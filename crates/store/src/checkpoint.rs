@@ -1,9 +1,10 @@
-//! Bringing the write-ahead log into the database when nobody writes, so that few ever wait for it.
+//! Bringing the write-ahead log into the database beside the writing, so that hardly anybody ever waits for it.
 //!
 //! A pass copies what the log holds into the database (a passive checkpoint, <https://sqlite.org/wal.html#ckpt>) on a connection of
-//! its own, and keeps nobody from writing meanwhile. With the next transaction the log is begun anew. Under a load that leaves no
-//! pause the log grows to [`MOST_PAGES`]; SQLite then does a pass at a commit. Passes beside a load that lasts would make every
-//! commit share the disk with them.
+//! its own, and keeps nobody from writing meanwhile. What is written during a pass is left to the next, which has less to do
+//! and is shorter. Once a pass is short, one more is made between two transactions: then the log holds nothing that the
+//! database lacks, and the next transaction begins it anew. So it stays small, is written over in its place, and no commit
+//! waits for more than a short pass.
 
 use sqlx::SqliteConnection;
 use std::time::Duration;
@@ -12,18 +13,27 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Pages in the log from which on the connection that writes makes a pass itself: 64 MB. Where each commit writes a hundred
-/// pages, one in a hundred and sixty waits for that.
+/// Pages in the log from which on the connection that writes makes a pass itself, at a commit: 64 MB. It comes to that
+/// where the passes beside it fail.
 pub(crate) const MOST_PAGES: &str = "16384";
-/// Steps after which a pass is worth its while. One changes two to four pages, most of them its own.
+/// Steps after which passes begin though there is no pause: about 1,300 pages.
+const MANY: usize = 2048;
+/// Steps after which a pass is worth its while in a pause.
 const STEPS: usize = 256;
-/// How long nobody has written when a pass begins.
+/// How long nobody has written when a pause begins.
 const PAUSE: Duration = Duration::from_millis(50);
+/// What everybody may wait for: a pass that took longer is followed by another beside the writing.
+const SHORT: Duration = Duration::from_millis(2);
+/// Passes in a row. Where the disk is so slow that none is short, the last is waited for all the same.
+const ROUNDS: usize = 8;
 
 /// The connection of its own that passes are made on.
 pub(crate) struct Checkpoints {
     resting: Option<SqliteConnection>,
-    passing: Option<JoinHandle<SqliteConnection>>,
+    /// The pass under way, which gives the connection back and says how long it took.
+    passing: Option<JoinHandle<(SqliteConnection, Duration)>>,
+    /// Passes in a row so far.
+    rounds: usize,
     /// Steps since the last pass began, and when the last of them ended.
     steps: usize,
     since: Instant,
@@ -31,19 +41,32 @@ pub(crate) struct Checkpoints {
 
 impl Checkpoints {
     pub(crate) fn over(connection: SqliteConnection) -> Self {
-        Self { resting: Some(connection), passing: None, steps: 0, since: Instant::now() }
+        Self { resting: Some(connection), passing: None, rounds: 0, steps: 0, since: Instant::now() }
     }
 
-    /// Takes note of so many steps that were committed.
-    pub(crate) fn after(&mut self, steps: usize) {
+    /// Between two transactions, the last of so many steps: begins a pass, or makes the last one of several.
+    pub(crate) async fn after(&mut self, steps: usize) {
         self.steps += steps;
         self.since = Instant::now();
+        if self.passes() {
+            return;
+        }
+        match self.rest().await {
+            Some(took) if took > SHORT && self.rounds < ROUNDS => self.begin_again(),
+            Some(_) => {
+                if let Some(connection) = self.resting.take() {
+                    self.resting = Some(pass(connection).await.0);
+                }
+                self.steps = 0;
+            }
+            None if self.steps >= MANY => self.begin().await,
+            None => {}
+        }
     }
 
-    /// Returns when it is time for a pass; never if there is nothing to pass over, or one is under way.
+    /// Returns when it is time for a pass in a pause; never if there is nothing to pass over, or one is under way.
     pub(crate) fn due(&self) -> impl Future<Output = ()> + Send + use<> {
-        let passes = self.passing.as_ref().is_some_and(|pass| !pass.is_finished());
-        let due = (self.steps >= STEPS && !passes).then_some(self.since + PAUSE);
+        let due = (self.steps >= STEPS && !self.passes()).then_some(self.since + PAUSE);
         async move {
             match due {
                 Some(due) => sleep_until(due).await,
@@ -52,25 +75,19 @@ impl Checkpoints {
         }
     }
 
-    /// Begins a pass.
+    /// Begins the first pass of a row.
     pub(crate) async fn begin(&mut self) {
         self.rest().await;
-        self.steps = 0;
-        if let Some(mut connection) = self.resting.take() {
-            self.passing = Some(tokio::spawn(async move {
-                // What a pass cannot do, because somebody reads or the disk is full, the next one does.
-                let _ = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await;
-                connection
-            }));
-        }
+        self.rounds = 0;
+        self.begin_again();
     }
 
-    /// Waits until no pass is under way.
-    pub(crate) async fn rest(&mut self) {
-        if let Some(pass) = self.passing.take() {
-            // A pass that was aborted has let go of its connection: from then on, SQLite makes them all at commits.
-            self.resting = pass.await.ok();
-        }
+    /// Waits until no pass is under way. Says how long the last took, if its end was not known yet.
+    pub(crate) async fn rest(&mut self) -> Option<Duration> {
+        // A pass that was aborted has let go of its connection: from then on, SQLite makes them all at commits.
+        let (connection, took) = self.passing.take()?.await.ok()?;
+        self.resting = Some(connection);
+        Some(took)
     }
 
     /// Waits for a pass under way, and closes the connection.
@@ -79,5 +96,51 @@ impl Checkpoints {
         if let Some(connection) = self.resting {
             let _ = sqlx::Connection::close(connection).await;
         }
+    }
+
+    fn begin_again(&mut self) {
+        self.steps = 0;
+        self.rounds += 1;
+        self.passing = self.resting.take().map(|connection| tokio::spawn(pass(connection)));
+    }
+
+    fn passes(&self) -> bool {
+        self.passing.as_ref().is_some_and(|pass| !pass.is_finished())
+    }
+}
+
+async fn pass(mut connection: SqliteConnection) -> (SqliteConnection, Duration) {
+    let begun = Instant::now();
+    // What a pass cannot do, because somebody reads or the disk is full, the next one does.
+    let _ = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await;
+    (connection, begun.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{State, StateKey};
+    use firebreak_domain::SystemClock;
+    use std::sync::Arc;
+
+    /// Under a load without a pause the log is begun anew again and again: what is written in all does not stay in it.
+    #[tokio::test]
+    async fn a_load_without_a_pause_keeps_the_log_small() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path(), StateKey::from_bytes([7; 32]), Arc::new(SystemClock)).await.unwrap();
+        const WRITES: usize = 3 * super::MANY;
+        for number in 0..WRITES as i64 {
+            let changed = state.write(move |work| {
+                Box::pin(async move {
+                    let change = sqlx::query("REPLACE INTO log_view (one, size, bytes) VALUES (1, ?, x'00')");
+                    Ok(change.bind(number).execute(work.sql()).await?)
+                })
+            });
+            changed.await.unwrap();
+        }
+        let log = std::fs::metadata(folder.path().join("state.sqlite-wal")).unwrap().len();
+        // Each changes a page at least.
+        let written = WRITES as u64 * 4096;
+        assert!(log * 2 < written, "a log of {log} bytes, of {written} that were written");
+        state.close().await;
     }
 }

@@ -1,8 +1,9 @@
 //! The ledger of losses: a hash chain of entries, and the balances that follow from it.
 //!
 //! Entry i is kept as its format number, its canonical bytes and its head
-//! `SHA-256(format ‖ head of entry i−1 ‖ canonical bytes)`; the head before the first entry is 32 zero bytes. A balance
-//! is stored nowhere: it is the sum over the entries, made when the state is opened and carried on from there.
+//! `SHA-256(format ‖ head of entry i−1 ‖ canonical bytes)`; the head before the first entry is 32 zero bytes. Balances, and
+//! which requests are charged, are stored nowhere else: they follow from the entries, are made from them when the state is
+//! opened and carried on from there. So a charge writes to one place, at its end, however many there were before it.
 
 use crate::{
     ReleaseKey, StoreError,
@@ -11,7 +12,7 @@ use crate::{
 };
 use firebreak_domain::{Charge, Delta, Epsilon, FORMAT, Rho, Timestamp};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Where the ledger stands: what goes into each leaf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -139,18 +140,23 @@ pub(crate) fn chain(previous: &[u8; 32], entry: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(format).chain_update(previous).chain_update(body).finalize().into()
 }
 
-/// Balances and head as of the last entry applied.
+/// Balances, requests and head as of the last entry applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ledger {
     pub(crate) head: LedgerHead,
     pub(crate) spent: HashMap<AccountKey, Charge>,
     pub(crate) evaluated: HashMap<AccountKey, u64>,
+    /// Each request that is charged and was not given back, with the entry that charges it: about a hundred bytes each. A tree,
+    /// since a hash table keeps everybody waiting when it doubles.
+    pub(crate) charged: BTreeMap<RequestRef, u64>,
 }
 
 /// What one transaction adds to a [`Ledger`]. It becomes part of it when the transaction is on the disk.
 #[derive(Default)]
 pub(crate) struct Draft {
     changed: Ledger,
+    /// Requests given back that were charged before the transaction.
+    given_back: HashSet<RequestRef>,
     pub(crate) rows: Vec<Row>,
 }
 
@@ -163,7 +169,7 @@ pub(crate) struct Row {
 
 impl Ledger {
     pub(crate) fn draft(&self) -> Draft {
-        Draft { changed: Ledger { head: self.head, ..Ledger::default() }, rows: Vec::new() }
+        Draft { changed: Ledger { head: self.head, ..Ledger::default() }, ..Draft::default() }
     }
 
     /// Takes over what a transaction that is now on the disk has changed.
@@ -171,10 +177,14 @@ impl Ledger {
         self.head = draft.changed.head;
         self.spent.extend(draft.changed.spent);
         self.evaluated.extend(draft.changed.evaluated);
+        for request in draft.given_back {
+            self.charged.remove(&request);
+        }
+        self.charged.extend(draft.changed.charged);
     }
 }
 
-/// A sum that left the range of its integers, or a refund of more than was charged.
+/// A sum that left the range of its integers, a request charged twice, or a refund of what was not charged.
 pub(crate) struct Unbalanced;
 
 impl Draft {
@@ -184,6 +194,12 @@ impl Draft {
 
     pub(crate) fn evaluated(&self, base: &Ledger, account: &AccountKey) -> u64 {
         self.changed.evaluated.get(account).or_else(|| base.evaluated.get(account)).copied().unwrap_or_default()
+    }
+
+    /// The entry that charges a request, if it is charged.
+    pub(crate) fn charged(&self, base: &Ledger, request: &RequestRef) -> Option<u64> {
+        let before = || base.charged.get(request).filter(|_| !self.given_back.contains(request));
+        self.changed.charged.get(request).or_else(before).copied()
     }
 
     pub(crate) fn head(&self) -> LedgerHead {
@@ -201,8 +217,13 @@ impl Draft {
     /// Counts an entry without keeping it to be written.
     pub(crate) fn apply(&mut self, base: &Ledger, entry: &Entry, bytes: &[u8]) -> Result<(u64, [u8; 32]), Unbalanced> {
         let mut total = self.changed.head.total;
+        let count = self.changed.head.count + 1;
         match entry {
             Entry::Reserve(spend) | Entry::Repeat(spend) | Entry::Refund(spend) => {
+                let refund = matches!(entry, Entry::Refund(_));
+                if self.charged(base, &spend.request).is_some() != refund {
+                    return Err(Unbalanced);
+                }
                 let step = |balance: Charge| match entry {
                     Entry::Refund(_) => minus(balance, spend.charge).ok_or(Unbalanced),
                     _ => balance.plus(spend.charge).map_err(|_| Unbalanced),
@@ -216,6 +237,11 @@ impl Draft {
                     total = step(total)?;
                 }
                 self.changed.spent.extend(changed);
+                if !refund {
+                    self.changed.charged.insert(spend.request, count);
+                } else if self.changed.charged.remove(&spend.request).is_none() {
+                    self.given_back.insert(spend.request);
+                }
             }
             Entry::Evaluate(evaluation) => {
                 let used = self.evaluated(base, &evaluation.account);
@@ -223,7 +249,6 @@ impl Draft {
                 self.changed.evaluated.insert(evaluation.account.clone(), used);
             }
         }
-        let count = self.changed.head.count + 1;
         let head = chain(&self.changed.head.head, bytes);
         self.changed.head = LedgerHead { count, head, total };
         Ok((count, head))

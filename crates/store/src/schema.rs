@@ -20,10 +20,6 @@ CREATE TABLE watermark (
 CREATE TABLE ledger (
     seq INTEGER PRIMARY KEY, entry BLOB NOT NULL, head BLOB NOT NULL
 ) STRICT;
-CREATE TABLE requests (
-    principal BLOB NOT NULL, id BLOB NOT NULL, digest BLOB NOT NULL, release_key BLOB NOT NULL, charge BLOB NOT NULL,
-    year INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (principal, id)
-) STRICT, WITHOUT ROWID;
 CREATE TABLE releases (
     release_key BLOB PRIMARY KEY, id BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL, principal BLOB NOT NULL,
     request BLOB NOT NULL, evidence BLOB NOT NULL, leaf BLOB NOT NULL REFERENCES leaves (hash),
@@ -82,8 +78,8 @@ CREATE TABLE IF NOT EXISTS closed (
 CREATE INDEX IF NOT EXISTS publications_by_release ON publications (release);
 ";
 
-/// A column that such a folder has not got yet. The requests in it were charged in a year that is not known.
-const LATER_COLUMN: &str = "ALTER TABLE requests ADD COLUMN year INTEGER NOT NULL DEFAULT 0";
+/// What such a program kept a second time, beside the ledger. Without it, it does not open the folder any more.
+const EARLIER_TABLES: &str = "DROP TABLE IF EXISTS requests";
 
 /// Makes the tables in an empty database, or checks that they are of this format and this key.
 pub(crate) async fn prepare(writing: &mut SqliteConnection, key: &StateKey, seal: &Seal) -> Result<(), OpenError> {
@@ -113,13 +109,7 @@ pub(crate) async fn prepare(writing: &mut SqliteConnection, key: &StateKey, seal
             return Err(OpenError::OtherKey);
         }
     }
-    let years: i64 = sqlx::query_scalar("SELECT count(*) FROM pragma_table_info('requests') WHERE name = 'year'")
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(StoreError::from)?;
-    if years == 0 {
-        sqlx::raw_sql(LATER_COLUMN).execute(&mut *tx).await.map_err(StoreError::from)?;
-    }
+    sqlx::raw_sql(EARLIER_TABLES).execute(&mut *tx).await.map_err(StoreError::from)?;
     sqlx::raw_sql(LATER_TABLES).execute(&mut *tx).await.map_err(StoreError::from)?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(())

@@ -37,9 +37,6 @@ pub enum ChainError {
     /// An entry of a later format.
     #[error(transparent)]
     Format(#[from] UnknownFormat),
-    /// A request was added, changed or removed beside the ledger.
-    #[error("the recorded requests are not those in the ledger")]
-    Requests,
     /// An evaluated chunk was added, changed or removed beside the ledger.
     #[error("the recorded evaluations are not those in the ledger")]
     Evaluations,
@@ -69,7 +66,7 @@ impl From<sqlx::Error> for ChainError {
 /// Rows read at a time.
 const PAGE: i64 = 2048;
 
-/// Reads the ledger and checks it with the requests and chunks that it paid for.
+/// Reads the ledger and checks it with the chunks that it paid for.
 pub(crate) async fn ledger(connection: &mut SqliteConnection) -> Result<Ledger, ChainError> {
     let mut tx = connection.begin().await?;
     let audit = Audit::of(&mut tx, LedgerHead::default()).await?;
@@ -101,8 +98,8 @@ pub(crate) async fn everything(
 #[derive(Default)]
 struct Audit {
     ledger: Ledger,
-    /// Requests charged and not given back, with a hash of what was charged, and in which year.
-    requests: HashMap<RequestRef, ([u8; 32], i32)>,
+    /// Of each request that is charged and was not given back, a hash of what was charged.
+    requests: HashMap<RequestRef, [u8; 32]>,
     /// Fresh requests charged and not given back, each with the release that it paid for.
     paid: HashSet<(ReleaseKey, RequestRef)>,
     chunks: HashMap<([u8; 32], u32), [u8; 32]>,
@@ -132,7 +129,6 @@ impl Audit {
         if !reached || codec::count("ledger", rows)? != audit.ledger.head.count {
             return Err(ChainError::NotAsWritten);
         }
-        audit.requests(connection).await?;
         audit.chunks(connection).await?;
         Ok(audit)
     }
@@ -147,19 +143,19 @@ impl Audit {
         }
         let format = Reader::new("ledger entry", bytes).u32().map_err(|_| ChainError::EntryChanged { at })?;
         check_format("the ledger", format)?;
-        let (time, entry) = Entry::from_bytes(bytes).map_err(|_| ChainError::EntryContradicts { at })?;
+        let (_, entry) = Entry::from_bytes(bytes).map_err(|_| ChainError::EntryContradicts { at })?;
         let mut draft: Draft = self.ledger.draft();
         draft.apply(&self.ledger, &entry, bytes).map_err(|_| ChainError::EntryContradicts { at })?;
         self.ledger.commit(draft);
         let consistent = match &entry {
             Entry::Reserve(spend) => {
                 self.paid.insert((spend.release_key, spend.request));
-                self.requests.insert(spend.request, (mark(spend), time.year())).is_none()
+                self.requests.insert(spend.request, mark(spend)).is_none()
             }
-            Entry::Repeat(spend) => self.requests.insert(spend.request, (mark(spend), time.year())).is_none(),
+            Entry::Repeat(spend) => self.requests.insert(spend.request, mark(spend)).is_none(),
             Entry::Refund(spend) => {
                 self.paid.remove(&(spend.release_key, spend.request))
-                    && self.requests.remove(&spend.request).is_some_and(|(paid, _)| paid == mark(spend))
+                    && self.requests.remove(&spend.request).is_some_and(|paid| paid == mark(spend))
             }
             Entry::Evaluate(evaluation) => {
                 let key = (evaluation.session, evaluation.chunk);
@@ -167,42 +163,6 @@ impl Audit {
             }
         };
         if consistent { Ok(()) } else { Err(ChainError::EntryContradicts { at }) }
-    }
-
-    async fn requests(&self, connection: &mut SqliteConnection) -> Result<(), ChainError> {
-        let (mut principal, mut id) = (Vec::new(), Vec::new());
-        let mut found = 0;
-        loop {
-            let rows = sqlx::query(
-                "SELECT principal, id, digest, release_key, charge, year FROM requests
-                 WHERE (principal, id) > (?, ?) ORDER BY principal, id LIMIT ?",
-            )
-            .bind(principal.as_slice())
-            .bind(id.as_slice())
-            .bind(PAGE)
-            .fetch_all(&mut *connection)
-            .await?;
-            for row in &rows {
-                principal = row.try_get(0)?;
-                id = row.try_get(1)?;
-                let request =
-                    RequestRef { principal: codec::fixed("request", &principal)?, id: codec::fixed("request", &id)? };
-                let (digest, key, charge): (&[u8], &[u8], &[u8]) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
-                // An earlier program recorded no year.
-                let year: i32 = row.try_get(5)?;
-                let same = |(mark, paid): &([u8; 32], i32)| {
-                    *mark == mark_of(digest, key, charge) && (year == *paid || year == 0)
-                };
-                if !self.requests.get(&request).is_some_and(same) {
-                    return Err(ChainError::Requests);
-                }
-                found += 1;
-            }
-            if rows.is_empty() {
-                break;
-            }
-        }
-        if found == self.requests.len() { Ok(()) } else { Err(ChainError::Requests) }
     }
 
     async fn chunks(&self, connection: &mut SqliteConnection) -> Result<(), ChainError> {
@@ -293,11 +253,7 @@ async fn leaves(connection: &mut SqliteConnection) -> Result<(), ChainError> {
 }
 
 fn mark(spend: &Spend) -> [u8; 32] {
-    mark_of(&spend.digest, spend.release_key.as_bytes(), &charge_bytes(&spend.charge))
-}
-
-fn mark_of(digest: &[u8], key: &[u8], charge: &[u8]) -> [u8; 32] {
-    hash_of(&[digest, key, charge])
+    hash_of(&[&spend.digest, spend.release_key.as_bytes(), &charge_bytes(&spend.charge)])
 }
 
 fn chunk_mark(evaluation: &Evaluation) -> [u8; 32] {

@@ -3,9 +3,10 @@
 use crate::{
     ReleaseKey, State, StoreError,
     accounts::{AccountKey, RequestRef},
-    batch::{self, Asked, Found},
+    batch,
     checkpoint::Checkpoints,
-    ledger::{Draft, Entry, LedgerHead},
+    codec,
+    ledger::{Draft, Entry, LedgerHead, Spend},
     scrub::Scrub,
     state::Core,
     watermark::{AcceptedBundle, Marks},
@@ -13,7 +14,7 @@ use crate::{
 use firebreak_domain::{Charge, Timestamp};
 use sqlx::{Connection, SqliteConnection};
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     fs::File,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -38,13 +39,13 @@ pub(crate) trait Job: Send {
     fn run<'w>(self: Box<Self>, work: &'w mut Work) -> Run<'w>;
     /// The transaction failed before it was its turn.
     fn refuse(self: Box<Self>, error: StoreError);
-    /// What it looks for before anything else.
-    fn asked(&self) -> &[Asked];
+    /// The releases that it looks for before anything else.
+    fn asked(&self) -> &[ReleaseKey];
 }
 
 struct Waiting<T, F> {
     step: F,
-    asked: Vec<Asked>,
+    asked: Vec<ReleaseKey>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
@@ -73,7 +74,7 @@ where
         let _ = self.reply.send(Err(error));
     }
 
-    fn asked(&self) -> &[Asked] {
+    fn asked(&self) -> &[ReleaseKey] {
         &self.asked
     }
 }
@@ -109,9 +110,9 @@ impl State {
         self.queue(Vec::new(), step).await
     }
 
-    /// [`State::write`] of a step that asks [`Work::has_request`] and [`Work::has_release`] for what is `asked`: it is looked up
-    /// for all steps of the transaction at once.
-    pub(crate) async fn write_asking<T, F>(&self, asked: Vec<Asked>, step: F) -> Result<T, StoreError>
+    /// [`State::write`] of a step that asks [`Work::has_release`] for what is `asked`: it is looked up for all steps of the
+    /// transaction at once.
+    pub(crate) async fn write_asking<T, F>(&self, asked: Vec<ReleaseKey>, step: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'w> FnOnce(&'w mut Work) -> Step<'w, T> + Send + 'static,
@@ -119,7 +120,7 @@ impl State {
         self.queue(asked, step).await
     }
 
-    async fn queue<T, F>(&self, asked: Vec<Asked>, step: F) -> Result<T, StoreError>
+    async fn queue<T, F>(&self, asked: Vec<ReleaseKey>, step: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'w> FnOnce(&'w mut Work) -> Step<'w, T> + Send + 'static,
@@ -136,26 +137,13 @@ const QUEUE: usize = 4096;
 /// Steps in one transaction: enough to share a wait for the disk, few enough to keep that wait short.
 const BATCH: usize = 512;
 
-/// A request that was charged, as it is kept.
-#[derive(Clone, Copy)]
-pub(crate) struct Requested {
-    pub(crate) digest: [u8; 32],
-    pub(crate) release_key: ReleaseKey,
-    pub(crate) charge: Charge,
-    /// The calendar year in which it was charged.
-    pub(crate) year: i32,
-}
-
 /// The transaction that steps run in.
 pub(crate) struct Work {
     connection: SqliteConnection,
     core: Arc<Core>,
     draft: Draft,
-    /// Requests charged in this transaction, which are written together at its end: one by one, each would wait for the
-    /// thread that SQLite runs on.
-    requests: HashMap<RequestRef, Requested>,
-    /// Of what its steps ask for, what is in the tables.
-    found: Found,
+    /// Of the releases that its steps ask for, those that are stored.
+    released: HashSet<ReleaseKey>,
     now: Timestamp,
     /// Whether the step that runs destroys something.
     destroys: bool,
@@ -208,39 +196,34 @@ impl Work {
         self.draft.head()
     }
 
-    /// Whether the request of a step that was queued with it is in the table.
-    pub(crate) fn has_request(&self, request: &RequestRef) -> bool {
-        self.found.has_request(request)
-    }
-
-    /// Whether the release of a step that was queued with it is in the table.
+    /// Whether the release of a step that was queued with it is stored.
     pub(crate) fn has_release(&self, key: &ReleaseKey) -> bool {
-        self.found.has_release(key)
+        self.released.contains(key)
     }
 
-    /// Takes note of a release that a step has put into the table.
+    /// Takes note of a release that a step has stored.
     pub(crate) fn released(&mut self, key: ReleaseKey) {
-        self.found.add_release(key);
+        self.released.insert(key);
     }
 
-    /// Takes note of a request that a step has deleted from the table.
-    pub(crate) fn deleted(&mut self, request: &RequestRef) {
-        self.found.forget_request(request);
-    }
-
-    /// A request that this transaction has charged. It is not in the table yet.
-    pub(crate) fn requested(&self, request: &RequestRef) -> Option<&Requested> {
-        self.requests.get(request)
-    }
-
-    /// Takes note of a request that is charged.
-    pub(crate) fn record(&mut self, request: RequestRef, requested: Requested) {
-        self.requests.insert(request, requested);
-    }
-
-    /// Forgets a request that this transaction has charged. False if it is in the table.
-    pub(crate) fn unrecord(&mut self, request: &RequestRef) -> bool {
-        self.requests.remove(request).is_some()
+    /// What a request was charged and when, with all that this transaction has done so far; `None` if it is not charged.
+    pub(crate) async fn charged(&mut self, request: &RequestRef) -> Result<Option<(Timestamp, Spend)>, StoreError> {
+        let charged = {
+            let base = self.core.ledger.read().unwrap_or_else(PoisonError::into_inner);
+            self.draft.charged(&base, request)
+        };
+        let Some(seq) = charged else { return Ok(None) };
+        let bytes = match self.draft.rows.iter().find(|row| row.seq == seq) {
+            Some(row) => row.entry.clone(),
+            None => {
+                let select = sqlx::query_scalar("SELECT entry FROM ledger WHERE seq = ?");
+                select.bind(codec::stored("ledger", seq)?).fetch_one(&mut self.connection).await?
+            }
+        };
+        match Entry::from_bytes(&bytes)? {
+            (at, Entry::Reserve(spend) | Entry::Repeat(spend)) => Ok(Some((at, spend))),
+            _ => Err(StoreError::Malformed("ledger entry")),
+        }
     }
 
     /// Appends to the ledger.
@@ -249,10 +232,10 @@ impl Work {
         self.draft.append(&base, entry, self.now).map_err(|_| StoreError::Malformed("balance"))
     }
 
-    async fn begin(&mut self, asked: &[Asked]) -> Result<(), StoreError> {
+    async fn begin(&mut self, asked: &[ReleaseKey]) -> Result<(), StoreError> {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
         // INVARIANT: looked up within the transaction. From here on nobody else writes, and the steps tell what they change.
-        self.found = batch::find(&mut self.connection, asked).await?;
+        self.released = batch::released(&mut self.connection, asked).await?;
         Ok(())
     }
 
@@ -263,10 +246,6 @@ impl Work {
 
     async fn commit(&mut self, moved: bool) -> Result<(), StoreError> {
         batch::insert_entries(&mut self.connection, &self.draft.rows).await?;
-        let mut requests: Vec<_> = self.requests.drain().collect();
-        // In the order of the table, so that neighbours share their pages.
-        requests.sort_unstable_by_key(|(request, _)| (request.principal, request.id));
-        batch::insert_requests(&mut self.connection, &requests).await?;
         // Its code names the ledger's head, so it changes with every entry.
         let watermark = &self.core.watermark;
         if moved || !self.draft.rows.is_empty() || self.bundle != watermark.bundle() {
@@ -300,8 +279,7 @@ impl Writer {
         let draft = core.ledger.read().unwrap_or_else(PoisonError::into_inner).draft();
         let (now, _) = core.watermark.to_write();
         let bundle = core.watermark.bundle();
-        let (requests, found) = (HashMap::new(), Found::default());
-        let work = Work { connection, core, draft, requests, found, now, destroys: false, bundle };
+        let work = Work { connection, core, draft, released: HashSet::new(), now, destroys: false, bundle };
         let writer = Self { work, scrub, checkpoints, lock };
         let task = tokio::spawn(writer.run(waiting, Arc::clone(&stop)));
         Jobs { queue, stop, task: Mutex::new(Some(task)) }
@@ -324,7 +302,7 @@ impl Writer {
             }
             let steps = batch.len();
             self.transact(std::mem::take(&mut batch)).await;
-            self.checkpoints.after(steps);
+            self.checkpoints.after(steps).await;
             if self.scrub.is_due() {
                 // Of two who empty the log one would find the other in the way.
                 self.checkpoints.rest().await;
@@ -349,7 +327,6 @@ impl Writer {
         }
         self.work.now = now;
         self.work.bundle = self.work.core.watermark.bundle();
-        self.work.requests.clear();
         self.work.draft = self.work.core.ledger.read().unwrap_or_else(PoisonError::into_inner).draft();
         let mut replies = Vec::with_capacity(batch.len());
         let outcome = self.attempt(batch, moved, &mut replies).await;

@@ -12,7 +12,7 @@ use firebreak_domain::{AgreementId, OrgId, UnitSpaceId};
 pub(crate) struct AccountKey(Box<[u8]>);
 
 /// A request's name in the state: the keyed hash of the principal, and the caller's number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct RequestRef {
     pub(crate) principal: [u8; 32],
     pub(crate) id: [u8; 16],

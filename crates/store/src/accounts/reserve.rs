@@ -6,14 +6,11 @@ use super::{
 };
 use crate::{
     AccountKind, ReleaseKey, State, StoreError, StoredRelease,
-    batch::Asked,
-    codec::{self, Reader},
     ledger::{Entry, Spend},
     releases::{self, Kept, Known},
-    writer::{Requested, Work},
+    writer::Work,
 };
-use firebreak_domain::{Charge, Delta, Epsilon, Rho};
-use sqlx::Row;
+use firebreak_domain::{Charge, Delta, Epsilon, Rho, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
@@ -30,12 +27,6 @@ struct Claimed {
     limits: Vec<Limit>,
     /// The year whose account pays, if one does.
     year: Option<i32>,
-}
-
-impl Claimed {
-    fn asked(&self) -> Asked {
-        Asked { request: self.spend.request, release_key: self.spend.release_key }
-    }
 }
 
 /// What was found of a claim.
@@ -86,8 +77,7 @@ impl State {
             return if digest == key.digest { Ok(known.into()) } else { Err(ReserveError::RequestIdReused) };
         }
         let claim = self.claimed(request, key.digest, release_key, charge, accounts);
-        let asked = vec![claim.asked()];
-        let reserved = self.write_asking(asked, move |work| Box::pin(reserve(work, claim))).await??;
+        let reserved = self.write_asking(vec![*release_key], move |work| Box::pin(reserve(work, claim))).await??;
         self.keep_known(request, key.digest, &reserved);
         Ok(reserved)
     }
@@ -106,7 +96,7 @@ impl State {
             self.claimed(request(claim), claim.key.digest, &claim.release_key, claim.charge, &claim.accounts)
         };
         let all: Vec<Claimed> = claims.iter().map(claimed).collect();
-        let asked = all.iter().map(Claimed::asked).collect();
+        let asked = claims.iter().map(|claim| claim.release_key).collect();
         let reserved = self.write_asking(asked, move |work| Box::pin(reserve_all(work, all))).await??;
         for (claim, reserved) in claims.iter().zip(&reserved) {
             self.keep_known(request(claim), claim.key.digest, reserved);
@@ -203,16 +193,11 @@ async fn examine(
     planned: &mut Planned,
 ) -> Result<Result<Found, ReserveError>, StoreError> {
     let Claimed { mut spend, limits, year } = claim;
-    let before = if work.has_request(&spend.request) {
-        stored(work, &spend.request).await?
-    } else {
-        work.requested(&spend.request).copied()
-    };
-    if let Some(before) = before {
+    if let Some((at, before)) = work.charged(&spend.request).await? {
         if before.digest != spend.digest {
             return Ok(Err(ReserveError::RequestIdReused));
         }
-        return Ok(resume(work, spend, before).await?.map(Found::Before));
+        return Ok(resume(work, spend, at, before).await?.map(Found::Before));
     }
     let release = if work.has_release(&spend.release_key) {
         releases::by_key(work.sql(), &spend.release_key).await?.map(|settlement| settlement.release)
@@ -253,9 +238,6 @@ fn charge(work: &mut Work, found: Found) -> Result<Reserved, StoreError> {
         Found::Before(reserved) => return Ok(reserved),
         Found::New(spend, release) => (*spend, release),
     };
-    let Spend { digest, release_key, charge, .. } = spend;
-    let requested = Requested { digest, release_key, charge, year: work.now().year() };
-    work.record(spend.request, requested);
     Ok(match release {
         Some(release) => {
             work.append(&Entry::Repeat(spend))?;
@@ -277,8 +259,13 @@ fn charge(work: &mut Work, found: Found) -> Result<Reserved, StoreError> {
 }
 
 /// The request was charged before.
-async fn resume(work: &mut Work, now: Spend, before: Requested) -> Result<Result<Reserved, ReserveError>, StoreError> {
-    let Requested { release_key, charge, year, .. } = before;
+async fn resume(
+    work: &mut Work,
+    now: Spend,
+    at: Timestamp,
+    before: Spend,
+) -> Result<Result<Reserved, ReserveError>, StoreError> {
+    let Spend { release_key, charge, .. } = before;
     if let Some(settlement) = releases::by_key(work.sql(), &release_key).await? {
         return Ok(Ok(settlement.known_to(&now.request).into()));
     }
@@ -287,7 +274,7 @@ async fn resume(work: &mut Work, now: Spend, before: Requested) -> Result<Result
     }
     // PRIVACY: what a year's account paid for is measured in that year. Charges that were kept for another would let more
     // than its limit be released within it.
-    if year != work.now().year() {
+    if at.year() != work.now().year() {
         return Ok(Err(ReserveError::OtherYear));
     }
     let refundable = Arc::clone(&work.core().refundable);
@@ -296,35 +283,12 @@ async fn resume(work: &mut Work, now: Spend, before: Requested) -> Result<Result
     Ok(Ok(Reserved::Resumed(Reservation { request: now.request, release_key, charge, spend: None, refundable })))
 }
 
-async fn stored(work: &mut Work, request: &RequestRef) -> Result<Option<Requested>, StoreError> {
-    let row = sqlx::query("SELECT digest, release_key, charge, year FROM requests WHERE principal = ? AND id = ?")
-        .bind(request.principal.as_slice())
-        .bind(request.id.as_slice())
-        .fetch_optional(work.sql())
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    let digest = codec::fixed("request", row.try_get(0)?)?;
-    let release_key = ReleaseKey::from_bytes(codec::fixed("request", row.try_get(1)?)?);
-    let mut reader = Reader::new("request", row.try_get(2)?);
-    let charge = reader.charge()?;
-    reader.end()?;
-    Ok(Some(Requested { digest, release_key, charge, year: row.try_get(3)? }))
-}
-
 async fn abandon(work: &mut Work, mut reservation: Reservation) -> Result<Abandoned, StoreError> {
     // INVARIANT: looked up by the one task that also resumes, so that no one can be between the two.
     let refundable = reservation.refundable.forget(&reservation.request);
     let Some(spend) = reservation.spend.take().filter(|_| refundable) else {
         return Ok(Abandoned::Kept);
     };
-    if !work.unrecord(&spend.request) {
-        sqlx::query("DELETE FROM requests WHERE principal = ? AND id = ?")
-            .bind(spend.request.principal.as_slice())
-            .bind(spend.request.id.as_slice())
-            .execute(work.sql())
-            .await?;
-        work.deleted(&spend.request);
-    }
     work.append(&Entry::Refund(spend))?;
     Ok(Abandoned::Refunded)
 }

@@ -106,7 +106,7 @@ async fn the_account_of_a_year_that_has_ended_is_charged_no_more() {
     assert_eq!(state.balance(&[year(), life()]), [rho(10); 2]);
 }
 
-/// An earlier program recorded no year: what it charged and did not release is another request by now.
+/// An earlier program kept what was charged a second time beside the ledger. Whatever stands there counts no more.
 #[tokio::test]
 async fn a_folder_of_an_earlier_program_is_opened_and_its_charges_stand() {
     let folder = Folder::new();
@@ -115,13 +115,33 @@ async fn a_folder_of_an_earlier_program_is_opened_and_its_charges_stand() {
     state.close().await;
     let file = SqliteConnectOptions::new().filename(folder.path.path().join("state.sqlite"));
     let mut raw = SqliteConnection::connect_with(&file).await.unwrap();
-    sqlx::query("ALTER TABLE requests DROP COLUMN year").execute(&mut raw).await.unwrap();
+    sqlx::query("CREATE TABLE requests (principal BLOB, id BLOB, digest BLOB)").execute(&mut raw).await.unwrap();
+    sqlx::query("INSERT INTO requests VALUES (x'01', x'02', x'03')").execute(&mut raw).await.unwrap();
     raw.close().await.unwrap();
     let state = folder.open().await;
     state.verify_chain().await.unwrap();
     assert_eq!(state.balance(&[life()]), [rho(10)]);
-    assert_eq!(reserve(&state, "ada", 1, 1, 1).await.unwrap_err(), ReserveError::OtherYear);
-    drop(fresh(reserve(&state, "ada", 2, 1, 1).await));
+    drop(resumed(reserve(&state, "ada", 1, 1, 1).await));
+    assert_eq!(state.balance(&[life()]), [rho(10)]);
+    state.close().await;
+    let mut raw = SqliteConnection::connect_with(&file).await.unwrap();
+    sqlx::query("SELECT * FROM requests").fetch_all(&mut raw).await.unwrap_err();
+}
+
+/// What is charged is known again from the ledger alone, also what was given back and charged once more.
+#[tokio::test]
+async fn requests_are_known_again_after_a_restart() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    state.abandon(fresh(reserve(&state, "ada", 1, 1, 1).await)).await.unwrap();
+    state.abandon(fresh(reserve(&state, "ada", 2, 2, 2).await)).await.unwrap();
+    drop(fresh(reserve(&state, "ada", 1, 3, 1).await));
+    state.close().await;
+    let state = folder.open().await;
+    drop(resumed(reserve(&state, "ada", 1, 3, 1).await));
+    assert_eq!(reserve(&state, "ada", 1, 1, 1).await.unwrap_err(), ReserveError::RequestIdReused);
+    drop(fresh(reserve(&state, "ada", 2, 4, 2).await));
+    assert_eq!(state.balance(&[life()]), [rho(20)]);
     state.verify_chain().await.unwrap();
 }
 
