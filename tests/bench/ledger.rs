@@ -49,7 +49,7 @@ const TIME: Duration = Duration::from_secs(10);
 /// Charges in a second by all callers together, where how long each takes is measured.
 const OFFERED: u32 = 5_000;
 /// What a charge adds to the log of writes: the pages that it changes by itself.
-const APPENDED: usize = 16 * 1024;
+const APPENDED: usize = 8 * 1024;
 
 #[tokio::main]
 async fn main() -> Result<()> {

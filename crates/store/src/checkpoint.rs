@@ -13,10 +13,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Pages in the log from which on the connection that writes makes a pass itself, at a commit: 64 MB. It comes to that
-/// where the passes beside it fail.
-pub(crate) const MOST_PAGES: &str = "16384";
-/// Steps after which passes begin though there is no pause: about 1,300 pages.
+/// Pages in the log from which on the connection that writes makes a pass itself, at a commit: 16 MB. It comes to that where
+/// a step writes much more than a charge does, or the passes beside it fail.
+pub(crate) const MOST_PAGES: &str = "4096";
+/// Steps after which passes begin though there is no pause: about 1,300 pages, if they are charges.
 const MANY: usize = 2048;
 /// Steps after which a pass is worth its while in a pause.
 const STEPS: usize = 256;
@@ -27,11 +27,19 @@ const SHORT: Duration = Duration::from_millis(2);
 /// Passes in a row. Where the disk is so slow that none is short, the last is waited for all the same.
 const ROUNDS: usize = 8;
 
+/// What a pass came to.
+pub(crate) enum Pass {
+    /// All that was in the log when it began is in the database. It took so long.
+    Made(Duration),
+    /// Somebody who reads kept it from copying all, or the disk did. A later one does it.
+    Kept,
+}
+
 /// The connection of its own that passes are made on.
 pub(crate) struct Checkpoints {
     resting: Option<SqliteConnection>,
-    /// The pass under way, which gives the connection back and says how long it took.
-    passing: Option<JoinHandle<(SqliteConnection, Duration)>>,
+    /// The pass under way, which gives the connection back.
+    passing: Option<JoinHandle<(SqliteConnection, Pass)>>,
     /// Passes in a row so far.
     rounds: usize,
     /// Steps since the last pass began, and when the last of them ended.
@@ -52,8 +60,10 @@ impl Checkpoints {
             return;
         }
         match self.rest().await {
-            Some(took) if took > SHORT && self.rounds < ROUNDS => self.begin_again(),
-            Some(_) => {
+            // One more would be kept from it too, or has all of it to do if it no longer is.
+            Some(Pass::Kept) => {}
+            Some(Pass::Made(took)) if took > SHORT && self.rounds < ROUNDS => self.begin_again(),
+            Some(Pass::Made(_)) => {
                 if let Some(connection) = self.resting.take() {
                     self.resting = Some(pass(connection).await.0);
                 }
@@ -82,12 +92,12 @@ impl Checkpoints {
         self.begin_again();
     }
 
-    /// Waits until no pass is under way. Says how long the last took, if its end was not known yet.
-    pub(crate) async fn rest(&mut self) -> Option<Duration> {
+    /// Waits until no pass is under way. Says what the last came to, if that was not known yet.
+    pub(crate) async fn rest(&mut self) -> Option<Pass> {
         // A pass that was aborted has let go of its connection: from then on, SQLite makes them all at commits.
-        let (connection, took) = self.passing.take()?.await.ok()?;
+        let (connection, pass) = self.passing.take()?.await.ok()?;
         self.resting = Some(connection);
-        Some(took)
+        Some(pass)
     }
 
     /// Waits for a pass under way, and closes the connection.
@@ -109,11 +119,15 @@ impl Checkpoints {
     }
 }
 
-async fn pass(mut connection: SqliteConnection) -> (SqliteConnection, Duration) {
+async fn pass(mut connection: SqliteConnection) -> (SqliteConnection, Pass) {
     let begun = Instant::now();
-    // What a pass cannot do, because somebody reads or the disk is full, the next one does.
-    let _ = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await;
-    (connection, begun.elapsed())
+    let said = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(&mut connection).await;
+    // Pages in the log when it began, and how many of them the database has now.
+    let pass = match said {
+        Ok((0, log, copied)) if log == copied => Pass::Made(begun.elapsed()),
+        Ok::<(i64, i64, i64), _>(_) | Err(_) => Pass::Kept,
+    };
+    (connection, pass)
 }
 
 #[cfg(test)]

@@ -81,6 +81,12 @@ CREATE INDEX IF NOT EXISTS publications_by_release ON publications (release);
 /// What such a program kept a second time, beside the ledger. Without it, it does not open the folder any more.
 const EARLIER_TABLES: &str = "DROP TABLE IF EXISTS requests";
 
+/// Removes what nothing reads any more: once all that it follows from is known to be good.
+pub(crate) async fn remove_earlier(writing: &mut SqliteConnection) -> Result<(), OpenError> {
+    sqlx::raw_sql(EARLIER_TABLES).execute(writing).await.map_err(StoreError::from)?;
+    Ok(())
+}
+
 /// Makes the tables in an empty database, or checks that they are of this format and this key.
 pub(crate) async fn prepare(writing: &mut SqliteConnection, key: &StateKey, seal: &Seal) -> Result<(), OpenError> {
     let check = key.derive("key check");
@@ -109,7 +115,6 @@ pub(crate) async fn prepare(writing: &mut SqliteConnection, key: &StateKey, seal
             return Err(OpenError::OtherKey);
         }
     }
-    sqlx::raw_sql(EARLIER_TABLES).execute(&mut *tx).await.map_err(StoreError::from)?;
     sqlx::raw_sql(LATER_TABLES).execute(&mut *tx).await.map_err(StoreError::from)?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(())

@@ -217,11 +217,12 @@ impl Work {
             Some(row) => row.entry.clone(),
             None => {
                 let select = sqlx::query_scalar("SELECT entry FROM ledger WHERE seq = ?");
-                select.bind(codec::stored("ledger", seq)?).fetch_one(&mut self.connection).await?
+                let found = select.bind(codec::stored("ledger", seq)?).fetch_optional(&mut self.connection).await?;
+                found.ok_or(StoreError::Malformed("ledger"))?
             }
         };
         match Entry::from_bytes(&bytes)? {
-            (at, Entry::Reserve(spend) | Entry::Repeat(spend)) => Ok(Some((at, spend))),
+            (at, Entry::Reserve(spend) | Entry::Repeat(spend)) if spend.request == *request => Ok(Some((at, spend))),
             _ => Err(StoreError::Malformed("ledger entry")),
         }
     }
@@ -393,5 +394,22 @@ mod tests {
         });
         // 2 is FULL: the log of writes is synced at each commit (https://sqlite.org/pragma.html#pragma_synchronous).
         assert_eq!(asked.await.unwrap(), (2, "wal".to_owned()));
+    }
+
+    /// Before 3.51.3 a pass that met the first write to a log begun anew could damage the database
+    /// (<https://sqlite.org/releaselog/3_51_3.html>). Passes are made beside the writing here.
+    #[tokio::test]
+    async fn passes_beside_the_writing_meet_an_sqlite_that_allows_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path(), StateKey::from_bytes([7; 32]), Arc::new(SystemClock)).await.unwrap();
+        let asked = state.write(|work| {
+            Box::pin(async move {
+                let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(work.sql()).await?;
+                Ok(version)
+            })
+        });
+        let version = asked.await.unwrap();
+        let parts: Vec<u32> = version.split('.').map(|part| part.parse().unwrap()).collect();
+        assert!(parts >= vec![3, 51, 3], "{version}");
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     writer::Work,
 };
 use firebreak_domain::{Charge, Delta, Epsilon, Rho, Timestamp};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
 /// A limit, in the ledger's terms.
@@ -40,6 +40,7 @@ enum Found {
 /// What the claims examined so far will have changed.
 #[derive(Default)]
 struct Planned {
+    requests: HashSet<RequestRef>,
     spent: HashMap<AccountKey, Charge>,
     total: Option<Charge>,
 }
@@ -193,6 +194,9 @@ async fn examine(
     planned: &mut Planned,
 ) -> Result<Result<Found, ReserveError>, StoreError> {
     let Claimed { mut spend, limits, year } = claim;
+    if !planned.requests.insert(spend.request) {
+        return Ok(Err(ReserveError::RequestIdReused));
+    }
     if let Some((at, before)) = work.charged(&spend.request).await? {
         if before.digest != spend.digest {
             return Ok(Err(ReserveError::RequestIdReused));

@@ -59,9 +59,9 @@ proptest! {
     }
 }
 
-fn reserve(rho: u64) -> Entry {
+fn reserve(id: u8, rho: u64) -> Entry {
     Entry::Reserve(Spend {
-        request: RequestRef { principal: [1; 32], id: [2; 16] },
+        request: RequestRef { principal: [1; 32], id: [id; 16] },
         digest: [3; 32],
         release_key: ReleaseKey::from_bytes([4; 32]),
         charge: Charge::of_rho(Rho::from_nano(rho)),
@@ -71,7 +71,7 @@ fn reserve(rho: u64) -> Entry {
 
 #[test]
 fn a_head_follows_from_format_head_before_and_entry() {
-    let bytes = reserve(5).to_bytes(Timestamp::from_secs(7));
+    let bytes = reserve(2, 5).to_bytes(Timestamp::from_secs(7));
     let expected = Sha256::digest([&1_u32.to_be_bytes()[..], &[9; 32], &bytes[4..]].concat());
     assert_eq!(chain(&[9; 32], &bytes), expected[..]);
 }
@@ -81,12 +81,41 @@ fn an_entry_that_leaves_the_range_changes_nothing() {
     let ledger = Ledger::default();
     let mut draft = ledger.draft();
     let at = Timestamp::from_secs(0);
-    assert!(draft.append(&ledger, &reserve(u64::MAX), at).is_ok());
+    assert!(draft.append(&ledger, &reserve(2, u64::MAX - 1), at).is_ok());
     let before = draft.head();
-    assert!(draft.append(&ledger, &reserve(1), at).is_err());
+    assert!(draft.append(&ledger, &reserve(3, 2), at).is_err(), "a balance beyond its integers");
+    let Entry::Reserve(spend) = reserve(2, 1) else { panic!() };
+    let other = Spend { accounts: vec![AccountKey::from_bytes(b"c")], ..spend };
+    assert!(draft.append(&ledger, &Entry::Refund(other), at).is_err(), "a refund to an account that was not charged");
     assert_eq!(draft.head(), before);
     assert_eq!(draft.rows.len(), 1);
-    let Entry::Reserve(spend) = reserve(1) else { panic!() };
-    let other = Spend { accounts: vec![AccountKey::from_bytes(b"c")], ..spend };
-    assert!(draft.append(&ledger, &Entry::Refund(other), at).is_err(), "a refund of what was not charged");
+    assert!(draft.append(&ledger, &reserve(3, 1), at).is_ok());
+}
+
+#[test]
+fn a_request_is_charged_once_and_given_back_once_across_transactions() {
+    let (mut ledger, at) = (Ledger::default(), Timestamp::from_secs(0));
+    let charge = reserve(2, 5);
+    let Entry::Reserve(spend) = charge.clone() else { panic!() };
+    let refund = Entry::Refund(spend.clone());
+    let mut draft = ledger.draft();
+    assert!(draft.append(&ledger, &refund, at).is_err(), "nothing was charged");
+    assert!(draft.append(&ledger, &charge, at).is_ok());
+    assert!(draft.append(&ledger, &charge, at).is_err(), "charged in this transaction");
+    ledger.commit(draft);
+    // Given back, charged, given back and charged again in one transaction.
+    let mut draft = ledger.draft();
+    assert!(draft.append(&ledger, &charge, at).is_err(), "charged before it");
+    for (entry, by) in [(&refund, None), (&charge, Some(3)), (&refund, None), (&charge, Some(5))] {
+        assert!(draft.append(&ledger, entry, at).is_ok());
+        assert_eq!(draft.charged(&ledger, &spend.request), by);
+        assert!(draft.append(&ledger, entry, at).is_err(), "twice");
+    }
+    ledger.commit(draft);
+    assert_eq!(ledger.draft().charged(&ledger, &spend.request), Some(5));
+    let mut draft = ledger.draft();
+    assert!(draft.append(&ledger, &refund, at).is_ok());
+    ledger.commit(draft);
+    assert_eq!(ledger.draft().charged(&ledger, &spend.request), None);
+    assert!(ledger.charged.is_empty());
 }

@@ -128,6 +128,23 @@ async fn a_folder_of_an_earlier_program_is_opened_and_its_charges_stand() {
     sqlx::query("SELECT * FROM requests").fetch_all(&mut raw).await.unwrap_err();
 }
 
+/// What such a program kept stays as long as the ledger is not known to be good: it may be all that tells what was there.
+#[tokio::test]
+async fn a_folder_of_an_earlier_program_that_does_not_open_is_left_as_it_was() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    drop(fresh(reserve(&state, "ada", 1, 1, 1).await));
+    state.close().await;
+    let file = SqliteConnectOptions::new().filename(folder.path.path().join("state.sqlite"));
+    let mut raw = SqliteConnection::connect_with(&file).await.unwrap();
+    sqlx::query("CREATE TABLE requests (principal BLOB, id BLOB, digest BLOB)").execute(&mut raw).await.unwrap();
+    sqlx::query("UPDATE ledger SET head = zeroblob(32)").execute(&mut raw).await.unwrap();
+    raw.close().await.unwrap();
+    assert!(folder.try_open().await.is_err());
+    let mut raw = SqliteConnection::connect_with(&file).await.unwrap();
+    sqlx::query("SELECT * FROM requests").fetch_all(&mut raw).await.unwrap();
+}
+
 /// What is charged is known again from the ledger alone, also what was given back and charged once more.
 #[tokio::test]
 async fn requests_are_known_again_after_a_restart() {
@@ -143,6 +160,50 @@ async fn requests_are_known_again_after_a_restart() {
     drop(fresh(reserve(&state, "ada", 2, 4, 2).await));
     assert_eq!(state.balance(&[life()]), [rho(20)]);
     state.verify_chain().await.unwrap();
+}
+
+/// Steps that wait together share a transaction: what one has done is known to the next, though nothing is stored yet.
+#[tokio::test]
+async fn one_request_twice_in_a_transaction_is_charged_once_and_may_be_given_back_and_charged_anew() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let of = async |digest: u8| reserve(&state, "ada", 1, digest, digest).await;
+    let (first, second, other) = tokio::join!(of(1), of(1), of(2));
+    let (first, second) = (fresh(first), resumed(second));
+    assert_eq!(other.unwrap_err(), ReserveError::RequestIdReused);
+    assert_eq!(state.balance(&[life()]), [rho(10)]);
+    // Both hold it: neither gets it back. Of another request one does, and it is charged for something else at once.
+    assert_eq!(state.abandon(first).await.unwrap(), Abandoned::Kept);
+    drop(second);
+    let alone = fresh(reserve(&state, "ada", 2, 3, 3).await);
+    let (refund, anew) = tokio::join!(state.abandon(alone), reserve(&state, "ada", 2, 4, 4));
+    assert_eq!(refund.unwrap(), Abandoned::Refunded);
+    let anew = fresh(anew);
+    assert_eq!(state.balance(&[life()]), [rho(20)]);
+    let (refund, again) = tokio::join!(state.abandon(anew), reserve(&state, "ada", 2, 3, 3));
+    assert_eq!(refund.unwrap(), Abandoned::Refunded);
+    drop(fresh(again));
+    state.verify_chain().await.unwrap();
+    state.close().await;
+    let state = folder.open().await;
+    assert_eq!(state.balance(&[life()]), [rho(20)]);
+    assert_eq!(reserve(&state, "ada", 2, 4, 4).await.unwrap_err(), ReserveError::RequestIdReused);
+    drop(resumed(reserve(&state, "ada", 2, 3, 3).await));
+}
+
+#[tokio::test]
+async fn a_request_is_reserved_for_one_thing_of_several() {
+    let state = Folder::new().open().await;
+    let claim = |id, release| Claim {
+        key: request("ada", id, id),
+        release_key: key(release),
+        charge: rho(10),
+        accounts: vec![within(life(), 100)],
+    };
+    let twice = state.reserve_all(&[claim(1, 1), claim(2, 2), claim(1, 3)]).await;
+    assert_eq!(twice.unwrap_err(), ReserveError::RequestIdReused);
+    assert_eq!(state.balance(&[life()]), [rho(0)]);
+    assert_eq!(state.reserve_all(&[claim(1, 1), claim(2, 2)]).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

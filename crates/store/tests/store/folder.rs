@@ -169,7 +169,7 @@ async fn a_write_that_fails_half_way_charges_nothing_and_the_next_succeeds() {
     let state = folder.open().await;
     let file = SqliteConnectOptions::new().filename(folder.path.path().join("state.sqlite"));
     let mut raw = SqliteConnection::connect_with(&file).await.unwrap();
-    // The ledger is the last thing written in a transaction: by then the request's own row is there.
+    // The ledger is written at the end of a transaction: by then the leaf is there.
     sqlx::query("CREATE TRIGGER full BEFORE INSERT ON ledger BEGIN SELECT RAISE(ABORT, 'no'); END")
         .execute(&mut raw)
         .await
@@ -178,16 +178,30 @@ async fn a_write_that_fails_half_way_charges_nothing_and_the_next_succeeds() {
     let (one, two, accounts) = (&one, &two, &[within(life(), 10)]);
     let reserve = async |request, release| state.reserve(request, &key(release), rho(4), accounts).await;
     for _ in 0..2 {
-        let (first, second) = tokio::join!(reserve(one, 1), reserve(two, 2));
+        let (leaf, first, second) = tokio::join!(state.record_leaf(leaf(b"leaf")), reserve(one, 1), reserve(two, 2));
+        assert!(matches!(leaf, Err(StoreError::Database(_))), "{leaf:?}");
         for failed in [first, second] {
             assert!(matches!(failed, Err(ReserveError::Store(StoreError::Database(_)))), "{failed:?}");
         }
+        assert!(state.outstanding(9).await.unwrap().is_empty());
         assert_eq!(state.balance(&[life()]), [rho(0)]);
         assert_eq!(state.ledger_head(), LedgerHead::default());
     }
     sqlx::query("DROP TRIGGER full").execute(&mut raw).await.unwrap();
-    drop(fresh(reserve(one, 1).await));
+    let given = fresh(reserve(one, 1).await);
     drop(fresh(reserve(two, 2).await));
+    assert_eq!(state.balance(&[life()]), [rho(8)]);
+    // A refund and a new charge of the same request that come to nothing together leave the first charge.
+    sqlx::query("CREATE TRIGGER full BEFORE INSERT ON ledger BEGIN SELECT RAISE(ABORT, 'no'); END")
+        .execute(&mut raw)
+        .await
+        .unwrap();
+    let other = request("ada", 1, 9);
+    let (refund, charge) = tokio::join!(state.abandon(given), reserve(&other, 9));
+    assert!(refund.is_err() && charge.is_err(), "{refund:?}, {charge:?}");
+    sqlx::query("DROP TRIGGER full").execute(&mut raw).await.unwrap();
+    assert_eq!(reserve(&other, 9).await.unwrap_err(), ReserveError::RequestIdReused);
+    drop(resumed(reserve(one, 1).await));
     assert_eq!(state.balance(&[life()]), [rho(8)]);
     state.verify_chain().await.unwrap();
 }

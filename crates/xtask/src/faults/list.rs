@@ -39,7 +39,7 @@ pub struct Change {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Caught {
-    /// Where they are, in the words of `cargo test`: `--lib`, `--test store`.
+    /// Where they are, in the words of `cargo test`: `-p firebreak-store --test store`.
     r#in: Vec<String>,
     /// Their names, without their modules.
     by: Vec<String>,
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_change_applies_where_its_text_stands_exactly_once() {
         let fault = of("breaks = \"x\"\n[[change]]\nfile = \"a.rs\"\nfind = \"1.0\"\nreplace = \"1.1\"\n\
-                        [caught]\nin = [\"--lib\"]\nby = [\"t\"]\n");
+                        [caught]\nin = [\"-p a --lib\"]\nby = [\"t\"]\n");
         let [change] = fault.changes.as_slice() else { panic!("one change") };
         assert_eq!(change.of("let a = 1.0;").unwrap(), "let a = 1.1;");
         assert!(change.of("let a = 2.0;").unwrap_err().to_string().contains("stands 0 times in a.rs"));
