@@ -1,8 +1,8 @@
 //! What plain SQL costs in the adapter's engine: the measure for the cost of everything around it.
 //!
 //! `plain_sql FILE RUNS SQL` reads the Parquet file as the table `plain`, runs the statement once to warm up and then
-//! RUNS times, and prints `rows: n rows` of the file and `plain_sql: x cpu-s`, the CPU seconds of one run. Then the same
-//! over the file's rows held in memory: `plain_sql_in_memory: x cpu-s`.
+//! RUNS times, and prints `rows: n rows` of the file and `plain_sql: x cpu-s`, the CPU seconds of one run. Then the
+//! same over the file's rows held in memory: `plain_sql_in_memory: x cpu-s`.
 #![expect(clippy::print_stdout, reason = "a program that measures prints what it measured")]
 
 use datafusion::datasource::MemTable;

@@ -61,8 +61,8 @@ pub fn kept_rows(rows: &Rows, most: u32, key: &RankingKey) -> Vec<u32> {
     kept(rows, most, key).into_iter().map(|(row, _)| row).collect()
 }
 
-/// Which rows of `rows` enter the view, in order, and whether each stands for one of the same person that does not: as many
-/// of them as do not, or all.
+/// Which rows of `rows` enter the view, in order, and whether each stands for one of the same person that does not:
+/// as many of them as do not, or all.
 fn kept(rows: &Rows, most: u32, key: &RankingKey) -> Vec<(u32, bool)> {
     let most = most as usize;
     let persons = rows.persons.iter().max().map_or(0, |p| *p as usize + 1);
@@ -173,11 +173,11 @@ pub fn together(mut parts: Vec<Part>) -> Result<RecordBatch, SourceError> {
     }
 }
 
-/// The bounded views of several datasets joined on the person: each row of a person in one beside each of the same person
-/// in the others, with every column behind its dataset's id.
+/// The bounded views of several datasets joined on the person: each row of a person in one beside each of the same
+/// person in the others, with every column behind its dataset's id.
 ///
-/// PRIVACY: which rows there are of a person follows from that person's own rows in each view. With at most m and l rows in
-/// two of them there are at most m·l in the join, and nobody else's change.
+/// PRIVACY: which rows there are of a person follows from that person's own rows in each view. With at most m and l
+/// rows in two of them there are at most m·l in the join, and nobody else's change.
 ///
 /// # Errors
 /// [`SourceError::NoKeyToJoin`] if the persons of one of them have no key.

@@ -55,8 +55,8 @@ pub struct Datasets {
 }
 
 impl Datasets {
-    /// The files in `folder` behind `bindings`. `secret` ranks rows: 32 random bytes that never leave the agency. Views too
-    /// large for memory go to `files`.
+    /// The files in `folder` behind `bindings`. `secret` ranks rows: 32 random bytes that never leave the agency.
+    /// Views too large for memory go to `files`.
     #[must_use]
     pub fn new(folder: PathBuf, bindings: Vec<Binding>, secret: [u8; 32], threads: usize, files: Views) -> Self {
         let threads = match threads {
@@ -97,7 +97,8 @@ impl Datasets {
         Ok(())
     }
 
-    /// The engine over a cut's bounded view, or over that of several datasets joined on the person, made at the first call.
+    /// The engine over a cut's bounded view, or over that of several datasets joined on the person, made at the first
+    /// call.
     ///
     /// # Errors
     /// [`DatasetError`]. The next call tries again.

@@ -387,8 +387,8 @@ pub(crate) fn condition(predicate: &BoundPredicate) -> Expr {
         BoundPredicate::Not(part) => match part.as_ref() {
             BoundPredicate::Not(part) => condition(part),
             // DataFusion takes `x NOT IN (1) OR x NOT IN (2)` for true, also where x is missing (55.2,
-            // `inlist_intersection`), and makes such lists of equalities. So unknown is made false here, which says the same:
-            // opposites stand innermost in the normal form, and whatever is around them passes both alike.
+            // `inlist_intersection`), and makes such lists of equalities. So unknown is made false here, which says
+            // the same: opposites stand innermost in the normal form, and whatever is around them passes both alike.
             part => {
                 let opposite = datafusion::prelude::not(condition(part));
                 match only_column(part) {

@@ -1,10 +1,10 @@
 //! Bounded views that are too large for memory: made part by part, and kept as files in a folder of the adapter's own.
 //!
-//! The rows of a cut are dealt out to parts as they are read, all rows of a person to the same one. Each part is then bounded by
-//! itself and appended to one Parquet file. Memory holds one part at a time.
+//! The rows of a cut are dealt out to parts as they are read, all rows of a person to the same one. Each part is then
+//! bounded by itself and appended to one Parquet file. Memory holds one part at a time.
 //!
-//! PRIVACY: it is the same view that would be made of all rows at once, but for their order: which rows of a person are kept
-//! follows from that person's own rows and a secret key alone (`bounded`).
+//! PRIVACY: it is the same view that would be made of all rows at once, but for their order: which rows of a person
+//! are kept follows from that person's own rows and a secret key alone (`bounded`).
 
 mod deal;
 

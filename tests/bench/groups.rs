@@ -1,10 +1,12 @@
 //! A fresh COUNT, SUM and AVG by a thousand groups over a million rows, through gateway, TLS, accounts, log and engine,
-//! against the same plain SQL over the same bounded rows as a Parquet file; and how an answer's CPU time grows with rows.
+//! against the same plain SQL over the same bounded rows as a Parquet file; and how an answer's CPU time grows with
+//! rows.
 //!
-//! `bench-groups [PERSONS] [LARGEST]`. The visits get a column of a thousand clinics, in file, contract and agreement. Growth
-//! is measured by the adapter's own engine over bounded views of 10⁵ rows, ten times as many, and so on up to LARGEST, each
-//! kept where the adapter would keep one of so many declared rows: in memory or, from 1.1·10⁷ rows on, in a file below
-//! `target` that is read anew for each question. `peak_memory_1e8` is printed where LARGEST is 10⁸, as by default.
+//! `bench-groups [PERSONS] [LARGEST]`. The visits get a column of a thousand clinics, in file, contract and
+//! agreement. Growth is measured by the adapter's own engine over bounded views of 10⁵ rows, ten times as many, and
+//! so on up to LARGEST, each kept where the adapter would keep one of so many declared rows: in memory or, from
+//! 1.1·10⁷ rows on, in a file below `target` that is read anew for each question. `peak_memory_1e8` is printed where
+//! LARGEST is 10⁸, as by default.
 
 use agency_adapter::bounded::PERSON;
 use agency_adapter::engine::Engine;

@@ -1,12 +1,13 @@
-//! The ledger: how many durable charges it takes in a second, and whether any schedule of charges, retries, settlements and
-//! kills overspends, answers for nothing or is stuck.
+//! The ledger: how many durable charges it takes in a second, and whether any schedule of charges, retries,
+//! settlements and kills overspends, answers for nothing or is stuck.
 //!
-//! `bench-ledger [SCHEDULES] [SEED] [KILLS]`. Speed is measured over the real store on the disk of the working folder, where
-//! each charge is to five accounts, as every question's is. `ledger_charges` is how many there are in a second where each
-//! caller charges again as soon as it is answered. `ledger_p99` is how long a charge takes where the callers together charge
-//! [`OFFERED`] times a second, as the aim asks for, each at times fixed beforehand; a caller that is still waiting
-//! then counts from that time, so that no wait is left out because it kept a caller from charging. What a schedule is stands in
-//! `crates/store/tests/store/schedules.rs`, whose code this is; of the kills, each of a program of its own, in `crash.rs`.
+//! `bench-ledger [SCHEDULES] [SEED] [KILLS]`. Speed is measured over the real store on the disk of the working
+//! folder, where each charge is to five accounts, as every question's is. `ledger_charges` is how many there are in a
+//! second where each caller charges again as soon as it is answered. `ledger_p99` is how long a charge takes where
+//! the callers together charge [`OFFERED`] times a second, as the aim asks for, each at times fixed beforehand; a
+//! caller that is still waiting then counts from that time, so that no wait is left out because it kept a caller from
+//! charging. What a schedule is stands in `crates/store/tests/store/schedules.rs`, whose code this is; of the kills,
+//! each of a program of its own, in `crash.rs`.
 
 #![expect(
     clippy::unwrap_used,
@@ -132,8 +133,8 @@ impl Charges {
     }
 }
 
-/// Charges by so many callers at once, each with a fresh request of its own after the other: at once, or so that there are
-/// `offered` in a second.
+/// Charges by so many callers at once, each with a fresh request of its own after the other: at once, or so that
+/// there are `offered` in a second.
 async fn charge(folder: &Path, callers: u64, offered: Option<u32>) -> Result<Charges> {
     let state = State::open(folder, StateKey::from_bytes([42; 32]), Arc::new(SystemClock)).await?;
     // Nobody's clock stands still here.

@@ -158,7 +158,8 @@ async fn main() -> Result<()> {
 /// The cut that cannot be read to its end.
 const DAMAGED: &str = "2024-Q3";
 
-/// Each amount once, in an order that has nothing to do with time: whatever follows a rule can keep step with the callers.
+/// Each amount once, in an order that has nothing to do with time: whatever follows a rule can keep step with the
+/// callers.
 fn amounts() -> Vec<u32> {
     let mut amounts: Vec<u32> = (0..LARGEST).collect();
     amounts.shuffle(&mut ChaCha8Rng::seed_from_u64(1));
@@ -329,8 +330,8 @@ fn correlated(one: &[f64], other: &[f64]) -> f64 {
     if spread > 0.0 { sum(&|x, y| x * y) / spread } else { 0.0 }
 }
 
-/// The area under the curve of who tells the larger half of the secrets from the smaller by their times, either way round:
-/// from the sum of ranks (Mann and Whitney 1947), ties in the middle.
+/// The area under the curve of who tells the larger half of the secrets from the smaller by their times, either way
+/// round: from the sum of ranks (Mann and Whitney 1947), ties in the middle.
 fn told_apart(times: &[f64], secrets: &[f64]) -> f64 {
     let mut sorted = secrets.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);

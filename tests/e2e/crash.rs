@@ -3,8 +3,8 @@
 //! Real processes are killed with SIGKILL, gateway and adapter in turn, at moments spread over a request: half of them
 //! evenly, half where fewest have fallen so far. What was killed is started again and the same request is sent again.
 //! The step on which a kill fell is read from what the program left on its disk and from what the caller had received.
-//! Between asking the engine and storing the release nothing is written, so the two sides of the engine's answer are one
-//! step here: `reserved, not settled`.
+//! Between asking the engine and storing the release nothing is written, so the two sides of the engine's answer are
+//! one step here: `reserved, not settled`.
 
 mod lane;
 mod moments;

@@ -1,4 +1,5 @@
-//! R34, R5: clients that are not ours. A Python gRPC client has its stubs by reflection and knows no file of this project.
+//! R34, R5: clients that are not ours. A Python gRPC client has its stubs by reflection and knows no file of this
+//! project.
 
 use anyhow::{Context, Result, ensure};
 use firebreak_tests::{run, shared};

@@ -1,4 +1,5 @@
-//! R32: an operator ends a program with SIGTERM. What is under way is answered, and the program ends as one that is done.
+//! R32: an operator ends a program with SIGTERM. What is under way is answered, and the program ends as one that is
+//! done.
 
 use anyhow::{Context, Result, ensure};
 use firebreak::client::{Ask, QueryAnswer, Step, run_query};

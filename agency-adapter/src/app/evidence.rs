@@ -17,8 +17,8 @@ const LONGEST_OUTSTANDING: i64 = 10;
 /// How long a question waits for the gateway to show the log for the first time.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 
-/// The most bytes of leaves and openings that are offered at once, one leaf always. Far below what a message holds, so that
-/// large requests that were refused never keep an agency's leaves from the log.
+/// The most bytes of leaves and openings that are offered at once, one leaf always. Far below what a message holds,
+/// so that large requests that were refused never keep an agency's leaves from the log.
 const OFFERED: usize = 1024 * 1024;
 
 /// Leaves that are looked at together when the newest of a kind is looked for.

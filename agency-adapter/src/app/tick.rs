@@ -11,14 +11,14 @@ pub struct Tick {
     smallest: Duration,
 }
 
-/// Rows, each read for one figure, that the smallest tick is made for: 5 ns each where that is 50 ms. What follows is in the
-/// time of one such row.
+/// Rows, each read for one figure, that the smallest tick is made for: 5 ns each where that is 50 ms. What follows is
+/// in the time of one such row.
 ///
 /// A row takes about 2 ns of one processor, by a thousand groups (`bench-groups` prints it, `engine_per_row`).
 const ROWS_PER_TICK: u64 = 10_000_000;
 
-/// Ticks are whole tenths of the smallest. Theirs is no secret that could be told by a finer one: a tick follows from the
-/// question and from public sizes alone.
+/// Ticks are whole tenths of the smallest. Theirs is no secret that could be told by a finer one: a tick follows from
+/// the question and from public sizes alone.
 const STEPS: u64 = 10;
 
 /// To count distinct persons takes as long as to count so many rows.
@@ -29,19 +29,20 @@ const HISTOGRAM: u64 = 40;
 
 /// To weigh a candidate of a quantile takes at most as long as to count so many rows: 7.5 µs.
 ///
-/// PRIVACY: how long a choice takes follows from the scores, from 0.2 µs a candidate where all are alike to 4 µs and, at
-/// worst in many runs, 5 µs where one has all the values (`bench-accuracy` prints it). The tick is for the longest.
+/// PRIVACY: how long a choice takes follows from the scores, from 0.2 µs a candidate where all are alike to 4 µs and,
+/// at worst in many runs, 5 µs where one has all the values (`bench-accuracy` prints it). The tick is for the
+/// longest.
 const CANDIDATE: u64 = 1_500;
 
-/// To read a row of a file and rank it among its person's is reckoned as to count so many rows: 2 µs. It is no bound that was
-/// measured; what takes longer waits for the next doubling, and is counted.
+/// To read a row of a file and rank it among its person's is reckoned as to count so many rows: 2 µs. It is no bound
+/// that was measured; what takes longer waits for the next doubling, and is counted.
 const READ: u64 = 400;
 
 /// To put a row of a join beside another is reckoned as to count so many rows, likewise: 0.2 µs.
 const JOINED: u64 = 40;
 
-/// To draw the noise of a number takes as long as to count so many rows: 6 µs, on one processor (`bench-accuracy` prints it,
-/// `draw_per_number`).
+/// To draw the noise of a number takes as long as to count so many rows: 6 µs, on one processor (`bench-accuracy`
+/// prints it, `draw_per_number`).
 const NUMBER: u64 = 1_200;
 
 /// How many rows could be counted in the time that a question takes over a register that is declared to have so many
@@ -62,8 +63,8 @@ pub fn work(query: &CheckedQuery, persons: u64) -> u64 {
     let times = if query.grouping_sets().len() > 1 { 2 } else { 1 };
     let of_groups = query.groups().iter().map(|group| times * group.category.parts());
     let tested = filters.map(BoundPredicate::parts).chain(of_groups);
-    // Each grouping set is a pass of its own over the rows, and each quantile is. To test a condition on a row, or a value that
-    // puts it into a group, takes as long as to count it.
+    // Each grouping set is a pass of its own over the rows, and each quantile is. To test a condition on a row, or a
+    // value that puts it into a group, takes as long as to count it.
     let quantiles = query.vectors().filter(|(p, _)| matches!(p.kind(), PrimitiveKind::Quantile { .. })).count();
     let passes = (query.grouping_sets().len() + quantiles) as u64;
     let read = counted.saturating_add(passes.saturating_mul(tested.sum::<u64>()));
@@ -74,8 +75,8 @@ pub fn work(query: &CheckedQuery, persons: u64) -> u64 {
     measured.saturating_add(joining(query, persons, rows))
 }
 
-/// What it takes to join several datasets. It is allowed for whether or not the join is at hand: what others asked before
-/// is nobody's business either.
+/// What it takes to join several datasets. It is allowed for whether or not the join is at hand: what others asked
+/// before is nobody's business either.
 fn joining(query: &CheckedQuery, persons: u64, rows: u64) -> u64 {
     if query.reads().len() < 2 {
         return 0;

@@ -160,7 +160,8 @@ impl EncodedColumn {
 
 /// The array, out of its dictionary if it has one, with days and times outside the years 1 to 9999 missing.
 ///
-/// PRIVACY: a cast of one such value fails for the whole array, and one person's row would keep everybody's from being read.
+/// PRIVACY: a cast of one such value fails for the whole array, and one person's row would keep everybody's from
+/// being read.
 pub(super) fn within_calendar(array: &ArrayRef) -> Result<ArrayRef, SourceError> {
     const DAY: i64 = 86_400;
     let units_of_a_day = match array.data_type() {

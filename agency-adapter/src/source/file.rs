@@ -86,7 +86,8 @@ async fn frame(path: &Path) -> Result<DataFrame, SourceError> {
     // One partition: the reader is not the slow part, and a plain order of batches is easier to follow.
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
     if path.extension().is_some_and(|e| e == "csv") {
-        // The header alone says what the columns are: nothing that stands in a record may change whether a file is read.
+        // The header alone says what the columns are: nothing that stands in a record may change whether a file is
+        // read.
         let header = File::open(path).map_err(|_| SourceError::Unreadable(path.to_owned()))?;
         let (header, _) = Format::default().with_header(true).infer_schema(BufReader::new(header), Some(0))?;
         let fields: Vec<_> = header.fields().iter().map(|f| Field::new(f.name(), DataType::Utf8, true)).collect();

@@ -1,6 +1,6 @@
 //! Writes a small log and receipts into a folder, for verifiers that are not ours:
-//! `cargo run -p firebreak-audit --example make_log -- FOLDER [LEAVES]` makes `FOLDER/log`, `FOLDER/receipts/*.receipt` and
-//! `FOLDER/log.pub`.
+//! `cargo run -p firebreak-audit --example make_log -- FOLDER [LEAVES]` makes `FOLDER/log`,
+//! `FOLDER/receipts/*.receipt` and `FOLDER/log.pub`.
 
 #[expect(clippy::expect_used, reason = "a sample that cannot be made is a mistake in this file")]
 #[path = "../tests/sample/mod.rs"]

@@ -53,8 +53,9 @@ pub enum LogError {
 
 /// A log that this program writes, alone.
 ///
-/// [`Log::append`] numbers leaves in memory; [`Log::publish`] makes them and a checkpoint over them durable, in one go for
-/// as many as have come in. A leaf exists once `publish` has returned; before that it is lost with the process.
+/// [`Log::append`] numbers leaves in memory; [`Log::publish`] makes them and a checkpoint over them durable, in one
+/// go for as many as have come in. A leaf exists once `publish` has returned; before that it is lost with the
+/// process.
 ///
 /// Partial tiles and bundles of earlier checkpoints stay until the full one is published, so that somebody who fetched
 /// a checkpoint finds its tiles.
@@ -178,8 +179,8 @@ impl Log {
             .partial_tiles()
             .chain(bundle)
             .filter(|(name, _)| TileName::in_tree(name.level, name.number, published) != Some(*name));
-        // INVARIANT: entries and tiles are durable before the checkpoint that commits to them. A crash in between leaves
-        // the last checkpoint with all it needs, and files beyond it that the next open removes.
+        // INVARIANT: entries and tiles are durable before the checkpoint that commits to them. A crash in between
+        // leaves the last checkpoint with all it needs, and files beyond it that the next open removes.
         let tile_folder = self.folder.path("tile");
         self.folder.write_tiles(filled.chain(partial)).map_err(|source| LogError::Io { path: tile_folder, source })?;
         self.folder.write_checkpoint(new.note()).map_err(|source| LogError::Io { path, source })?;

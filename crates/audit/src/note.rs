@@ -81,8 +81,8 @@ impl NoteKey {
         if format!("{:08x}", key.id()) == id { Ok(key) } else { Err(TextError::Value("key").into()) }
     }
 
-    /// The key as a file: the line `firebreak note key format 1`, then `key` and the key as C2SP tools write it. Whoever
-    /// can read it can sign checkpoints.
+    /// The key as a file: the line `firebreak note key format 1`, then `key` and the key as C2SP tools write it.
+    /// Whoever can read it can sign checkpoints.
     #[must_use]
     pub fn encode(&self) -> Zeroizing<String> {
         let mut bytes = Zeroizing::new([ALGORITHM_ED25519; 33]);
@@ -227,7 +227,8 @@ impl PartialEq for VerifierKey {
 
 impl Eq for VerifierKey {}
 
-/// A checkpoint whose signature holds: so many leaves, under that root. Only [`VerifierKey::open`] and the log make one.
+/// A checkpoint whose signature holds: so many leaves, under that root. Only [`VerifierKey::open`] and the log make
+/// one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     size: u64,

@@ -84,7 +84,8 @@ impl PublishedLog {
         Ok(())
     }
 
-    /// The proof that leaf `index` is in the tree of the first `size` leaves (RFC 6962, section 2.1.1), from the leaf up.
+    /// The proof that leaf `index` is in the tree of the first `size` leaves (RFC 6962, section 2.1.1), from the leaf
+    /// up.
     ///
     /// # Errors
     /// [`LogError::OutOfRange`] unless `index < size ≤` leaves published; [`LogError::Io`], [`LogError::Damaged`].

@@ -134,8 +134,8 @@ impl fmt::Debug for SealedOpening {
 pub struct Opened {
     /// What opens the leaf's commitment.
     pub opening: Opening,
-    /// The request that the act was about, whose hash is in the payload; empty where the payload holds the request itself,
-    /// or there was none.
+    /// The request that the act was about, whose hash is in the payload; empty where the payload holds the request
+    /// itself, or there was none.
     pub request: Vec<u8>,
 }
 
@@ -186,8 +186,8 @@ impl SealedOpening {
     /// Opens it as what the signer of `leaf` sealed.
     ///
     /// # Errors
-    /// [`SealError`]. [`SealError::Changed`] is the fault of whoever kept it, every other of the leaf's signer, unless the
-    /// key is not one to which it was sealed.
+    /// [`SealError`]. [`SealError::Changed`] is the fault of whoever kept it, every other of the leaf's signer,
+    /// unless the key is not one to which it was sealed.
     pub fn open(&self, key: &OpeningKey, leaf: &Leaf) -> Result<Opened, SealError> {
         // SECURITY: first of all, so that nobody who keeps it can have its signer blamed.
         if self.hash() != leaf.sealed {
@@ -251,8 +251,8 @@ pub struct LogEntry {
 
 /// Seals a program's openings to the overseers of the policy in force.
 ///
-/// SECURITY: a content key is in memory alone and is used for an hour at most; each nonce under it is used once, because
-/// it counts.
+/// SECURITY: a content key is in memory alone and is used for an hour at most; each nonce under it is used once,
+/// because it counts.
 #[derive(Default)]
 pub struct Sealer {
     current: Mutex<Option<Epoch>>,

@@ -130,7 +130,8 @@ pub fn verify_folder(
     Ok(report)
 }
 
-/// Verifies a copy of a log as [`verify_folder`] does, signatures of leaves aside, then gives each leaf with its number.
+/// Verifies a copy of a log as [`verify_folder`] does, signatures of leaves aside, then gives each leaf with its
+/// number.
 ///
 /// # Errors
 /// [`VerifyError`]. What was given until then holds.

@@ -2,7 +2,8 @@
 //!
 //! - [`client`] is what a program needs to ask a gateway or an adapter's local listener: a [`client::Profile`], a
 //!   connection, signed requests, answers or refusals.
-//! - [`show`], [`table`], [`bar`] and [`number`] lay out what is shown, and `firebreak-format` what other programs read.
+//! - [`show`], [`table`], [`bar`] and [`number`] lay out what is shown, and `firebreak-format` what other programs
+//!   read.
 //! - [`run`] is a whole command: `firebreak` is a thin `main` around it.
 //!
 //! Everything that came over the network passes [`terminal::printable`] before it reaches a terminal.

@@ -231,7 +231,8 @@ pub fn fields(fields: &[(&str, &str)], width: usize) -> String {
     text
 }
 
-/// A paragraph in lines of at most `width` columns, broken between words, and within a word only if it is longer than a line.
+/// A paragraph in lines of at most `width` columns, broken between words, and within a word only if it is longer than
+/// a line.
 #[must_use]
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);

@@ -419,7 +419,8 @@ impl Column {
 }
 
 impl Domain {
-    /// The codes of [`Domain::LeftOut`]: of a row that stands for itself alone, and of one that stands for another as well.
+    /// The codes of [`Domain::LeftOut`]: of a row that stands for itself alone, and of one that stands for another as
+    /// well.
     pub const LEFT_OUT: [&str; 2] = ["no", "yes"];
 
     /// Whether one may group by it: its values are declared one by one.

@@ -2,7 +2,8 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
-/// The name by which a release is cited: the first 16 bytes of SHA-256 over its bytes. Written as 32 hexadecimal digits.
+/// The name by which a release is cited: the first 16 bytes of SHA-256 over its bytes. Written as 32 hexadecimal
+/// digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReleaseName([u8; 16]);
 

@@ -48,8 +48,8 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// The rows of an answer under `schema`, which is [`schema`] with or without metadata; null where nothing is computable,
-/// and for a group in a margin over all of its values.
+/// The rows of an answer under `schema`, which is [`schema`] with or without metadata; null where nothing is
+/// computable, and for a group in a margin over all of its values.
 ///
 /// # Errors
 /// [`FormatError::Arrow`] for the schema of another answer.

@@ -14,9 +14,10 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 /// ends `lower_95` and `upper_95` of its interval, its SDMX `status`, of a quantile its `rank_error`, and of what is
 /// rounded or clipped its `marks` ([`marks`]). What is not computable is null, and so is a code in a margin over all of
 /// them. An answer over several agencies has, before `columns`, its `parts` (`agency`, `dataset`, `release_id`), the
-/// names of outputs that count `registrations`, and, where it is partial, what is `missing` (`agency`, `dataset`, `why`).
-/// Where the contract tells it, `left_out` before `columns` has, for each `dataset`, the `question` that measures what the
-/// bound on a person's rows leaves out, and once it was asked its `release_id`, `rows` and `persons`, figures as above.
+/// names of outputs that count `registrations`, and, where it is partial, what is `missing` (`agency`, `dataset`,
+/// `why`). Where the contract tells it, `left_out` before `columns` has, for each `dataset`, the `question` that
+/// measures what the bound on a person's rows leaves out, and once it was asked its `release_id`, `rows` and
+/// `persons`, figures as above.
 ///
 /// # Errors
 /// [`FormatError::Json`].

@@ -1,8 +1,8 @@
 //! Answers as SDMX-CSV 2.0, the data message of SDMX 3.0.
 //!
 //! The structure is that of the question: a dimension for each group, `MEASURE` for the outputs, and one measure,
-//! `OBS_VALUE`. Its id, `FIREBREAK:<dataset>-<dimension>-…(1.0.0)`, names dataset and dimensions, so that two files with
-//! one id have the same dimensions.
+//! `OBS_VALUE`. Its id, `FIREBREAK:<dataset>-<dimension>-…(1.0.0)`, names dataset and dimensions, so that two files
+//! with one id have the same dimensions.
 
 use crate::csv::quoted;
 use crate::{PublishedAnswer, QueryAnswer, marks};
@@ -16,8 +16,9 @@ const VALUE: &str = "OBS_VALUE";
 /// What stands before the dimensions.
 const LEADING: [&str; 3] = ["STRUCTURE", "STRUCTURE_ID", "ACTION"];
 /// What stands behind the value: of each figure its status, its confidentiality, its standard error and the ends of its
-/// 95 % interval, of a quantile its error in rank, of what is rounded or clipped its marks and of a partial answer, whose
-/// figures have the status `P`, what is missing, for which there is no code; of all of them the release and the cut.
+/// 95 % interval, of a quantile its error in rank, of what is rounded or clipped its marks and of a partial answer,
+/// whose figures have the status `P`, what is missing, for which there is no code; of all of them the release and the
+/// cut.
 const ATTRIBUTES: [&str; 9] = [
     "OBS_STATUS",
     "CONF_STATUS",
@@ -41,8 +42,8 @@ const ALL: &str = "_T";
 /// That of what is published: free, for publication.
 const PUBLISHED: &str = "F";
 
-/// Which of the groups is the time: of those that are periods the finest. A structure has one time at most; other periods
-/// are dimensions as any.
+/// Which of the groups is the time: of those that are periods the finest. A structure has one time at most; other
+/// periods are dimensions as any.
 fn time(accepted: &Accepted, rows: &[Row]) -> Option<usize> {
     let codes = |place: usize| rows.iter().filter_map(move |row| row.groups.get(place));
     // The finer, the longer its codes; but `2024-Q3` is as long as `2024-07`.

@@ -26,8 +26,8 @@ pub enum EvidenceError {
     Role(#[from] SignerRoleError),
 }
 
-/// What the leaf of a release commits to: what the caller signed, and the noisy numbers, so that whoever has the opening
-/// can tell whether the figures that were shown are those that the agency released.
+/// What the leaf of a release commits to: what the caller signed, and the noisy numbers, so that whoever has the
+/// opening can tell whether the figures that were shown are those that the agency released.
 fn release_payload(intent: &[u8], release: &[u8]) -> Vec<u8> {
     let mut payload = intent.to_vec();
     payload.extend_from_slice(b"release sha256 ");
@@ -36,8 +36,8 @@ fn release_payload(intent: &[u8], release: &[u8]) -> Vec<u8> {
     payload
 }
 
-/// Whether `payload` is what [`Content::of_release`] commits to, of that release and of `intent` or an earlier sending of it, which
-/// may have had another expiry.
+/// Whether `payload` is what [`Content::of_release`] commits to, of that release and of `intent` or an earlier
+/// sending of it, which may have had another expiry.
 #[must_use]
 pub fn is_release_payload(payload: &[u8], intent: &Intent, release: &[u8]) -> bool {
     let lines = |bytes: &[u8]| bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();

@@ -46,11 +46,10 @@ pub enum PolicyError {
 
 /// The policy bundle in force, kept current from a folder.
 ///
-/// A bundle that is accepted is copied into the state folder, and its digest is kept in the state. A restart begins with
-/// the copy that has that digest, and with no other: whoever changes the offered folder or the copies changes nothing
-/// until a quorum has signed. The pinned trust root founds the first bundle alone; from then on each bundle names the
-/// overseers of the next. Out of its validity, or without a bundle,
-/// everything is refused.
+/// A bundle that is accepted is copied into the state folder, and its digest is kept in the state. A restart begins
+/// with the copy that has that digest, and with no other: whoever changes the offered folder or the copies changes
+/// nothing until a quorum has signed. The pinned trust root founds the first bundle alone; from then on each bundle
+/// names the overseers of the next. Out of its validity, or without a bundle, everything is refused.
 pub struct PolicyInForce {
     offered: PathBuf,
     copies: PathBuf,

@@ -71,8 +71,8 @@ pub fn published_figures(query: &CheckedQuery, price: &Price, answer: &Answer, c
     })
 }
 
-/// What the leaf of a publication commits to: its address, the name of its release and what it shows. It holds nothing of
-/// the request, because everybody gets its receipt.
+/// What the leaf of a publication commits to: its address, the name of its release and what it shows. It holds
+/// nothing of the request, because everybody gets its receipt.
 #[must_use]
 pub fn publication_payload(
     organisation: &OrgId,
@@ -92,8 +92,8 @@ pub fn publication_payload(
 /// publisher to handle it, under the operation `publish`.
 ///
 /// # Errors
-/// A denial: of policy about what is published to everybody; `NOT_PERMITTED` for an organisation that neither owns the data nor is a
-/// statistics body.
+/// A denial: of policy about what is published to everybody; `NOT_PERMITTED` for an organisation that neither owns
+/// the data nor is a statistics body.
 #[expect(clippy::result_large_err, reason = "a denial is used up at once, and is as ordinary as a permit")]
 pub fn permit_publication(permit: &Permit, policy: &PolicyInForce, now: Timestamp) -> Result<DecisionFacts, Denial> {
     let denied = |refusal: Refusal| {

@@ -18,7 +18,8 @@ pub struct StandingMatch {
 }
 
 impl StandingMatch {
-    /// The match that `permit` lets begin upon the request `intent`, with the keys that are pinned for its two sides now.
+    /// The match that `permit` lets begin upon the request `intent`, with the keys that are pinned for its two sides
+    /// now.
     ///
     /// # Errors
     /// `OPERATION_NOT_COVERED` for an agreement without a match; `SESSION_MISMATCH` for a side without a pinned key.

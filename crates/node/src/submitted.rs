@@ -100,8 +100,8 @@ impl SubmittedQuery {
         Ok(Self { header, query, sql, export, release: None, roll_up: None, publication: None })
     }
 
-    /// Reads a request for a stored release, or for what it adds up to for another question. Its own question is not known
-    /// yet: until it is, the request is one for a release that does not exist.
+    /// Reads a request for a stored release, or for what it adds up to for another question. Its own question is not
+    /// known yet: until it is, the request is one for a release that does not exist.
     ///
     /// # Errors
     /// [`Unread`].

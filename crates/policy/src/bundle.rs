@@ -67,7 +67,8 @@ impl Bundle {
         if found > sequence {
             return Err(BundleError::Skipped { found, accepted: sequence });
         }
-        // SECURITY: the digest decides, and not the number: overseers of any time may have signed another of this number.
+        // SECURITY: the digest decides, and not the number: overseers of any time may have signed another of this
+        // number.
         if candidate.manifest.digest() != manifest {
             return Err(BundleError::Forked(found));
         }

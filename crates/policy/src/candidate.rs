@@ -24,8 +24,8 @@ pub struct Candidate {
 
 impl Candidate {
     /// Reads a folder: `manifest.note`, `endpoints.toml`, `overseers.toml`, `agreements/*.toml`, `assessments/*.toml`,
-    /// `contracts/*.toml` with `contracts/*.note`, `policies/*.cedar`, and a `README.md`, signed like the rest. Names that
-    /// begin with a dot are passed over.
+    /// `contracts/*.toml` with `contracts/*.note`, `policies/*.cedar`, and a `README.md`, signed like the rest. Names
+    /// that begin with a dot are passed over.
     ///
     /// # Errors
     /// [`BundleError`]: unreadable, stray, changed, missing or unlisted files, and a manifest that is none.

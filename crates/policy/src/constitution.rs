@@ -2,8 +2,8 @@
 //!
 //! They are `forbid`s that read the context alone. A `forbid` that reads an entity errs where the entity is missing, is
 //! skipped, and the answer is Allow: so every policy here, and every one of a bundle, passes level-0 validation against
-//! the [schema](schema_text), which lets none reach an entity's attributes. That they suffice is proved for every policy
-//! that anyone may ever add, by `firebreak-review`.
+//! the [schema](schema_text), which lets none reach an entity's attributes. That they suffice is proved for every
+//! policy that anyone may ever add, by `firebreak-review`.
 
 use cedar_policy::{Effect, EntityTypeName, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 use firebreak_domain::ReasonCode;

@@ -1,8 +1,8 @@
 //! What is allowed: the constitution, the policy bundle, and decisions.
 //!
 //! - [`constitution`] is compiled in: `forbid` policies that read the context alone and that no bundle can lift.
-//! - [`Candidate`] is a bundle folder as read; [`Bundle::first`], [`Bundle::succeed`] and [`Bundle::resume`] are the only ways for it to
-//!   come into force. [`signing`] is what overseers and agencies do to get it there.
+//! - [`Candidate`] is a bundle folder as read; [`Bundle::first`], [`Bundle::succeed`] and [`Bundle::resume`] are the
+//!   only ways for it to come into force. [`signing`] is what overseers and agencies do to get it there.
 //! - [`Bundle::decide`] answers a [`Question`] with a [`Permit`], which nothing else can make, or a [`Denial`].
 //! - [`ceilings`] bound the privacy loss that any bundle can allow.
 //!

@@ -82,7 +82,8 @@ impl Manifest {
             files.insert(path.to_owned(), hash);
         }
         let manifest = Self { sequence, previous, validity, files };
-        // INVARIANT: one meaning, one text: repeated paths, another order, spare zeros or a missing newline are refused.
+        // INVARIANT: one meaning, one text: repeated paths, another order, spare zeros or a missing newline are
+        // refused.
         if manifest.to_string() != text {
             return Err(wrong("it is not written in the one way: files sorted, each once, a newline at the end"));
         }

@@ -16,7 +16,8 @@ pub(crate) enum Topic {
     Weeks = 9,
 }
 
-/// A stream of draws of its own for each topic and index, so that no file depends on the order in which others are made.
+/// A stream of draws of its own for each topic and index, so that no file depends on the order in which others are
+/// made.
 pub(crate) struct Draws(ChaCha8Rng);
 
 impl Draws {

@@ -5,7 +5,8 @@ use firebreak_population::Population;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Writes a synthetic population as three agencies' Parquet files. The same size and seed give the same rows everywhere.
+/// Writes a synthetic population as three agencies' Parquet files. The same size and seed give the same rows
+/// everywhere.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {

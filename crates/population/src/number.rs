@@ -43,7 +43,8 @@ impl NationalNumber {
             74..81 => grouped("-"),
             81..84 => format!("{first}{second} {million:03}.{thousand:03}.{one:03}"),
             84..87 => format!("{first}{second}/{:09}", self.digits),
-            // A form filled in with an East Asian keyboard: full-width digits, now and then the letters and hyphens too.
+            // A form filled in with an East Asian keyboard: full-width digits, now and then the letters and hyphens
+            // too.
             87..91 => format!("{first}{second}{}", full_width(&format!("{:09}", self.digits))),
             91..93 => full_width(&grouped("-")),
             // The no-break and the ideographic space, from a word processor.

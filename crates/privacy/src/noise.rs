@@ -266,8 +266,9 @@ pub struct NoisePlan {
 }
 
 impl NoisePlan {
-    /// Splits `rho` over vectors of `cells` cells with these squared L2 sensitivities: equal shares in units of 10⁻⁹, and what does
-    /// not divide goes to the first. Shares add up to `rho` exactly (composition: Bun and Steinke 2016, lemma 2.3).
+    /// Splits `rho` over vectors of `cells` cells with these squared L2 sensitivities: equal shares in units of 10⁻⁹,
+    /// and what does not divide goes to the first. Shares add up to `rho` exactly (composition: Bun and Steinke 2016,
+    /// lemma 2.3).
     ///
     /// # Errors
     /// [`NoiseError`], which depends on the arguments alone.
@@ -410,8 +411,8 @@ fn cut(scale: Scale, cells: usize) -> impl Iterator<Item = (Scale, usize)> {
 
 /// Draws each of the pieces, and gives them in their order.
 ///
-/// opendp's measurements are not `Send`: each thread makes its own, for each piece anew. Each of them is checked against
-/// its price before it is drawn, and what one draws is independent of all others.
+/// opendp's measurements are not `Send`: each thread makes its own, for each piece anew. Each of them is checked
+/// against its price before it is drawn, and what one draws is independent of all others.
 fn pieces(planned: &[(Scale, usize)]) -> Result<impl Iterator<Item = Piece> + use<>, NoiseError> {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(planned.len()).max(1);
     let every = |first: usize| {
@@ -450,8 +451,8 @@ enum Drawn {
 }
 
 impl Noise {
-    /// Draws what `plan` says, on as many threads as there are. Takes about 4 µs of CPU a cell and primitive, and its time
-    /// hints at the scale alone: run it where it blocks nobody.
+    /// Draws what `plan` says, on as many threads as there are. Takes about 4 µs of CPU a cell and primitive, and its
+    /// time hints at the scale alone: run it where it blocks nobody.
     pub(crate) fn draw(plan: &NoisePlan) -> Result<Self, NoiseError> {
         let vectors = || plan.scales.iter().zip(&plan.choices).zip(&plan.cells);
         let added = vectors().filter(|((_, choice), _)| choice.is_none());

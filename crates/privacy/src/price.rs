@@ -127,8 +127,8 @@ impl Price {
         &self.plan
     }
 
-    /// The scale of the noise on each vector ([`Scale::sigma`](crate::Scale::sigma)), in the primitive's fixed point, in
-    /// the order of [`CheckedQuery::vectors`].
+    /// The scale of the noise on each vector ([`Scale::sigma`](crate::Scale::sigma)), in the primitive's fixed point,
+    /// in the order of [`CheckedQuery::vectors`].
     pub fn sigmas(&self) -> impl ExactSizeIterator<Item = f64> {
         self.plan.scales().iter().map(crate::Scale::sigma)
     }

@@ -32,8 +32,8 @@ impl Basis {
         &self.0
     }
 
-    /// Of a question that touches `touched`, under `contract`, which of a join is that of its `parts` together; `units` are
-    /// the persons' keys of each.
+    /// Of a question that touches `touched`, under `contract`, which of a join is that of its `parts` together;
+    /// `units` are the persons' keys of each.
     pub(crate) fn of(
         contract: &Contract,
         parts: &[Reads],

@@ -65,8 +65,8 @@ pub struct CheckedGroup {
     pub is_period: bool,
 }
 
-/// What is computed exactly and measured with noise, in each grouping set: a vector of whole numbers, one per cell, and of
-/// a quantile one per cell and candidate.
+/// What is computed exactly and measured with noise, in each grouping set: a vector of whole numbers, one per cell,
+/// and of a quantile one per cell and candidate.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Primitive {
     pub(crate) kind: PrimitiveKind,
@@ -185,9 +185,9 @@ impl CheckedQuery {
         &self.basis
     }
 
-    /// A hash of the question without its cut and price: the same wherever an answer tells the same in each of its columns and
-    /// rows. What outputs make of measures is in it, and what groups are called, which the canonical form leaves out; headings
-    /// are not.
+    /// A hash of the question without its cut and price: the same wherever an answer tells the same in each of its
+    /// columns and rows. What outputs make of measures is in it, and what groups are called, which the canonical form
+    /// leaves out; headings are not.
     #[must_use]
     pub fn digest_of_question(&self) -> [u8; 32] {
         let mut hash = Sha256::new().chain_update(self.canonical.digest_of_question());
@@ -214,8 +214,8 @@ impl CheckedQuery {
 
     /// The grouping sets in canonical order; at least one, and without `GROUPING SETS` that of all groups.
     ///
-    /// With several, the rows that have no group in one of the categories are in no cell of any: only so is a margin the
-    /// sum of its parts.
+    /// With several, the rows that have no group in one of the categories are in no cell of any: only so is a margin
+    /// the sum of its parts.
     #[must_use]
     pub fn grouping_sets(&self) -> &[GroupingSet] {
         &self.sets
@@ -297,8 +297,8 @@ impl CheckedQuery {
         self.rho
     }
 
-    /// At most so many rows of one person are in the bounded view; of a join, the product of the datasets' bounds: each of
-    /// a person's rows of the one stands beside each of the other.
+    /// At most so many rows of one person are in the bounded view; of a join, the product of the datasets' bounds:
+    /// each of a person's rows of the one stands beside each of the other.
     #[must_use]
     pub const fn rows_per_person(&self) -> u32 {
         self.rows_per_person
@@ -309,8 +309,8 @@ impl CheckedQuery {
         self.shown.iter().filter_map(|index| self.groups.get(*index))
     }
 
-    /// All rows of the answer in the order of the declared values, a margin after its parts. Every cell of every grouping
-    /// set comes once.
+    /// All rows of the answer in the order of the declared values, a margin after its parts. Every cell of every
+    /// grouping set comes once.
     #[must_use]
     pub fn rows(&self) -> Vec<CheckedRow> {
         let of_set = |(set, grouping): (usize, &GroupingSet)| {
@@ -333,8 +333,8 @@ impl CheckedQuery {
         self.shown.iter().map(|group| set?.code(cell, *group)).collect()
     }
 
-    /// The group values of a row, in the order of [`CheckedQuery::shown_groups`]; empty where the row is for all of them
-    /// together.
+    /// The group values of a row, in the order of [`CheckedQuery::shown_groups`]; empty where the row is for all of
+    /// them together.
     pub fn labels<'a>(&'a self, row: &'a CheckedRow) -> impl Iterator<Item = &'a str> {
         let label = |(group, code): (&'a CheckedGroup, &Option<usize>)| {
             code.and_then(|code| group.codes.get(code)).map_or("", String::as_str)
@@ -355,8 +355,8 @@ pub struct CheckedRow {
 }
 
 impl PrimitiveKind {
-    /// Whether the number of a margin is the sum of those of its parts. A person can be in several cells, and values that
-    /// are chosen do not add up.
+    /// Whether the number of a margin is the sum of those of its parts. A person can be in several cells, and values
+    /// that are chosen do not add up.
     #[must_use]
     pub const fn adds_up(&self) -> bool {
         match self {
@@ -401,8 +401,9 @@ impl Primitive {
     ///   `min(m, cells)`: the square is at most that;
     /// - for a centred sum by at most `n_c·w` in cell `c`, `w` being the largest distance of a clamped value from the
     ///   centre: `Σ (n_c·w)² ≤ m²·w²`;
-    /// - for a quantile, the score of each candidate of cell `c` by at most `n_c·s`, `s` being what one value can move a
-    ///   score by ([`Candidates::score_sensitivity`]): with the largest change of each cell, `Σ (n_c·s)² ≤ m²·s²`.
+    /// - for a quantile, the score of each candidate of cell `c` by at most `n_c·s`, `s` being what one value can
+    ///   move a score by ([`Candidates::score_sensitivity`]): with the largest change of each cell, `Σ (n_c·s)² ≤
+    ///   m²·s²`.
     #[must_use]
     pub fn squared_l2_sensitivity(&self, m: u32, cells: usize) -> Option<u128> {
         let rows = u128::from(m);

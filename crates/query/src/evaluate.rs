@@ -317,9 +317,9 @@ impl Formula {
         }
     }
 
-    /// Of a quantile by itself: by how many values its rank is off at most, over the least that their number is. Each of
-    /// the two is missed once in forty times, so that both hold at least 95 of 100 times. `wide` is the noise from which
-    /// a 95 % interval follows, one end of which a number misses once in forty times.
+    /// Of a quantile by itself: by how many values its rank is off at most, over the least that their number is. Each
+    /// of the two is missed once in forty times, so that both hold at least 95 of 100 times. `wide` is the noise from
+    /// which a 95 % interval follows, one end of which a number misses once in forty times.
     fn rank_error(&self, values: &[f64], noise: &Noise, wide: &Noise) -> Option<f64> {
         let Self::Quantile { chosen, count, candidates, .. } = self else { return None };
         let drawn = *values.get(*count).filter(|drawn| **drawn > 0.0)?;

@@ -38,9 +38,9 @@
 //!
 //! `GROUP BY ROLLUP (..)`, `CUBE (..)` and `GROUPING SETS (..)` add the margins to an answer; they add up.
 //!
-//! Datasets of one agency are joined on the person: `FROM health.visits v JOIN health.vaccinations c ON v.person = c.person`.
-//! Then each column is written behind the name of its dataset. A person's contribution is bounded by the product of the
-//! bounds.
+//! Datasets of one agency are joined on the person: `FROM health.visits v JOIN health.vaccinations c ON v.person =
+//! c.person`. Then each column is written behind the name of its dataset. A person's contribution is bounded by the
+//! product of the bounds.
 //!
 //! A logical dataset, which several agencies hold together, stands in `FROM` by its own id. Over it a question is the
 //! same question over each part; what is counted and added up is added up over them.
@@ -112,8 +112,8 @@ pub const MAX_MEASURES: usize = 32;
 /// The most datasets that are joined to one.
 pub const MAX_JOINS: usize = 3;
 
-/// The most rows of a join: the declared size of the register times the product of the bounds on a person's rows. A tick is
-/// made for so many.
+/// The most rows of a join: the declared size of the register times the product of the bounds on a person's rows. A
+/// tick is made for so many.
 pub const MAX_JOINED_ROWS: u64 = 50_000_000;
 
 /// The most grouping sets of one question: those of a CUBE over six groups.

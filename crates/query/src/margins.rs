@@ -27,8 +27,8 @@ impl GroupingSet {
         &self.groups
     }
 
-    /// How many cells it has: 1 without groups, else the product of the numbers of values. Cells are numbered from 0 with
-    /// the last group running fastest.
+    /// How many cells it has: 1 without groups, else the product of the numbers of values. Cells are numbered from 0
+    /// with the last group running fastest.
     #[must_use]
     pub const fn cells(&self) -> usize {
         self.cells
@@ -136,8 +136,8 @@ impl Figures {
 
 impl CheckedQuery {
     /// The released numbers with those of several grouping sets made to add up: what is counted or added up is, in each
-    /// set, the weighted least squares estimate from the vectors of all sets, weights being one over the variance of the
-    /// noise. `tables` are the released vectors and `deviations` those of their noise, both in the order of
+    /// set, the weighted least squares estimate from the vectors of all sets, weights being one over the variance of
+    /// the noise. `tables` are the released vectors and `deviations` those of their noise, both in the order of
     /// [`CheckedQuery::vectors`]. Persons and quantiles do not add up, and stay as they were released.
     ///
     /// It is post-processing, and costs nothing. See `docs/PRIVACY.md` for the closed form that it is.
@@ -194,8 +194,8 @@ impl CheckedQuery {
         self.sets.iter().enumerate().map(of_set).collect()
     }
 
-    /// The standard deviations of [`CheckedQuery::figures`], in the order of [`CheckedQuery::vectors`], from those of the
-    /// vectors' noise: they do not depend on what is released.
+    /// The standard deviations of [`CheckedQuery::figures`], in the order of [`CheckedQuery::vectors`], from those of
+    /// the vectors' noise: they do not depend on what is released.
     #[must_use]
     pub fn deviations(&self, of_vectors: &[f64]) -> Vec<f64> {
         let mut after = of_vectors.to_vec();
@@ -262,14 +262,15 @@ pub(crate) const MAX_GROUPS: usize = 6;
 
 const _: () = assert!(1 << MAX_GROUPS <= MAX_GROUPING_SETS, "a CUBE over that many groups has no more sets");
 
-/// The weighted least squares estimate of each set's table, from one noisy table of each set and the deviation of its noise.
+/// The weighted least squares estimate of each set's table, from one noisy table of each set and the deviation of its
+/// noise.
 ///
-/// Let `x` be the table over all groups, `n_i` their sizes, and `N_S` the product of the sizes outside of `S`. A table is
-/// the sum of its *interactions* `f_U` over subsets `U` of its groups (the decomposition of an analysis of variance),
-/// each with mean 0 along each of its groups. In the table of `S` the interaction of `U ⊆ S` is `N_S·f_U`, and noise of
-/// variance `σ_S²` gives it one of its own; interactions are orthogonal, so that each is estimated by itself:
-/// `f_U = Σ w_S·g_SU / Σ w_S·N_S` over the sets `S ⊇ U`, with `w_S = 1/σ_S²` and `g_SU` the interaction in the noisy table
-/// of `S`. Its variance in one cell is `Π(1 − 1/n_i) / (N_U·Σ w_S·N_S)`, the product over `U`.
+/// Let `x` be the table over all groups, `n_i` their sizes, and `N_S` the product of the sizes outside of `S`. A
+/// table is the sum of its *interactions* `f_U` over subsets `U` of its groups (the decomposition of an analysis of
+/// variance), each with mean 0 along each of its groups. In the table of `S` the interaction of `U ⊆ S` is `N_S·f_U`,
+/// and noise of variance `σ_S²` gives it one of its own; interactions are orthogonal, so that each is estimated by
+/// itself: `f_U = Σ w_S·g_SU / Σ w_S·N_S` over the sets `S ⊇ U`, with `w_S = 1/σ_S²` and `g_SU` the interaction in
+/// the noisy table of `S`. Its variance in one cell is `Π(1 − 1/n_i) / (N_U·Σ w_S·N_S)`, the product over `U`.
 fn least_squares(sets: &[GroupingSet], measured: &[(&[f64], f64)]) -> Vec<Vec<f64>> {
     let sizes = Sizes::of(sets);
     let deviations: Vec<f64> = measured.iter().map(|(_, deviation)| *deviation).collect();

@@ -8,7 +8,8 @@ use std::fmt;
 
 /// A question over one dataset, as parsed or received. Nothing in it is checked against a contract yet.
 ///
-/// // PRIVACY: it holds literals and names that a caller typed. Its `Debug` shows none of them, and it has no `Display`.
+/// // PRIVACY: it holds literals and names that a caller typed. Its `Debug` shows none of them, and it has no
+/// `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AggregateQuery {
     /// The dataset; of a join, the one whose id comes first; of a union, the logical one.
@@ -25,8 +26,8 @@ pub struct AggregateQuery {
     pub filter: Option<Predicate>,
     /// By what the answer is split, in the order in which it is shown.
     pub group_by: Vec<Group>,
-    /// `GROUPING SETS`, as places in `group_by`: the answer has rows for each set. Empty: for all groups together, and no
-    /// other.
+    /// `GROUPING SETS`, as places in `group_by`: the answer has rows for each set. Empty: for all groups together,
+    /// and no other.
     pub grouping_sets: Vec<Vec<usize>>,
     /// What is measured, and paid for. Every one is used by an output.
     pub measures: Vec<Measure>,

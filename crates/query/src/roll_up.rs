@@ -40,13 +40,13 @@ impl CheckedQuery {
         self.places(coarser).map(|_| ())
     }
 
-    /// The figures of `coarser`, added up from the vectors of this question's release and the deviations of their noise,
-    /// both in the order of [`CheckedQuery::vectors`]: over k cells with independent noise of deviation σ each, the sum
-    /// has the deviation √k·σ. Where the release holds several grouping sets it is their weighted least squares estimate
-    /// of the sum, as in [`CheckedQuery::figures`].
+    /// The figures of `coarser`, added up from the vectors of this question's release and the deviations of their
+    /// noise, both in the order of [`CheckedQuery::vectors`]: over k cells with independent noise of deviation σ
+    /// each, the sum has the deviation √k·σ. Where the release holds several grouping sets it is their weighted least
+    /// squares estimate of the sum, as in [`CheckedQuery::figures`].
     ///
-    /// It is post-processing, and costs nothing. Rows that are in none of the release's groups are in no cell, and so in
-    /// no sum of them.
+    /// It is post-processing, and costs nothing. Rows that are in none of the release's groups are in no cell, and so
+    /// in no sum of them.
     ///
     /// # Errors
     /// [`NotRolledUp`].

@@ -34,8 +34,8 @@ pub fn default_sql(contract: &Contract) -> String {
     to_sql(&question(contract, vec![Aggregate::CountRows], Vec::new(), None))
 }
 
-/// How many rows the bound on a person's rows leaves out of a cut, as many at most of each person as are kept, and of how
-/// many persons. `None` where the contract has no column that says so.
+/// How many rows the bound on a person's rows leaves out of a cut, as many at most of each person as are kept, and of
+/// how many persons. `None` where the contract has no column that says so.
 #[must_use]
 pub fn left_out(contract: &Contract, cut: &CutId) -> Option<AggregateQuery> {
     let (column, person) = (contract.left_out()?.name.clone(), contract.privacy_unit()?.name.clone());

@@ -63,8 +63,8 @@ fn all(parts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
 }
 
 impl CheckedQuery {
-    /// The rows that are shown, in their order, out of [`CheckedQuery::rows`]. `values` gives the released values of the
-    /// primitives in a row.
+    /// The rows that are shown, in their order, out of [`CheckedQuery::rows`]. `values` gives the released values of
+    /// the primitives in a row.
     ///
     /// What is compared is released already: this is post-processing and costs nothing.
     pub fn shown(&self, values: impl Fn(&CheckedRow) -> Vec<f64>) -> Vec<CheckedRow> {

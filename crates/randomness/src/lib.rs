@@ -1,9 +1,10 @@
 //! Random bytes for opendp's samplers: the kernel's own, fetched by the kilobyte.
 //!
-//! opendp takes every random bit of its exact samplers from one function, `openssl::rand::rand_priv_bytes`, one to eight bytes
-//! at a time and some fourteen times for each number. OpenSSL's generator spends 0.3 to 0.6 µs on each such call, whatever its
-//! length: two thirds of all that noise costs. This package has that one function and the name under which it is asked for, so
-//! that the samplers stay opendp's own, to the letter, and their bits come from `getrandom(2)` with nothing between.
+//! opendp takes every random bit of its exact samplers from one function, `openssl::rand::rand_priv_bytes`, one to
+//! eight bytes at a time and some fourteen times for each number. OpenSSL's generator spends 0.3 to 0.6 µs on each
+//! such call, whatever its length: two thirds of all that noise costs. This package has that one function and the
+//! name under which it is asked for, so that the samplers stay opendp's own, to the letter, and their bits come from
+//! `getrandom(2)` with nothing between.
 //!
 //! Nothing else of OpenSSL is here, and nothing else in the workspace asks for it.
 
@@ -28,13 +29,14 @@ pub mod rand {
             RefCell::new(Fetched { bytes: Zeroizing::new([0; FETCHED]), left: 0 });
     }
 
-    /// Fills `buffer` with random bytes of the kernel's cryptographic generator (`getrandom(2)` on Linux), which stay private:
-    /// each is given once, and wiped here as it is given.
+    /// Fills `buffer` with random bytes of the kernel's cryptographic generator (`getrandom(2)` on Linux), which stay
+    /// private: each is given once, and wiped here as it is given.
     ///
     /// # Errors
     /// The system gives no randomness. What is in `buffer` then must not be used.
-    // SECURITY: a process that forks and goes on in the child, or a machine whose memory is copied while it runs and that goes on
-    // twice, would give both the same bytes. Ours start other programs only, and memory that holds exact values is not copied.
+    // SECURITY: a process that forks and goes on in the child, or a machine whose memory is copied while it runs and
+    // that goes on twice, would give both the same bytes. Ours start other programs only, and memory that holds exact
+    // values is not copied.
     pub fn rand_priv_bytes(buffer: &mut [u8]) -> Result<(), getrandom::Error> {
         FETCHED_HERE.with_borrow_mut(|fetched| fetched.give(buffer))
     }
@@ -80,7 +82,8 @@ pub mod rand {
             assert_eq!(given.iter().collect::<HashSet<_>>().len(), 40_000);
         }
 
-        /// χ² with 255 degrees of freedom is above 442 with a probability below 10⁻⁹ (Laurent and Massart 2000, lemma 1).
+        /// χ² with 255 degrees of freedom is above 442 with a probability below 10⁻⁹ (Laurent and Massart 2000, lemma
+        /// 1).
         #[test]
         fn every_byte_is_as_frequent_as_any_other_whatever_the_lengths_asked_for() {
             let mut counts = [0_u32; 256];

@@ -1,10 +1,10 @@
 //! Bringing the write-ahead log into the database beside the writing, so that hardly anybody ever waits for it.
 //!
-//! A pass copies what the log holds into the database (a passive checkpoint, <https://sqlite.org/wal.html#ckpt>) on a connection of
-//! its own, and keeps nobody from writing meanwhile. What is written during a pass is left to the next, which has less to do
-//! and is shorter. Once a pass is short, one more is made between two transactions: then the log holds nothing that the
-//! database lacks, and the next transaction begins it anew. So it stays small, is written over in its place, and no commit
-//! waits for more than a short pass.
+//! A pass copies what the log holds into the database (a passive checkpoint, <https://sqlite.org/wal.html#ckpt>) on a
+//! connection of its own, and keeps nobody from writing meanwhile. What is written during a pass is left to the next,
+//! which has less to do and is shorter. Once a pass is short, one more is made between two transactions: then the log
+//! holds nothing that the database lacks, and the next transaction begins it anew. So it stays small, is written over
+//! in its place, and no commit waits for more than a short pass.
 
 use sqlx::SqliteConnection;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Pages in the log from which on the connection that writes makes a pass itself, at a commit: 16 MB. It comes to that where
-/// a step writes much more than a charge does, or the passes beside it fail.
+/// Pages in the log from which on the connection that writes makes a pass itself, at a commit: 16 MB. It comes to
+/// that where a step writes much more than a charge does, or the passes beside it fail.
 pub(crate) const MOST_PAGES: &str = "4096";
 /// Steps after which passes begin though there is no pause: about 1,300 pages, if they are charges.
 const MANY: usize = 2048;

@@ -1,9 +1,10 @@
 //! The ledger of losses: a hash chain of entries, and the balances that follow from it.
 //!
 //! Entry i is kept as its format number, its canonical bytes and its head
-//! `SHA-256(format ‖ head of entry i−1 ‖ canonical bytes)`; the head before the first entry is 32 zero bytes. Balances, and
-//! which requests are charged, are stored nowhere else: they follow from the entries, are made from them when the state is
-//! opened and carried on from there. So a charge writes to one place, at its end, however many there were before it.
+//! `SHA-256(format ‖ head of entry i−1 ‖ canonical bytes)`; the head before the first entry is 32 zero bytes.
+//! Balances, and which requests are charged, are stored nowhere else: they follow from the entries, are made from
+//! them when the state is opened and carried on from there. So a charge writes to one place, at its end, however many
+//! there were before it.
 
 use crate::{
     ReleaseKey, StoreError,
@@ -146,8 +147,8 @@ pub(crate) struct Ledger {
     pub(crate) head: LedgerHead,
     pub(crate) spent: HashMap<AccountKey, Charge>,
     pub(crate) evaluated: HashMap<AccountKey, u64>,
-    /// Each request that is charged and was not given back, with the entry that charges it: about a hundred bytes each. A tree,
-    /// since a hash table keeps everybody waiting when it doubles.
+    /// Each request that is charged and was not given back, with the entry that charges it: about a hundred bytes
+    /// each. A tree, since a hash table keeps everybody waiting when it doubles.
     pub(crate) charged: BTreeMap<RequestRef, u64>,
 }
 

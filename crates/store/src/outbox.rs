@@ -199,7 +199,8 @@ impl State {
             .transpose()
     }
 
-    /// Takes over a later view of the log, or another of the same size. The caller has verified that it extends the last.
+    /// Takes over a later view of the log, or another of the same size. The caller has verified that it extends the
+    /// last.
     ///
     /// # Errors
     /// [`FollowerError::Shrunk`] if a larger one was accepted before.

@@ -1,8 +1,8 @@
 //! Releases on their way to everybody: drafts, what lies under an embargo, what is published.
 //!
 //! What is shown of one, and who drafted it, is sealed: an insider with the database reads no draft, and puts none of
-//! another's content in its place. That a row says `published` is not enough to show it: the caller compares the evidence
-//! beside it with the log.
+//! another's content in its place. That a row says `published` is not enough to show it: the caller compares the
+//! evidence beside it with the log.
 
 use crate::{LeafHash, NewLeaf, State, StoreError, codec, outbox, writer::Work};
 use firebreak_domain::{OrgId, PublicationId, ReleaseName, SeriesId, Timestamp};

@@ -1,7 +1,7 @@
 //! Releases: stored once, together with the leaf that tells of them, and given to whoever asks the same again.
 //!
-//! A release is for everybody who may ask. Its evidence (what opens the leaf of the agency that measured) holds what the
-//! first caller signed, and is given back to that very request alone.
+//! A release is for everybody who may ask. Its evidence (what opens the leaf of the agency that measured) holds what
+//! the first caller signed, and is given back to that very request alone.
 
 mod question;
 mod recent;
@@ -16,8 +16,8 @@ use firebreak_domain::Timestamp;
 use sha2::{Digest, Sha256};
 use std::{fmt, sync::Arc};
 
-/// What is released: a hash over canonical query, cut and mechanism, and over what the contract makes of them. Two requests with the same key are answered by
-/// the same release.
+/// What is released: a hash over canonical query, cut and mechanism, and over what the contract makes of them. Two
+/// requests with the same key are answered by the same release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReleaseKey([u8; 32]);
 

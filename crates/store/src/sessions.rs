@@ -49,8 +49,8 @@ const LIST_HEAD: u32 = END - 1;
 const LIST: u32 = 1 << 31;
 
 impl State {
-    /// Opens a session on `secret`, or takes up again the one of this name: returns the secret that it runs on, which is
-    /// the one first stored.
+    /// Opens a session on `secret`, or takes up again the one of this name: returns the secret that it runs on, which
+    /// is the one first stored.
     ///
     /// # Errors
     /// [`SessionError::Closed`] if it was closed.
@@ -112,7 +112,8 @@ impl State {
         Ok(Timestamp::from_secs(row.try_get(0).map_err(StoreError::from)?))
     }
 
-    /// Keeps a chunk that was received and verified, so that the session resumes behind it. The same chunk is kept once.
+    /// Keeps a chunk that was received and verified, so that the session resumes behind it. The same chunk is kept
+    /// once.
     ///
     /// # Errors
     /// [`SessionError`]: not an open session, or another content under the same number.
@@ -120,7 +121,8 @@ impl State {
         self.keep(session, number, bytes, None).await
     }
 
-    /// Keeps what opens the commitment of `session`, and with it records the leaf that commits. It outlives the session.
+    /// Keeps what opens the commitment of `session`, and with it records the leaf that commits. It outlives the
+    /// session.
     ///
     /// # Errors
     /// [`SessionError`]: not an open session, or it has committed before.
@@ -226,8 +228,8 @@ impl State {
             .collect()
     }
 
-    /// Destroys a session's secret, chunks and list: no file of the state holds them any longer, sealed or not. Its name stays,
-    /// so that no other session takes it, and so does what opens its commitment.
+    /// Destroys a session's secret, chunks and list: no file of the state holds them any longer, sealed or not. Its
+    /// name stays, so that no other session takes it, and so does what opens its commitment.
     ///
     /// While another program reads the files, they hold the sealed bytes on: this waits for it up to five seconds.
     ///

@@ -81,15 +81,16 @@ impl Refundable {
 const DATABASE: &str = "state.sqlite";
 const LOCK: &str = "lock";
 const READERS: u32 = 4;
-/// Memory for pages that are written and looked up, in kibibytes below zero, as SQLite wants it: 8 MB. Nearly all that is
-/// written goes to the end of its table; a larger cache only makes everybody wait when SQLite doubles its table of pages.
+/// Memory for pages that are written and looked up, in kibibytes below zero, as SQLite wants it: 8 MB. Nearly all
+/// that is written goes to the end of its table; a larger cache only makes everybody wait when SQLite doubles its
+/// table of pages.
 const CACHE: &str = "-8192";
 
 impl State {
     /// Opens the state in `folder`, which is created, private to its owner, if it does not exist.
     ///
-    /// The whole ledger is read and verified: about a second for a million entries. For each request that is charged, about
-    /// a hundred bytes of memory are kept.
+    /// The whole ledger is read and verified: about a second for a million entries. For each request that is charged,
+    /// about a hundred bytes of memory are kept.
     ///
     /// # Errors
     /// [`OpenError`]: another program has it open, it was written under another key or by a later version, its ledger

@@ -56,8 +56,8 @@ impl Marks {
 }
 
 /// Reads and writes the row, under a key of its own.
-// SECURITY: whoever edits the row cannot make the code that goes with it, and one that goes with an earlier row names an
-// earlier head of the ledger: neither the clock nor a bundle is set back with a database tool.
+// SECURITY: whoever edits the row cannot make the code that goes with it, and one that goes with an earlier row names
+// an earlier head of the ledger: neither the clock nor a bundle is set back with a database tool.
 pub(crate) struct Seal(Zeroizing<[u8; 32]>);
 
 impl Seal {

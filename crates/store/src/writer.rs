@@ -100,8 +100,8 @@ impl Jobs {
 impl State {
     /// Runs `step` inside the next transaction and returns when that is on the disk.
     ///
-    /// A step must check before it writes: what it decides against is an `Ok`, an `Err` undoes the whole transaction and
-    /// everybody's step in it.
+    /// A step must check before it writes: what it decides against is an `Ok`, an `Err` undoes the whole transaction
+    /// and everybody's step in it.
     pub(crate) async fn write<T, F>(&self, step: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -110,8 +110,8 @@ impl State {
         self.queue(Vec::new(), step).await
     }
 
-    /// [`State::write`] of a step that asks [`Work::has_release`] for what is `asked`: it is looked up for all steps of the
-    /// transaction at once.
+    /// [`State::write`] of a step that asks [`Work::has_release`] for what is `asked`: it is looked up for all steps
+    /// of the transaction at once.
     pub(crate) async fn write_asking<T, F>(&self, asked: Vec<ReleaseKey>, step: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -206,7 +206,8 @@ impl Work {
         self.released.insert(key);
     }
 
-    /// What a request was charged and when, with all that this transaction has done so far; `None` if it is not charged.
+    /// What a request was charged and when, with all that this transaction has done so far; `None` if it is not
+    /// charged.
     pub(crate) async fn charged(&mut self, request: &RequestRef) -> Result<Option<(Timestamp, Spend)>, StoreError> {
         let charged = {
             let base = self.core.ledger.read().unwrap_or_else(PoisonError::into_inner);
@@ -235,7 +236,8 @@ impl Work {
 
     async fn begin(&mut self, asked: &[ReleaseKey]) -> Result<(), StoreError> {
         sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
-        // INVARIANT: looked up within the transaction. From here on nobody else writes, and the steps tell what they change.
+        // INVARIANT: looked up within the transaction. From here on nobody else writes, and the steps tell what they
+        // change.
         self.released = batch::released(&mut self.connection, asked).await?;
         Ok(())
     }

@@ -88,8 +88,8 @@ impl Programs {
         Ok(Self { gateway: (demo.clone(), run("run-gateway")), adapter: (demo, run("run-adapter")) })
     }
 
-    /// The same programs where no file can grow beyond so many bytes, in steps of 512: a write beyond it fails as on a full
-    /// disk.
+    /// The same programs where no file can grow beyond so many bytes, in steps of 512: a write beyond it fails as on
+    /// a full disk.
     #[must_use]
     pub fn with_files_up_to(self, bytes: u64) -> Self {
         let limited = |(executable, arguments): (PathBuf, Vec<String>)| {
@@ -251,7 +251,8 @@ impl Live {
 
 /// A port of loopback that nobody listens on, another at each call.
 ///
-/// It lies below those that the system gives to whoever connects: until a program listens on it, nobody has it by chance.
+/// It lies below those that the system gives to whoever connects: until a program listens on it, nobody has it by
+/// chance.
 fn free_address() -> Result<Address> {
     const FIRST: u32 = 10_000;
     const PORTS: u32 = 20_000;

@@ -12,8 +12,8 @@ use std::thread;
 pub fn cargo(root: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root);
-    // What `cargo run` says of this program is not for what it builds: build scripts of others read it, and would be run
-    // anew after each change between this way and cargo by itself.
+    // What `cargo run` says of this program is not for what it builds: build scripts of others read it, and would be
+    // run anew after each change between this way and cargo by itself.
     for (name, _) in env::vars_os() {
         let of_this = |start: &str| name.to_str().is_some_and(|name| name.starts_with(start));
         if ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_"].into_iter().any(of_this) {

@@ -25,7 +25,8 @@ const WANTED_PERCENT: usize = 95;
 /// The working tree stays as it is: all happens below `target/faults`, whose builds are kept for the next time.
 ///
 /// # Errors
-/// A file that is no fault; a test that fails without any. What does not apply or compile is said, and the rest goes on.
+/// A file that is no fault; a test that fails without any. What does not apply or compile is said, and the rest goes
+/// on.
 pub fn run(root: &Path, names: &[String]) -> Result<bool> {
     let faults = chosen(list::read(&root.join(list::FOLDER))?, names)?;
     let replay = Replay { copy: Copy::of(root, &root.join("target/faults/src"))?, kept: root.join("target/faults") };
@@ -58,8 +59,8 @@ fn chosen(mut faults: Vec<Fault>, names: &[String]) -> Result<Vec<Fault>> {
         ensure!(faults.iter().any(|fault| fault.name == *name), "there is no fault {name} in {}", list::FOLDER);
     }
     faults.retain(|fault| names.is_empty() || names.contains(&fault.name));
-    // Those found in one place after another, and of them those in one file: what a file is compiled into is then compiled
-    // once for each and not twice.
+    // Those found in one place after another, and of them those in one file: what a file is compiled into is then
+    // compiled once for each and not twice.
     faults.sort_by(|one, other| {
         let places = one.caught.places().cmp(other.caught.places());
         places.then_with(|| one.files().cmp(other.files()))

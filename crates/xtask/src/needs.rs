@@ -1,6 +1,7 @@
 //! What tests need beside Rust: found, else installed where that is possible, else named.
 //!
-//! Programs come from Debian's packages. Everything else lies in `.tools` at the root, which may be deleted at any time.
+//! Programs come from Debian's packages. Everything else lies in `.tools` at the root, which may be deleted at any
+//! time.
 
 use crate::commands::{find, run, succeeds};
 use anyhow::{Context, Result, bail};

@@ -19,8 +19,8 @@ impl Outcome {
     /// Takes up one line of a runner: a summary of `cargo nextest`, a closing line of a `cargo test` binary, or the
     /// line of a test that failed there. Other lines change nothing.
     ///
-    /// What a failed test printed stands indented in what `cargo nextest` shows of it, its own closing line too: that one
-    /// counts for its name alone.
+    /// What a failed test printed stands indented in what `cargo nextest` shows of it, its own closing line too: that
+    /// one counts for its name alone.
     pub fn read(&mut self, line: &str) {
         let closing = line.strip_prefix("test result: ");
         let line = line.trim();

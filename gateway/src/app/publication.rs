@@ -266,8 +266,8 @@ impl App {
         Ok(())
     }
 
-    /// Opens what waits for it, and publishes what lies under an embargo whose time has come, if it may be published by then. What may not goes back
-    /// to its draft, with evidence of why.
+    /// Opens what waits for it, and publishes what lies under an embargo whose time has come, if it may be published
+    /// by then. What may not goes back to its draft, with evidence of why.
     ///
     /// # Errors
     /// [`Failure`].

@@ -13,8 +13,8 @@ const ANSWERED: f64 = 6.0;
 pub enum Moment {
     /// So many milliseconds after the request was sent, or before.
     Sent(f64),
-    /// So many milliseconds after the log has a new checkpoint. From there to the answer it is a short way, which clocks
-    /// that begin with the request miss.
+    /// So many milliseconds after the log has a new checkpoint. From there to the answer it is a short way, which
+    /// clocks that begin with the request miss.
     Logged(f64),
 }
 

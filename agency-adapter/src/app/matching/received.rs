@@ -24,8 +24,8 @@ impl Received {
 }
 
 impl Receiver {
-    /// Keeps the whole list, sealed, and the `receipt` of the tunnel by which it came. To be called before the sender is
-    /// told that it may destroy its key: without the key, nobody makes the list again.
+    /// Keeps the whole list, sealed, and the `receipt` of the tunnel by which it came. To be called before the sender
+    /// is told that it may destroy its key: without the key, nobody makes the list again.
     ///
     /// PRIVACY: the sender hears of the end after this, which takes a time that follows from the padded sizes alone.
     ///

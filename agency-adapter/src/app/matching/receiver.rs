@@ -264,8 +264,8 @@ impl Prepared {
                 let evidence = app.recorder.record(kind, self.standing.facts(), None, none, content, &app.state);
                 let evidence = evidence.map_err(|_| MatchError::Failed)?;
                 let leaf = LeafHash::of(evidence.leaf.as_bytes());
-                // PRIVACY: what is kept opens the leaf and, beside the same set, any place of it. It gives no blind: from
-                // it nobody tells what was sent, nor what matched.
+                // PRIVACY: what is kept opens the leaf and, beside the same set, any place of it. It gives no blind:
+                // from it nobody tells what was sent, nor what matched.
                 let opening = Zeroizing::new(
                     [
                         leaf.as_bytes().as_slice(),

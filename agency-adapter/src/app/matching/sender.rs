@@ -267,8 +267,8 @@ impl SenderSession {
         Ok(evaluated.map_err(|_| MatchError::Failed)??)
     }
 
-    /// Ends the session when the receiver has the whole list: the key under which everything was evaluated is destroyed,
-    /// and nobody evaluates under it again. A receiver that does not say so has it ended by
+    /// Ends the session when the receiver has the whole list: the key under which everything was evaluated is
+    /// destroyed, and nobody evaluates under it again. A receiver that does not say so has it ended by
     /// [`SESSION_LIFETIME`](super::SESSION_LIFETIME).
     ///
     /// # Errors

@@ -47,8 +47,8 @@ impl Ask {
         })
     }
 
-    /// A further request by the same right, for a stored release that belongs to what is asked here. Its id follows from
-    /// this one's and the release, so that whoever repeats the one repeats the other.
+    /// A further request by the same right, for a stored release that belongs to what is asked here. Its id follows
+    /// from this one's and the release, so that whoever repeats the one repeats the other.
     #[must_use]
     pub fn further(&self, of: ReleaseName) -> Self {
         Self { request_id: self.request_id.further(of.as_bytes()), ..self.clone() }

@@ -9,12 +9,13 @@ use firebreak_wire::{charge_from_wire, charge_to_wire, estimate_to_wire};
 use std::collections::BTreeMap;
 
 /// By how much, and by what factor, each figure of a later release differs from that of an earlier one of the same
-/// question, over another cut or at another price. The noise of two releases is independent, so the error of a difference
-/// is the root of the sum of both variances, and the interval of a factor Fieller's. Of a figure that nothing bounds, and
-/// which so has no interval, neither the difference nor the factor has one. It costs nothing more.
+/// question, over another cut or at another price. The noise of two releases is independent, so the error of a
+/// difference is the root of the sum of both variances, and the interval of a factor Fieller's. Of a figure that
+/// nothing bounds, and which so has no interval, neither the difference nor the factor has one. It costs nothing
+/// more.
 ///
-/// A row that one of them does not show, for its HAVING or LIMIT, is not computable. The release id is both, `EARLIER to
-/// LATER`, and so is the cut; the receipt is the later one's.
+/// A row that one of them does not show, for its HAVING or LIMIT, is not computable. The release id is both, `EARLIER
+/// to LATER`, and so is the cut; the receipt is the later one's.
 ///
 /// # Errors
 /// [`ClientError::Compared`]: they are of other questions, groups or headings, or are one and the same.

@@ -4,8 +4,8 @@ use firebreak_domain::{Act, ReleaseName};
 use firebreak_wire::query::v1::{Citation, CiteReleaseRequest, GetReleaseRequest};
 
 /// Asks for a stored release by its name, under the agreement and for the purpose of `ask`, reporting each step as it
-/// comes; where `ask` has a question, for what the release adds up to for that question. It costs what the release's own
-/// question costs, and the persons lose nothing more by it.
+/// comes; where `ask` has a question, for what the release adds up to for that question. It costs what the release's
+/// own question costs, and the persons lose nothing more by it.
 ///
 /// # Errors
 /// [`ClientError::Refused`]; failures of the connection, after which the same `ask` may be sent again at no cost.

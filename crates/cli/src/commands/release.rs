@@ -21,8 +21,8 @@ pub(crate) enum Command {
     RollUp(RollUp),
     /// Shows by how much, and by what factor, a later release of a question differs from an earlier one
     ///
-    /// Both are paid for as if they were asked again, and --request-id repeats both. --receipt FILE stores the receipt of
-    /// the later one, and beside it in FILE.earlier that of the other.
+    /// Both are paid for as if they were asked again, and --request-id repeats both. --receipt FILE stores the
+    /// receipt of the later one, and beside it in FILE.earlier that of the other.
     Change(Change),
     /// Says how to cite a release, as text and as BibTeX; charges nothing
     Cite(Cite),

@@ -57,8 +57,8 @@ async fn intervals_cover_the_exact_value_in_95_of_100_cells_and_narrower_ones_ar
     }
 }
 
-/// The cells of 2,400 regions and years are each covered in 95 of 100 cases, and so are the 300 margins; every margin is
-/// the sum of its parts, and no estimate has a larger error than what was measured.
+/// The cells of 2,400 regions and years are each covered in 95 of 100 cases, and so are the 300 margins; every margin
+/// is the sum of its parts, and no estimate has a larger error than what was measured.
 #[tokio::test]
 async fn margins_add_up_and_keep_their_intervals() {
     let query =

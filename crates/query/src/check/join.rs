@@ -25,8 +25,8 @@ impl Subject {
 
     /// The datasets of a question joined.
     ///
-    /// A person with n rows in one dataset and k in another has n·k in the join. With the bounds m and l of both that is
-    /// at most m·l, which is the bound of the join; whoever is in one of them alone has none.
+    /// A person with n rows in one dataset and k in another has n·k in the join. With the bounds m and l of both that
+    /// is at most m·l, which is the bound of the join; whoever is in one of them alone has none.
     ///
     /// # Errors
     /// A refusal where they are not of one register, or are said to be equal in something else than the person.

@@ -60,7 +60,8 @@ impl AggregateQuery {
 ///
 /// What is counted and added up over the parts is the sum of what each part gives. What is chosen is not: quantiles are
 /// refused. A person who stands in several registers is counted in each, so that what counts persons is called
-/// registrations, unless its caller gave it another name than persons or the contracts state that registers are disjoint.
+/// registrations, unless its caller gave it another name than persons or the contracts state that registers are
+/// disjoint.
 ///
 /// # Errors
 /// As [`check`]; of a quantile the suggestion is over one of the parts.

@@ -267,8 +267,8 @@ fn too_many_sets() -> Refusal {
     Refusal::new(ReasonCode::TooManyGroups).because(what)
 }
 
-/// The groups that GROUP BY names, each once, with the headings that the SELECT list gives them; and the grouping sets by
-/// places among them, none where all groups are meant together.
+/// The groups that GROUP BY names, each once, with the headings that the SELECT list gives them; and the grouping
+/// sets by places among them, none where all groups are meant together.
 pub(super) fn groups(
     elements: &[Expr],
     listed: &Listed<'_>,

@@ -325,7 +325,8 @@ impl Source {
     fn joined(&self) -> Option<(DatasetId, Vec<crate::Join>)> {
         let mut ids = self.datasets.iter().map(|named| named.id.clone());
         let first = ids.next()?;
-        // Everything that is said to be equal is a person's key or the question is refused: whose it is does not matter.
+        // Everything that is said to be equal is a person's key or the question is refused: whose it is does not
+        // matter.
         let joins = ids.map(|dataset| crate::Join { dataset, on: self.on.clone() });
         Some((first, joins.collect()))
     }

@@ -57,8 +57,8 @@ impl State {
     ///
     /// An account that is named twice is charged once and must keep within every limit given for it. A request belongs
     /// to its principal: another's request of the same id looks unused. What was stored for it before
-    /// may have another release key than `release_key`, where cut, contract or price changed meanwhile: whether it still
-    /// answers the question is for the caller to see.
+    /// may have another release key than `release_key`, where cut, contract or price changed meanwhile: whether it
+    /// still answers the question is for the caller to see.
     ///
     /// # Errors
     /// [`ReserveError`]; nothing was charged then.
@@ -276,8 +276,8 @@ async fn resume(
     if release_key != now.release_key || charge != now.charge {
         return Ok(Err(ReserveError::RequestChanged));
     }
-    // PRIVACY: what a year's account paid for is measured in that year. Charges that were kept for another would let more
-    // than its limit be released within it.
+    // PRIVACY: what a year's account paid for is measured in that year. Charges that were kept for another would let
+    // more than its limit be released within it.
     if at.year() != work.now().year() {
         return Ok(Err(ReserveError::OtherYear));
     }

@@ -26,8 +26,8 @@ impl State {
         self.write(move |work| Box::pin(settle(work, reservation, release, evidence, leaf, None))).await
     }
 
-    /// [`State::settle`], and keeps beside the release the question that it answers, sealed, in the same transaction: it
-    /// is found again by the release's name ([`State::answered`]).
+    /// [`State::settle`], and keeps beside the release the question that it answers, sealed, in the same transaction:
+    /// it is found again by the release's name ([`State::answered`]).
     ///
     /// # Errors
     /// As there.

@@ -128,7 +128,8 @@ async fn a_folder_of_an_earlier_program_is_opened_and_its_charges_stand() {
     sqlx::query("SELECT * FROM requests").fetch_all(&mut raw).await.unwrap_err();
 }
 
-/// What such a program kept stays as long as the ledger is not known to be good: it may be all that tells what was there.
+/// What such a program kept stays as long as the ledger is not known to be good: it may be all that tells what was
+/// there.
 #[tokio::test]
 async fn a_folder_of_an_earlier_program_that_does_not_open_is_left_as_it_was() {
     let folder = Folder::new();

@@ -114,8 +114,8 @@ async fn a_killed_program_keeps_every_promise() {
     assert!(kinds.iter().all(|kind| *kind > 0), "every step was reached: {kinds:?}");
 }
 
-/// Kills the program `charger` so many times over one folder, and holds the folder to what it had promised each time. Says
-/// how many promises there were: of charges, releases, refunds and evaluations.
+/// Kills the program `charger` so many times over one folder, and holds the folder to what it had promised each time.
+/// Says how many promises there were: of charges, releases, refunds and evaluations.
 ///
 /// # Panics
 /// If a promise is broken.

@@ -1,5 +1,5 @@
-//! R28: random schedules of concurrent charges, retries, settlements and refunds, broken off at a random moment, each held
-//! to what its callers were told.
+//! R28: random schedules of concurrent charges, retries, settlements and refunds, broken off at a random moment, each
+//! held to what its callers were told.
 //!
 //! A *schedule* is the requests of three callers at once over one register of persons with a budget of its own: each
 //! charges, retries, settles, gives back or forgets six times, by a seed. Many schedules run together in one state, so
@@ -9,7 +9,8 @@
 //! - no account is overspent, and each balance is the sum of the charges that are known;
 //! - what a caller was told of is there: charges, refunds, and releases with their bytes;
 //! - no release is there that nobody paid for, and none that nobody measured;
-//! - nothing is stuck: whatever was charged can be settled, and what is left of the budget can be spent, to the last unit.
+//! - nothing is stuck: whatever was charged can be settled, and what is left of the budget can be spent, to the last
+//!   unit.
 
 use crate::support::{leaf, open, rho};
 use firebreak_domain::{AgreementId, ManualClock, RequestId, Timestamp, UnitSpaceId};
@@ -189,8 +190,8 @@ impl Schedule {
         }
     }
 
-    /// Holds a state over the copied files to what the callers were told up to `from`; what was asked for up to `to` may
-    /// be there too.
+    /// Holds a state over the copied files to what the callers were told up to `from`; what was asked for up to `to`
+    /// may be there too.
     async fn check(&self, state: &State, from: u64, to: u64) -> Result<(), String> {
         let (mut balances, mut unsure) = ([0; CALLERS + 1], Vec::new());
         let mut paid: Vec<u8> = Vec::new();
@@ -375,8 +376,8 @@ pub async fn round(folder: &Path, seed: u64, schedules: u64) -> Vec<String> {
     violations
 }
 
-/// Copies the files as they lie there. The log of writes is taken last, and again if it was begun anew meanwhile: what the
-/// database lacks is then in it.
+/// Copies the files as they lie there. The log of writes is taken last, and again if it was begun anew meanwhile:
+/// what the database lacks is then in it.
 fn copy_files(from: &Path, to: &Path) {
     let log = from.join("state.sqlite-wal");
     let salt = || {

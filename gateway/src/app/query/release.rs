@@ -25,7 +25,8 @@ pub(in crate::app) enum By {
 }
 
 impl App {
-    /// Decides and pays for a stored release that is asked for by its name: as a repeat of the question that it answers.
+    /// Decides and pays for a stored release that is asked for by its name: as a repeat of the question that it
+    /// answers.
     ///
     /// # Errors
     /// [`Unanswered`]: `UNKNOWN_RELEASE` for one that does not exist and for one that the caller may not ask for.

@@ -1,8 +1,8 @@
 //! The catalogue as SQL tools browse it: what `CatalogueService` shows the caller, and nothing else.
 //!
 //! A catalogue is an agency, a schema the part of a dataset's id before its last dot, a table the part behind it:
-//! `schema.table` is the dataset as a question names it. Lists need no agreement: they show what the caller's agreements
-//! reach.
+//! `schema.table` is the dataset as a question names it. Lists need no agreement: they show what the caller's
+//! agreements reach.
 
 use super::capabilities::{self, BIGINT, DATE, DOUBLE, VARCHAR};
 use super::{Flight, malformed, unserved};
