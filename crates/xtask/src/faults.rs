@@ -14,7 +14,7 @@ use std::process::{Output, Stdio};
 use std::time::Instant;
 
 /// Where tests over the built programs are, and what they start.
-const END_TO_END: &str = "-p firebreak-tests --test e2e";
+const END_TO_END: &str = "--workspace --test e2e";
 const PROGRAMS: [&str; 3] = ["firebreak-gateway", "agency-adapter", "firebreak"];
 /// The share of faults that must be found.
 const WANTED_PERCENT: usize = 95;
@@ -121,7 +121,8 @@ impl Replay {
         command.stdin(Stdio::null()).output().context("cargo cannot be started")
     }
 
-    /// Of the packages alone that a fault is found in: few depend on what is slow to build.
+    /// Of the package alone that a fault is found in, unless that needs the engine: a choice of packages chooses other
+    /// features, and with those the engine would be built anew.
     fn cargo(&self, places: &BTreeSet<&str>, how: &[&str], tests: &[&str]) -> Result<Output> {
         let mut command = cargo(self.copy.folder());
         command.arg("test").args(places.iter().flat_map(|place| place.split(' '))).args(how);
