@@ -147,7 +147,7 @@ impl Lane {
         state.close().await;
         let mut database = open(&copy).await?;
         let left = Left {
-            requests: count(&mut database, "SELECT count(*) FROM requests").await?,
+            requests: count(&mut database, CHARGED).await?,
             releases: count(&mut database, "SELECT count(*) FROM releases").await?,
             outstanding: count(&mut database, "SELECT count(*) FROM leaves WHERE log_index IS NULL").await?,
             recorded,
@@ -191,6 +191,10 @@ async fn logged(checkpoint: &Path, milliseconds: f64) -> Result<()> {
     }
     Ok(())
 }
+
+/// The requests that a ledger charges: its entries' fifth byte says that one is charged (1, 2) or given back (3).
+const CHARGED: &str = "SELECT coalesce(sum(CASE substr(entry, 5, 1) WHEN x'01' THEN 1 WHEN x'02' THEN 1 \
+                       WHEN x'03' THEN -1 ELSE 0 END), 0) FROM ledger";
 
 async fn open(folder: &Path) -> Result<SqliteConnection> {
     let file = folder.join("state.sqlite");
