@@ -233,10 +233,7 @@ fn aggregate(primitive: &Primitive) -> Result<Expr, EngineError> {
         PrimitiveKind::CountRows => count(lit(1_i64)),
         PrimitiveKind::CountPersons => count_distinct(column(PERSON)),
         PrimitiveKind::CountValues { columns } => count(present(columns)?),
-        PrimitiveKind::SumCentred { value, centre, .. } => {
-            let value = number_of(value)?;
-            sum(if *centre == 0 { value } else { value - lit(*centre) })
-        }
+        PrimitiveKind::SumCentred { value, centre, .. } => sum_centred(number_of(value)?, *centre),
         PrimitiveKind::Quantile { .. } => return Err(EngineError),
     };
     Ok(match primitive.filter() {
@@ -247,6 +244,11 @@ fn aggregate(primitive: &Primitive) -> Result<Expr, EngineError> {
         Some(filter) => aggregate.filter(condition(filter)).build()?,
         None => aggregate,
     })
+}
+
+/// The sum of how far whole numbers lie from their centre.
+fn sum_centred(value: Expr, centre: i64) -> Expr {
+    sum(if centre == 0 { value } else { value - lit(centre) })
 }
 
 /// The codes that there are, and for each a number of each primitive.
@@ -443,6 +445,20 @@ fn compare(left: Expr, op: Comparison, right: Expr) -> Expr {
 mod tests {
     use super::*;
     use datafusion::arrow::array::{Int16Array, Int64Array, UInt32Array};
+
+    /// One more than the last whole number before which doubles hold them all: in those, the sum would be one less.
+    #[tokio::test]
+    async fn a_sum_is_exact_beyond_what_doubles_hold() {
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1 << 53), Some(1), None]));
+        let view = RecordBatch::try_from_iter([("cost", numbers)]).unwrap();
+        let engine = Engine::over(&view, 1).unwrap();
+        for (centre, expected) in [(0, (1 << 53) + 1), (-1, (1 << 53) + 3)] {
+            let sum = sum_centred(column("cost"), centre).alias("Sum");
+            let found = engine.frame().clone().aggregate(vec![], vec![sum]).unwrap().collect().await.unwrap();
+            let found = integers(found.first().unwrap(), 0).unwrap();
+            assert_eq!(integer(&found, 0), Some(expected));
+        }
+    }
 
     /// Unknown, as SQL has it, and neither true nor false: whatever the optimizer makes of two lists.
     #[tokio::test]
