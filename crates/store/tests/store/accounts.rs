@@ -106,6 +106,15 @@ async fn the_account_of_a_year_that_has_ended_is_charged_no_more() {
     assert_eq!(state.balance(&[year(), life()]), [rho(10); 2]);
 }
 
+/// The table in which an earlier program kept what was charged a second time, as far as it matters here.
+const KEPT_EARLIER: &str = "CREATE TABLE requests (principal BLOB, id BLOB, digest BLOB)";
+
+/// A way past a state that is closed, to its tables.
+async fn raw(folder: &Folder) -> SqliteConnection {
+    let file = SqliteConnectOptions::new().filename(folder.path.path().join("state.sqlite"));
+    SqliteConnection::connect_with(&file).await.unwrap()
+}
+
 /// An earlier program kept what was charged a second time beside the ledger. Whatever stands there counts no more.
 #[tokio::test]
 async fn a_folder_of_an_earlier_program_is_opened_and_its_charges_stand() {
@@ -113,9 +122,8 @@ async fn a_folder_of_an_earlier_program_is_opened_and_its_charges_stand() {
     let state = folder.open().await;
     drop(fresh(reserve(&state, "ada", 1, 1, 1).await));
     state.close().await;
-    let file = SqliteConnectOptions::new().filename(folder.path.path().join("state.sqlite"));
-    let mut raw = SqliteConnection::connect_with(&file).await.unwrap();
-    sqlx::query("CREATE TABLE requests (principal BLOB, id BLOB, digest BLOB)").execute(&mut raw).await.unwrap();
+    let mut raw = raw(&folder).await;
+    sqlx::query(KEPT_EARLIER).execute(&mut raw).await.unwrap();
     sqlx::query("INSERT INTO requests VALUES (x'01', x'02', x'03')").execute(&mut raw).await.unwrap();
     raw.close().await.unwrap();
     let state = folder.open().await;
@@ -124,7 +132,7 @@ async fn a_folder_of_an_earlier_program_is_opened_and_its_charges_stand() {
     drop(resumed(reserve(&state, "ada", 1, 1, 1).await));
     assert_eq!(state.balance(&[life()]), [rho(10)]);
     state.close().await;
-    let mut raw = SqliteConnection::connect_with(&file).await.unwrap();
+    let mut raw = self::raw(&folder).await;
     sqlx::query("SELECT * FROM requests").fetch_all(&mut raw).await.unwrap_err();
 }
 
@@ -136,13 +144,12 @@ async fn a_folder_of_an_earlier_program_that_does_not_open_is_left_as_it_was() {
     let state = folder.open().await;
     drop(fresh(reserve(&state, "ada", 1, 1, 1).await));
     state.close().await;
-    let file = SqliteConnectOptions::new().filename(folder.path.path().join("state.sqlite"));
-    let mut raw = SqliteConnection::connect_with(&file).await.unwrap();
-    sqlx::query("CREATE TABLE requests (principal BLOB, id BLOB, digest BLOB)").execute(&mut raw).await.unwrap();
+    let mut raw = raw(&folder).await;
+    sqlx::query(KEPT_EARLIER).execute(&mut raw).await.unwrap();
     sqlx::query("UPDATE ledger SET head = zeroblob(32)").execute(&mut raw).await.unwrap();
     raw.close().await.unwrap();
     assert!(folder.try_open().await.is_err());
-    let mut raw = SqliteConnection::connect_with(&file).await.unwrap();
+    let mut raw = self::raw(&folder).await;
     sqlx::query("SELECT * FROM requests").fetch_all(&mut raw).await.unwrap();
 }
 
