@@ -8,51 +8,22 @@
 //! An exact value has no way out of the adapter but the measurement, and the audit opens none: it compiles the engine's
 //! own source a second time, around a box of this program's that can be opened.
 
-// Inside this program alone, `firebreak_privacy` is this program: `engine.rs` finds the box below under that name.
+// Inside this program alone, `firebreak_privacy` is this program: `engine.rs` finds the box under that name.
 extern crate self as firebreak_privacy;
 
 #[allow(dead_code, reason = "the adapter may use more of its engine than an audit does")]
 #[path = "../../agency-adapter/src/engine.rs"]
 mod engine;
+#[path = "whitebox/opened.rs"]
+mod opened;
 mod whitebox;
 
 use agency_adapter::{bounded, views};
 use anyhow::{Context, Result, ensure};
 use firebreak_tests::bench::{aimed, argument, conditions, figure, remark};
+use opened::{Exact, ExactCells};
 use std::time::Instant;
-use whitebox::{Audit, Plant, Vectors};
-
-/// What the engine computed, where it can be read.
-pub struct Exact<T>(T);
-
-/// What the engine computed of each vector, where it can be read.
-pub struct ExactCells(Vectors);
-
-impl<T> Exact<T> {
-    /// Puts a value into the box.
-    pub const fn new(value: T) -> Self {
-        Self(value)
-    }
-}
-
-impl ExactCells {
-    /// Puts an engine's output into the box.
-    pub const fn new(values: Vec<Vec<i64>>) -> Self {
-        Self(Vectors { codes: Vec::new(), values })
-    }
-
-    /// Puts an engine's output by open codes into the box.
-    pub const fn by_code(codes: Vec<i64>, values: Vec<Vec<i64>>) -> Self {
-        Self(Vectors { codes, values })
-    }
-}
-
-impl Exact<ExactCells> {
-    /// What is in the box.
-    fn open(self) -> Vectors {
-        self.0.0
-    }
-}
+use whitebox::{Audit, Plant};
 
 const PAIRS: u32 = 1_000_000;
 const SEED: u64 = 1;

@@ -1,33 +1,34 @@
 //! A fresh COUNT, SUM and AVG by a thousand groups over a million rows, through gateway, TLS, accounts, log and engine,
-//! against the same plain SQL over the same bounded rows as a Parquet file; and how an answer's CPU time grows with
-//! rows.
+//! against the same plain SQL over the same bounded rows as a Parquet file; and how an answer's CPU time and memory
+//! grow with rows.
 //!
 //! `bench-groups [PERSONS] [LARGEST]`. The visits get a column of a thousand clinics, in file, contract and
-//! agreement. Growth is measured by the adapter's own engine over bounded views of 10⁵ rows, ten times as many, and
-//! so on up to LARGEST, each kept where the adapter would keep one of so many declared rows: in memory or, from
-//! 1.1·10⁷ rows on, in a file below `target` that is read anew for each question. `peak_memory_1e8` is printed where
-//! LARGEST is 10⁸, as by default.
+//! agreement. Growth is measured at 10⁵ rows, ten times as many, and so on up to LARGEST, 10⁸ by default, each size in
+//! programs of its own (`growth`):
+//!
+//! - the adapter's own engine over bounded views of so many rows, each kept where the adapter would keep one of so many
+//!   declared rows: in memory or, from 1.1·10⁷ rows on, in a file below `target` that is read anew for each question;
+//! - the making of such a view, by which the adapter reads and bounds a register's file of so many rows.
+//!
+//! The most memory that either took is printed as `peak_memory_1e8` and `view_peak_memory_1e8` where LARGEST is 10⁸.
+//! That size takes some minutes, and 5 GB below `target` for as long.
 
-use agency_adapter::bounded::PERSON;
-use agency_adapter::engine::Engine;
-use agency_adapter::views::Views;
+mod growth;
+
 use anyhow::{Context, Result, bail, ensure};
-use arrow::array::{ArrayRef, Int16Array, Int64Array, RecordBatch, UInt32Array};
 use datafusion::dataframe::DataFrameWriteOptions;
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
 use firebreak::client::Ask;
-use firebreak_domain::{Clock, Contract, Rho, SystemClock};
+use firebreak_domain::{Clock, Rho, SystemClock};
 use firebreak_policy::Validity;
 use firebreak_policy::signing::sign_contract;
-use firebreak_query::{CheckedQuery, check, parse_sql};
 use firebreak_testbed::Federation;
-use firebreak_tests::bench::{Bench, Spent, aimed, answered, conditions, figure, median, remark};
+use firebreak_tests::bench::{Bench, Spent, aimed, answered, conditions, median, remark};
 use firebreak_tests::{Caller, built};
+use growth::Step;
 use std::fs;
-use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// A register of so many makes about a million rows of visits.
@@ -37,14 +38,15 @@ const GROUPS: usize = 1_000;
 /// Questions measured, after some that are not.
 const QUESTIONS: u64 = 20;
 const WARMING: u64 = 5;
-/// Rows written into a view's file at a time.
-const WRITTEN: usize = 1_000_000;
 const RHO_NANO: u64 = 5_000_000;
 const SQL: &str =
     "SELECT clinic, COUNT(*) AS n, SUM(cost) AS total, AVG(cost) AS mean FROM health.visits GROUP BY clinic";
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    if let Some(step) = Step::asked() {
+        return step.measure().await;
+    }
     conditions();
     let argument = |place, default: u64| {
         std::env::args().nth(place).map_or(Ok(default), |a| a.parse().with_context(|| format!("{a} is not a number")))
@@ -52,10 +54,8 @@ async fn main() -> Result<()> {
     let persons = u32::try_from(argument(1, u64::from(PERSONS))?)?;
     let bench = Bench::start_with(persons, with_clinics).await?;
     through_everything(&bench).await?;
-    let contract = bench.federation.layout().bundle().join("contracts/health.visits.toml");
-    let contract: Contract = toml::from_str(&fs::read_to_string(contract)?)?;
     bench.stop().await?;
-    growth(&contract, argument(2, LARGEST)?).await
+    growth::measure(argument(2, LARGEST)?)
 }
 
 /// Gives the visits a column of clinics, in the file, the contract and the agreement.
@@ -138,82 +138,4 @@ fn plain(file: &Path) -> Result<f64> {
     let text = String::from_utf8(output.stdout)?;
     let value = text.lines().find_map(|line| line.strip_prefix("plain_sql: ")?.split(' ').next());
     Ok(value.with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?.parse()?)
-}
-
-async fn growth(contract: &Contract, largest: u64) -> Result<()> {
-    let query = parse_sql(SQL).and_then(|query| check(&query, contract));
-    let query = query.map_err(|refusal| anyhow::anyhow!("{refusal}"))?;
-    // On the disk and not in a folder that is kept in memory.
-    let folder = tempfile::tempdir_in(std::env::current_dir()?.join("target"))?;
-    let views = Views::open(&folder.path().join("views"))?;
-    let (mut rows, mut measured, mut each) = (100_000, Vec::new(), 0.0);
-    while rows <= largest {
-        let seconds = execute(&query, rows, &views).await?;
-        remark(&format!(
-            "{rows} rows: {:.1} ms of CPU in the engine, peak memory {} MB",
-            seconds * 1e3,
-            peak()? / 1024
-        ));
-        measured.push(((rows as f64).ln(), seconds.ln()));
-        each = seconds * 1e9 / (rows * query.primitives().len() as u64) as f64;
-        rows *= 10;
-    }
-    aimed("engine_per_row", each, "ns a row and figure", "at most 5, for which the tick is made");
-    // By least squares over the logarithms.
-    let n = measured.len() as f64;
-    let (x, y) = (measured.iter().map(|m| m.0).sum::<f64>() / n, measured.iter().map(|m| m.1).sum::<f64>() / n);
-    let slope = measured.iter().map(|m| (m.0 - x) * (m.1 - y)).sum::<f64>()
-        / measured.iter().map(|m| (m.0 - x).powi(2)).sum::<f64>();
-    aimed("growth_exponent_rows", slope, "", "at most 1");
-    let megabytes = peak()? as f64 / 1024.0;
-    if rows / 10 == 100_000_000 {
-        aimed("peak_memory_1e8", megabytes, "MB", "the same as at fewer rows");
-    }
-    figure("peak_memory_per_row", megabytes * 1_048_576.0 / (rows / 10) as f64, "bytes");
-    Ok(())
-}
-
-/// CPU seconds of one question in the engine over a view of so many rows, after one that is not counted.
-async fn execute(query: &CheckedQuery, rows: u64, views: &Views) -> Result<f64> {
-    let engine = if views.has_memory_for(rows, 2) {
-        Engine::over(&some(0..rows)?, 2)?
-    } else {
-        let mut writer = views.write(some(0..0)?.schema())?;
-        for start in (0..rows).step_by(WRITTEN) {
-            writer.append(&some(start..rows.min(start + WRITTEN as u64))?)?;
-        }
-        Engine::over_file(writer.finish()?, 2).await?
-    };
-    drop(engine.execute(query).await?);
-    // As often as takes a second or so: CPU time comes in steps of 10 ms.
-    let (before, runs) = (cpu()?, (100_000_000 / rows).clamp(3, 400) as u32);
-    for _ in 0..runs {
-        drop(engine.execute(query).await?);
-    }
-    Ok((cpu()? - before).max(0.01) / f64::from(runs))
-}
-
-/// Rows of a view, of which there are three of each person.
-fn some(rows: Range<u64>) -> Result<RecordBatch> {
-    let number = |row: u64| row.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-    let persons: ArrayRef = Arc::new(rows.clone().map(|row| (row / 3) as u32).collect::<UInt32Array>());
-    let clinic = |row: u64| (number(row) % GROUPS as u64) as i16;
-    let clinics: ArrayRef = Arc::new(rows.clone().map(clinic).collect::<Int16Array>());
-    let costs: ArrayRef = Arc::new(rows.map(|row| (number(row) % 500_000) as i64).collect::<Int64Array>());
-    Ok(RecordBatch::try_from_iter([(PERSON, persons), ("clinic", clinics), ("cost", costs)])?)
-}
-
-/// CPU seconds of this process, in steps of 10 ms (proc_pid_stat(5)).
-fn cpu() -> Result<f64> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    let (_, fields) = stat.rsplit_once(')').context("not a stat file")?;
-    let times = fields.split_whitespace().skip(11).take(2);
-    Ok(times.map(str::parse::<u64>).sum::<Result<u64, _>>()? as f64 / 100.0)
-}
-
-/// The most memory that this process ever had, in kB (proc_pid_status(5)).
-fn peak() -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

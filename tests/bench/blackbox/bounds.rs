@@ -24,6 +24,23 @@ impl Count {
     }
 }
 
+/// Whether the hits of releases, so many runs being in each, scatter no more than they would if all runs were
+/// independent, however likely a hit is. Of such as are, it is denied with probability at most [`FALSE_FAILURE`].
+///
+/// With independent runs Σ (hits − mean)² over their variance is distributed as χ², which exceeds its d degrees of
+/// freedom by 2·√(d·x) + 2·x with probability at most e⁻ˣ (Laurent and Massart 2000, lemma 1).
+pub fn scatter_as_independent(hits: &[u32], runs: u32) -> bool {
+    let releases = hits.len() as f64;
+    if releases < 2.0 {
+        return true;
+    }
+    let mean = hits.iter().copied().map(f64::from).sum::<f64>() / releases;
+    let variance = mean * (1.0 - mean / f64::from(runs));
+    let squares: f64 = hits.iter().map(|hits| (f64::from(*hits) - mean).powi(2)).sum();
+    let (freedom, x) = (releases - 1.0, -FALSE_FAILURE.ln());
+    squares <= variance * (freedom + 2.0 * (freedom * x).sqrt() + 2.0 * x)
+}
+
 /// ρ of the Gaussian trade-off curve through (q, p), p being at most the event's probability at the one neighbour and q
 /// at least that at the other: μ ≥ Φ⁻¹(p) − Φ⁻¹(q) (Dong, Roth and Su 2022, definition 2.1), and ρ = μ²/2.
 pub fn rho_by_trade_off(p: f64, q: f64) -> f64 {
@@ -132,6 +149,20 @@ mod tests {
             let tail: f64 = (hits..=runs).map(term).sum();
             assert!((tail / 1e-10 - 1.0).abs() < 1e-6, "{hits} of {runs}: {tail}");
         }
+    }
+
+    #[test]
+    fn hits_that_scatter_as_independent_runs_do_are_told_from_such_as_share_their_noise() {
+        // Of 400 runs half hit, give or take 10 by chance alone. Where the runs of a release share a tenth of their
+        // noise it is about √0.1 · 400/√(2π).
+        let by = |deviation: f64| -> Vec<u32> {
+            let of = |place: u32| 200.0 + deviation * normal_quantile((f64::from(place) + 0.5) / 300.0);
+            (0..300).map(|place| of(place).round().clamp(0.0, 400.0) as u32).collect()
+        };
+        assert!(scatter_as_independent(&by(10.0), 400) && scatter_as_independent(&by(12.0), 400));
+        assert!(!scatter_as_independent(&by(51.0), 400));
+        assert!(!scatter_as_independent(&[0, 400, 400, 0, 0, 400], 400));
+        assert!([&[0, 0, 0][..], &[200], &[]].iter().all(|hits| scatter_as_independent(hits, 400)));
     }
 
     #[test]

@@ -4,12 +4,14 @@
 use super::meaning;
 use super::{Audit, Case, THRESHOLDS};
 use crate::bounded::{RankingKey, view};
+use crate::engine::Engine as OpenedEngine;
 use crate::fixture::{Agency, ask, contract, price_under};
+use crate::opened::Vectors;
+use crate::privacy::{Exact, ExactCells, Funded, Price, Released};
 use agency_adapter::engine::Engine;
 use agency_adapter::source;
-use anyhow::{Context, Result};
-use firebreak_domain::{Binding, Contract, CutId, Mechanism, OpenCode};
-use firebreak_privacy::{Exact, ExactCells, Funded, Price, Released};
+use anyhow::{Context, Result, ensure};
+use firebreak_domain::{Binding, Contract, CutId, Mechanism};
 use firebreak_query::{CheckedQuery, PrimitiveKind};
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -27,20 +29,12 @@ const DEVIATIONS: [f64; THRESHOLDS] = [-1.0, -0.5, 0.0, 0.5, 1.0];
 /// events that are e^ε times as probable at the one as at the other.
 const PARTS: [f64; THRESHOLDS] = [-1.0 + 1e-9, -0.5, 0.0, 0.5, 1.0 - 1e-9];
 
-/// The exact vectors of a question: of its only cell, or of each of the open codes that there are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Vectors {
-    /// Ascending; none where cells are declared.
-    pub codes: Vec<i64>,
-    /// `values[vector][cell]`.
-    pub values: Vec<Vec<i64>>,
-}
-
 /// One of the neighbours.
 struct Side {
+    /// The exact vectors: of the only cell, or of each of the open codes that there are.
     vectors: Vectors,
-    /// What gives them anew for each release.
-    engine: Option<Engine>,
+    /// The adapter's, over the view.
+    engine: Engine,
 }
 
 /// One question at two neighbours, with all that a run needs.
@@ -53,7 +47,7 @@ pub struct Neighbours {
     query: CheckedQuery,
     without: Side,
     with: Side,
-    /// What each noisy number tells.
+    /// What each noisy number about a person tells.
     tells: Vec<Tells>,
 }
 
@@ -77,34 +71,42 @@ impl Neighbours {
         let Audit { case, moved, .. } = audit;
         let query = ask(case.sql);
         let price = price_under(case.mechanism, &query);
-        if query.selection().is_some() {
-            return selected(case, moved, query, price).await;
-        }
-        let middle = middle_of(&case, &query);
         let contract = contract();
         let most = contract.contribution.rows_per_person;
         let apart = (f64::from(most) * moved).round() as u32;
+        if query.selection().is_some() {
+            let many = far_above_the_threshold(&price)?;
+            let others = |file: &mut String| rows_in_groups(file, &case, most, many);
+            let all = |file: &mut String| others(file).and_then(|()| rows_of_the_persons(file, &case, most, apart));
+            let (without, with) = (side(&query, &contract, &others).await?, side(&query, &contract, &all).await?);
+            let as_many = without.vectors.values.iter().flatten().all(|persons| *persons == i64::from(many));
+            ensure!(as_many && with.vectors.codes == without.vectors.codes, "the groups are others");
+            let (tells, thresholds) = scored_in_groups(&price, most, many)?;
+            let agency = Agency::under(case.mechanism).await;
+            return Ok(Self { case, price, thresholds, agency, query, without, with, tells });
+        }
+        let middle = middle_of(&case, &query);
         let cost = middle.map_or_else(|| "50".to_owned(), |middle| format!("{}.{:02}", middle / 100, middle % 100));
         let others = |file: &mut String| rows_of_others(file, apart, &cost);
         let all = |file: &mut String| others(file).and_then(|()| rows_of_the_person(file, apart, most));
-        let without = side(&case, &query, &contract, &others).await?;
-        let with = side(&case, &query, &contract, &all).await?;
+        let (without, with) = (side(&query, &contract, &others).await?, side(&query, &contract, &all).await?);
         let (tells, thresholds) = scored(&case, &query, &price, (&without.vectors, &with.vectors), (middle, moved))?;
         let agency = Agency::under(case.mechanism).await;
         Ok(Self { case, price, thresholds, agency, query, without, with, tells })
     }
 
-    /// One release, as the adapter comes to it: decided, charged, its noise drawn, then measured. Nothing is stored, so
-    /// that the same request runs again under its charge, with fresh noise.
+    /// One release, as the adapter comes to it: decided, charged, its noise drawn, then measured, by asking the engine
+    /// or with what the engine would give. Nothing is stored, so that the same request runs again under its charge,
+    /// with fresh noise.
     ///
     /// # Errors
     /// A measurement that fails.
-    pub async fn measure(&self, with: bool) -> Result<Released> {
+    pub async fn measure(&self, with: bool, asks_the_engine: bool) -> Result<Released> {
         let reservation = self.agency.reserve(1, self.price.release_key(), self.price.charge()).await;
         let funded = Funded::new(self.agency.permit(&self.query), reservation, self.price.clone())?;
         let side = if with { &self.with } else { &self.without };
-        if let Some(engine) = &side.engine {
-            return Ok(funded.release(|| engine.execute(&self.query)).await?.released);
+        if asks_the_engine {
+            return Ok(funded.release(|| side.engine.execute(&self.query)).await?.released);
         }
         let Vectors { codes, values } = side.vectors.clone();
         let exact = match self.query.selection() {
@@ -115,25 +117,30 @@ impl Neighbours {
         Ok(funded.release(|| async { Ok::<_, Infallible>(exact) }).await?.released)
     }
 
-    /// How much more a release looks like one with the person than like one without.
+    /// For each person how much more a release looks like one with them than like one without.
     ///
     /// # Errors
     /// A release of another shape.
-    pub fn score(&self, released: &Released) -> Result<f64> {
-        let selected = self.query.selection().is_some();
-        let mut score = 0.0;
-        for (place, tells) in self.tells.iter().enumerate() {
-            let (primitive, cell) = if selected { (0, place) } else { (place, 0) };
-            let value = released.value(primitive, cell).context("no such number")?;
-            score += match tells {
-                Tells::Units { weight, without } => weight * (value - without) as f64,
-                Tells::Nearer { scale, without, with } => {
-                    (value.abs_diff(*without) as f64 - value.abs_diff(*with) as f64) / scale
-                }
-                Tells::Side { weight, middle } => weight * f64::from(value.cmp(middle) as i8),
-            };
-        }
-        Ok(score)
+    pub fn scores(&self, released: &Released) -> Result<Vec<f64>> {
+        let (in_groups, numbers) = (self.query.selection().is_some(), self.tells.len());
+        let shown = released.cells().next();
+        ensure!(!in_groups || shown == Some(self.without.vectors.codes.len()), "a group is not shown");
+        let of = |person: usize| {
+            let mut score = 0.0;
+            for (place, tells) in self.tells.iter().enumerate() {
+                let (vector, cell) = if in_groups { (0, person * numbers + place) } else { (place, 0) };
+                let value = released.value(vector, cell).context("no such number")?;
+                score += match tells {
+                    Tells::Units { weight, without } => weight * (value - without) as f64,
+                    Tells::Nearer { scale, without, with } => {
+                        (value.abs_diff(*without) as f64 - value.abs_diff(*with) as f64) / scale
+                    }
+                    Tells::Side { weight, middle } => weight * f64::from(value.cmp(middle) as i8),
+                };
+            }
+            Ok(score)
+        };
+        (0..self.case.persons as usize).map(of).collect()
     }
 }
 
@@ -175,12 +182,39 @@ fn rows_of_the_person(file: &mut String, rows: u32, most: u32) -> Result<()> {
     Ok(())
 }
 
-async fn side(
-    case: &Case,
-    query: &CheckedQuery,
-    contract: &Contract,
-    rows: &dyn Fn(&mut String) -> Result<()>,
-) -> Result<Side> {
+/// So many persons in a group that noise of ten deviations leaves it above the threshold. More is drawn in fewer than
+/// one of 10¹⁵ audits.
+fn far_above_the_threshold(price: &Price) -> Result<u32> {
+    let sigma = price.sigmas().next().context("no noise")?;
+    let threshold = price.plan().selection().context("no selection")?.threshold();
+    Ok(u32::try_from(threshold)? + (10.0 * sigma).ceil() as u32)
+}
+
+/// The code of one of so many groups that a person is in. In the order of the codes, a person's follow each other.
+fn code(person: u32, groups: u32, place: u32) -> String {
+    format!("{:06}", person * groups + place % groups)
+}
+
+/// So many others in each group of each person, with a row in all of these.
+fn rows_in_groups(file: &mut String, case: &Case, groups: u32, many: u32) -> Result<()> {
+    for (person, other) in (0..case.persons).flat_map(|person| (0..many).map(move |other| (person, other))) {
+        for place in 0..groups {
+            writeln!(file, "other {other} of {person},n,planned,1950,50,{}", code(person, groups, place))?;
+        }
+    }
+    Ok(())
+}
+
+/// So many rows of each person, in one of their groups after the other; more than may stay stand under further keys.
+fn rows_of_the_persons(file: &mut String, case: &Case, groups: u32, rows: u32) -> Result<()> {
+    for (person, row) in (0..case.persons).flat_map(|person| (0..rows).map(move |row| (person, row))) {
+        writeln!(file, "person {person} {},n,planned,1950,50,{}", row / groups, code(person, groups, row))?;
+    }
+    Ok(())
+}
+
+/// Reads and bounds a file as the adapter does, and works out the exact vectors, which must be the engine's.
+async fn side(query: &CheckedQuery, contract: &Contract, rows: &dyn Fn(&mut String) -> Result<()>) -> Result<Side> {
     let folder = tempfile::tempdir()?;
     let mut file = "person,region,kind,year,cost,ward\n".to_owned();
     rows(&mut file)?;
@@ -188,8 +222,10 @@ async fn side(
     let binding: Binding = toml::from_str(BINDING)?;
     let read = source::read(contract, &binding, folder.path(), &CutId::new(CUT)?, None).await?;
     let view = view(contract, &read, &RankingKey::new([7; 32]))?;
-    let engine = if case.engine { Some(Engine::over(&view, 1)?) } else { None };
-    Ok(Side { vectors: meaning::vectors(query, &view)?, engine })
+    let vectors = meaning::vectors(query, &view)?;
+    let computed = OpenedEngine::over(&view, 1)?.execute(query).await?.open();
+    ensure!(computed == vectors, "the engine computes something else");
+    Ok(Side { vectors, engine: Engine::over(&view, 1)? })
 }
 
 /// What each number tells, and the thresholds.
@@ -240,32 +276,16 @@ fn scored(
     Ok((tells, thresholds))
 }
 
-/// A person in as many groups as they may have rows, all of them far above the threshold, so that what tells is how
-/// many persons each has. What a person alone in new groups can tell is the number of groups, which has less of the
-/// loss; that such a group appears is rarer than any number of runs shows, and is reckoned instead
+/// What the numbers of a person's groups tell, and the thresholds.
+///
+/// All of these groups are far above the threshold, so that what tells is how many persons each has. What a person
+/// alone in new groups can tell is the number of groups, which has less of the loss; that such a group appears is rarer
+/// than any number of runs shows, and is reckoned instead
 /// (`a_group_of_one_person_appears_at_most_with_the_probability_that_is_charged`).
-async fn selected(case: Case, moved: f64, query: CheckedQuery, price: Price) -> Result<Neighbours> {
-    let groups = i64::from(query.rows_per_person());
-    let codes: Vec<i64> = (0..groups)
-        .map(|number| OpenCode::parse(&number.to_string(), 10).map(OpenCode::number))
-        .collect::<Option<_>>()
-        .context("no code")?;
+fn scored_in_groups(price: &Price, groups: u32, many: u32) -> Result<(Vec<Tells>, [f64; THRESHOLDS])> {
     let sigma = price.sigmas().next().context("no noise")?;
-    let many = price.plan().selection().context("no selection")?.threshold() + (40.0 * sigma) as i64;
-    let distance = (groups as f64).sqrt() / sigma;
-    let tell = Tells::Units { weight: 1.0 / (sigma * sigma) / distance, without: many };
-    let side = |persons: i64| {
-        let values = vec![vec![persons; codes.len()]];
-        Side { vectors: Vectors { codes: codes.clone(), values }, engine: None }
-    };
-    Ok(Neighbours {
-        thresholds: DEVIATIONS.map(|deviations| distance / 2.0 + deviations),
-        agency: Agency::under(case.mechanism).await,
-        tells: vec![tell; codes.len()],
-        without: side(many),
-        with: side(many + moved.round() as i64),
-        case,
-        query,
-        price,
-    })
+    // One person more in each, in deviations.
+    let distance = f64::from(groups).sqrt() / sigma;
+    let tells = Tells::Units { weight: 1.0 / (sigma * sigma) / distance, without: i64::from(many) };
+    Ok((vec![tells; groups as usize], DEVIATIONS.map(|deviations| distance / 2.0 + deviations)))
 }

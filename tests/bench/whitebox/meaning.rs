@@ -1,7 +1,7 @@
 //! What a question's exact vectors are, row by row: the meaning to which the engine is held.
 
-use super::Vectors;
 use crate::bounded::PERSON;
+use crate::opened::Vectors;
 use anyhow::{Context, Result, bail};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Int16Type, Int32Type, Int64Type, UInt32Type};

@@ -9,6 +9,7 @@ mod questions;
 
 use crate::bounded::{Part, RankingKey, joined, view};
 use crate::engine::Engine;
+use crate::opened::Vectors;
 use agency_adapter::source;
 use agency_adapter::views::Views;
 use anyhow::{Context, Result, anyhow, ensure};
@@ -36,15 +37,6 @@ const JOINED: u64 = 3;
 /// Neighbours of one base, and questions asked of each.
 const NEIGHBOURS: usize = 3;
 const QUESTIONS: usize = 3;
-
-/// The exact vectors of a question: a number for each cell, or for each of the open codes that there are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Vectors {
-    /// Ascending; none where cells are declared.
-    pub codes: Vec<i64>,
-    /// `values[vector][cell]`.
-    pub values: Vec<Vec<i64>>,
-}
 
 impl Vectors {
     /// The vectors over more codes; what is not there counts 0.
