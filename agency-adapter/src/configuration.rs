@@ -28,7 +28,7 @@ pub struct Configuration {
     pub data_folder: PathBuf,
     /// A binding for each dataset served.
     pub bindings: Vec<PathBuf>,
-    /// What the agency keeps closed, whatever a bundle says.
+    /// What the agency keeps closed, whatever a bundle says: at most [`Closed::MOST`].
     #[serde(default)]
     pub closed: Vec<Closed>,
     /// The listener for the agency's own staff.

@@ -378,7 +378,8 @@ fn number_of(of: &BoundNumber) -> Result<Expr, EngineError> {
     })
 }
 
-/// A predicate as DataFusion evaluates it, in SQL's three-valued logic.
+/// A predicate in DataFusion's terms: true exactly where it is true in SQL's three-valued logic. Where SQL's is unknown
+/// this may be false, which passes as little.
 pub(crate) fn condition(predicate: &BoundPredicate) -> Expr {
     let fold = |parts: &[BoundPredicate], join: fn(Expr, Expr) -> Expr, empty: bool| {
         parts.iter().map(condition).reduce(join).unwrap_or_else(|| lit(empty))
@@ -432,7 +433,7 @@ fn only_column(predicate: &BoundPredicate) -> Option<&ColumnName> {
 fn compare(left: Expr, op: Comparison, right: Expr) -> Expr {
     match op {
         Comparison::Eq => left.eq(right),
-        // As an opposite.
+        // Unknown is made false, as of every opposite.
         Comparison::Ne => left.clone().not_eq(right).and(left.is_not_null()),
         Comparison::Lt => left.lt(right),
         Comparison::Le => left.lt_eq(right),

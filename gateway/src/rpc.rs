@@ -34,10 +34,13 @@ fn status(unanswered: Unanswered) -> Status {
         Unanswered::Failed(Failure::Agency) => {
             Status::unavailable("the agency gave no answer; a retry under the same request id costs nothing more")
         }
-        Unanswered::Failed(Failure::OtherContract) => Status::aborted(
-            "a contract is being changed, and the agency does not go by the same one as the gateway yet; what was charged \
-             stays charged: ask again in a few seconds, under a new request id",
-        ),
+        Unanswered::Failed(failure @ Failure::OtherContract) => {
+            tracing::warn!(error_kind = %failure, "request failed");
+            Status::aborted(
+                "a contract is being changed, and the agency does not go by the same one as the gateway yet; what was \
+                 charged stays charged: ask again in a few seconds, under a new request id",
+            )
+        }
         Unanswered::Failed(failure) => {
             tracing::error!(error_kind = %failure, "request failed");
             Status::internal("the gateway could not answer; a retry under the same request id costs nothing more")

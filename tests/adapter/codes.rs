@@ -53,12 +53,9 @@ async fn ten_thousand_groups_too_many_are_answered_by_none_on_the_tick_and_their
             let (number, sigma) = groups.groups();
             assert!(number as f64 > MAX_OPEN_GROUPS as f64 + 2.0 * sigma, "{number}");
         }
-        Ok(Outcome::Refused(refused)) => {
-            let said = refused.refusal.to_string();
-            assert_eq!(refused.refusal.reason.as_str(), "TOO_MANY_GROUPS", "{said}");
-            assert!((0..CODES).step_by(97).all(|row| !said.contains(&format!("K{row:05}"))), "{said}");
-        }
-        Err(failure) => bail!("no answer and no refusal: {failure}"),
+        // PRIVACY: a refusal would tell the exact number, at the limit, and for nothing.
+        Ok(Outcome::Refused(refused)) => bail!("refused: {}", refused.refusal),
+        Err(failure) => bail!("no answer: {failure}"),
     }
     // The adapter goes on, and counts them where no code is asked for.
     let plain = ask("SELECT COUNT(DISTINCT person_key) AS persons FROM health.visits SETTINGS rho = 0.05")?;

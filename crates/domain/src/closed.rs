@@ -13,6 +13,9 @@ pub struct Closed {
 }
 
 impl Closed {
+    /// The most datasets and columns that an agency may keep closed. A gateway hears of all of them at each visit.
+    pub const MOST: usize = 4096;
+
     /// Whether any of `closed` is the dataset as a whole or one of the columns.
     pub fn reach<'a>(closed: &[Self], dataset: &DatasetId, mut columns: impl Iterator<Item = &'a ColumnName>) -> bool {
         let shut: Vec<_> = closed.iter().filter(|closed| closed.dataset == *dataset).collect();

@@ -186,7 +186,8 @@ pub enum ReserveError {
     RequestChanged,
     /// The request was charged in another year and nothing was released for it, or it was decided in another year.
     #[error(
-        "a request is paid for and measured within one calendar year, and another has begun: send it under a new id"
+        "a request is decided, paid for and, if it was kept, taken up again within one calendar year, and another has \
+         begun: send it under a new id"
     )]
     OtherYear,
     /// The state failed.

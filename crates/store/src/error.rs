@@ -49,7 +49,8 @@ pub enum StoreError {
     Closed,
 }
 
-/// Why a state folder was not opened. It is left as it was found.
+/// Why a state folder was not opened. What it holds is left as it was found; of an earlier program's folder, a table that
+/// repeated the ledger may be gone.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder cannot be made, entered or kept from others.

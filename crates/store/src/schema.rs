@@ -78,7 +78,8 @@ CREATE TABLE IF NOT EXISTS closed (
 CREATE INDEX IF NOT EXISTS publications_by_release ON publications (release);
 ";
 
-/// What such a program kept a second time, beside the ledger. Without it, it does not open the folder any more.
+/// Tables of an earlier program of this format that repeat what the ledger holds. That program does not open a folder
+/// without them: there is no way back to it.
 const EARLIER_TABLES: &str = "DROP TABLE IF EXISTS requests";
 
 /// Removes what nothing reads any more: once all that it follows from is known to be good.

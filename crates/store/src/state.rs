@@ -94,7 +94,7 @@ impl State {
     ///
     /// # Errors
     /// [`OpenError`]: another program has it open, it was written under another key or by a later version, its ledger
-    /// does not verify, what is kept beside it was edited, or the disk failed. The folder is left as it was.
+    /// does not verify, what is kept beside it was edited, or the disk failed.
     pub async fn open(folder: &Path, key: StateKey, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let lock = lock_folder(folder)?;
         let options = SqliteConnectOptions::new()

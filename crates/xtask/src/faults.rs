@@ -25,14 +25,21 @@ const WANTED_PERCENT: usize = 95;
 /// The working tree stays as it is: all happens below `target/faults`, whose builds are kept for the next time.
 ///
 /// # Errors
-/// A file that is no fault; a test that fails without any. What does not apply or compile is said, and the rest goes
-/// on.
+/// A file that is no fault. Where a test fails without any, and of what does not apply or compile, it is said, and the
+/// rest goes on.
 pub fn run(root: &Path, names: &[String]) -> Result<bool> {
     let faults = chosen(list::read(&root.join(list::FOLDER))?, names)?;
     let replay = Replay { copy: Copy::of(root, &root.join("target/faults/src"))?, kept: root.join("target/faults") };
     let (mut found, mut all_are_faults) = (0, true);
     for alike in faults.chunk_by(|one, other| one.caught.places().eq(other.caught.places())) {
-        replay.finds_nothing_without_a_fault(alike)?;
+        if let Err(error) = replay.finds_nothing_without_a_fault(alike) {
+            all_are_faults = false;
+            println!(
+                "{}: not replayed: {error:#}",
+                alike.iter().map(|fault| fault.name.as_str()).collect::<Vec<_>>().join(" ")
+            );
+            continue;
+        }
         for fault in alike {
             let begun = Instant::now();
             let says = match replay.failed_under(fault) {

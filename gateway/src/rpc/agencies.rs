@@ -73,9 +73,6 @@ fn envelope(asked: &Asked, caller: &Identity) -> Result<wire::ExecuteQueryReques
     Ok(wire::ExecuteQueryRequest { claim, header: request.header, question: request.question, export: Some(export) })
 }
 
-/// The most datasets and columns that an agency can keep closed: they are kept by the one task that writes.
-const MOST_CLOSED: usize = 4096;
-
 /// What an agency keeps closed, if it names something as a dataset or a column can be named.
 fn closed(of: &wire::Closed) -> Option<Closed> {
     let column = if of.column.is_empty() { None } else { Some(ColumnName::new(&of.column).ok()?) };
@@ -196,7 +193,8 @@ impl Agencies for ConnectedAgencies {
         };
         // Signatures of no more leaves than are taken up are looked at.
         let leaves = answer.leaves.into_iter().take(MOST_LEAVES).filter_map(leaf).collect();
-        if answer.closed.len() > MOST_CLOSED {
+        // An adapter does not start with more.
+        if answer.closed.len() > Closed::MOST {
             return Err(AgencyError::Unreadable);
         }
         let closed = answer.closed.iter().map(closed).collect::<Option<_>>().ok_or(AgencyError::Unreadable)?;

@@ -397,3 +397,20 @@ impl Receiver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_is_of_all_rows_and_knows_nothing_of_what_bounding_leaves_out() {
+        let text = include_str!("../../../../deploy/sample/bundle/contracts/health.vaccinations.toml");
+        let contract: Contract = toml::from_str(text).unwrap();
+        assert!(contract.columns.iter().any(|column| column.domain == Domain::LeftOut));
+        assert!(condition(&contract, "vaccine = 'MMR'").unwrap().is_some());
+        assert!(condition(&contract, " ").unwrap().is_none());
+        for refused in ["left_out = 'yes'", "vaccine = 'MMR' AND left_out = 'no'", "COUNT(*) > 1"] {
+            assert!(condition(&contract, refused).is_err(), "{refused}");
+        }
+    }
+}

@@ -219,10 +219,11 @@ impl SenderSession {
             app.state.record_offered(&name, &self.agreement, &self.purpose).await?;
             Ok::<_, MatchError>(Open { since, sender, tags: OnceCell::new(), name })
         });
-        let opened = opened.await?;
-        // PRIVACY: forming the set takes longer the more records there are; the receiver hears on a tick that follows
-        // from the declared register.
+        let opened = opened.await;
+        // PRIVACY: forming the set takes longer the more records there are; the receiver hears, of a failure too, on a
+        // tick that follows from the declared register.
         Tick::wait(since, app.tick.of_set(self.contract.unit_space.register_size)).await;
+        let opened = opened?;
         if opened.sender.params().receiver_padded() != request.elements {
             let refusal = Refusal::new(ReasonCode::SessionMismatch).because("the session was opened with another size");
             return Err(refusal.into());

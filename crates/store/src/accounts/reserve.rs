@@ -276,8 +276,8 @@ async fn resume(
     if release_key != now.release_key || charge != now.charge {
         return Ok(Err(ReserveError::RequestChanged));
     }
-    // PRIVACY: what a year's account paid for is measured in that year. Charges that were kept for another would let
-    // more than its limit be released within it.
+    // PRIVACY: what is kept unmeasured is not carried into another year: charges that were saved up would let more
+    // than that year's limit be released within it.
     if at.year() != work.now().year() {
         return Ok(Err(ReserveError::OtherYear));
     }
