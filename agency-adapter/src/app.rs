@@ -14,13 +14,14 @@ pub use query::{Answered, Outcome, Refused};
 pub use tick::Tick;
 
 use crate::datasets::{DatasetError, Datasets};
-use firebreak_domain::{Closed, ColumnName, DatasetId, Identity, ReasonCode, Refusal};
+use firebreak_domain::{Closed, ColumnName, Contract, DatasetId, Identity, ReasonCode, Refusal};
 use firebreak_node::{EvidenceError, MisnamedRequest, PolicyError, PolicyInForce, Recorder, refuse_misnamed};
 use firebreak_policy::{DatasetAccess, Permit};
 use firebreak_query::Reads;
 use firebreak_store::{State, StoreError};
 use firebreak_transport::TrustAnchor;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// An agency's side of the federation: its policy, its accounts, its data.
@@ -76,20 +77,54 @@ impl App {
         Self { state, policy, trust, recorder, datasets, closed, gate, tick, sets: matching::OfferedSets::default() }
     }
 
-    /// Makes the bounded view of every dataset and cut served, so that no caller waits for one.
+    /// Makes the bounded view of the latest cut of every dataset served, so that no caller waits for one. From the end of
+    /// the first call on there are callers.
     ///
     /// # Errors
     /// The first dataset that cannot be served.
     pub async fn warm_up(&self) -> Result<(), DatasetError> {
-        let Some(bundle) = self.policy.accepted() else { return Ok(()) };
-        for dataset in self.datasets.bound() {
-            let Some(contract) = bundle.contracts().get(dataset) else { continue };
-            let latest = contract.latest_cut().into_iter();
-            for cut in latest {
-                self.datasets.engine(std::slice::from_ref(contract), cut).await?;
+        let served = self.served();
+        for contract in &served {
+            for cut in &contract.cuts {
+                self.datasets.place(contract, cut);
             }
         }
+        for contract in &served {
+            if let Some(cut) = contract.latest_cut() {
+                self.datasets.engine(std::slice::from_ref(contract.as_ref()), cut).await?;
+            }
+        }
+        self.datasets.open_to_callers();
         Ok(())
+    }
+
+    /// Makes those of the cuts before, one after another. What cannot be read is logged, and tried again when it is asked.
+    pub async fn warm_up_earlier_cuts(&self) {
+        for contract in &self.served() {
+            for cut in &contract.cuts {
+                if self.datasets.check(&[&contract.id], cut).is_err() {
+                    continue;
+                }
+                if let Err(error) = self.datasets.engine(std::slice::from_ref(contract.as_ref()), cut).await {
+                    tracing::error!(error_kind = %error, "a cut before the latest cannot be served");
+                }
+            }
+        }
+    }
+
+    /// The contracts in force of the datasets that bindings serve.
+    fn served(&self) -> Vec<Arc<Contract>> {
+        let Some(bundle) = self.policy.accepted() else { return vec![] };
+        self.datasets.bound().filter_map(|dataset| bundle.contracts().get(dataset).cloned()).collect()
+    }
+
+    /// The time that reading all that is served is given.
+    pub(crate) fn time_to_read(&self) -> Duration {
+        let reading = |contract: &Arc<Contract>| {
+            let cut = tick::reading(contract.unit_space.register_size, contract.contribution.rows_per_person);
+            cut.saturating_mul(contract.cuts.len() as u64)
+        };
+        self.tick.length(self.served().iter().map(reading).fold(0, u64::saturating_add))
     }
 
     /// Takes up policy that is new; a leaf that tells of it waits for the log.

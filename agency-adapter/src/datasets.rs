@@ -7,8 +7,10 @@ use crate::views::{self, Views};
 use firebreak_domain::{Binding, Column, ColumnName, Contract, CutId, DatasetId};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 /// A dataset that cannot be asked. For the agency's own log.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,14 @@ pub(crate) fn count_execution() {
 
 type View = Arc<OnceCell<Engine>>;
 
+/// The view of a cut, made or not.
+struct Kept {
+    /// What of the contract shapes it.
+    shape: String,
+    since: Instant,
+    view: View,
+}
+
 /// The agency's files behind their contracts.
 pub struct Datasets {
     folder: PathBuf,
@@ -49,7 +59,9 @@ pub struct Datasets {
     files: Views,
     // One view per dataset and cut, of what shapes it in the contract as signed: a bundle that changes that makes a new
     // view in its place.
-    views: Mutex<HashMap<(DatasetId, CutId), (String, View)>>,
+    views: Mutex<HashMap<(DatasetId, CutId), Kept>>,
+    // From when on there are callers.
+    opened: OnceLock<Instant>,
     // Of joins the latest alone: there are many that can be asked, and each may be as large as its datasets together.
     latest_join: Mutex<Option<((String, CutId), View)>>,
 }
@@ -64,7 +76,8 @@ impl Datasets {
             threads => threads,
         };
         let bindings = bindings.into_iter().map(|b| (b.dataset.clone(), b)).collect();
-        Self { folder, bindings, secret, threads, files, views: Mutex::default(), latest_join: Mutex::default() }
+        let (views, opened, latest_join) = (Mutex::default(), OnceLock::new(), Mutex::default());
+        Self { folder, bindings, secret, threads, files, views, opened, latest_join }
     }
 
     /// The datasets bound.
@@ -103,17 +116,10 @@ impl Datasets {
     /// # Errors
     /// [`DatasetError`]. The next call tries again.
     pub async fn engine(&self, contracts: &[Contract], cut: &CutId) -> Result<Engine, DatasetError> {
-        let shape = shape(contracts);
         let cell = if let [alone] = contracts {
-            let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-            let kept = views.entry((alone.id.clone(), cut.clone())).or_default();
-            if kept.0 != shape {
-                // Whoever still asks the view before keeps it for so long.
-                *kept = (shape, View::default());
-            }
-            Arc::clone(&kept.1)
+            self.place(alone, cut)
         } else {
-            let key = (shape, cut.clone());
+            let key = (shape(contracts), cut.clone());
             let mut latest = self.latest_join.lock().unwrap_or_else(PoisonError::into_inner);
             match latest.as_ref().filter(|(known, _)| *known == key) {
                 Some((_, view)) => Arc::clone(view),
@@ -128,6 +134,37 @@ impl Datasets {
             }
         };
         Ok(cell.get_or_try_init(make).await?.clone())
+    }
+
+    /// The place of a cut's view, which [`Self::engine`] makes. It reads no file.
+    pub(crate) fn place(&self, contract: &Contract, cut: &CutId) -> View {
+        let shape = shape(std::slice::from_ref(contract));
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = |shape| Kept { shape, since: Instant::now(), view: View::default() };
+        let kept = views.entry((contract.id.clone(), cut.clone())).or_insert_with(|| new(shape.clone()));
+        if kept.shape != shape {
+            // Whoever still asks the view before keeps it for so long.
+            *kept = new(shape);
+        }
+        Arc::clone(&kept.view)
+    }
+
+    /// Says that there are callers from now on.
+    pub(crate) fn open_to_callers(&self) {
+        self.opened.get_or_init(Instant::now);
+    }
+
+    /// Whether a question over a cut's view is to be given the time that its making takes: where it is not made, and
+    /// where it had its place so short a time before, with callers there.
+    // PRIVACY: when a view is ready depends on the size of its file. So what is ready sooner is not asked sooner.
+    pub(crate) fn is_new(&self, contract: &Contract, cut: &CutId, within: Duration) -> bool {
+        let shape = shape(std::slice::from_ref(contract));
+        let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(kept) = views.get(&(contract.id.clone(), cut.clone())).filter(|kept| kept.shape == shape) else {
+            return true;
+        };
+        let before_all = self.opened.get().is_some_and(|opened| kept.since < *opened);
+        !kept.view.initialized() || !before_all && kept.since.elapsed() < within
     }
 
     /// The engine over a view that is held in memory.
@@ -155,9 +192,9 @@ impl Datasets {
     /// Has a cut asked by that engine from here on, in place of one over the agency's own file: for a view that is kept
     /// elsewhere. It must be bounded as the contract says. A contract that changes takes a view of its own again.
     pub fn serve(&self, contract: &Contract, cut: &CutId, engine: Engine) {
-        let view = Arc::new(OnceCell::new_with(Some(engine)));
+        let (shape, view) = (shape(std::slice::from_ref(contract)), Arc::new(OnceCell::new_with(Some(engine))));
         let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        views.insert((contract.id.clone(), cut.clone()), (shape(std::slice::from_ref(contract)), view));
+        views.insert((contract.id.clone(), cut.clone()), Kept { shape, since: Instant::now(), view });
     }
 
     /// The engine over a view that is kept as a file.
@@ -255,8 +292,8 @@ cut = [{ id = "2024-Q3", file = "visits.csv" }, { id = "2024-Q4", file = "visits
         let views = async |contract: &Contract, cut: usize| {
             datasets.engine(std::slice::from_ref(contract), &contract.cuts[cut]).await.unwrap();
             let views = datasets.views.lock().unwrap();
-            let (_, view) = &views[&(contract.id.clone(), contract.cuts[cut].clone())];
-            (Arc::clone(view), views.len())
+            let kept = &views[&(contract.id.clone(), contract.cuts[cut].clone())];
+            (Arc::clone(&kept.view), views.len())
         };
         let (first, _) = views(&contract, 1).await;
         let (again, _) = views(&contract, 1).await;
@@ -264,6 +301,40 @@ cut = [{ id = "2024-Q3", file = "visits.csv" }, { id = "2024-Q4", file = "visits
         let (other, kept) = views(&tighter, 1).await;
         assert!(!Arc::ptr_eq(&first, &other) && kept == 1, "another bound, in the place of the one before");
         assert_eq!(views(&contract, 0).await.1, 2, "another cut");
+    }
+
+    /// PRIVACY: were it asked sooner when it is ready sooner, the size of its file could be told.
+    #[tokio::test(start_paused = true)]
+    async fn a_view_is_new_until_a_time_that_no_file_decides_and_until_it_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("visits.csv");
+        std::fs::write(&file, "person,cost\na,1\n").unwrap();
+        let files = Views::open(&folder.path().join("views")).unwrap();
+        let datasets = Datasets::new(folder.path().to_owned(), vec![toml(BINDING)], [7; 32], 1, files);
+        let contract: Contract = toml(CONTRACT);
+        let (older, latest) = (&contract.cuts[0], &contract.cuts[1]);
+        let within = Duration::from_secs(10);
+        let is_new = |contract: &Contract, cut: &CutId| datasets.is_new(contract, cut, within);
+        let make = async |contract: &Contract, cut| datasets.engine(std::slice::from_ref(contract), cut).await;
+
+        // Made before there were callers, it is ready for all of them.
+        make(&contract, latest).await.unwrap();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        datasets.open_to_callers();
+        assert!(!is_new(&contract, latest) && is_new(&contract, older));
+        // Made among callers, it is given its time whenever it is ready.
+        make(&contract, older).await.unwrap();
+        assert!(is_new(&contract, older));
+        tokio::time::advance(within).await;
+        assert!(!is_new(&contract, older));
+        // Under a contract that changed, again. What cannot be read is never ready.
+        let mut tighter = contract.clone();
+        tighter.contribution.rows_per_person = 1;
+        assert!(is_new(&tighter, latest));
+        std::fs::remove_file(&file).unwrap();
+        assert!(make(&tighter, latest).await.is_err());
+        tokio::time::advance(within).await;
+        assert!(is_new(&tighter, latest));
     }
 
     /// The same question over the same file, whichever way the view is kept.

@@ -6,7 +6,7 @@ use crate::datasets::{DatasetError, Datasets};
 use crate::rpc::{Agency, LocalMatch};
 use crate::views::Views;
 use firebreak_audit::VerifierKey;
-use firebreak_domain::{Binding, Clock, Identity, IdentityRole, SystemClock};
+use firebreak_domain::{Binding, Clock, Closed, Identity, IdentityRole, SystemClock};
 use firebreak_node::{
     ConfigurationError, EvidenceError, PolicyError, PolicyInForce, Recorder, check_folder, check_loopback,
     check_state_key, load,
@@ -85,6 +85,10 @@ pub fn check(file: &Path) -> Result<Checked, ProgramError> {
     }
     let gateway = configuration.gateway().map_err(|e| ProgramError::Value(format!("gateway_identity: {e}")))?;
     let log_key = configuration.log_key.parse().map_err(|e| ProgramError::Value(format!("log_key: {e}")))?;
+    if configuration.closed.len() > Closed::MOST {
+        let most = Closed::MOST;
+        return Err(ProgramError::Value(format!("closed: at most {most} datasets and columns; close whole datasets")));
+    }
     let bindings = configuration.bindings.iter().map(|b| load(&base.join(b))).collect::<Result<_, _>>()?;
     if let Some(local) = &configuration.local {
         local.tls.open(&base)?;
@@ -164,11 +168,19 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
                         if let Err(error) = warmed.warm_up().await {
                             tracing::error!(error_kind = %error, "a dataset of the new policy cannot be served");
                         }
+                        warmed.warm_up_earlier_cuts().await;
                     });
                 }
                 Ok(false) => {}
                 Err(error) => tracing::error!(error_kind = %error, "policy could not be looked at"),
             }
+        }
+    });
+    let (warmed, stopping) = (Arc::clone(&app), shutdown.clone());
+    tasks.spawn(async move {
+        tokio::select! {
+            () = warmed.warm_up_earlier_cuts() => {}
+            () = stopping.requested() => {}
         }
     });
     let agency = Agency::new(Arc::clone(&app), gateway.clone(), credential.clone(), shutdown.clone());

@@ -1,4 +1,4 @@
-use super::{App, Failure, Tick, tick::work};
+use super::{App, Failure, Tick, tick};
 use crate::datasets::DatasetError;
 use crate::source::SourceError;
 use firebreak_audit::LeafKind;
@@ -64,13 +64,22 @@ impl App {
             Ok(decided) => decided,
             Err(denial) => return (self.tick.smallest(), self.refuse(denial, Some(&submitted.intent(claimed))).await),
         };
-        let contract = decided.query.reads().first().and_then(|reads| decided.permit.contract(&reads.dataset));
-        let persons = contract.map_or(0, |contract| contract.unit_space.register_size);
-        let tick = self.tick.length(work(&decided.query, persons));
+        let tick = self.tick.length(self.work(&decided));
         // PRIVACY: what dies half-way, on whatever it met in the data, waits for its tick like any answer. Its charge
         // stands: the reservation is gone, and with it the right to a refund.
         let ended = AssertUnwindSafe(self.answer_decided(decided)).catch_unwind().await;
         (tick, ended.unwrap_or(Err(Failure::Died)))
+    }
+
+    /// What a question is given time for. Follows from the question, from contracts and from when policy came into force.
+    fn work(&self, decided: &DecidedQuery) -> u64 {
+        let query = &decided.query;
+        let contract = |reads: &Reads| decided.permit.contract(&reads.dataset);
+        let Some(first) = query.reads().first().and_then(contract) else { return tick::work(query, 0) };
+        let persons = first.unit_space.register_size;
+        let new = query.reads().len() == 1 && self.datasets.is_new(first, query.cut(), self.time_to_read());
+        let read = if new { tick::reading(persons, first.contribution.rows_per_person) } else { 0 };
+        tick::work(query, persons).saturating_add(read)
     }
 
     async fn answer_decided(&self, decided: DecidedQuery) -> Result<Outcome, Failure> {

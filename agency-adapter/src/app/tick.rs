@@ -81,8 +81,14 @@ fn joining(query: &CheckedQuery, persons: u64, rows: u64) -> u64 {
     if query.reads().len() < 2 {
         return 0;
     }
-    let kept: u64 = query.reads().iter().map(|reads| u64::from(reads.rows_per_person)).sum();
-    persons.saturating_mul(kept).saturating_mul(READ).saturating_add(rows.saturating_mul(JOINED))
+    let read = query.reads().iter().map(|reads| reading(persons, reads.rows_per_person));
+    read.fold(rows.saturating_mul(JOINED), u64::saturating_add)
+}
+
+/// What it takes to read a cut of a dataset whose contract declares so many persons and rows of each, and to bound it.
+#[must_use]
+pub const fn reading(persons: u64, rows_per_person: u32) -> u64 {
+    persons.saturating_mul(rows_per_person as u64).saturating_mul(READ)
 }
 
 /// What is drawn in each cell.
