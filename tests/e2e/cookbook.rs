@@ -1,11 +1,15 @@
-//! R34: every recipe of the cookbook is answered as it stands, in SQL, Python and R.
+//! R34: every recipe of the cookbook is answered as it stands, in SQL, Python and R, and as a message.
 
 mod document;
+mod message;
 
 use anyhow::{Context, Result, ensure};
 use document::{Document, Instead, Refused, Step, Under};
-use firebreak::client::{Ask, Connection, QueryAnswer};
+use firebreak::client::{Ask, Connection, QueryAnswer, get_loss};
+use firebreak_audit::{LeafKind, Receipt, VerifierKey};
+use firebreak_domain::Charge;
 use firebreak_tests::{Caller, Own, ask_until_answered, built, refusal_of, run};
+use message::Sender;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -14,6 +18,8 @@ use std::process::{Command, Output};
 const COOKBOOK: &str = include_str!("../../docs/COOKBOOK.md");
 /// The gateway's address in the documents.
 pub const GATEWAY: &str = "gateway.firebreak.example:8443";
+/// Who asks by messages. A repeat counts towards the limits of whoever asks, and Ada asks each question twice already.
+const BOB: Caller = Caller("nso", "analyst", "bob");
 /// Python's figures and R's may differ by so much of their size: neither fits a line as the other does.
 const ROUNDING: f64 = 1e-7;
 
@@ -90,7 +96,7 @@ fn every_recipe_of_the_cookbook_is_answered() -> Result<()> {
         let own = Own::start(2_000, &[]).await?;
         let ada = Caller::ADA.connect(&own.federation, own.live.address).await?;
         let mut releases = BTreeMap::new();
-        let mut rows = Vec::new();
+        let (mut rows, mut asked) = (Vec::new(), Vec::new());
         for step in &steps {
             let Some(sql) = &step.sql else {
                 rows.push(None);
@@ -106,9 +112,11 @@ fn every_recipe_of_the_cookbook_is_answered() -> Result<()> {
             }
             *releases.entry(answer.released.release_id.clone()).or_insert(0) += 1;
             rows.push(Some((answer.rows.len(), estimates().all(|estimate| estimate.value.is_some()))));
+            asked.push((&step.under, sql.as_str(), answer));
         }
         // FILTER and CASE are one question, whose release is given again.
         ensure!(releases.values().any(|times| *times == 2), "no recipe repeats another");
+        repeat_as_messages(&own, &ada, &asked).await?;
         for row in &refused {
             is_refused(&ada, row).await?;
         }
@@ -144,6 +152,30 @@ fn every_recipe_of_the_cookbook_is_answered() -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Sends what was asked in SQL as messages, which are the same questions: each has the release that the SQL had, and
+/// nobody in the data loses anything more.
+async fn repeat_as_messages(own: &Own, ada: &Connection, asked: &[(&Under, &str, QueryAnswer)]) -> Result<()> {
+    let key: VerifierKey = own.federation.log_key().parse()?;
+    let sender = Sender::connect(own, BOB).await?;
+    let lost = get_loss(ada).await?;
+    for (under, sql, by_sql) in asked {
+        let again = sender.ask(under, sql).await.with_context(|| format!("as a message: {sql}"))?;
+        assert_eq!(again.released.release_id, by_sql.released.release_id, "{sql}");
+        assert_eq!(again.accepted.groups, by_sql.accepted.groups, "{sql}");
+        assert_eq!(again.accepted.columns, by_sql.accepted.columns, "{sql}");
+        assert_eq!(again.rows, by_sql.rows, "{sql}");
+        let mut receipts = 0;
+        for receipt in Receipt::each(again.released.receipt.as_bytes()) {
+            let leaf = Receipt::decode(receipt)?.verify(&key)?.leaf;
+            assert_eq!((leaf.leaf().kind, leaf.leaf().charge), (LeafKind::StoredRelease, Charge::default()), "{sql}");
+            receipts += 1;
+        }
+        assert_eq!(receipts, by_sql.released.parts.len().max(1), "{sql}");
+    }
+    assert_eq!(get_loss(ada).await?, lost, "a message took something from the persons in the data");
+    Ok(())
 }
 
 /// Checks a row of what is refused: its reason, and that what it says to ask instead is what the refusal says.

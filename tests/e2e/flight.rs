@@ -10,7 +10,7 @@ use crate::python::script;
 use anyhow::{Context, Result, ensure};
 use firebreak::client::{Ask, describe_dataset, get_budget, list_datasets, run_query};
 use firebreak_domain::Rho;
-use firebreak_tests::{Caller, Shared, run, shared};
+use firebreak_tests::{Caller, Shared, ask_until_answered, run, shared};
 use firebreak_wire::charge_from_wire;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -103,6 +103,43 @@ fn a_python_program_has_its_answer_in_pandas_with_the_figures_of_the_same_releas
                 assert_eq!(status, Some(firebreak_wire::estimate_status(estimate)));
             }
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_python_program_reads_the_whole_price_what_is_left_out_and_how_groups_were_selected() -> Result<()> {
+    run(async {
+        let (agreement, purpose) = ("residence-statistics-unsigned", "reception-planning");
+        let sql = "SELECT provision, COUNT(DISTINCT person) AS persons FROM immigration.permits GROUP BY provision";
+        let shared = shared().await?;
+        let ruth = Caller("nso", "analyst", "ruth").connect(&shared.federation, shared.live.address).await?;
+        let answer = ask_until_answered(&ruth, &Ask::new(agreement, purpose, sql)?).await?;
+        let selection = answer.accepted.selection.context("nothing was selected")?;
+        let cost = charge_from_wire(answer.accepted.cost.as_ref());
+        let all = answer.released.all_groups.context("how many codes there are is not said")?;
+        let (number, error) = all.value.zip(all.standard_error).context("no number")?;
+
+        let asked = json!({ "agreement": agreement, "purpose": purpose, "sql": sql });
+        let described = python("ruth", "describe", &asked).await?;
+        let answered = python("ruth", "show", &json!({ "ticket": text(&described, "/tickets/0")? })).await?;
+        for told in [&described, &answered] {
+            for (key, expected) in [
+                ("cost", cost.rho.to_string()),
+                ("delta", cost.delta.to_string()),
+                ("threshold", selection.threshold.to_string()),
+            ] {
+                assert_eq!(text(told, &format!("/told/{key}"))?, expected, "{key}");
+            }
+            ensure!(told.pointer("/told/epsilon").is_none(), "{told}");
+        }
+        ensure!(cost.delta.atto() > 0, "a selection costs a delta");
+        assert_eq!(text(&answered, "/told/all_groups")?, number.to_string());
+        assert_eq!(text(&answered, "/told/all_groups_standard_error")?, error.to_string());
+        let left_out = answer.released.left_out.first().context("nothing is said of what is left out")?;
+        let told = text(&answered, "/told/left_out")?;
+        ensure!(told.starts_with("immigration.permits: "), "{told}");
+        ensure!(told.contains(&left_out.question) || told.contains(" persons, release "), "{told}");
         Ok(())
     })
 }

@@ -1,17 +1,17 @@
 //! Disks that are full, files that change underneath and contracts that are edited while in use: a clear error, nothing
 //! lost, loss never undercounted.
 
+mod files;
+
 use crate::bundles::{heard, lengths};
 use anyhow::{Context, Result, bail, ensure};
 use firebreak::client::{Ask, ClientError, Connection, QueryAnswer, get_loss, run_query};
 use firebreak_audit::{LeafKind, verified_leaves};
-use firebreak_domain::{Clock, CutId, Rho, SystemClock};
+use firebreak_domain::{Clock, Rho, SystemClock};
 use firebreak_policy::Validity;
 use firebreak_testbed::{Federation, Programs};
 use firebreak_tests::{Caller, Own, ask_until_answered, change_contract, offered_digest, passes, run};
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -95,68 +95,6 @@ fn a_full_disk_is_a_clear_error_and_neither_loses_an_answer_nor_undercounts_a_lo
             }
             assert_eq!(lost(&ada).await?, paid * PRICE);
         }
-        Ok(())
-    })
-}
-
-/// The files of that name below a folder.
-fn named(folder: &Path, name: &str, found: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            named(&path, name, found)?;
-        } else if path.file_name().is_some_and(|file| file == name) {
-            found.push(path);
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn a_file_that_changes_underneath_is_a_clear_error_charged_once_and_answered_when_it_is_back() -> Result<()> {
-    run(async {
-        let own = Own::start(200, &[]).await?;
-        let ada = Caller::ADA.connect(&own.federation, own.live.address).await?;
-        let mut files = Vec::new();
-        named(own.federation.layout().root(), "visits.parquet", &mut files)?;
-        let whole: Vec<Vec<u8>> = files.iter().map(fs::read).collect::<Result<_, _>>()?;
-        ensure!(!files.is_empty(), "the visits have no file");
-        let mut failed = None;
-        let half: fn(&[u8]) -> Vec<u8> = |bytes| bytes[..bytes.len() / 2].to_vec();
-        let other: fn(&[u8]) -> Vec<u8> = |bytes| vec![0x5a; bytes.len()];
-        for (number, damage) in [(1, half), (2, other)] {
-            for (file, bytes) in files.iter().zip(&whole) {
-                fs::write(file, damage(bytes))?;
-            }
-            // The latest cut was read when the adapter started, and is answered as it was; an earlier one is read now.
-            ask_until_answered(&ada, &ask(10 + number)?).await?;
-            let ask = Ask { cut: Some(CutId::new("2024-Q3")?), ..ask(number)? };
-            let mut tries = 0;
-            let error = loop {
-                match run_query(&ada, &ask, &mut |_| {}).await {
-                    Ok(_) => bail!("answered from a damaged file"),
-                    Err(ClientError::Refused(refused)) if tries < 200 => {
-                        ensure!(refused.refusal.reason == "EVIDENCE_OUTSTANDING", "{:?}", refused.refusal);
-                        tries += 1;
-                        tokio::time::sleep(Duration::from_millis(25)).await;
-                    }
-                    Err(error) => break error,
-                }
-            };
-            let said = error.to_string();
-            ensure!(matches!(error, ClientError::Failed { .. }) && said.contains("costs nothing more"), "{said}");
-            ensure!(!said.contains("parquet") && !said.contains('/'), "{said}");
-            failed = Some(ask);
-        }
-        for (file, bytes) in files.iter().zip(&whole) {
-            fs::write(file, bytes)?;
-        }
-        let before = lost(&ada).await?;
-        assert_eq!(before, 4 * PRICE, "each was charged once");
-        let failed = failed.context("nothing failed")?;
-        let answered = ask_until_answered(&ada, &failed).await?;
-        assert_eq!(answered.rows.len(), 1);
-        assert_eq!(lost(&ada).await?, before, "under its own id it costs nothing more");
         Ok(())
     })
 }

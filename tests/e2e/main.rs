@@ -11,6 +11,7 @@ mod crash;
 mod denial;
 mod evidence;
 mod flight;
+mod half_width;
 mod hardship;
 mod health;
 mod identity;

@@ -32,14 +32,14 @@ async fn told(own: &Own) -> Result<Vec<(String, Vec<u8>)>> {
         let described = describe_dataset(&ada, &dataset.id).await?;
         told.push((format!("described {}", dataset.id), described.encode_to_vec()));
     }
-    for (sql, error) in QUESTIONS.into_iter().flat_map(|sql| [(sql, None), (sql, Some(40.0))]) {
-        let said = match validate_query(&ada, &ask(sql)?, error).await {
+    for (sql, half_width) in QUESTIONS.into_iter().flat_map(|sql| [(sql, None), (sql, Some(80.0))]) {
+        let said = match validate_query(&ada, &ask(sql)?, half_width).await {
             Ok(validated) => {
                 let count = validated.noise.iter().find(|noise| noise.measured == "count of rows");
-                let keeps = |error| count.is_none_or(|count| count.standard_error <= error);
-                ensure!(error.is_none_or(keeps), "{sql}: a larger error than the one that is priced");
+                let keeps = |width| count.is_none_or(|count| 1.9599 * count.standard_error <= width);
+                ensure!(half_width.is_none_or(keeps), "{sql}: a wider interval than the one that is priced");
                 let priced = format!("\nrho {}\n", validated.rho_nano);
-                let names_it = error.is_none() || validated.canonical_query.contains(&priced);
+                let names_it = half_width.is_none() || validated.canonical_query.contains(&priced);
                 ensure!(names_it, "{sql}: the form to sign names another price");
                 validated.encode_to_vec()
             }
@@ -50,7 +50,7 @@ async fn told(own: &Own) -> Result<Vec<(String, Vec<u8>)>> {
             }
             Err(error) => return Err(error.into()),
         };
-        told.push((format!("validated {sql} for {error:?}"), said));
+        told.push((format!("validated {sql} for {half_width:?}"), said));
     }
     let sql = QUESTIONS.get(1).context("no question")?;
     told.push((format!("accepted {sql}"), accepted(own, sql).await?));

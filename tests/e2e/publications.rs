@@ -1,7 +1,9 @@
 //! Releases made public: by whom, from when on, and readable by everybody, enforcement included.
 
+mod clocks;
 mod commands;
 mod kept;
+mod left_out;
 mod refused;
 
 use anyhow::{Context, Result, ensure};

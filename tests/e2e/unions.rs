@@ -10,6 +10,7 @@ use firebreak::client::{
 use firebreak_audit::{LeafKind, Receipt, SignerRole};
 use firebreak_domain::{Charge, ReleaseName, Rho};
 use firebreak_format::{csv, json, parquet as parquet_file, sdmx_csv};
+use firebreak_query::INTERVAL_95;
 use firebreak_testbed::Federation;
 use firebreak_tests::{Caller, Own, ask_until_answered, refusal_of, run, shared};
 use firebreak_wire::query::v1::Estimate;
@@ -241,7 +242,10 @@ fn an_agency_that_is_down_is_named_a_partial_answer_says_so_and_is_completed_for
                 "{text}"
             );
         }
-        ensure!(csv::answer(&answer.accepted, &answer.rows).contains(",P"), "the status says so in CSV");
+        ensure!(in_formats[1].contains("registrations; education.interpreting of"), "{}", in_formats[1]);
+        let csv = csv::answer(&answer.accepted, &answer.rows);
+        ensure!(csv.contains(",P"), "the status says so in CSV");
+        ensure!(csv.contains(",people_status,people_marks\r\n") && csv.contains(",registrations\r\n"), "{csv}");
         // The health agency's part was there already: its persons lose nothing more, and whoever asks pays as for any.
         let repeated = spent(&ada, &whole).await?;
         assert_eq!(more(&after, &repeated)?, (0, 0, rho));
@@ -368,40 +372,44 @@ fn what_does_not_add_up_over_agencies_is_refused_with_what_does() -> Result<()> 
 
 /// The noise of a sum over two agencies is that of both: each has to be exacter by √2 than the sum.
 #[test]
-fn the_price_of_an_error_over_several_agencies_is_that_of_a_part_that_is_exacter_by_the_root_of_their_number()
+fn the_price_of_a_half_width_over_several_agencies_is_that_of_a_part_that_is_exacter_by_the_root_of_their_number()
 -> Result<()> {
     run(async {
         let shared = shared().await?;
         let ada = Caller::ADA.connect(&shared.federation, shared.live.address).await?;
-        let error_of_sum = 40.0_f64;
-        let said = async |sql: &str, rho: Option<u64>, error: Option<f64>| {
-            let said = validate_query(&ada, &Ask { rho: rho.map(Rho::from_nano), ..ask(sql)? }, error).await?;
-            let foreseen = said.noise.first().context("no noise")?.standard_error;
+        let of_sum = 120.0_f64;
+        let said = async |sql: &str, rho: Option<u64>, half_width: Option<f64>| {
+            let said = validate_query(&ada, &Ask { rho: rho.map(Rho::from_nano), ..ask(sql)? }, half_width).await?;
+            ensure!(said.not_covered.is_empty(), "{:?}", said.not_covered);
+            let foreseen = INTERVAL_95 * said.noise.first().context("no noise")?.standard_error;
             Ok::<_, anyhow::Error>((said.rho_nano, foreseen, charge_from_wire(said.cost.as_ref()).rho.nano()))
         };
         let together = "SELECT mode, COUNT(*) AS n FROM services.interpreting GROUP BY mode";
         let part = together.replace("services.", "health.");
-        let (rho, foreseen, cost) = said(together, None, Some(error_of_sum)).await?;
-        ensure!(foreseen <= error_of_sum, "{foreseen} is asked at {rho}");
+        let (rho, foreseen, cost) = said(together, None, Some(of_sum)).await?;
+        ensure!(foreseen <= of_sum, "{foreseen} is asked at {rho}");
         assert_eq!(cost, 2 * rho, "each agency is charged");
-        let (less, worse, _) = said(together, Some(rho - rho / 100), None).await?;
-        ensure!(worse > error_of_sum, "{less} is enough for {worse}, and {rho} is asked");
-        let (of_part, alone, _) = said(&part, None, Some(error_of_sum / 2.0_f64.sqrt())).await?;
+        let (of_part, alone, _) = said(&part, None, Some(of_sum / 2.0_f64.sqrt())).await?;
         assert_eq!(of_part, rho);
         ensure!((alone * 2.0_f64.sqrt() - foreseen).abs() < 1e-6, "{alone} and {foreseen}");
-        ensure!(said(&part, None, Some(error_of_sum)).await?.0 < rho);
+        ensure!(said(&part, None, Some(of_sum)).await?.0 < rho);
 
-        // What is foreseen is what comes, and what the command says.
-        let answer = ask_until_answered(&ada, &Ask { rho: Some(Rho::from_nano(rho)), ..ask(together)? }).await?;
-        for estimate in estimates(&answer) {
-            close(estimate.standard_error, foreseen)?;
+        // The intervals that come are as narrow, those for a hundredth less are not.
+        for (rho, keeps) in [(rho, true), (rho - rho / 100, false)] {
+            let answer = ask_until_answered(&ada, &Ask { rho: Some(Rho::from_nano(rho)), ..ask(together)? }).await?;
+            for estimate in estimates(&answer) {
+                let (low, high) = estimate.lower.zip(estimate.upper).context("no interval")?;
+                let half = (high - low) / 2.0;
+                ensure!((half <= of_sum * (1.0 + 1e-9)) == keeps, "±{half} at {rho}");
+            }
         }
         let right = ["--agreement", "interpreting-statistics", "--purpose", "interpreting-planning"];
-        let words = [&["query", together, "--dry-run", "--error", "40"], right.as_slice()].concat();
+        let words = [&["query", together, "--dry-run", "--half-width", "120"], right.as_slice()].concat();
         let told = firebreak(shared, "una", &words)?;
         ensure!(told.code == Some(0), "{}", told.err);
         let flat = told.out.split_whitespace().collect::<Vec<_>>().join(" ");
-        ensure!(flat.contains(&format!("Ask with --rho {} for that error.", Rho::from_nano(rho))), "{}", told.out);
+        let price = format!("Ask with --rho {} for 95 % intervals of ±120 at most.", Rho::from_nano(rho));
+        ensure!(flat.contains(&price), "{}", told.out);
 
         // Twice the price of a part has to keep within the ceiling of one question.
         let refused = refusal_of(validate_query(&ada, &ask(together)?, Some(0.1)).await)?.refusal;
@@ -429,6 +437,16 @@ fn on_the_command_line_each_part_is_named_and_each_receipt_verified() -> Result<
             ensure!(flat.contains(part), "{part} is missing:\n{}", asked.out);
         }
         ensure!(!asked.out.contains("Missing"), "{}", asked.out);
+        // A table that is taken away says under any name that it counts registrations.
+        let table = shared.federation.layout().root().join("union.csv");
+        let sql = "SELECT mode, COUNT(DISTINCT person) AS people FROM services.interpreting GROUP BY mode";
+        let out = table.to_string_lossy().into_owned();
+        let words = [&["export", sql, "--kind", "dp_aggregate", "--out", &out], right.as_slice()].concat();
+        let exported = firebreak(shared, "uma", &words)?;
+        ensure!(exported.code == Some(0), "{}", exported.err);
+        let csv = std::fs::read_to_string(&table)?;
+        ensure!(csv.contains(",people_status,people_marks\r\n") && csv.contains(",registrations\r\n"), "{csv}");
+
         let layout = shared.federation.layout();
         let (log, key) = (layout.log().to_string_lossy().into_owned(), shared.federation.log_key().to_owned());
         let verify = |file: &str| {

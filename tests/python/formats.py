@@ -22,6 +22,7 @@ ATTRIBUTES = [
     "COMMENT_OBS",
     "RELEASE_ID",
     "CUT",
+    "LEFT_OUT",
 ]
 
 

@@ -247,7 +247,7 @@ mod tests {
             "release change 0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f --since 0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e0e --agreement a \
              --purpose p --receipt f",
             "loss",
-            "query --agreement a --purpose p --dry-run --error 40 -",
+            "query --agreement a --purpose p --dry-run --half-width 40 -",
             "export --agreement a --purpose p --kind identifiable --endpoint e --dataset d",
             "export --agreement a --purpose p --kind dp_aggregate --out f.csv SQL",
             "match --local l:1 --agreement a --purpose p --selection WHERE",

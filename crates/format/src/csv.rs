@@ -5,8 +5,9 @@ use firebreak_wire::estimate_status;
 use firebreak_wire::query::v1::{Accepted, Row};
 
 /// The answer as a CSV file with a heading: the groups, then for each output value, standard error, ends of the 95 %
-/// interval and SDMX status; for a quantile value, error in rank and status. What is rounded or clipped has its marks
-/// behind that ([`marks`]). What is not computable is empty.
+/// interval and SDMX status; for a quantile value, error in rank and status. What is rounded or clipped, or counts
+/// registrations, has its marks behind that ([`marks`]). What is not computable is empty. There is no place for what
+/// holds of the whole answer.
 #[must_use]
 pub fn answer(accepted: &Accepted, rows: &[Row]) -> String {
     let mut heading: Vec<String> = accepted.groups.iter().map(|name| field(name)).collect();

@@ -1,7 +1,7 @@
 //! Answers as JSON (RFC 8259).
 
 use crate::{FORMAT, FormatError, PublishedAnswer, QueryAnswer, is_marked, marks, stage};
-use firebreak_domain::{Charge, Epsilon, Timestamp};
+use firebreak_domain::{Charge, Delta, Epsilon, Timestamp};
 use firebreak_wire::query::v1::{self as wire, Estimate, OutputColumn};
 use firebreak_wire::{charge_from_wire, estimate_status};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -12,12 +12,13 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 /// mechanism is not pure; `delta`), `estimand`, `release_id`, `columns` (`groups` and `outputs`, names in order),
 /// `rows`. A row has its codes by name under `groups`, and by name under `outputs` a `value`, its `standard_error`, the
 /// ends `lower_95` and `upper_95` of its interval, its SDMX `status`, of a quantile its `rank_error`, and of what is
-/// rounded or clipped its `marks` ([`marks`]). What is not computable is null, and so is a code in a margin over all of
-/// them. An answer over several agencies has, before `columns`, its `parts` (`agency`, `dataset`, `release_id`), the
-/// names of outputs that count `registrations`, and, where it is partial, what is `missing` (`agency`, `dataset`,
-/// `why`). Where the contract tells it, `left_out` before `columns` has, for each `dataset`, the `question` that
-/// measures what the bound on a person's rows leaves out, and once it was asked its `release_id`, `rows` and
-/// `persons`, figures as above.
+/// rounded or clipped or counts registrations its `marks` ([`marks`]). What is not computable is null, and so is a code
+/// in a margin over all of them. An answer over several agencies has, before `columns`, its `parts` (`agency`,
+/// `dataset`, `release_id`), the names of outputs that count `registrations`, and, where it is partial, what is
+/// `missing` (`agency`, `dataset`, `why`). Where groups are selected, `selection` has the `threshold` of their noisy
+/// number of persons and its `delta`, and `all_groups`, a figure as above, is how many there are, shown or not. Where
+/// the contract tells it, `left_out` before `columns` has, for each `dataset`, the `question` that measures what the
+/// bound on a person's rows leaves out, and once it was asked its `release_id`, `rows` and `persons`, figures as above.
 ///
 /// # Errors
 /// [`FormatError::Json`].
@@ -70,6 +71,8 @@ fn laid_out(answer: &QueryAnswer, publication: Option<Publication<'_>>) -> Resul
         cost: charge_from_wire(accepted.cost.as_ref()).into(),
         estimand: &released.estimand,
         release_id: &released.release_id,
+        selection: accepted.selection.as_ref().map(Selection::of),
+        all_groups: released.all_groups.as_ref().map(|groups| Figure::of(&OutputColumn::default(), groups)),
         registrations: accepted.columns.iter().filter(|c| c.registrations).map(|c| c.name.as_str()).collect(),
         parts: released.parts.iter().map(Part::of).collect(),
         missing: released.missing.iter().map(Missing::of).collect(),
@@ -100,6 +103,10 @@ struct Answer<'a> {
     cost: Cost,
     estimand: &'a str,
     release_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selection: Option<Selection>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    all_groups: Option<Figure>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     registrations: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -112,6 +119,18 @@ struct Answer<'a> {
     publication: Option<Publication<'a>>,
     columns: Columns<'a>,
     rows: Vec<Row<'a>>,
+}
+
+#[derive(serde::Serialize)]
+struct Selection {
+    threshold: i64,
+    delta: f64,
+}
+
+impl Selection {
+    fn of(selection: &wire::Selection) -> Self {
+        Self { threshold: selection.threshold, delta: delta(Delta::from_atto(selection.delta_atto)) }
+    }
 }
 
 #[derive(serde::Serialize)]
@@ -199,12 +218,12 @@ struct Cost {
 impl From<Charge> for Cost {
     fn from(charge: Charge) -> Self {
         let pure = charge.epsilon != Epsilon::default();
-        Self {
-            rho: charge.rho.as_f64(),
-            epsilon: pure.then(|| charge.epsilon.as_f64()),
-            delta: charge.delta.atto() as f64 / 1e18,
-        }
+        Self { rho: charge.rho.as_f64(), epsilon: pure.then(|| charge.epsilon.as_f64()), delta: delta(charge.delta) }
     }
+}
+
+fn delta(delta: Delta) -> f64 {
+    delta.atto() as f64 / 1e18
 }
 
 #[derive(serde::Serialize)]
@@ -229,7 +248,7 @@ struct Figure {
     /// Of a quantile, null or not; of anything else it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     rank_error: Option<Option<f64>>,
-    /// Of what is rounded or clipped, null or not; of anything else it is left out.
+    /// Of what [`is_marked`], null or not; of anything else it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     marks: Option<Option<String>>,
 }

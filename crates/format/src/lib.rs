@@ -1,4 +1,5 @@
-//! Answers as other programs read them. Every number is as it came; what the question had rounded or clipped is marked.
+//! Answers as other programs read them. Every number is as it came; what the question had rounded or clipped is marked,
+//! and so is what counts registrations.
 //!
 //! ```text
 //! QueryAnswer ──┬─► csv        RFC 4180
@@ -18,7 +19,7 @@ pub mod sdmx_csv;
 pub use format::Format;
 
 use firebreak_wire::publication::v1::{Publication, PublicationHead, publication::State};
-use firebreak_wire::query::v1::{Accepted, Citation, Estimate, MissingPart, OutputColumn, Released, Row};
+use firebreak_wire::query::v1::{Accepted, Citation, Estimate, LeftOut, MissingPart, OutputColumn, Released, Row};
 
 /// The version of what is written, where a file has a place for it.
 const FORMAT: u32 = 1;
@@ -51,11 +52,13 @@ impl PublishedAnswer {
     /// From its head and its rows.
     #[must_use]
     pub fn new(head: PublicationHead, rows: Vec<Row>) -> Self {
-        let publication = head.publication.unwrap_or_default();
+        let PublicationHead { publication, accepted, estimand, citation, receipt, intervals, all_groups, left_out } =
+            head;
+        let publication = publication.unwrap_or_default();
         let release_id = publication.release_id.clone();
-        let released = Released { release_id, receipt: head.receipt, estimand: head.estimand, ..Released::default() };
-        let answer = QueryAnswer { accepted: head.accepted.unwrap_or_default(), rows, released };
-        Self { answer, publication, citation: head.citation.unwrap_or_default(), intervals: head.intervals }
+        let released = Released { release_id, receipt, estimand, all_groups, left_out, ..Released::default() };
+        let answer = QueryAnswer { accepted: accepted.unwrap_or_default(), rows, released };
+        Self { answer, publication, citation: citation.unwrap_or_default(), intervals }
     }
 }
 
@@ -89,14 +92,13 @@ const FIGURES_IN_RANK: &[Figure] = &[("", |estimate| estimate.value), ("_rank_er
 /// What stands behind an output's name in the heading of the column of statuses, its last.
 const STATUS: &str = "_status";
 
-/// What stands behind an output's name in the heading of the column of marks, which an output has that is rounded or
-/// clipped.
+/// What stands behind an output's name in the heading of the column of marks, which an output has that [`is_marked`].
 const MARKS: &str = "_marks";
 
-/// Whether an output is rounded or clipped, so that its figures are marked.
+/// Whether an output is rounded or clipped, or counts registrations, so that its figures are marked.
 #[must_use]
 pub const fn is_marked(column: &OutputColumn) -> bool {
-    column.rounded.is_some() || column.at_least.is_some() || column.at_most.is_some()
+    column.rounded.is_some() || column.at_least.is_some() || column.at_most.is_some() || column.registrations
 }
 
 /// The unit to which an output is rounded, such as `10` or `0.01`.
@@ -107,13 +109,15 @@ pub fn unit(column: &OutputColumn) -> Option<String> {
     Some(if decimals > 0 { format!("0.{:0>places$}", 1) } else { format!("1{:0>places$}", "") })
 }
 
-/// What was done to a figure after it was drawn, in words: `clipped` at a bound of the question, `rounded to 10`.
-/// Nothing where nothing was. Errors and intervals are always those of what was drawn.
+/// What its name does not say of a figure, in words: `clipped` at a bound of the question and `rounded to 10`, after it
+/// was drawn; `registrations`, for whoever stands in several registers is counted in each. Nothing where there is
+/// nothing to say. Errors and intervals are always those of what was drawn.
 #[must_use]
 pub fn marks(column: &OutputColumn, estimate: &Estimate) -> Option<String> {
     let clipped = estimate.clipped.then(|| "clipped".to_owned());
     let rounded = unit(column).map(|unit| format!("rounded to {unit}"));
-    let marks: Vec<String> = clipped.into_iter().chain(rounded).collect();
+    let registrations = column.registrations.then(|| "registrations".to_owned());
+    let marks: Vec<String> = clipped.into_iter().chain(rounded).chain(registrations).collect();
     (estimate.value.is_some() && !marks.is_empty()).then(|| marks.join("; "))
 }
 
@@ -125,6 +129,27 @@ const fn figures(column: &OutputColumn) -> &'static [Figure] {
 fn missing(released: &Released) -> String {
     let part = |part: &MissingPart| format!("{} of {}: {}", part.dataset, part.agency, part.why);
     released.missing.iter().map(part).collect::<Vec<_>>().join("; ")
+}
+
+/// What the bound on a person's rows leaves out of each cut that was read, in words, or how to learn it; empty where
+/// the contracts do not tell it.
+fn left_out(released: &Released) -> String {
+    let of = |LeftOut { dataset, question, release_id, rows, persons }: &LeftOut| match (rows, persons) {
+        (Some(rows), Some(persons)) => {
+            format!("{dataset}: {} rows of {} persons, release {release_id}", in_words(rows), in_words(persons))
+        }
+        _ => format!("{dataset}: not measured at this cut yet, who asks pays once, for everybody: {question}"),
+    };
+    released.left_out.iter().map(of).collect::<Vec<_>>().join("; ")
+}
+
+/// A number with its error and interval, with every digit that came.
+fn in_words(estimate: &Estimate) -> String {
+    let Some(value) = estimate.value else { return "not computable".to_owned() };
+    let error = estimate.standard_error.map(|error| format!("standard error {error}"));
+    let interval = estimate.lower.zip(estimate.upper).map(|(lower, upper)| format!("95 % {lower} to {upper}"));
+    let noise: Vec<String> = error.into_iter().chain(interval).collect();
+    if noise.is_empty() { value.to_string() } else { format!("{value} ({})", noise.join(", ")) }
 }
 
 /// An answer that could not be laid out.
@@ -145,34 +170,4 @@ pub enum FormatError {
 pub(crate) mod samples;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_format_says_what_a_partial_answer_lacks_and_a_whole_one_says_nothing_of_it() {
-        let (partial, whole) = (samples::partial(), samples::answer());
-        let said = "other.visits of other: other is not connected";
-        assert_eq!(missing(&partial.released), said);
-        let csv = csv::answer(&partial.accepted, &partial.rows);
-        assert!(csv.contains(",P") && !csv.contains(",A"), "{csv}");
-
-        let json: serde_json::Value = serde_json::from_str(&json::answer(&partial).unwrap()).unwrap();
-        let told =
-            serde_json::json!([{ "agency": "other", "dataset": "other.visits", "why": "other is not connected" }]);
-        assert_eq!(json["missing"], told);
-        assert_eq!(json["registrations"], serde_json::json!(["visits"]));
-        assert_eq!(json["parts"][0]["release_id"], "r-1");
-        let plain: serde_json::Value = serde_json::from_str(&json::answer(&whole).unwrap()).unwrap();
-        assert!(["missing", "registrations", "parts"].iter().all(|key| plain.get(key).is_none()), "{plain}");
-
-        let metadata = arrow::metadata(&partial.accepted, &partial.released);
-        assert!(metadata.contains(&("missing", said.to_owned())), "{metadata:?}");
-        assert!(metadata.contains(&("registrations", "visits".to_owned())), "{metadata:?}");
-
-        let sdmx = sdmx_csv::answer(&partial);
-        let lines: Vec<&str> = sdmx.split_terminator("\r\n").collect();
-        assert!(lines[0].ends_with(",COMMENT_OBS,RELEASE_ID,CUT"), "{sdmx}");
-        assert!(lines[1..].iter().all(|line| line.ends_with(&format!("{said},r-1,2024-Q4"))), "{sdmx}");
-        assert!(!sdmx_csv::answer(&whole).contains(said));
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// The answer as a Parquet file with the columns of the CSV file, typed as [`crate::arrow::schema`] says.
 ///
-/// The file's metadata tell `format` (1), `release_id`, `dataset`, `cut`, `mechanism`, `estimand`, and `cost` as ρ.
+/// The file's metadata are those of [`crate::arrow::metadata`].
 ///
 /// # Errors
 /// [`FormatError::Arrow`], [`FormatError::Parquet`].

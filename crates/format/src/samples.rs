@@ -1,11 +1,11 @@
 //! An answer that every format is tried on.
 
 use crate::{PublishedAnswer, QueryAnswer};
-use firebreak_domain::{Charge, Rho};
+use firebreak_domain::{Charge, Delta, Rho};
 use firebreak_wire::charge_to_wire;
 use firebreak_wire::publication::v1::{Publication, publication::State};
 use firebreak_wire::query::v1::{
-    Accepted, Citation, Estimate, MissingPart, OutputColumn, Part, Released, Row, estimate::Status,
+    Accepted, Citation, Estimate, LeftOut, MissingPart, OutputColumn, Part, Released, Row, Selection, estimate::Status,
 };
 
 /// The same, published.
@@ -41,6 +41,43 @@ pub(crate) fn partial() -> QueryAnswer {
         why: "other is not connected".into(),
     }];
     answer
+}
+
+/// The same of groups that were selected.
+pub(crate) fn selected() -> QueryAnswer {
+    let mut answer = answer();
+    let delta = Delta::from_atto(100_000_000);
+    answer.accepted.cost = Some(charge_to_wire(Charge { delta, ..Charge::of_rho(Rho::from_nano(50_000_000)) }));
+    answer.accepted.selection = Some(Selection { threshold: 23, delta_atto: delta.atto() });
+    answer.released.all_groups = Some(counted(41.5, 2.0));
+    answer
+}
+
+/// The same over a join: what bounding leaves out is measured of the one dataset, and of the other not yet.
+pub(crate) fn joined() -> QueryAnswer {
+    let mut answer = answer();
+    answer.released.left_out = vec![
+        LeftOut {
+            dataset: "health.visits".into(),
+            question: "SELECT 1".into(),
+            release_id: "r-2".into(),
+            rows: Some(counted(120.0, 10.5)),
+            persons: Some(counted(64.25, 4.0)),
+        },
+        LeftOut { dataset: "health.doses".into(), question: "SELECT 2, 3".into(), ..LeftOut::default() },
+    ];
+    answer
+}
+
+fn counted(value: f64, error: f64) -> Estimate {
+    Estimate {
+        value: Some(value),
+        standard_error: Some(error),
+        lower: Some(value - 2.0 * error),
+        upper: Some(value + 2.0 * error),
+        status: Status::Normal.into(),
+        ..Estimate::default()
+    }
 }
 
 /// Two groups and two outputs: names and codes that must be quoted, an unreliable figure, and one not computable.

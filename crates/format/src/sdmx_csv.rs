@@ -16,10 +16,10 @@ const VALUE: &str = "OBS_VALUE";
 /// What stands before the dimensions.
 const LEADING: [&str; 3] = ["STRUCTURE", "STRUCTURE_ID", "ACTION"];
 /// What stands behind the value: of each figure its status, its confidentiality, its standard error and the ends of its
-/// 95 % interval, of a quantile its error in rank, of what is rounded or clipped its marks and of a partial answer,
-/// whose figures have the status `P`, what is missing, for which there is no code; of all of them the release and the
-/// cut.
-const ATTRIBUTES: [&str; 9] = [
+/// 95 % interval, of a quantile its error in rank, of what is rounded or clipped or counts registrations its marks and
+/// of a partial answer, whose figures have the status `P`, what is missing, for which there is no code; of all of them
+/// the release, the cut and what bounding leaves out of it.
+const ATTRIBUTES: [&str; 10] = [
     "OBS_STATUS",
     "CONF_STATUS",
     "STD_ERROR",
@@ -29,6 +29,7 @@ const ATTRIBUTES: [&str; 9] = [
     "COMMENT_OBS",
     "RELEASE_ID",
     "CUT",
+    "LEFT_OUT",
 ];
 /// What an id of a dimension may not be, beside the columns above.
 const TAKEN: [&str; 3] = ["STRUCTURE_NAME", "SERIES_KEY", "OBS_KEY"];
@@ -60,8 +61,10 @@ fn time(accepted: &Accepted, rows: &[Row]) -> Option<usize> {
 /// Columns: `STRUCTURE` (`datastructure`), `STRUCTURE_ID`, `ACTION` (`I`, information); a dimension for each group,
 /// its name in capitals, or `TIME_PERIOD` for the one that is the time; `MEASURE`, the output's name; `OBS_VALUE`,
 /// empty where it is not computable; `OBS_STATUS` and `CONF_STATUS` by the SDMX code lists, `STD_ERROR`, `LOWER_95`,
-/// `UPPER_95`, `RANK_ERROR`, `COMMENT_OBS`, `RELEASE_ID`, `CUT`; the comment is what is rounded or clipped, and of a
-/// partial answer what is missing. Codes are the contract's own, or those of the question's rule.
+/// `UPPER_95`, `RANK_ERROR`, `COMMENT_OBS`, `RELEASE_ID`, `CUT`, `LEFT_OUT`; the comment is the figure's marks
+/// ([`marks`]), and of a partial answer what is missing, and the last what the bound on a person's rows leaves out, or
+/// the question that measures it, where the contracts tell it. Codes are the contract's own, or those of the question's
+/// rule.
 #[must_use]
 pub fn answer(answer: &QueryAnswer) -> String {
     lines(answer, CONFIDENTIALITY)
@@ -87,15 +90,15 @@ fn lines(answer: &QueryAnswer, confidentiality: &str) -> String {
     }
     let mut text = String::new();
     let dimensions = dimensions.iter().map(String::as_str).chain([MEASURE, VALUE]);
-    let missing = crate::missing(&answer.released);
+    let (missing, left_out) = (crate::missing(&answer.released), crate::left_out(&answer.released));
     put(&mut text, LEADING.into_iter().chain(dimensions).chain(ATTRIBUTES));
     for row in &answer.rows {
         for ((measure, column), estimate) in measures.iter().zip(&accepted.columns).zip(&row.estimates) {
             let figure = figure(column, estimate, confidentiality, &missing);
             let codes = row.groups.iter().map(|code| if code.is_empty() { &all } else { code });
             let key = leading.iter().chain(codes).chain([measure]);
-            let release = [&answer.released.release_id, &accepted.cut];
-            put(&mut text, key.chain(&figure).chain(release).map(String::as_str));
+            let of_all = [&answer.released.release_id, &accepted.cut, &left_out];
+            put(&mut text, key.chain(&figure).chain(of_all).map(String::as_str));
         }
     }
     text
@@ -179,11 +182,11 @@ mod tests {
             lines,
             [
                 "STRUCTURE,STRUCTURE_ID,ACTION,REGION,TIME_PERIOD,MEASURE,OBS_VALUE,OBS_STATUS,CONF_STATUS,STD_ERROR,\
-                 LOWER_95,UPPER_95,RANK_ERROR,COMMENT_OBS,RELEASE_ID,CUT",
-                &format!("{leading},\"n\"\"1\",2023,visits,1234.0625,U,N,0.1,1.5,2,,,r-1,2024-Q4"),
-                &format!("{leading},\"n\"\"1\",2023,mean__cost,1234.0625,A,N,0.1,1.5,2,,,r-1,2024-Q4"),
-                &format!("{leading},=2,2024,visits,1234.0625,A,N,0.1,1.5,2,,,r-1,2024-Q4"),
-                &format!("{leading},=2,2024,mean__cost,,O,N,,,,,,r-1,2024-Q4"),
+                 LOWER_95,UPPER_95,RANK_ERROR,COMMENT_OBS,RELEASE_ID,CUT,LEFT_OUT",
+                &format!("{leading},\"n\"\"1\",2023,visits,1234.0625,U,N,0.1,1.5,2,,,r-1,2024-Q4,"),
+                &format!("{leading},\"n\"\"1\",2023,mean__cost,1234.0625,A,N,0.1,1.5,2,,,r-1,2024-Q4,"),
+                &format!("{leading},=2,2024,visits,1234.0625,A,N,0.1,1.5,2,,,r-1,2024-Q4,"),
+                &format!("{leading},=2,2024,mean__cost,,O,N,,,,,,r-1,2024-Q4,"),
             ]
         );
     }

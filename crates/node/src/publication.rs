@@ -9,9 +9,9 @@ use firebreak_policy::{DecisionFacts, Denial, OutputKind, Permit, Question};
 use firebreak_privacy::{Answer, Price};
 use firebreak_query::CheckedQuery;
 use firebreak_wire::publication::v1::{PublishedFigures, StoredPublication};
-use firebreak_wire::query::v1::Accepted;
+use firebreak_wire::query::v1::{Accepted, LeftOut};
 use firebreak_wire::{
-    accepted_at, answer_rows, figures_to_bytes, stored_publication_from_bytes, stored_publication_to_bytes,
+    accepted_at, all_groups, answer_rows, figures_to_bytes, stored_publication_from_bytes, stored_publication_to_bytes,
 };
 use sha2::{Digest, Sha256};
 
@@ -59,15 +59,24 @@ impl PublicationContent {
     }
 }
 
-/// What a publication shows, worked out once: later contracts and programs change nothing of it.
+/// What a publication shows, worked out once: later contracts and programs change nothing of it. `left_out` is what
+/// bounding leaves out of the cuts, as far as that may go to everybody as well.
 #[must_use]
-pub fn published_figures(query: &CheckedQuery, price: &Price, answer: &Answer, cited: CitedRelease) -> Vec<u8> {
+pub fn published_figures(
+    query: &CheckedQuery,
+    price: &Price,
+    answer: &Answer,
+    left_out: Vec<LeftOut>,
+    cited: CitedRelease,
+) -> Vec<u8> {
     figures_to_bytes(&PublishedFigures {
         format: FORMAT,
         // PRIVACY: everybody gets this, and nothing of the request.
         accepted: Some(Accepted { question: Vec::new(), ..accepted_at(query, price) }),
         rows: answer_rows(answer),
         citation: Some(cited.into()),
+        all_groups: all_groups(answer),
+        left_out,
     })
 }
 

@@ -260,7 +260,7 @@ pub fn deviation(mechanism: Mechanism, kind: &PrimitiveKind, scale: f64) -> f64 
 /// A Laplace leaves ±b·ln 20 once in twenty draws, 2.118 of its deviations; a discrete one of a small scale somewhat
 /// more often, because only whole numbers lie within (at b = 1, in 7 of 100). A sum of several independent ones is
 /// closer to the normal distribution and leaves as many of its own more rarely.
-fn tails(mechanism: Mechanism) -> f64 {
+pub(crate) fn tails(mechanism: Mechanism) -> f64 {
     match mechanism {
         Mechanism::DiscreteGaussian => 1.0,
         Mechanism::DiscreteLaplace => 20.0_f64.ln() / std::f64::consts::SQRT_2 / INTERVAL_95,

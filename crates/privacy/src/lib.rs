@@ -30,5 +30,5 @@ pub use accuracy::{
 pub use exact::{Exact, ExactCells};
 pub use measure::{Armed, Funded, FundingError, MeasureError, Measured, RunError};
 pub use noise::{MAX_SIGMA, NoiseError, NoisePlan, SELECTION_DELTA, Scale, Selection};
-pub use price::{Price, price, rho_for_error};
+pub use price::{Price, price, rho_for_half_width};
 pub use release::{ReleaseFormatError, Released, SelectedGroups};

@@ -1,7 +1,7 @@
-use crate::accuracy::deviations;
+use crate::accuracy::{deviations, tails};
 use crate::noise::{NoiseError, NoisePlan, Selection};
 use firebreak_domain::{Charge, Delta, Mechanism, Rho};
-use firebreak_query::{Basis, CheckedQuery, Reads};
+use firebreak_query::{Basis, CheckedQuery, INTERVAL_95, Reads};
 use firebreak_store::ReleaseKey;
 use sha2::{Digest, Sha256};
 
@@ -52,19 +52,24 @@ pub fn price(query: &CheckedQuery, mechanism: Mechanism, rho: Rho) -> Result<Pri
     })
 }
 
-/// The least loss, to within a few units of 10⁻⁹, at which every output that is linear in the primitives has a
-/// standard error of at most `error`; `None` if none is linear, or no loss up to `most` is enough. It reads no data.
+/// The least loss, to within a few units of 10⁻⁹, at which the 95 % interval of every output that is linear in the
+/// primitives ([`CheckedOutput::is_linear`](firebreak_query::CheckedOutput::is_linear)) is at most ± `half_width`, in
+/// every cell; `None` if none is linear, or no loss up to `most` is enough. It reads no data.
+///
+/// The interval is that of the answer ([`Released::answer`](crate::Released::answer)), under either mechanism.
 #[must_use]
-pub fn rho_for_error(query: &CheckedQuery, mechanism: Mechanism, error: f64, most: Rho) -> Option<Rho> {
+pub fn rho_for_half_width(query: &CheckedQuery, mechanism: Mechanism, half_width: f64, most: Rho) -> Option<Rho> {
+    let of_a_deviation = INTERVAL_95 * tails(mechanism);
     let at = |nano: u64| {
         let price = price(query, mechanism, Rho::from_nano(nano)).ok()?;
-        query.linear_error(&deviations(query, mechanism, price.sigmas()))
+        let error = query.linear_error(&deviations(query, mechanism, price.sigmas()))?;
+        Some(of_a_deviation * error)
     };
-    let enough = |nano: u64| at(nano).is_some_and(|found| found <= error);
+    let enough = |nano: u64| at(nano).is_some_and(|found| found <= half_width);
     // Both σ and b fall with the root of ρ, but for the rounding of shares: near the price that this gives it is
     // looked for.
-    let largest = at(most.nano()).filter(|largest| *largest <= error)?;
-    let guess = most.nano() as f64 * (largest / error).powi(2);
+    let largest = at(most.nano()).filter(|largest| *largest <= half_width)?;
+    let guess = most.nano() as f64 * (largest / half_width).powi(2);
     let mut low = (guess * 0.999_999 - 128.0) as u64;
     let mut high = ((guess * 1.000_001 + 128.0) as u64).min(most.nano());
     if enough(low) {

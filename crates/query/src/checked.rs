@@ -451,6 +451,19 @@ impl CheckedOutput {
         matches!(self.formula.unfinished(), Formula::Quantile { .. })
     }
 
+    /// Whether it rests on a quantile, so that it has no error in value.
+    #[must_use]
+    pub fn reads_a_quantile(&self) -> bool {
+        self.formula.reads_a_quantile()
+    }
+
+    /// Whether it is a sum of multiples of what is measured and a constant: its interval is as wide as the noise makes
+    /// it, whatever is released.
+    #[must_use]
+    pub fn is_linear(&self) -> bool {
+        self.formula.is_linear()
+    }
+
     /// To how many decimals it is rounded, below 0 to tens and so on; `None` where it is shown as drawn.
     #[must_use]
     pub fn rounded(&self) -> Option<i8> {

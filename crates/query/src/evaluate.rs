@@ -278,7 +278,7 @@ impl Formula {
     }
 
     /// Whether it is a sum of multiples of primitives and a constant.
-    fn is_linear(&self) -> bool {
+    pub(crate) fn is_linear(&self) -> bool {
         match self {
             Self::Primitive(_) | Self::Total { .. } | Self::Constant(_) => true,
             Self::Mean { .. } | Self::Spread { .. } | Self::Quantile { .. } => false,
@@ -292,7 +292,7 @@ impl Formula {
     }
 
     /// Whether its error follows from no derivative: how far a quantile's value is off is not known from its rank.
-    fn reads_a_quantile(&self) -> bool {
+    pub(crate) fn reads_a_quantile(&self) -> bool {
         match self {
             Self::Quantile { .. } => true,
             Self::Negate(part) | Self::Round(part, _) | Self::Clip(part, ..) => part.reads_a_quantile(),
@@ -323,7 +323,7 @@ impl Formula {
     fn rank_error(&self, values: &[f64], noise: &Noise, wide: &Noise) -> Option<f64> {
         let Self::Quantile { chosen, count, candidates, .. } = self else { return None };
         let drawn = *values.get(*count).filter(|drawn| **drawn > 0.0)?;
-        let off = candidates.rank_error_but_for(noise.deviation(*chosen)?, 0.025);
+        let off = candidates.rank_error(noise.deviation(*chosen)?, 0.025);
         let least = drawn - INTERVAL_95 * wide.deviation(*count)?;
         // Of less than one value there is no quantile.
         Some((off / least.max(1.0)).min(1.0))

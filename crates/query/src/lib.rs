@@ -91,7 +91,7 @@ pub use plan::{Contracts, plan, plan_query};
 pub use predicate::{BoundPredicate, BoundValue};
 pub use quantile::Candidates;
 pub use roll_up::NotRolledUp;
-pub use suggest::{default_sql, left_out};
+pub use suggest::{counts_and_sums, default_sql, left_out};
 pub use to_sql::to_sql;
 
 /// The version of the canonical form. It stands in its first line.

@@ -111,18 +111,14 @@ impl Candidates {
         if self.numerator > other { self.numerator } else { other }
     }
 
-    /// By how many values the rank of what is chosen is off at most, beyond the best candidate's, with 95 %
-    /// probability; `scale` is that of the exponential mechanism, in [`Candidates::parts`] of one value.
-    #[must_use]
-    pub fn rank_error(&self, scale: f64) -> f64 {
-        self.rank_error_but_for(scale, 0.05)
-    }
-
-    /// The same but for that chance, above 0, that it is off by more.
+    /// By how many values the rank of what is chosen is off at most, beyond the best candidate's, but for that chance,
+    /// above 0, that it is off by more; `scale` is that of the exponential mechanism, in [`Candidates::parts`] of one
+    /// value.
     ///
     /// The mechanism chooses one whose score is worse than the best by `t` or more with a probability of at most
     /// `count·exp(−t/scale)` (McSherry and Talwar 2007, theorem 7, in the form of Dwork and Roth 2014, theorem 3.11).
-    pub(crate) fn rank_error_but_for(&self, scale: f64, chance: f64) -> f64 {
+    #[must_use]
+    pub fn rank_error(&self, scale: f64, chance: f64) -> f64 {
         scale * (f64::from(self.count) / chance).ln() / f64::from(self.denominator)
     }
 }

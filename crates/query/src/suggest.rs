@@ -5,7 +5,7 @@ use crate::quantile::MEDIAN;
 use crate::to_sql::default_name;
 use crate::{
     Aggregate, AggregateQuery, Category, Comparison, DatePart, Decimal, Group, Literal, MAX_CELLS, Measure, Output,
-    OutputExpression, Predicate, RowValue, Spread, View, to_sql,
+    OutputExpression, Predicate, RowArithmetic, RowValue, Spread, View, to_sql,
 };
 use firebreak_domain::{Column, ColumnName, ColumnRole, Contract, CutId, DatasetId, Domain, ReasonCode, Refusal};
 use sqlparser::tokenizer::{Token, Word};
@@ -31,7 +31,7 @@ pub(crate) struct Mentioned {
 /// The plainest question over a dataset.
 #[must_use]
 pub fn default_sql(contract: &Contract) -> String {
-    to_sql(&question(contract, vec![Aggregate::CountRows], Vec::new(), None))
+    to_sql(&question(&contract.id, vec![Aggregate::CountRows], Vec::new(), None))
 }
 
 /// How many rows the bound on a person's rows leaves out of a cut, as many at most of each person as are kept, and of
@@ -42,11 +42,46 @@ pub fn left_out(contract: &Contract, cut: &CutId) -> Option<AggregateQuery> {
     let [_, yes] = Domain::LEFT_OUT;
     let filter = Predicate::Compare { column, op: Comparison::Eq, literal: Literal::Text(yes.to_owned()) };
     let aggregates = vec![Aggregate::CountRows, Aggregate::CountDistinct(person)];
-    let mut query = question(contract, aggregates, Vec::new(), Some(filter));
+    let mut query = question(&contract.id, aggregates, Vec::new(), Some(filter));
     for (output, name) in query.outputs.iter_mut().zip(["rows_left_out", "persons_with_rows_left_out"]) {
         output.name = name.to_owned();
     }
     Some(AggregateQuery { cut: Some(cut.clone()), ..query })
+}
+
+/// The counts and sums that the measures of a question are made of, as a question by the same columns: its intervals
+/// are as wide whatever is released. Literals are no part of it.
+#[must_use]
+pub fn counts_and_sums(query: &AggregateQuery) -> AggregateQuery {
+    let mut aggregates = Vec::new();
+    for part in query.measures.iter().flat_map(|measure| parts(&measure.aggregate)) {
+        if !aggregates.contains(&part) {
+            aggregates.push(part);
+        }
+    }
+    aggregates.truncate(MAX_SUGGESTED);
+    let columns = query.group_by.iter().filter(|group| matches!(group.category, Category::Column(_))).cloned();
+    let AggregateQuery { joins, partial, cut, .. } = query.clone();
+    AggregateQuery { joins, partial, cut, ..question(&query.dataset, aggregates, columns.collect(), None) }
+}
+
+/// The counts and sums that an aggregate is made of: of its first column alone.
+fn parts(aggregate: &Aggregate) -> Vec<Aggregate> {
+    let column = |value: &RowValue| value.columns().first().map(|column| (*column).clone());
+    let count = |value| column(value).map(Aggregate::Count);
+    let sum = |value| column(value).map(|column| Aggregate::Sum(RowValue::Column(column)));
+    let squares = |value| {
+        let number = Box::new(RowValue::Column(column(value)?));
+        Some(Aggregate::Sum(RowValue::Binary { op: RowArithmetic::Multiply, left: number.clone(), right: number }))
+    };
+    let parts = match aggregate {
+        Aggregate::CountRows | Aggregate::CountDistinct(_) | Aggregate::Count(_) => vec![Some(aggregate.clone())],
+        Aggregate::Sum(value) => vec![sum(value)],
+        Aggregate::Avg(value) => vec![count(value), sum(value)],
+        Aggregate::Spread(_, value) => vec![count(value), sum(value), squares(value)],
+        Aggregate::Quantile(value, _) => vec![count(value)],
+    };
+    parts.into_iter().flatten().collect()
 }
 
 /// Adds the suggestion.
@@ -110,7 +145,7 @@ fn suggested(reason: ReasonCode, contract: &Contract, mentioned: &Mentioned, abo
         groups.extend(about.map(|column| Group::of_date(DatePart::Month, column.name.clone())));
     }
     let filter = about.filter(|_| reason == ReasonCode::LiteralMismatch).and_then(example);
-    question(contract, aggregates, groups, filter)
+    question(&contract.id, aggregates, groups, filter)
 }
 
 /// Drops the last groups until the cells fit into one answer.
@@ -150,7 +185,7 @@ fn example(column: &Column) -> Option<Predicate> {
 }
 
 fn question(
-    contract: &Contract,
+    dataset: &DatasetId,
     aggregates: Vec<Aggregate>,
     group_by: Vec<Group>,
     filter: Option<Predicate>,
@@ -161,7 +196,7 @@ fn question(
         Output { name: default_name(&expression, &measures), expression }
     });
     AggregateQuery {
-        dataset: contract.id.clone(),
+        dataset: dataset.clone(),
         joins: Vec::new(),
         partial: false,
         cut: None,
@@ -302,7 +337,7 @@ impl Mentioned {
             other => Some(other.clone()),
         };
         let Some(aggregate) = &plain else { return };
-        let alone = question(contract, vec![aggregate.clone()], Vec::new(), None);
+        let alone = question(&contract.id, vec![aggregate.clone()], Vec::new(), None);
         if !self.aggregates.contains(aggregate) && fits(&alone, contract).is_ok() {
             self.aggregates.push(aggregate.clone());
         } else if matches!(aggregate, Aggregate::CountDistinct(_)) {

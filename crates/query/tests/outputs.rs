@@ -46,6 +46,37 @@ fn what_is_rounded_and_clipped_is_marked_and_keeps_its_error() {
 }
 
 #[test]
+fn an_output_is_linear_where_its_interval_is_as_wide_whatever_is_released() {
+    for (output, linear) in [
+        ("COUNT(*)", true),
+        ("ROUND(SUM(cost) / 1000, 1)", true),
+        ("(COUNT(*) - COUNT(cost)) * 2 + 7", true),
+        ("SUM(COUNT(*)) OVER ()", true),
+        ("AVG(cost)", false),
+        ("SUM(cost) / COUNT(*)", false),
+        ("COUNT(*) * COUNT(cost)", false),
+        ("COUNT(*) / SUM(COUNT(*)) OVER ()", false),
+        ("STDDEV(cost)", false),
+        ("MEDIAN(cost)", false),
+    ] {
+        let query = checked(&format!("SELECT kind, {output} AS x FROM health.visits GROUP BY kind"));
+        assert_eq!(query.outputs()[0].is_linear(), linear, "{output}");
+        assert_eq!(query.outputs()[0].reads_a_quantile(), output.starts_with("MEDIAN"), "{output}");
+        // Of anything else two releases have two widths, or none.
+        let width = |released: f64| {
+            let tables: Vec<_> = query.vectors().map(|(_, set)| vec![released; set.cells()]).collect();
+            let deviations = vec![10.0; tables.len()];
+            let figures = query.figures(tables, &deviations);
+            let found = query.evaluate_with_tails(&figures.values(0, 0), figures.noise(0).unwrap(), 1.0);
+            found[0].interval.map(|(low, high)| high - low)
+        };
+        let (one, other) = (width(1_000.0), width(3_000.0));
+        let alike = one.zip(other).is_some_and(|(one, other)| (one / other - 1.0).abs() < 1e-6);
+        assert_eq!(alike, linear, "{output}: {one:?} and {other:?}");
+    }
+}
+
+#[test]
 fn having_and_order_by_see_an_output_as_it_is_shown_and_an_aggregate_as_drawn() {
     let counts = [14.0, -5.0, 70.0, 11.0, 1.0];
     let shown = |clauses: &str| {

@@ -4,7 +4,7 @@
 mod support;
 
 use firebreak_domain::{Contract, ReasonCode, Refusal};
-use firebreak_query::{check, parse_sql, plan};
+use firebreak_query::{check, counts_and_sums, parse_sql, plan, to_sql};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use support::visits;
@@ -117,6 +117,31 @@ fn suggestions_stay_close_to_what_was_asked() {
         ("SELECT COUNT(*) FORM health.visits", "SELECT COUNT(*) FROM health.visits"),
     ] {
         assert_eq!(refused(sql, &contracts).suggestion.as_deref(), Some(wanted), "{sql}");
+    }
+}
+
+#[test]
+fn a_question_without_counts_and_sums_has_those_that_it_is_made_of_and_no_literal() {
+    for (sql, wanted) in [
+        (
+            "SELECT region, AVG(cost) AS mean, MEDIAN(cost) FROM health.visits WHERE kind = 'other' GROUP BY region",
+            "SELECT region, COUNT(cost), SUM(cost) FROM health.visits GROUP BY region",
+        ),
+        (
+            "SELECT COUNT(*) FILTER (WHERE kind = 'other') / COUNT(DISTINCT person_key) AS x FROM health.visits \
+             FOR SYSTEM_TIME AS OF '2024-Q2' SETTINGS rho = 0.001",
+            "SELECT COUNT(*), COUNT(DISTINCT person_key) FROM health.visits FOR SYSTEM_TIME AS OF '2024-Q2'",
+        ),
+        (
+            "SELECT WIDTH_BUCKET(cost, 0, 500, 5) AS cost_band, STDDEV(cost) FROM health.visits GROUP BY cost_band",
+            "SELECT COUNT(cost), SUM(cost), SUM(cost * cost) FROM health.visits",
+        ),
+        ("SELECT QUANTILE(CLAMP(cost, 0, 77), 0.9) FROM health.visits", "SELECT COUNT(cost) FROM health.visits"),
+    ] {
+        let made_of = counts_and_sums(&parse_sql(sql).unwrap());
+        assert_eq!(to_sql(&made_of), wanted, "{sql}");
+        let query = check(&made_of, &visits()).unwrap();
+        assert!(query.outputs().iter().all(|output| output.is_linear()), "{sql}");
     }
 }
 

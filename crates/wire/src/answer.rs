@@ -1,6 +1,6 @@
 use crate::query::v1::estimate::Status as WireStatus;
-use crate::query::v1::{Accepted, Estimate as WireEstimate, OutputColumn, Part as WirePart, Row, Selection};
-use firebreak_domain::{Charge, Mechanism};
+use crate::query::v1::{Accepted, Estimate as WireEstimate, LeftOut, OutputColumn, Part as WirePart, Row, Selection};
+use firebreak_domain::{Charge, DatasetId, Mechanism};
 use firebreak_privacy::{Answer, AnswerColumn, Estimate, ObservationStatus, Price};
 use firebreak_query::{CheckedOutput, CheckedQuery, LogicalDataset, Part};
 
@@ -59,17 +59,28 @@ pub fn all_groups(answer: &Answer) -> Option<WireEstimate> {
     answer.selected.as_ref().map(|selected| estimate_to_wire(&selected.all_groups))
 }
 
+/// What bounding leaves out of a cut of the dataset, as sent: the question that measures it, and once that was asked
+/// the name of its release and its answer, rows before persons.
+#[must_use]
+pub fn left_out_to_wire(dataset: &DatasetId, question: String, measured: Option<(String, Answer)>) -> LeftOut {
+    let (release_id, answer) = measured.unzip();
+    let row = answer.and_then(|answer| answer_rows(&answer).into_iter().next());
+    let mut figures = row.map(|row| row.estimates).unwrap_or_default().into_iter();
+    LeftOut {
+        dataset: dataset.to_string(),
+        question,
+        release_id: release_id.unwrap_or_default(),
+        rows: figures.next(),
+        persons: figures.next(),
+    }
+}
+
 /// An output's heading, as sent.
 #[must_use]
 pub fn column(output: &CheckedOutput) -> OutputColumn {
-    column_of(&AnswerColumn::of(output))
-}
-
-/// A column of an answer, as sent.
-#[must_use]
-pub fn column_of(column: &AnswerColumn) -> OutputColumn {
+    let column = AnswerColumn::of(output);
     OutputColumn {
-        name: column.name.clone(),
+        name: column.name,
         in_rank: column.in_rank,
         registrations: false,
         rounded: column.rounded.map(i32::from),

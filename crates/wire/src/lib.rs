@@ -14,8 +14,8 @@ mod refusal;
 mod view;
 
 pub use answer::{
-    accepted, accepted_at, accepted_over, all_groups, answer_rows, column, column_of, estimate_status,
-    estimate_to_wire, part_to_wire,
+    accepted, accepted_at, accepted_over, all_groups, answer_rows, column, estimate_status, estimate_to_wire,
+    left_out_to_wire, part_to_wire,
 };
 pub use charge::{from_wire as charge_from_wire, to_wire as charge_to_wire};
 pub use header::{Header, MisnamedHeader, ReadHeader, RequestSignature, export_kind_name};

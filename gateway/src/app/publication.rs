@@ -1,5 +1,7 @@
 //! Releases on their way to everybody.
 
+mod left_out;
+
 use super::query::{By, FoundRelease};
 use super::{App, Failure, Unanswered};
 use firebreak_audit::LeafKind;
@@ -12,6 +14,7 @@ use firebreak_node::{
 use firebreak_policy::{DecisionFacts, Denial};
 use firebreak_privacy::Released;
 use firebreak_store::{LeafHash, NewPublication, PublicationStage, StepTaken, StoredPublication};
+use left_out::LEFT_OUT_WITHHELD;
 use sha2::{Digest, Sha256};
 
 /// The longest embargo, in seconds: five years.
@@ -40,6 +43,7 @@ struct Permitted<'a> {
     found: FoundRelease,
     /// Of what everybody will see.
     facts: DecisionFacts,
+    submitted: &'a SubmittedQuery,
     caller: &'a Identity,
     intent: &'a Intent,
 }
@@ -77,7 +81,7 @@ impl App {
         if let Err(refusal) = self.check_ledger() {
             return Err(self.refuse(denied(&found, refusal), Some(&intent)).await);
         }
-        let permitted = Permitted { found, facts, caller, intent: &intent };
+        let permitted = Permitted { found, facts, submitted, caller, intent: &intent };
         let taken = match (step, stored) {
             (PublicationStep::Draft { series, revises, .. }, _) => self.draft(&permitted, series, *revises).await?,
             (PublicationStep::Embargo { until, .. }, Some(stored)) => {
@@ -129,7 +133,8 @@ impl App {
         let answer = released.answer(&found.decided.query).map_err(|_| Failure::Answer("a stored answer"))?;
         let cited = self.citation(found)?;
         let release = cited.name;
-        let figures = published_figures(&found.decided.query, &found.decided.price, &answer, cited);
+        let left_out = self.left_out_to_publish(permitted).await?;
+        let figures = published_figures(&found.decided.query, &found.decided.price, &answer, left_out, cited);
         let evidence = self.prepared(permitted)?;
         let new = NewPublication {
             id,
@@ -189,6 +194,9 @@ impl App {
             PublicationStage::Draft => {}
         }
         let figures = content(&stored)?.figures;
+        if !self.may_publish_left_out(permitted.submitted, permitted.caller, &figures).await? {
+            return Ok(Err(LEFT_OUT_WITHHELD));
+        }
         match self.publish(&stored, &permitted.facts, &figures, &permitted.intent.signing_bytes()).await? {
             None => Ok(Err(MEANWHILE)),
             Some(receipt) => {
@@ -267,7 +275,7 @@ impl App {
     }
 
     /// Opens what waits for it, and publishes what lies under an embargo whose time has come, if it may be published
-    /// by then. What may not goes back to its draft, with evidence of why.
+    /// by then. What may not goes back to its draft, with evidence of why. While no policy is in force, it waits.
     ///
     /// # Errors
     /// [`Failure`].
@@ -275,7 +283,9 @@ impl App {
         let _alone = self.publishing.lock().await;
         self.open_published().await?;
         let now = self.state.now();
-        if self.policy.bundle().is_err() || self.check_ledger().is_err() {
+        // Between two bundles nothing can be decided: it is when the next one is there.
+        let in_force = self.policy.accepted().is_some_and(|bundle| bundle.in_force(now));
+        if !in_force || self.check_ledger().is_err() {
             return Ok(());
         }
         // SECURITY: read while nobody else takes a step: what was just given more time, or up, is not among them.
@@ -320,8 +330,15 @@ impl App {
             Ok(found) => found,
             Err(denial) => return Ok(Err(denial)),
         };
-        let facts = permit_publication(&found.decided.permit, &self.policy, now);
-        Ok(facts.map(|facts| (found, facts)))
+        let facts = match permit_publication(&found.decided.permit, &self.policy, now) {
+            Ok(facts) => facts,
+            Err(denial) => return Ok(Err(denial)),
+        };
+        if !self.may_publish_left_out(&submitted, who, &content.figures).await? {
+            let refusal = Refusal::new(ReasonCode::PublicationStep).because(LEFT_OUT_WITHHELD);
+            return Ok(Err(denied(&found, refusal)));
+        }
+        Ok(Ok((found, facts)))
     }
 
     /// A publication that everybody sees: that revision of a series, or the newest.

@@ -14,8 +14,8 @@ use firebreak_node::{
     is_release_payload, is_request_payload, release_name,
 };
 use firebreak_policy::{DecisionFacts, Denial, ceilings};
-use firebreak_privacy::{Answer, Price, Released, answer_together, rho_for_error};
-use firebreak_query::{AggregateQuery, Canonical, CheckedQuery, LogicalDataset, Part};
+use firebreak_privacy::{Answer, Price, Released, answer_together, rho_for_half_width};
+use firebreak_query::{AggregateQuery, Canonical, CheckedQuery, LogicalDataset, Part, counts_and_sums, to_sql};
 use firebreak_store::{
     AccountLimit, Claim, LeafHash, OwnRelease, Reservation, ReserveError, Reserved, Settled, StoredRelease,
 };
@@ -395,8 +395,9 @@ impl App {
         decide_query(submitted, caller, &self.policy, &self.trust, self.state.now())
     }
 
-    /// What a question would cost, or the least that it would cost with a standard error of `error`. Reads contracts,
-    /// policy and accounts; charges and records nothing.
+    /// What a question would cost, or the least that it would cost with 95 % intervals of ± `half_width` at most, where
+    /// their width does not depend on what is released. Reads contracts, policy and accounts; charges and records
+    /// nothing.
     ///
     /// # Errors
     /// A refusal.
@@ -404,7 +405,7 @@ impl App {
         &self,
         submitted: &SubmittedQuery,
         caller: &Identity,
-        error: Option<f64>,
+        half_width: Option<f64>,
     ) -> Result<Validated, Refusal> {
         let now = self.state.now();
         let foresee = |submitted: &SubmittedQuery| {
@@ -412,8 +413,13 @@ impl App {
         };
         let mut submitted = submitted.clone();
         let mut decided = foresee(&submitted)?;
-        if let Some(error) = error {
-            let rho = price_of_error(&decided, error)?;
+        if let Some(half_width) = half_width {
+            let Some(rho) = price_of_half_width(&decided, half_width)? else {
+                submitted.query = submitted.query.map(|query| counts_and_sums(&query));
+                let nearest = foresee(&submitted).and(submitted.query);
+                let nearest = nearest.map_or_else(|_| COUNTS_AND_SUMS.to_owned(), |query| to_sql(&query));
+                return Err(Refusal::new(ReasonCode::MalformedRequest).because(NO_WIDTH).instead(nearest));
+            };
             submitted.query = submitted.query.map(|query| AggregateQuery { rho: Some(rho), ..query });
             decided = foresee(&submitted)?;
         }
@@ -488,25 +494,28 @@ fn check_release(release: &AgencyRelease, query: &CheckedQuery, about: &About<'_
     }
 }
 
-/// The least loss at which a question's counts and sums have that standard error.
-fn price_of_error(decided: &DecidedQuery, error: f64) -> Result<Rho, Refusal> {
-    let malformed = |what: &str| Err(Refusal::new(ReasonCode::MalformedRequest).because(what));
-    if !(error.is_finite() && error > 0.0) {
-        return malformed("a standard error is a number above 0");
+const NO_WIDTH: &str = "the question has no count or sum: how wide the intervals of ratios, means and deviations are \
+                        depends on what is released, and quantiles are off in rank";
+const COUNTS_AND_SUMS: &str = "ask what it is made of, each count and sum as an output of its own";
+
+/// The least loss at which the 95 % intervals of a question's counts and sums are ± `half_width` at most; `None` of a
+/// question that has none.
+fn price_of_half_width(decided: &DecidedQuery, half_width: f64) -> Result<Option<Rho>, Refusal> {
+    if !(half_width.is_finite() && half_width > 0.0) {
+        return Err(Refusal::new(ReasonCode::MalformedRequest).because("a half-width is a number above 0"));
     }
     let query = &decided.query;
     if query.linear_error(&vec![1.0; query.vectors().count()]).is_none() {
-        return malformed(
-            "the question has no count or sum: the errors of ratios, means and quantiles follow from their values",
-        );
+        return Ok(None);
     }
     let agreement = decided.permit.agreement();
     // Parts have noise of one size: that of their sum is its root of their number times as large.
     let parts = 1 + decided.others.len();
     let most = agreement.budget.rho_per_query_max.min(ceilings::RHO_PER_QUERY);
     let most = Rho::from_nano(most.nano() / parts as u64);
-    rho_for_error(query, agreement.mechanism, error / (parts as f64).sqrt(), most).ok_or_else(|| {
-        let what = format!("no rho up to {most} gives so small an error");
+    let of_part = half_width / (parts as f64).sqrt();
+    rho_for_half_width(query, agreement.mechanism, of_part, most).map(Some).ok_or_else(|| {
+        let what = format!("no rho up to {most} gives intervals as narrow as that");
         Refusal::new(ReasonCode::LossCeiling).because(what).instead(format!("ask at rho = {most}"))
     })
 }

@@ -2,13 +2,13 @@ use super::query::{RunStep, released, run};
 use super::status;
 use crate::app::App;
 use bytes::Bytes;
+use firebreak_format::csv;
 use firebreak_node::{RequestedExport, SubmittedQuery};
-use firebreak_privacy::Answer;
 use firebreak_transport::peer;
+use firebreak_wire::answer_rows;
 use firebreak_wire::export::v1::export_service_server::ExportService;
 use firebreak_wire::export::v1::{self as wire, request_export_response::Step};
 use firebreak_wire::query::v1::Accepted;
-use firebreak_wire::{answer_rows, column_of};
 use prost::Message;
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
@@ -49,7 +49,15 @@ impl ExportService for Export {
         let (send, receive) = mpsc::channel(8);
         let (app, wake) = (Arc::clone(&self.app), Arc::clone(&self.wake));
         tokio::spawn(async move {
-            let end = run(&app, submitted, message, &caller, |step| say(send.clone(), step)).await;
+            // The headings of the file are those that were announced: they know what counts registrations.
+            let mut announced = Arc::default();
+            let step = |step| {
+                if let RunStep::Accepted(accepted) = &step {
+                    announced = Arc::new(Accepted::clone(accepted));
+                }
+                say(send.clone(), Arc::clone(&announced), step)
+            };
+            let end = run(&app, submitted, message, &caller, step).await;
             wake.notify_one();
             if let Err(unanswered) = end {
                 let _ = send.send(Err(status(unanswered))).await;
@@ -61,12 +69,14 @@ impl ExportService for Export {
 
 type Said = mpsc::Sender<Result<wire::RequestExportResponse, Status>>;
 
-async fn say(send: Said, step: RunStep) {
+async fn say(send: Said, announced: Arc<Accepted>, step: RunStep) {
     let step = match step {
         RunStep::Accepted(accepted) => Step::Accepted(*accepted),
         RunStep::Progress(progress) => Step::Progress(progress),
         RunStep::Finished(finished) => {
-            for chunk in csv(&finished.answer).as_bytes().chunks(CHUNK) {
+            // A table as RFC 4180 has it.
+            let table = csv::answer(&announced, &answer_rows(&finished.answer));
+            for chunk in table.as_bytes().chunks(CHUNK) {
                 let chunk = Step::Chunk(chunk.to_vec());
                 let _ = send.send(Ok(wire::RequestExportResponse { step: Some(chunk) })).await;
             }
@@ -74,11 +84,4 @@ async fn say(send: Said, step: RunStep) {
         }
     };
     let _ = send.send(Ok(wire::RequestExportResponse { step: Some(step) })).await;
-}
-
-/// A table as RFC 4180 has it.
-fn csv(answer: &Answer) -> String {
-    let columns = answer.output_columns.iter().map(column_of);
-    let headings = Accepted { groups: answer.group_columns.clone(), columns: columns.collect(), ..Accepted::default() };
-    firebreak_format::csv::answer(&headings, &answer_rows(answer))
 }

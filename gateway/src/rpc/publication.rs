@@ -210,6 +210,8 @@ pub(super) fn head(app: &App, shown: &ShownPublication) -> Result<(wire::Publica
         citation,
         receipt: published.and_then(|p| p.receipt.clone()).unwrap_or_default(),
         intervals: INTERVALS.to_owned(),
+        all_groups: figures.all_groups,
+        left_out: figures.left_out,
     };
     Ok((head, figures.rows))
 }

@@ -4,11 +4,15 @@ use bytes::Bytes;
 use firebreak_domain::{Charge, ColumnName, Delta, Identity, Rho, UnitSpaceId};
 use firebreak_node::{SubmittedQuery, Unread};
 use firebreak_privacy::{Price, deviations};
-use firebreak_query::{BoundNumber, CheckedQuery, GroupingSet, LogicalDataset, Part, Primitive, PrimitiveKind};
+use firebreak_query::{
+    BoundNumber, CheckedOutput, CheckedQuery, GroupingSet, LogicalDataset, Part, Primitive, PrimitiveKind,
+};
 use firebreak_transport::peer;
 use firebreak_wire::query::v1::query_service_server::QueryService;
 use firebreak_wire::query::v1::{self as wire, run_query_response::Step};
-use firebreak_wire::{accepted_at, accepted_over, all_groups, answer_rows, charge_to_wire, part_to_wire};
+use firebreak_wire::{
+    accepted_at, accepted_over, all_groups, answer_rows, charge_to_wire, left_out_to_wire, part_to_wire,
+};
 use prost::Message;
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
@@ -160,17 +164,8 @@ pub(super) fn released(finished: Finished) -> wire::Released {
     }
 }
 
-fn left_out(of: LeftOut) -> wire::LeftOut {
-    let (release_id, answer) = of.measured.unzip();
-    let figures = answer.and_then(|answer| answer_rows(&answer).into_iter().next());
-    let mut figures = figures.map(|row| row.estimates).unwrap_or_default().into_iter();
-    wire::LeftOut {
-        dataset: of.dataset.to_string(),
-        question: of.question,
-        release_id: release_id.unwrap_or_default(),
-        rows: figures.next(),
-        persons: figures.next(),
-    }
+fn left_out(LeftOut { dataset, question, measured }: LeftOut) -> wire::LeftOut {
+    left_out_to_wire(&dataset, question, measured)
 }
 
 /// What is left of each account, one a line, for where there is only text.
@@ -225,11 +220,12 @@ impl QueryService for Query {
         let header = self.unsigned(request.agreement, request.purpose);
         let submitted = SubmittedQuery::read(Some(&header), request.question.as_ref(), None)
             .map_err(|unread| refused(self.app.foresee_unread(unread, &caller)))?;
-        let validated = self.app.validate(&submitted, &caller, request.standard_error).map_err(refused)?;
+        let validated = self.app.validate(&submitted, &caller, request.half_width).map_err(refused)?;
         let (logical, query) = (validated.logical.as_ref(), &validated.query);
         let accepted = announced(logical, query, validated.cost, &validated.price);
         let parts = logical.map_or(1, |logical| logical.parts.len());
         let noise = measured_noise(query, &validated.price, parts);
+        let not_covered = request.half_width.map(|_| not_covered(query)).unwrap_or_default();
         Ok(Response::new(wire::ValidateQueryResponse {
             cost: accepted.cost,
             canonical_query: validated.canonical.into(),
@@ -242,6 +238,7 @@ impl QueryService for Query {
             affordable: validated.affordable,
             rho_nano: validated.rho.nano(),
             selection: accepted.selection,
+            not_covered,
         }))
     }
 
@@ -330,12 +327,26 @@ fn measured_noise(query: &CheckedQuery, price: &Price, parts: usize) -> Vec<wire
             groups => format!("{measured}, by {}", groups.join(", ")),
         };
         let standard_error = match primitive.kind() {
-            PrimitiveKind::Quantile { candidates, .. } => candidates.rank_error(scale),
+            PrimitiveKind::Quantile { candidates, .. } => candidates.rank_error(scale, 0.05),
             _ => error / unit * (parts as f64).sqrt(),
         };
         wire::MeasuredNoise { measured, standard_error }
     };
     query.vectors().zip(errors.into_iter().zip(price.sigmas())).map(of_vector).collect()
+}
+
+/// The outputs for which no price follows from a wanted half-width.
+fn not_covered(query: &CheckedQuery) -> Vec<wire::NotCovered> {
+    let why = |output: &CheckedOutput| match (output.is_quantile(), output.reads_a_quantile()) {
+        (true, _) => "a quantile is off in rank and not in value: the noise says by how many values at most",
+        (_, true) => "what is worked out from quantiles has no interval",
+        _ => {
+            "how wide its interval is depends on what is released: ask its counts and sums as outputs of their own, or \
+             see the interval of the answer"
+        }
+    };
+    let outputs = query.outputs().iter().filter(|output| !output.is_linear());
+    outputs.map(|output| wire::NotCovered { column: output.name().to_owned(), why: why(output).to_owned() }).collect()
 }
 
 /// What a primitive measures, in words, and the units of its fixed point in 1.

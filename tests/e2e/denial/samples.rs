@@ -118,7 +118,7 @@ pub fn sample(path: &str) -> Result<Sample> {
             (AtGateway, &[Analyst][..], request.encode_to_vec())
         }
         "/firebreak.query.v1.QueryService/ValidateQuery" => {
-            let request = ValidateQueryRequest { agreement, purpose, question: question(), standard_error: None };
+            let request = ValidateQueryRequest { agreement, purpose, question: question(), half_width: None };
             (AtGateway, &[Analyst][..], request.encode_to_vec())
         }
         "/firebreak.query.v1.QueryService/GetBudget" => {

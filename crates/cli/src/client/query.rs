@@ -43,21 +43,21 @@ pub(super) async fn collect(
     answer.finish()
 }
 
-/// Says what [`run_query`] would say and cost, or would cost with that standard error of each count and sum. Nothing
-/// is read, charged or signed.
+/// Says what [`run_query`] would say and cost, or would cost with a 95 % interval of ± `half_width` at most of each
+/// count and sum. Nothing is read, charged or signed.
 ///
 /// # Errors
 /// As [`run_query`].
 pub async fn validate_query(
     connection: &Connection,
     ask: &Ask,
-    standard_error: Option<f64>,
+    half_width: Option<f64>,
 ) -> Result<ValidateQueryResponse, ClientError> {
     let request = ValidateQueryRequest {
         agreement: ask.agreement.to_string(),
         purpose: ask.purpose.to_string(),
         question: Some(ask.question()),
-        standard_error,
+        half_width,
     };
     Ok(client(connection).validate_query(request).await?.into_inner())
 }

@@ -52,9 +52,10 @@ pub(crate) struct Arguments {
     /// Says what would be answered and what it would cost; asks and charges nothing
     #[arg(long, conflicts_with_all = ["format", "csv", "out", "receipt", "request_id"])]
     dry_run: bool,
-    /// With --dry-run: the least price at which every count and sum has at most this standard error
+    /// With --dry-run: the least price at which the 95 % interval of every count and sum is ±X at most; names the
+    /// outputs of which that cannot be said
     #[arg(long, value_name = "X", requires = "dry_run", conflicts_with = "rho")]
-    error: Option<f64>,
+    half_width: Option<f64>,
     /// Stores the receipt, of a refusal too; `firebreak audit verify` checks it
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
@@ -98,10 +99,10 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
     let destination = arguments.output.open(terminal)?;
     let connection = arguments.gateway.connect().await?;
     if arguments.dry_run {
-        let said = validate_query(&connection, &ask, arguments.error).await?;
+        let said = validate_query(&connection, &ask, arguments.half_width).await?;
         let mut text = validated(&said, terminal.width);
-        if arguments.error.is_some() {
-            text += &format!("\nAsk with --rho {} for that error.\n", Rho::from_nano(said.rho_nano));
+        if let Some(half_width) = arguments.half_width {
+            text += &priced(&said, half_width, terminal.width);
         }
         return Ok(terminal.block(text)?);
     }
@@ -410,6 +411,19 @@ fn validated(said: &ValidateQueryResponse, width: usize) -> String {
             text += &format!("  {piece}\n");
         }
     }
+    text
+}
+
+/// What the price of a half-width is good for, and what not.
+fn priced(said: &ValidateQueryResponse, half_width: f64, width: usize) -> String {
+    let mut text = String::new();
+    if !said.not_covered.is_empty() {
+        text += &format!("\nNot known to be within ±{half_width} at that price\n");
+        let told: Vec<_> = said.not_covered.iter().map(|output| (&*output.column, &*output.why)).collect();
+        text += &fields(&told, width);
+    }
+    let rho = Rho::from_nano(said.rho_nano);
+    text += &format!("\nAsk with --rho {rho} for 95 % intervals of ±{half_width} at most.\n");
     text
 }
 

@@ -1,10 +1,11 @@
 //! What is shown of a release.
 
 use crate::cells;
-use crate::fixture::{Agency, MECHANISM, ask, price_under};
+use crate::fixture::{Agency, MECHANISM, ask, price_under, rho_under};
 use firebreak_domain::{Mechanism, Rho};
 use firebreak_privacy::{
-    Answer, Estimate, Funded, ObservationStatus, OtherQuery, Released, answer_together, deviation, price, rho_for_error,
+    Answer, AnswerRow, Estimate, Funded, ObservationStatus, OtherQuery, Price, Released, answer_together, deviation,
+    price, rho_for_half_width,
 };
 use firebreak_query::{CheckedQuery, GroupingSet, Primitive, PrimitiveKind};
 use std::convert::Infallible;
@@ -14,8 +15,11 @@ async fn released(query: &CheckedQuery, exact: Vec<Vec<i64>>) -> Released {
 }
 
 async fn released_under(mechanism: Mechanism, query: &CheckedQuery, exact: Vec<Vec<i64>>) -> Released {
-    let agency = Agency::under(mechanism).await;
-    let price = price_under(mechanism, query);
+    released_at(price_under(mechanism, query), query, exact).await
+}
+
+async fn released_at(price: Price, query: &CheckedQuery, exact: Vec<Vec<i64>>) -> Released {
+    let agency = Agency::under(price.mechanism()).await;
     let reservation = agency.reserve(1, price.release_key(), price.charge()).await;
     let funded = Funded::new(agency.permit(query), reservation, price).unwrap();
     funded.release(|| async { Ok::<_, Infallible>(cells(exact)) }).await.unwrap().released
@@ -178,24 +182,43 @@ async fn a_release_answers_any_outputs_over_its_measures_and_no_other_query() {
     assert_eq!(release.answer(&other), Err(OtherQuery));
 }
 
-#[test]
-fn an_error_has_the_least_price_at_which_every_count_and_sum_keeps_to_it() {
-    let most = Rho::from_nano(500_000_000);
-    let query = ask("SELECT COUNT(*) AS n, 2 * COUNT(*) + 1 AS twice, AVG(cost) AS mean FROM health.visits");
+/// How far the widest interval of the outputs that a half-width is good for reaches to either side.
+fn reach(query: &CheckedQuery, answer: &Answer) -> f64 {
+    let half = |estimate: &Estimate| estimate.interval.map(|(low, high)| (high - low) / 2.0).unwrap();
+    let linear = |row: &AnswerRow| {
+        let outputs = query.outputs().iter().zip(&row.outputs).filter(|(output, _)| output.is_linear());
+        outputs.map(|(_, estimate)| half(estimate)).fold(0.0, f64::max)
+    };
+    answer.rows.iter().map(linear).fold(0.0, f64::max)
+}
+
+#[tokio::test]
+async fn a_half_width_has_the_least_price_at_which_the_answers_counts_and_sums_keep_to_it() {
+    let plain = ask("SELECT region, COUNT(*) AS n, 2 * COUNT(*) + 1 AS twice, SUM(cost) / 1000 AS thousands, \
+                     AVG(cost) AS mean FROM health.visits GROUP BY region");
+    let linear: Vec<bool> = plain.outputs().iter().map(|output| output.is_linear()).collect();
+    assert_eq!(linear, [true, true, true, false]);
+    let margins = ask("SELECT region, kind, COUNT(*) AS n, SUM(cost) / 10000 AS ten_thousands FROM health.visits \
+                       GROUP BY CUBE (region, kind)");
+    let share = ask("SELECT region, COUNT(*) AS n, SUM(COUNT(*)) OVER () AS total FROM health.visits GROUP BY region");
     for mechanism in [Mechanism::DiscreteGaussian, Mechanism::DiscreteLaplace] {
-        let error = |rho: Rho| {
-            let price = price(&query, mechanism, rho).unwrap();
-            let scale = price.sigmas().next().unwrap();
-            2.0 * deviation(mechanism, query.primitives()[0].kind(), scale)
-        };
-        for wanted in [60.0, 200.0, 5_000.0] {
-            let rho = rho_for_error(&query, mechanism, wanted, most).unwrap();
-            assert!(error(rho) <= wanted, "{mechanism:?} {wanted}");
-            assert!(error(Rho::from_nano(rho.nano() - 1)) > wanted * (1.0 - 1e-4), "{mechanism:?} {wanted}: for less");
+        let most = rho_under(mechanism);
+        for (query, wanted) in [(&plain, 200.0), (&plain, 5_000.0), (&margins, 200.0), (&share, 150.0)] {
+            let at = async |rho: u64| {
+                let price = price(query, mechanism, Rho::from_nano(rho)).unwrap();
+                let released = released_at(price, query, uniform(query, 1_000, 1_000 * 1_000)).await;
+                reach(query, &released.answer(query).unwrap())
+            };
+            let rho = rho_for_half_width(query, mechanism, wanted, most).unwrap().nano();
+            let (found, for_less) = (at(rho).await, at(rho - rho / 100).await);
+            assert!(found <= wanted * (1.0 + 1e-9), "{mechanism:?} {wanted}: ±{found} at {rho}");
+            assert!(for_less > wanted, "{mechanism:?} {wanted}: ±{for_less} is had for less than {rho}");
+            // A hundredth of the price is a two-hundredth of the width.
+            assert!(for_less < wanted * 1.006, "{mechanism:?} {wanted}: ±{for_less} for a hundredth less");
         }
-        assert_eq!(rho_for_error(&query, mechanism, 1e-3, most), None, "no loss is enough");
+        assert_eq!(rho_for_half_width(&plain, mechanism, 1e-3, most), None, "no loss is enough");
         let ratio = ask("SELECT AVG(cost) AS mean, MEDIAN(cost) AS middle FROM health.visits");
-        assert_eq!(rho_for_error(&ratio, mechanism, 1e9, most), None, "its errors depend on what is released");
+        assert_eq!(rho_for_half_width(&ratio, mechanism, 1e9, most), None, "its widths depend on what is released");
     }
 }
 

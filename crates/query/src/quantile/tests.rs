@@ -106,7 +106,7 @@ fn scores_are_distances_in_rank_and_one_value_moves_none_by_more_than_is_said() 
 #[test]
 fn the_error_in_rank_is_the_bound_of_the_exponential_mechanism() {
     let candidates = between(0, 99, "0.5");
-    // 100 candidates, of which at most one in twenty choices is worse by t: 100·exp(−t/scale) = 0.05.
-    let t = candidates.rank_error(3.0) * f64::from(candidates.parts());
-    assert!((100.0 * (-t / 3.0).exp() - 0.05).abs() < 1e-12);
+    // 100 candidates, of which at most one in forty choices is worse by t: 100·exp(−t/scale) = 0.025.
+    let t = candidates.rank_error(3.0, 0.025) * f64::from(candidates.parts());
+    assert!((100.0 * (-t / 3.0).exp() - 0.025).abs() < 1e-12);
 }

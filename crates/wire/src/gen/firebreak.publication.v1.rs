@@ -186,6 +186,13 @@ pub struct PublicationHead {
     /// What the intervals cover.
     #[prost(string, tag = "6")]
     pub intervals: ::prost::alloc::string::String,
+    /// Where groups were selected, how many there are, shown or not.
+    #[prost(message, optional, tag = "7")]
+    pub all_groups: ::core::option::Option<super::super::query::v1::Estimate>,
+    /// What the bound on a person's rows leaves out of each cut that was read, as far as it was measured when this was
+    /// drafted and may be published as well.
+    #[prost(message, repeated, tag = "8")]
+    pub left_out: ::prost::alloc::vec::Vec<super::super::query::v1::LeftOut>,
 }
 /// A publication as it is stored, sealed. Never sent.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -217,6 +224,10 @@ pub struct PublishedFigures {
     pub rows: ::prost::alloc::vec::Vec<super::super::query::v1::Row>,
     #[prost(message, optional, tag = "4")]
     pub citation: ::core::option::Option<super::super::query::v1::Citation>,
+    #[prost(message, optional, tag = "5")]
+    pub all_groups: ::core::option::Option<super::super::query::v1::Estimate>,
+    #[prost(message, repeated, tag = "6")]
+    pub left_out: ::prost::alloc::vec::Vec<super::super::query::v1::LeftOut>,
 }
 /// Generated client implementations.
 pub mod publication_service_client {

@@ -792,9 +792,10 @@ pub struct Accepted {
     /// How groups are selected where their codes are not declared; absent where they are.
     #[prost(message, optional, tag = "10")]
     pub selection: ::core::option::Option<Selection>,
-    /// Which question it is, whatever its cut and price: 32 bytes, the same for two releases of one question. Absent of a
-    /// union, whose parts have one each, and in a publication, for whoever has it can tell whether a guess at the question
-    /// is right.
+    /// Which question it is, whatever its cut and price: 32 bytes, the same for two releases of one question that one gateway
+    /// gives. Not to be kept: a later version of the gateway may work it out otherwise. Absent of a union, each of whose parts
+    /// has one when its release is got by its id, and in a publication, for whoever has it can tell whether a guess at the
+    /// question is right.
     #[prost(bytes = "vec", tag = "11")]
     pub question: ::prost::alloc::vec::Vec<u8>,
 }
@@ -1002,10 +1003,11 @@ pub struct ValidateQueryRequest {
     pub purpose: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
     pub question: ::core::option::Option<Question>,
-    /// The standard error that is wanted: the question is priced at the least loss at which every count, sum, difference and
-    /// multiple of them has at most that. It must hold one; the errors of ratios, means and quantiles depend on their values.
+    /// Half the width of the 95 % interval that is wanted: the question is priced at the least loss at which that of every
+    /// count, sum, difference and multiple of them is ± this at most, in every cell. It must have one; of other outputs the
+    /// width depends on what is released.
     #[prost(double, optional, tag = "4")]
-    pub standard_error: ::core::option::Option<f64>,
+    pub half_width: ::core::option::Option<f64>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ValidateQueryResponse {
@@ -1031,12 +1033,25 @@ pub struct ValidateQueryResponse {
     /// Whether the accounts could pay it now.
     #[prost(bool, tag = "9")]
     pub affordable: bool,
-    /// The loss that it is priced at, for Question.rho_nano: the agreement's or the one asked, or what the standard error takes.
+    /// The loss that it is priced at, for Question.rho_nano: the agreement's or the one asked, or what the half-width takes.
     #[prost(uint64, tag = "10")]
     pub rho_nano: u64,
     /// How groups would be selected; absent where their codes are declared.
     #[prost(message, optional, tag = "11")]
     pub selection: ::core::option::Option<Selection>,
+    /// Where a half-width is wanted, the outputs that the price is not made for.
+    #[prost(message, repeated, tag = "12")]
+    pub not_covered: ::prost::alloc::vec::Vec<NotCovered>,
+}
+/// An output whose interval is not known to be so narrow at a price.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NotCovered {
+    /// Its heading.
+    #[prost(string, tag = "1")]
+    pub column: ::prost::alloc::string::String,
+    /// Why, and what to do instead, in words.
+    #[prost(string, tag = "2")]
+    pub why: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MeasuredNoise {

@@ -24,7 +24,7 @@ impl App {
     /// A failure of the state.
     // PRIVACY: a release that was paid for by the persons in it, given again to whom the question itself would be
     // answered; its name is there for whoever wants evidence of it.
-    pub(super) async fn left_out(
+    pub(in crate::app) async fn left_out(
         &self,
         submitted: &SubmittedQuery,
         caller: &Identity,

@@ -1,6 +1,6 @@
 use super::*;
 use firebreak_wire::charge_to_wire;
-use firebreak_wire::query::v1::{MeasuredNoise, MissingPart, OutputColumn, Row, estimate::Status};
+use firebreak_wire::query::v1::{MeasuredNoise, MissingPart, NotCovered, OutputColumn, Row, estimate::Status};
 use unicode_width::UnicodeWidthStr;
 
 fn charge(nano: u64) -> Option<firebreak_wire::query::v1::Charge> {
@@ -175,6 +175,7 @@ fn a_dry_run_says_cost_noise_and_whether_it_can_be_paid() {
         affordable: true,
         rho_nano: 10_000_000,
         selection: None,
+        not_covered: Vec::new(),
     };
     let text = validated(&said, 80).replace('\u{202f}', " ");
     for part in ["ρ 0.01", "17 000", "count of rows", "28", "firebreak query format 1", "Payable now  yes"] {
@@ -182,4 +183,12 @@ fn a_dry_run_says_cost_noise_and_whether_it_can_be_paid() {
     }
     said.affordable = false;
     assert!(validated(&said, 80).contains("no: an account has less left"));
+
+    let covered = priced(&said, 40.5, 80);
+    assert_eq!(covered, "\nAsk with --rho 0.01 for 95 % intervals of ±40.5 at most.\n");
+    let why = "how wide its interval is depends on what is released: ask its counts and sums as outputs of their own";
+    said.not_covered.push(NotCovered { column: "mean".into(), why: why.into() });
+    let partly = priced(&said, 40.5, 60);
+    assert!(partly.ends_with(&covered) && partly.contains("Not known to be within ±40.5"), "{partly}");
+    assert!(partly.contains("  mean  how wide its interval") && partly.lines().all(|l| l.width() <= 60), "{partly}");
 }
