@@ -15,13 +15,14 @@ pub use tick::Tick;
 
 use crate::datasets::{DatasetError, Datasets};
 use firebreak_domain::{Closed, ColumnName, Contract, DatasetId, Identity, ReasonCode, Refusal};
-use firebreak_node::{EvidenceError, MisnamedRequest, PolicyError, PolicyInForce, Recorder, refuse_misnamed};
+use firebreak_node::{
+    DecidedQuery, EvidenceError, MisnamedRequest, PolicyError, PolicyInForce, Recorder, refuse_misnamed,
+};
 use firebreak_policy::{DatasetAccess, Permit};
 use firebreak_query::Reads;
 use firebreak_store::{State, StoreError};
 use firebreak_transport::TrustAnchor;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// An agency's side of the federation: its policy, its accounts, its data.
@@ -77,39 +78,47 @@ impl App {
         Self { state, policy, trust, recorder, datasets, closed, gate, tick, sets: matching::OfferedSets::default() }
     }
 
-    /// Makes the bounded view of the latest cut of every dataset served, so that no caller waits for one. From the end of
-    /// the first call on there are callers.
+    /// Makes the bounded view of the latest cut of every dataset served. From the end of the first call on there are
+    /// callers, none of whom waits for one of those.
     ///
     /// # Errors
     /// The first dataset that cannot be served.
     pub async fn warm_up(&self) -> Result<(), DatasetError> {
-        let served = self.served();
-        for contract in &served {
-            for cut in &contract.cuts {
-                self.datasets.place(contract, cut);
-            }
-        }
-        for contract in &served {
+        for contract in &self.place_all() {
             if let Some(cut) = contract.latest_cut() {
-                self.datasets.engine(std::slice::from_ref(contract.as_ref()), cut).await?;
+                self.datasets.read(contract, cut).await?;
             }
         }
         self.datasets.open_to_callers();
         Ok(())
     }
 
-    /// Makes those of the cuts before, one after another. What cannot be read is logged, and tried again when it is asked.
-    pub async fn warm_up_earlier_cuts(&self) {
-        for contract in &self.served() {
-            for cut in &contract.cuts {
-                if self.datasets.check(&[&contract.id], cut).is_err() {
+    /// Makes what is not made yet of the views of all cuts served, one after another. What cannot be read is logged.
+    pub async fn read_all_cuts(&self) {
+        for placed in &self.place_all() {
+            let dataset = &placed.id;
+            // By the contract in force as each is read: one that has been followed makes no view any more.
+            let in_force = || self.served().into_iter().find(|contract| contract.id == *dataset);
+            for cut in placed.cuts.iter().rev() {
+                let Some(contract) = in_force().filter(|_| self.datasets.check(&[dataset], cut).is_ok()) else {
                     continue;
-                }
-                if let Err(error) = self.datasets.engine(std::slice::from_ref(contract.as_ref()), cut).await {
-                    tracing::error!(error_kind = %error, "a cut before the latest cannot be served");
+                };
+                if let Err(error) = self.datasets.read(&contract, cut).await {
+                    tracing::error!(error_kind = %error, "a cut cannot be served");
                 }
             }
         }
+    }
+
+    /// Gives every cut served its place, so that all are new from the same time on.
+    fn place_all(&self) -> Vec<Arc<Contract>> {
+        let served = self.served();
+        for contract in &served {
+            for cut in &contract.cuts {
+                self.datasets.place(contract, cut);
+            }
+        }
+        served
     }
 
     /// The contracts in force of the datasets that bindings serve.
@@ -118,13 +127,25 @@ impl App {
         self.datasets.bound().filter_map(|dataset| bundle.contracts().get(dataset).cloned()).collect()
     }
 
-    /// The time that reading all that is served is given.
-    pub(crate) fn time_to_read(&self) -> Duration {
+    /// How many rows could be counted in the time that reading all that is served is given.
+    fn work_to_read(&self) -> u64 {
         let reading = |contract: &Arc<Contract>| {
             let cut = tick::reading(contract.unit_space.register_size, contract.contribution.rows_per_person);
             cut.saturating_mul(contract.cuts.len() as u64)
         };
-        self.tick.length(self.served().iter().map(reading).fold(0, u64::saturating_add))
+        self.served().iter().map(reading).fold(0, u64::saturating_add)
+    }
+
+    /// What a question is given time for. Follows from the question, from contracts and from when they came into force.
+    // PRIVACY: whoever asks a view that is new may wait for all that is read before it, whatever others ask meanwhile. So
+    // the time is that of all, until all can have been read.
+    pub(crate) fn work(&self, decided: &DecidedQuery) -> u64 {
+        let query = &decided.query;
+        let contract = |reads: &Reads| decided.permit.contract(&reads.dataset);
+        let Some(first) = query.reads().first().and_then(contract) else { return tick::work(query, 0) };
+        let (alone, reading) = (query.reads().len() == 1, self.work_to_read());
+        let new = alone && self.datasets.is_new(first, query.cut(), self.tick.length(reading));
+        tick::work(query, first.unit_space.register_size).saturating_add(if new { reading } else { 0 })
     }
 
     /// Takes up policy that is new; a leaf that tells of it waits for the log.

@@ -7,7 +7,8 @@ use crate::views::{self, Views};
 use firebreak_domain::{Binding, Column, ColumnName, Contract, CutId, DatasetId};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -30,6 +31,11 @@ pub enum DatasetError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A view that could not be made when it was tried last.
+    #[error(
+        "{0}: a cut could not be read when it was tried last, which this log has; it is tried again from time to time"
+    )]
+    Unread(DatasetId),
     /// The task that made the view ended early.
     #[error("the bounded view could not be made")]
     View,
@@ -40,14 +46,25 @@ pub(crate) fn count_execution() {
     metrics::counter!("firebreak_engine_executions_total").increment(1);
 }
 
-type View = Arc<OnceCell<Engine>>;
+/// A view, made or not.
+#[derive(Default)]
+pub(crate) struct View {
+    engine: OnceCell<Engine>,
+    /// Whether it could not be made when it was tried last.
+    failed: AtomicBool,
+}
 
-/// The view of a cut, made or not.
+/// What joined datasets' contracts and cut are, and the view of them.
+type Join = ((String, CutId), Arc<View>);
+
+/// The view of a cut.
 struct Kept {
     /// What of the contract shapes it.
     shape: String,
     since: Instant,
-    view: View,
+    /// Whether it was made before there were callers.
+    ready_at_open: bool,
+    view: Arc<View>,
 }
 
 /// The agency's files behind their contracts.
@@ -60,10 +77,10 @@ pub struct Datasets {
     // One view per dataset and cut, of what shapes it in the contract as signed: a bundle that changes that makes a new
     // view in its place.
     views: Mutex<HashMap<(DatasetId, CutId), Kept>>,
-    // From when on there are callers.
-    opened: OnceLock<Instant>,
+    // Whether there are callers.
+    opened: Once,
     // Of joins the latest alone: there are many that can be asked, and each may be as large as its datasets together.
-    latest_join: Mutex<Option<((String, CutId), View)>>,
+    latest_join: Mutex<Option<Join>>,
 }
 
 impl Datasets {
@@ -76,7 +93,7 @@ impl Datasets {
             threads => threads,
         };
         let bindings = bindings.into_iter().map(|b| (b.dataset.clone(), b)).collect();
-        let (views, opened, latest_join) = (Mutex::default(), OnceLock::new(), Mutex::default());
+        let (views, opened, latest_join) = (Mutex::default(), Once::new(), Mutex::default());
         Self { folder, bindings, secret, threads, files, views, opened, latest_join }
     }
 
@@ -114,33 +131,52 @@ impl Datasets {
     /// call.
     ///
     /// # Errors
-    /// [`DatasetError`]. The next call tries again.
+    /// [`DatasetError`]. Of a join the next call tries again; of a single view [`Self::read`] does.
     pub async fn engine(&self, contracts: &[Contract], cut: &CutId) -> Result<Engine, DatasetError> {
-        let cell = if let [alone] = contracts {
-            self.place(alone, cut)
+        let view = if let [alone] = contracts {
+            let view = self.place(alone, cut);
+            // PRIVACY: how long it takes to find a file wanting depends on what it holds, so no caller waits for that.
+            if view.failed.load(Ordering::Relaxed) {
+                return Err(DatasetError::Unread(alone.id.clone()));
+            }
+            view
         } else {
             let key = (shape(contracts), cut.clone());
             let mut latest = self.latest_join.lock().unwrap_or_else(PoisonError::into_inner);
             match latest.as_ref().filter(|(known, _)| *known == key) {
                 Some((_, view)) => Arc::clone(view),
-                None => Arc::clone(&latest.insert((key, View::default())).1),
+                None => Arc::clone(&latest.insert((key, Arc::default())).1),
             }
         };
+        self.make(&view, contracts, cut).await
+    }
+
+    /// Makes a cut's view unless it is made, whether or not that could be done before.
+    ///
+    /// # Errors
+    /// [`DatasetError`].
+    pub(crate) async fn read(&self, contract: &Contract, cut: &CutId) -> Result<(), DatasetError> {
+        self.make(&self.place(contract, cut), std::slice::from_ref(contract), cut).await.map(drop)
+    }
+
+    async fn make(&self, view: &View, contracts: &[Contract], cut: &CutId) -> Result<Engine, DatasetError> {
         let make = async || {
-            if self.files.in_memory(contracts) {
+            let made = if self.files.in_memory(contracts) {
                 self.engine_in_memory(contracts, cut).await
             } else {
                 self.engine_over_file(contracts, cut).await
-            }
+            };
+            view.failed.store(made.is_err(), Ordering::Relaxed);
+            made
         };
-        Ok(cell.get_or_try_init(make).await?.clone())
+        Ok(view.engine.get_or_try_init(make).await?.clone())
     }
 
-    /// The place of a cut's view, which [`Self::engine`] makes. It reads no file.
-    pub(crate) fn place(&self, contract: &Contract, cut: &CutId) -> View {
+    /// The place of a cut's view. It reads no file.
+    pub(crate) fn place(&self, contract: &Contract, cut: &CutId) -> Arc<View> {
         let shape = shape(std::slice::from_ref(contract));
         let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = |shape| Kept { shape, since: Instant::now(), view: View::default() };
+        let new = |shape| Kept { shape, since: Instant::now(), ready_at_open: false, view: Arc::default() };
         let kept = views.entry((contract.id.clone(), cut.clone())).or_insert_with(|| new(shape.clone()));
         if kept.shape != shape {
             // Whoever still asks the view before keeps it for so long.
@@ -149,22 +185,28 @@ impl Datasets {
         Arc::clone(&kept.view)
     }
 
-    /// Says that there are callers from now on.
+    /// Says, the first time, that there are callers from now on.
     pub(crate) fn open_to_callers(&self) {
-        self.opened.get_or_init(Instant::now);
+        self.opened.call_once(|| {
+            let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+            for kept in views.values_mut() {
+                kept.ready_at_open = kept.view.engine.initialized();
+            }
+        });
     }
 
-    /// Whether a question over a cut's view is to be given the time that its making takes: where it is not made, and
-    /// where it had its place so short a time before, with callers there.
-    // PRIVACY: when a view is ready depends on the size of its file. So what is ready sooner is not asked sooner.
+    /// Whether a question over a cut's view is to be given the time that reading takes: where the view had its place so
+    /// short a time before, or is neither made nor was found wanting. Not where it was made before there were callers.
+    // PRIVACY: when a view is ready depends on the size of its file, and on who asked for it. So what is ready sooner is
+    // not answered sooner.
     pub(crate) fn is_new(&self, contract: &Contract, cut: &CutId, within: Duration) -> bool {
         let shape = shape(std::slice::from_ref(contract));
         let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(kept) = views.get(&(contract.id.clone(), cut.clone())).filter(|kept| kept.shape == shape) else {
             return true;
         };
-        let before_all = self.opened.get().is_some_and(|opened| kept.since < *opened);
-        !kept.view.initialized() || !before_all && kept.since.elapsed() < within
+        let tried = kept.view.engine.initialized() || kept.view.failed.load(Ordering::Relaxed);
+        !kept.ready_at_open && (!tried || kept.since.elapsed() < within)
     }
 
     /// The engine over a view that is held in memory.
@@ -192,9 +234,11 @@ impl Datasets {
     /// Has a cut asked by that engine from here on, in place of one over the agency's own file: for a view that is kept
     /// elsewhere. It must be bounded as the contract says. A contract that changes takes a view of its own again.
     pub fn serve(&self, contract: &Contract, cut: &CutId, engine: Engine) {
-        let (shape, view) = (shape(std::slice::from_ref(contract)), Arc::new(OnceCell::new_with(Some(engine))));
+        let shape = shape(std::slice::from_ref(contract));
+        let view = View { engine: OnceCell::new_with(Some(engine)), failed: AtomicBool::new(false) };
         let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        views.insert((contract.id.clone(), cut.clone()), Kept { shape, since: Instant::now(), view });
+        let kept = Kept { shape, since: Instant::now(), ready_at_open: true, view: Arc::new(view) };
+        views.insert((contract.id.clone(), cut.clone()), kept);
     }
 
     /// The engine over a view that is kept as a file.
@@ -317,24 +361,31 @@ cut = [{ id = "2024-Q3", file = "visits.csv" }, { id = "2024-Q4", file = "visits
         let is_new = |contract: &Contract, cut: &CutId| datasets.is_new(contract, cut, within);
         let make = async |contract: &Contract, cut| datasets.engine(std::slice::from_ref(contract), cut).await;
 
-        // Made before there were callers, it is ready for all of them.
+        // Made before there were callers, it is ready for all of them. To have a place is not enough.
+        datasets.place(&contract, older);
         make(&contract, latest).await.unwrap();
-        tokio::time::advance(Duration::from_millis(1)).await;
         datasets.open_to_callers();
         assert!(!is_new(&contract, latest) && is_new(&contract, older));
-        // Made among callers, it is given its time whenever it is ready.
+        // Made among callers, it is given the time of reading whenever it is ready.
         make(&contract, older).await.unwrap();
         assert!(is_new(&contract, older));
         tokio::time::advance(within).await;
         assert!(!is_new(&contract, older));
-        // Under a contract that changed, again. What cannot be read is never ready.
+        // Under a contract that changed, again; so is what cannot be read. Nothing that is said later changes it.
         let mut tighter = contract.clone();
         tighter.contribution.rows_per_person = 1;
         assert!(is_new(&tighter, latest));
         std::fs::remove_file(&file).unwrap();
         assert!(make(&tighter, latest).await.is_err());
-        tokio::time::advance(within).await;
+        datasets.open_to_callers();
         assert!(is_new(&tighter, latest));
+        tokio::time::advance(within).await;
+        assert!(!is_new(&tighter, latest));
+        // Nobody who asks has it read again.
+        std::fs::write(&file, "person,cost\na,1\n").unwrap();
+        assert!(matches!(make(&tighter, latest).await, Err(DatasetError::Unread(_))));
+        datasets.read(&tighter, latest).await.unwrap();
+        make(&tighter, latest).await.unwrap();
     }
 
     /// The same question over the same file, whichever way the view is kept.

@@ -17,13 +17,16 @@ use firebreak_wire::agency::v1::agency_service_server::AgencyServiceServer;
 use firebreak_wire::local::v1::local_match_service_server::LocalMatchServiceServer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use tonic::service::Routes;
 
 /// Largest message between gateway and adapter.
 const MESSAGE: usize = 16 * 1024 * 1024;
 /// How long requests in flight may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How soon what could not be read is tried again.
+const TRIED_AGAIN: Duration = Duration::from_secs(10);
 
 /// Why an adapter does not start or ended.
 #[derive(Debug, thiserror::Error)]
@@ -150,7 +153,8 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
         Metrics::install()?.serve(address, shutdown).await?;
     }
     let interval = Duration::from_secs(configuration.bundles.interval_seconds.max(1));
-    let (watched, watching) = (Arc::clone(&app), shutdown.clone());
+    let new_policy = Arc::new(Notify::new());
+    let (watched, watching, changed) = (Arc::clone(&app), shutdown.clone(), Arc::clone(&new_policy));
     tasks.spawn(async move {
         loop {
             if let Err(error) = watched.close_old_sessions().await {
@@ -162,24 +166,16 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
             }
             match watched.refresh_policy().await {
                 // What it changes of a view is not left to whoever asks first.
-                Ok(true) => {
-                    let warmed = Arc::clone(&watched);
-                    tokio::spawn(async move {
-                        if let Err(error) = warmed.warm_up().await {
-                            tracing::error!(error_kind = %error, "a dataset of the new policy cannot be served");
-                        }
-                        warmed.warm_up_earlier_cuts().await;
-                    });
-                }
+                Ok(true) => changed.notify_one(),
                 Ok(false) => {}
                 Err(error) => tracing::error!(error_kind = %error, "policy could not be looked at"),
             }
         }
     });
-    let (warmed, stopping) = (Arc::clone(&app), shutdown.clone());
+    let (read, stopping) = (Arc::clone(&app), shutdown.clone());
     tasks.spawn(async move {
         tokio::select! {
-            () = warmed.warm_up_earlier_cuts() => {}
+            () = keep_read(&read, &new_policy) => {}
             () = stopping.requested() => {}
         }
     });
@@ -208,6 +204,21 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
     let dialer = dial_reverse(&configuration.gateways, &credential, &trust, &gateway, &routes, shutdown);
     tasks.spawn(dialer.finished());
     Ok(Running { local, tasks })
+}
+
+/// Reads what is served: from the start on the cuts before the latest, what a new policy changes, and again what could not
+/// be read.
+async fn keep_read(app: &App, new_policy: &Notify) {
+    loop {
+        let begun = Instant::now();
+        app.read_all_cuts().await;
+        // A file that is read in vain takes a tenth of the time at most.
+        let pause = (begun.elapsed() * 9).max(TRIED_AGAIN);
+        tokio::select! {
+            () = new_policy.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
 }
 
 /// The whole life of the program: reads the configuration, and unless it is only to be checked serves until a signal.

@@ -16,6 +16,12 @@ const CODES: u32 = MAX_OPEN_GROUPS as u32 + 10_000;
 const SQL: &str = "SELECT kind, COUNT(DISTINCT person_key) AS persons, COUNT(*) AS visits FROM health.visits \
                    GROUP BY kind SETTINGS rho = 0.05";
 
+/// A day from now on.
+pub fn validity() -> Validity {
+    let now = SystemClock.now();
+    Validity { made: now, valid_from: now.plus_secs(-60), valid_until: now.plus_secs(86_400) }
+}
+
 /// The visits are one each of so many persons, of a kind of its own, of which no list is declared.
 fn crowded(federation: &Federation) -> Result<()> {
     change_contracts(federation, "health-agency", &[("register_size", "30_000")])?;
@@ -27,9 +33,7 @@ fn crowded(federation: &Federation) -> Result<()> {
     let file = federation.layout().population().join("health/visits.parquet");
     let (key, kind) = (|row: u32| format!("{row:06}"), |row: u32| format!("K{row:05}"));
     with_rows(&file, CODES, &[("person_key", &key), ("kind", &kind)])?;
-    let now = SystemClock.now();
-    let validity = Validity { made: now, valid_from: now.plus_secs(-60), valid_until: now.plus_secs(86_400) };
-    federation.sign_bundle(1, None, validity)
+    federation.sign_bundle(1, None, validity())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,8 +9,8 @@ use anyhow::Result;
 use firebreak::client::Ask;
 use firebreak_domain::{Identity, ReasonCode};
 use firebreak_node::SubmittedQuery;
-use firebreak_testbed::Options;
-use firebreak_tests::Inside;
+use firebreak_testbed::{Federation, Options};
+use firebreak_tests::{Inside, change_contracts};
 use std::time::{Duration, Instant};
 
 const OPTIONS: Options = Options { persons: 300, seed: 7, tick_milliseconds: 20 };
@@ -113,5 +113,39 @@ async fn of_a_question_over_several_agencies_an_adapter_answers_its_own_part_and
     assert_eq!(union.release, own.release, "its part is what it answers of it alone");
     let leaf = union.evidence.leaf.leaf();
     assert_eq!(leaf.dataset.as_ref().map(|dataset| dataset.as_str()), Some("health.interpreting"));
+    Ok(())
+}
+
+/// PRIVACY: otherwise the answer's time would tell how large the files are that are read before it is there, and whether
+/// somebody else asked for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_over_a_cut_that_is_being_read_is_given_the_time_of_reading() -> Result<()> {
+    // Registers of 10,000 with 6, 4 and 3 rows of each, in two cuts each: 26 times 10,000 rows at 400 are 1.04·10⁸, 104
+    // tenths of a tick.
+    let small = |federation: &Federation| {
+        change_contracts(federation, "health-agency", &[("register_size", "10_000")])?;
+        federation.sign_bundle(1, None, codes::validity())
+    };
+    let inside = Inside::open_with(&Options { tick_milliseconds: 400, ..OPTIONS }, "", small).await?;
+    let (opened, reading) = (Instant::now(), Duration::from_millis(4_160));
+    inside.app.read_all_cuts().await;
+    inside.show_log().await?;
+    let ada = inside.ada()?;
+    let time = async |cut: &str, number: u32| {
+        let sql =
+            format!("SELECT COUNT(*) AS n FROM health.visits FOR SYSTEM_TIME AS OF '{cut}' WHERE cost > {number}");
+        let submitted =
+            inside.request(&Ask::new("health-statistics", "health-planning", &sql)?, ada.identity(), Some(&ada))?;
+        let begun = Instant::now();
+        assert_eq!(refusal(&inside, &submitted, ada.identity()).await, None);
+        Ok::<_, anyhow::Error>(begun.elapsed())
+    };
+    // All are read, and of the latest cuts that was so before anybody could ask.
+    assert!(time("2024-Q3", 1).await? >= reading);
+    let latest = time("2024-Q4", 1).await?;
+    assert!(latest < reading, "{latest:?}");
+    tokio::time::sleep((reading * 2).saturating_sub(opened.elapsed())).await;
+    let ready = time("2024-Q3", 2).await?;
+    assert!(ready < reading, "all can have been read by now: {ready:?}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-use super::{App, Failure, Tick, tick};
+use super::{App, Failure, Tick};
 use crate::datasets::DatasetError;
 use crate::source::SourceError;
 use firebreak_audit::LeafKind;
@@ -69,17 +69,6 @@ impl App {
         // stands: the reservation is gone, and with it the right to a refund.
         let ended = AssertUnwindSafe(self.answer_decided(decided)).catch_unwind().await;
         (tick, ended.unwrap_or(Err(Failure::Died)))
-    }
-
-    /// What a question is given time for. Follows from the question, from contracts and from when policy came into force.
-    fn work(&self, decided: &DecidedQuery) -> u64 {
-        let query = &decided.query;
-        let contract = |reads: &Reads| decided.permit.contract(&reads.dataset);
-        let Some(first) = query.reads().first().and_then(contract) else { return tick::work(query, 0) };
-        let persons = first.unit_space.register_size;
-        let new = query.reads().len() == 1 && self.datasets.is_new(first, query.cut(), self.time_to_read());
-        let read = if new { tick::reading(persons, first.contribution.rows_per_person) } else { 0 };
-        tick::work(query, persons).saturating_add(read)
     }
 
     async fn answer_decided(&self, decided: DecidedQuery) -> Result<Outcome, Failure> {

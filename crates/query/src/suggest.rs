@@ -50,7 +50,7 @@ pub fn left_out(contract: &Contract, cut: &CutId) -> Option<AggregateQuery> {
 }
 
 /// The counts and sums that the measures of a question are made of, as a question by the same columns: its intervals
-/// are as wide whatever is released. Literals are no part of it.
+/// are as wide whatever is released. It is of all rows, and of the first four of them: literals are no part of it.
 #[must_use]
 pub fn counts_and_sums(query: &AggregateQuery) -> AggregateQuery {
     let mut aggregates = Vec::new();

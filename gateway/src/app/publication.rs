@@ -290,27 +290,34 @@ impl App {
         }
         // SECURITY: read while nobody else takes a step: what was just given more time, or up, is not among them.
         for stored in self.state.due_publications(now).await? {
-            let PublicationStage::Embargoed(until) = stored.stage else { continue };
-            let content = content(&stored)?;
-            let step = PublicationStep::Embargo { publication: stored.id, until };
-            let denial = match self.foresee_step(&stored, &content, step, &content.principal, now).await? {
-                Ok((_, facts)) => match self.publish(&stored, &facts, &content.figures, &content.request).await? {
-                    Some(_) => continue,
-                    None => Denial { refusal: Refusal::new(ReasonCode::PublicationStep).because(MEANWHILE), facts },
-                },
-                Err(denial) => denial,
-            };
-            self.record_refusal(&denial, None).await?;
-            let back = Content::of_publication("", &content.request);
-            let sequence = denial.facts.bundle_sequence;
-            let kind = LeafKind::PublicationPrepared;
-            let evidence = self.recorder.record_unnamed(kind, sequence, back, &self.state)?;
-            let (draft, bytes) = (PublicationStage::Draft, content.encode());
-            if let StepTaken::Now(leaf) =
-                self.state.prepare_publication(&stored, draft, &bytes, evidence.new_leaf()).await?
-            {
-                self.logged(leaf, evidence).await?;
+            // One that cannot be read or decided keeps no other from its end.
+            if let Err(failure) = self.lift(&stored, now).await {
+                tracing::error!(error_kind = %failure, "an embargo could not be ended");
             }
+        }
+        Ok(())
+    }
+
+    async fn lift(&self, stored: &StoredPublication, now: Timestamp) -> Result<(), Failure> {
+        let PublicationStage::Embargoed(until) = stored.stage else { return Ok(()) };
+        let content = content(stored)?;
+        let step = PublicationStep::Embargo { publication: stored.id, until };
+        let denial = match self.foresee_step(stored, &content, step, &content.principal, now).await? {
+            Ok((_, facts)) => match self.publish(stored, &facts, &content.figures, &content.request).await? {
+                Some(_) => return Ok(()),
+                None => Denial { refusal: Refusal::new(ReasonCode::PublicationStep).because(MEANWHILE), facts },
+            },
+            Err(denial) => denial,
+        };
+        self.record_refusal(&denial, None).await?;
+        let back = Content::of_publication("", &content.request);
+        let sequence = denial.facts.bundle_sequence;
+        let kind = LeafKind::PublicationPrepared;
+        let evidence = self.recorder.record_unnamed(kind, sequence, back, &self.state)?;
+        let (draft, bytes) = (PublicationStage::Draft, content.encode());
+        if let StepTaken::Now(leaf) = self.state.prepare_publication(stored, draft, &bytes, evidence.new_leaf()).await?
+        {
+            self.logged(leaf, evidence).await?;
         }
         Ok(())
     }

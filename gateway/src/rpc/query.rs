@@ -160,12 +160,12 @@ pub(super) fn released(finished: Finished) -> wire::Released {
         estimand,
         parts: finished.parts.iter().map(|(part, release)| part_to_wire(part, release.clone())).collect(),
         missing: finished.missing.into_iter().map(missing).collect(),
-        left_out: finished.left_out.into_iter().map(left_out).collect(),
+        left_out: finished
+            .left_out
+            .into_iter()
+            .map(|LeftOut { dataset, question, measured }| left_out_to_wire(&dataset, question, measured))
+            .collect(),
     }
-}
-
-fn left_out(LeftOut { dataset, question, measured }: LeftOut) -> wire::LeftOut {
-    left_out_to_wire(&dataset, question, measured)
 }
 
 /// What is left of each account, one a line, for where there is only text.

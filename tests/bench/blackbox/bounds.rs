@@ -25,9 +25,9 @@ impl Count {
 }
 
 /// Whether the hits of releases, so many runs being in each, scatter no more than they would if all runs were
-/// independent, however likely a hit is. Of such as are, it is denied with probability at most [`FALSE_FAILURE`].
+/// independent, however likely a hit is. Of such as are, it is denied with probability at most about [`FALSE_FAILURE`].
 ///
-/// With independent runs Σ (hits − mean)² over their variance is distributed as χ², which exceeds its d degrees of
+/// With independent runs Σ (hits − mean)² over their variance is nearly distributed as χ², which exceeds its d degrees of
 /// freedom by 2·√(d·x) + 2·x with probability at most e⁻ˣ (Laurent and Massart 2000, lemma 1).
 pub fn scatter_as_independent(hits: &[u32], runs: u32) -> bool {
     let releases = hits.len() as f64;

@@ -8,6 +8,7 @@ use firebreak_tests::{Caller, Own, ask_until_answered, passes, run, with_rows};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::time::sleep;
 
 const LATEST: &str = "health/visits.parquet";
 const EARLIER: &str = "2024-Q3";
@@ -25,7 +26,7 @@ async fn failure(connection: &Connection, ask: &Ask) -> Result<String> {
         match run_query(connection, ask, &mut |_| {}).await {
             Ok(_) => bail!("answered from a file that cannot be read"),
             Err(error @ ClientError::Failed { .. }) => return Ok(error.to_string()),
-            Err(error) if passes(&error) => tokio::time::sleep(Duration::from_millis(25)).await,
+            Err(error) if passes(&error) => sleep(Duration::from_millis(25)).await,
             Err(error) => return Err(error.into()),
         }
     }
@@ -41,14 +42,13 @@ fn a_file_that_cannot_be_read_any_more_is_a_clear_error_charged_once_and_answere
         let [whole, of_latest, other] = [fs::read(&earlier)?, fs::read(&latest)?, fs::read(other)?];
         // Truncated, overwritten, and another table: a good file whose columns are not the contract's.
         let damages = [whole[..whole.len() / 2].to_vec(), vec![0x5a; whole.len()], other];
-        own.kill_adapter(AGENCY).await?;
-        fs::write(&earlier, &damages[0])?;
-        own.start_adapter(AGENCY).await?;
-
         let ada = Caller::ADA.connect(&own.federation, own.live.address).await?;
         let mut failed: Vec<(Ask, String)> = Vec::new();
         for (number, damaged) in (1..).zip(&damages) {
+            own.kill_adapter(AGENCY).await?;
             fs::write(&earlier, damaged)?;
+            fs::write(&latest, &of_latest)?;
+            own.start_adapter(AGENCY).await?;
             fs::write(&latest, damaged)?;
             // The latest cut was read when the adapter started, and is answered as it was.
             ask_until_answered(&ada, &ask(10 + number)?).await?;
@@ -66,6 +66,13 @@ fn a_file_that_cannot_be_read_any_more_is_a_clear_error_charged_once_and_answere
         fs::write(&latest, &of_latest)?;
         let before = lost(&ada).await?;
         assert_eq!(before, 2 * damages.len() as u64 * PRICE, "each was charged once");
+        // It is read again by itself.
+        let mut tries = 0;
+        while run_query(&ada, &failed[0].0, &mut |_| {}).await.is_err() {
+            tries += 1;
+            ensure!(tries < 600, "a file that is back is not read");
+            sleep(Duration::from_millis(100)).await;
+        }
         for (ask, _) in &failed {
             assert_eq!(ask_until_answered(&ada, ask).await?.rows.len(), 1);
         }

@@ -1,5 +1,5 @@
-//! Embargoes under a clock that jumps: they end at their time, by a time that never runs backwards, and not without
-//! policy in force.
+//! Embargoes under a clock that jumps: they end by a time that never runs backwards, once, and not without policy in
+//! force.
 
 use super::{BY_REGION, ENFORCEMENT, drafted, newest, release, step};
 use crate::bundles::clocked::Clocked;
@@ -40,7 +40,7 @@ async fn published(clocked: &Clocked, name: &str) -> Result<Timestamp> {
 }
 
 #[test]
-fn an_embargo_ends_at_its_time_and_once_however_the_clock_jumps() -> Result<()> {
+fn an_embargo_never_ends_before_its_time_by_the_durable_clock_nor_twice_nor_without_policy() -> Result<()> {
     run(async {
         let start = SystemClock.now();
         let of_bundle = |made: Timestamp| Validity {
