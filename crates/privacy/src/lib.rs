@@ -11,12 +11,14 @@
 //! - [`Funded`] joins price, permit and reservation; [`Funded::release`] is the order in which an adapter answers.
 //! - [`Exact`] holds what an engine computed. It has one exit: [`Armed::measure`].
 //! - [`Released`] holds noisy whole numbers and has one encoding, which is what is stored and repeated.
+//! - [`join`] counts two agencies' lists of points, in which the noise is already when they meet.
 //! - [`Released::answer`] works out values, standard errors and intervals, which costs nothing.
 //!
 //! The theorems that this rests on, aggregate by aggregate, stand in `docs/PRIVACY.md`.
 
 mod accuracy;
 mod exact;
+pub mod join;
 mod measure;
 mod noise;
 mod price;

@@ -78,6 +78,18 @@ pub enum PsiError {
     /// An opening that does not lead to the root.
     #[error("the opening does not fit the commitment")]
     OpeningRejected,
+    /// The proof that the other side of a join knows the secret of its key.
+    #[error("the other side's proof that it knows the secret of its key does not verify in this session")]
+    KnowledgeRejected,
+    /// Points of a join's list out of order, or one twice.
+    #[error("points are not in strictly ascending order")]
+    PointOrder,
+    /// A label that a join does not declare.
+    #[error("a point has a label that the join does not declare")]
+    Label,
+    /// More or fewer points of a label than were stated.
+    #[error("a list does not have the stated number of points of each label")]
+    LabelSize,
     /// The operating system gave no randomness.
     #[error("the operating system gave no randomness")]
     Randomness,

@@ -28,6 +28,8 @@
 mod chunk;
 mod commitment;
 mod error;
+mod expand;
+pub mod join;
 mod key;
 pub mod normalise;
 pub mod oprf;

@@ -18,7 +18,7 @@ mod tests;
 use crate::secret::Prf;
 use crate::wire::{self, ELEMENT, PROOF};
 use crate::{MAX_CHUNK, PsiError, SecretSeed};
-use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
+use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
 use suite::{Suite, VOPRF};
 use zeroize::{Zeroize, Zeroizing};
@@ -135,7 +135,7 @@ impl KeyPair {
         for input in inputs {
             products.push(*half * VOPRF.hash_to_group(input.as_ref())?);
         }
-        VOPRF.finalize_all(inputs, &double_and_encode(&products))
+        VOPRF.finalize_all(inputs, &wire::double_and_encode(&products))
     }
 }
 
@@ -205,7 +205,7 @@ impl BlindedBatch {
             let half = Zeroizing::new(blind.0.div_by_2());
             halves.push(*half * *point);
         }
-        let encodings = double_and_encode(&halves);
+        let encodings = wire::double_and_encode(&halves);
         Ok(Self { blinds, halves, encodings })
     }
 
@@ -256,7 +256,7 @@ impl BlindedBatch {
             *half * point
         });
         let products = Zeroizing::new(products.collect::<Vec<_>>());
-        suite.finalize_all(inputs, &double_and_encode(&products))
+        suite.finalize_all(inputs, &wire::double_and_encode(&products))
     }
 }
 
@@ -267,12 +267,5 @@ fn check_batch(count: usize) -> Result<(), PsiError> {
 fn evaluate_elements(secret: &Scalar, points: &[RistrettoPoint]) -> Vec<[u8; ELEMENT]> {
     let half = Zeroizing::new(secret.div_by_2());
     let products: Vec<_> = points.iter().map(|point| *half * point).collect();
-    double_and_encode(&products)
-}
-
-/// Encodes twice each point.
-///
-/// INVARIANT: none is the identity. Each is a nonzero scalar times an element other than it.
-fn double_and_encode(halves: &[RistrettoPoint]) -> Vec<[u8; ELEMENT]> {
-    RistrettoPoint::double_and_compress_batch(halves).iter().map(CompressedRistretto::to_bytes).collect()
+    wire::double_and_encode(&products)
 }
