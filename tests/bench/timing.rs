@@ -11,8 +11,8 @@
 //! - a count without a signature, which is refused.
 //! - a count by an analyst whose account is exhausted, which is refused later: the ledger was asked.
 //! - a count over an earlier cut, whose file has the same rows but is damaged in its second half, so that it fails,
-//!   once the noise is drawn and the engine was asked. It is given the time that reading takes, since its view is never
-//!   made.
+//!   once the noise is drawn and the engine is asked for. The first ones have the time of reading; then it is known
+//!   that the file cannot be read.
 //!
 //! `timing_correlation` is the largest |r| between the time of any of these and what must not be seen in it: the noise,
 //! the noise's size, the exact count and the exact median; of refusals and failures the count that would have been
@@ -136,12 +136,12 @@ async fn main() -> Result<()> {
     showing.await??;
     remark(&format!("{AT_ONCE} at a time on the processors that ask"));
     for kind in KINDS {
-        let mut times: Vec<f64> = seen.iter().filter(|seen| seen.kind == kind).map(|seen| seen.time).collect();
-        times.sort_unstable_by(f64::total_cmp);
-        // A tick that is missed is followed by one twice as long.
-        let tick = times.first().copied().unwrap_or_default();
-        let late = times.iter().filter(|time| **time >= 2.0 * tick).count();
-        remark(&format!("{kind:?}: {} asked, {late} missed their tick of {tick:.0} ms", times.len()));
+        let of_kind: Vec<&Seen> = seen.iter().filter(|seen| seen.kind == kind).collect();
+        let late = of_kind.iter().filter(|seen| seen.time >= 2.0 * TICK as f64).count();
+        remark(&format!(
+            "{kind:?}: {} asked, {late} missed their tick or asked a cut that was being read",
+            of_kind.len()
+        ));
     }
     let (mut correlation, mut area): (f64, f64) = (0.0, 0.5);
     for (kind, name, secret) in COMPARED {
