@@ -8,7 +8,7 @@ mod tick;
 pub use evidence::{ConfirmError, Confirmation, ConfirmedLeaf, Gate};
 pub use matching::{
     CHUNK_ELEMENTS, MatchError, MatchReport, MatchStep, OpenRequest, Prepared, Received, Receiver, SESSION_LIFETIME,
-    SenderSession, accept_match, prepare_receiver,
+    SenderSession, TagPieces, accept_match, prepare_receiver,
 };
 pub use query::{Answered, Outcome, Refused};
 pub use tick::Tick;
@@ -35,7 +35,6 @@ pub struct App {
     pub(crate) closed: Vec<Closed>,
     pub(crate) gate: Gate,
     pub(crate) tick: Tick,
-    pub(crate) sets: matching::OfferedSets,
 }
 
 /// A request that was neither answered nor refused, for the program's own log. The caller learns that it failed.
@@ -75,7 +74,7 @@ impl App {
         gate: Gate,
         tick: Tick,
     ) -> Self {
-        Self { state, policy, trust, recorder, datasets, closed, gate, tick, sets: matching::OfferedSets::default() }
+        Self { state, policy, trust, recorder, datasets, closed, gate, tick }
     }
 
     /// Makes the bounded view of the latest cut of every dataset served. From the end of the first call on there are

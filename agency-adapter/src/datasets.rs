@@ -215,7 +215,7 @@ impl Datasets {
         for contract in contracts {
             let binding = self.binding(&contract.id)?;
             let failed = |e| DatasetError::Source(contract.id.clone(), e);
-            let rows = source::read(contract, binding, &self.folder, cut, None).await.map_err(failed)?;
+            let rows = source::read(contract, binding, &self.folder, cut).await.map_err(failed)?;
             parts.push((contract.clone(), rows, RankingKey::of(&self.secret, &contract.unit_space.id)));
         }
         let threads = self.threads;
@@ -256,20 +256,41 @@ impl Datasets {
         Ok(Engine::over_file(file, self.threads).await?)
     }
 
-    /// The rows of a cut with the match key as the register writes it; counted like an engine's execution.
+    /// The rows of a cut, batch by batch, with the match key as the register writes it; counted like an engine's
+    /// execution.
     ///
     /// # Errors
     /// [`DatasetError`].
-    pub async fn rows_to_match(
-        &self,
-        contract: &Contract,
+    pub async fn rows_to_match<'a>(
+        &'a self,
+        contract: &'a Contract,
         cut: &CutId,
-        field: &ColumnName,
-    ) -> Result<Rows, DatasetError> {
+        field: &'a ColumnName,
+    ) -> Result<RowsToMatch<'a>, DatasetError> {
         let binding = self.binding(&contract.id)?;
-        let failed = |e| DatasetError::Source(contract.id.clone(), e);
         count_execution();
-        source::read(contract, binding, &self.folder, cut, Some(field)).await.map_err(failed)
+        let reader = source::Reader::open(contract, binding, &self.folder, cut, Some(field)).await;
+        let dataset = &contract.id;
+        Ok(RowsToMatch { reader: reader.map_err(|e| DatasetError::Source(dataset.clone(), e))?, dataset })
+    }
+}
+
+/// The rows of a cut that take part in a match, read batch by batch.
+pub struct RowsToMatch<'a> {
+    reader: source::Reader<'a>,
+    dataset: &'a DatasetId,
+}
+
+impl RowsToMatch<'_> {
+    /// The next batch, whose persons have numbers of their own; `None` after the last.
+    ///
+    /// # Errors
+    /// [`DatasetError`].
+    pub async fn next(&mut self) -> Result<Option<Rows>, DatasetError> {
+        let (mut rows, mut numbers) = (self.reader.nothing(), HashMap::new());
+        let read = self.reader.append(&mut rows, &mut numbers).await;
+        let read = read.map_err(|e| DatasetError::Source(self.dataset.clone(), e))?;
+        Ok(read.then_some(rows))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an adapter says on its connections: one service to the gateway, one inside a tunnel, one to its own staff.
 
 mod agency;
+mod choices;
 mod local;
 mod session;
 mod tunnel;

@@ -31,20 +31,23 @@ pub struct Rows {
     pub match_keys: Vec<Option<String>>,
 }
 
-/// Reads a cut. `match_key` asks for a match key's text beside the columns that questions read.
+impl Rows {
+    /// The key of the person of a row; `None` where every row is a person.
+    #[must_use]
+    pub fn person_of(&self, row: usize) -> Option<&str> {
+        let person = self.persons.get(row)?;
+        self.person_keys.get(*person as usize).map(String::as_str)
+    }
+}
+
+/// Reads a cut.
 ///
 /// Rows without a person's key are left out: they cannot be bounded.
 ///
 /// # Errors
 /// [`SourceError`] if the cut has no file, the file cannot be read, or its schema does not fit.
-pub async fn read(
-    contract: &Contract,
-    binding: &Binding,
-    folder: &Path,
-    cut: &CutId,
-    match_key: Option<&ColumnName>,
-) -> Result<Rows, SourceError> {
-    let mut reader = Reader::open(contract, binding, folder, cut, match_key).await?;
+pub async fn read(contract: &Contract, binding: &Binding, folder: &Path, cut: &CutId) -> Result<Rows, SourceError> {
+    let mut reader = Reader::open(contract, binding, folder, cut, None).await?;
     let (mut rows, mut numbers) = (reader.nothing(), HashMap::new());
     while reader.append(&mut rows, &mut numbers).await? {}
     Ok(rows)
@@ -60,7 +63,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// As [`read`].
+    /// As [`read`]. `match_key` asks for a match key's text beside the columns that questions read.
     pub(crate) async fn open(
         contract: &'a Contract,
         binding: &'a Binding,

@@ -1,6 +1,6 @@
 //! A permitted match of two sets of about the same size, through both adapters and the gateway between them.
 //!
-//! `bench-match [PERSONS]`. The CPU time is that of both adapters, from reading their files to writing down who
+//! `bench-match [PERSONS]`; 5,000,000 make a match of a million by a million. The CPU time is that of both adapters, from reading their files to writing down who
 //! matched. The receiver takes part with about as many of its persons, by year of birth, as the sender has, and the
 //! figure counts the smaller of both sets. Beside it the protocol alone, on one thread of this process: how fast the
 //! curve is on this machine.
@@ -8,16 +8,19 @@
 use anyhow::{Context, Result, ensure};
 use firebreak::client::{ClientError, Connection, MatchAsk, run_match};
 use firebreak_psi::{
-    FORMAT, KeyContext, MatchParams, Normaliser, Receiver, SecretSeed, Sender, SessionId, derive_session_key,
+    FORMAT, KeyContext, MatchParams, Mode, Normaliser, Receiver, SecretSeed, Sender, SessionId, derive_session_key,
 };
-use firebreak_testbed::Federation;
+use firebreak_testbed::{Federation, figure as counted};
 use firebreak_tests::Caller;
-use firebreak_tests::bench::{Bench, Spent, aimed, argument, conditions, figure, remark};
+use firebreak_tests::bench::{Bench, Spent, aimed, argument, conditions, figure, peak_of, process_of, remark};
 use firebreak_wire::local::v1::MatchSummary;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 const PERSONS: u32 = 200_000;
+const MILLION: u64 = 1_000_000;
+/// The gateway's count of what it carried, in both directions.
+const TUNNEL: &str = "firebreak_tunnel_bytes_total";
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -30,7 +33,8 @@ async fn main() -> Result<()> {
     ask.selection = format!("birth_year >= {since}");
 
     let programs = [bench.adapter("health-agency"), bench.adapter("education-agency"), bench.gateway()];
-    let spent = Spent::by(&programs)?;
+    let carried = || counted(bench.live.gateway_metrics, TUNNEL);
+    let (spent, before) = (Spent::by(&programs)?, carried().await?);
     let begun = Instant::now();
     let summary = matched(&staff, &ask).await?;
     let wall = begun.elapsed().as_secs_f64();
@@ -45,7 +49,18 @@ async fn main() -> Result<()> {
         summary.matched
     ));
     remark(&format!("CPU: receiver {receiver:.1} s, sender {sender:.1} s; gateway, not counted, {gateway:.1} s"));
+    let bytes = (carried().await? - before) as f64;
+    let peaks = programs.iter().take(2).map(|file| peak_of(&process_of(file)?)).collect::<Result<Vec<_>>>()?;
     bench.stop().await?;
+    let elements = (offered + theirs) as f64 / 2.0;
+    aimed("match_bytes", bytes / elements, "B an element", "at most 100");
+    let peak = peaks.into_iter().max().unwrap_or_default();
+    aimed("match_peak", peak as f64 / 1e3, "MB on the larger side", "below 1,000 at ten million");
+    aimed("match_busy", (receiver + sender) / wall / 2.0, "of two processors", "at least 0.9");
+    if n >= MILLION {
+        let of_a_million = (receiver + sender) / n as f64 * MILLION as f64;
+        aimed("match_1m_proved", of_a_million, "core-seconds", "at most 130");
+    }
     let (rate, bare) = (n as f64 / (receiver + sender), protocol_alone()?);
     remark(&format!("the protocol alone: {bare:.0} elements/core-s"));
     aimed("match_rate", rate, "elements/core-s", "at least 8,000");
@@ -65,6 +80,7 @@ fn protocol_alone() -> Result<f64> {
         field: "number",
         normaliser: Normaliser::V1,
         session: &[3; 16],
+        mode: Mode::Voprf,
     };
     let inputs = || {
         (0..ELEMENTS)

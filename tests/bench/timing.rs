@@ -196,7 +196,7 @@ async fn costs(inside: &Inside, contract: &Contract) -> Result<Vec<i64>> {
     let key = StateKey::load_or_create(&home.join("state.key"))?;
     let cut = contract.latest_cut().context("no cut")?;
     let folder = inside.federation.layout().population().join("health");
-    let rows = source::read(contract, &binding, &folder, cut, None).await?;
+    let rows = source::read(contract, &binding, &folder, cut).await?;
     let key = RankingKey::of(&key.secret("row ranking"), &contract.unit_space.id);
     let view = view(contract, &rows, &key)?;
     let costs = view.column_by_name("cost").context("no costs")?.as_primitive::<Int64Type>();

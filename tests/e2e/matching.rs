@@ -2,8 +2,10 @@
 //! nothing.
 
 mod begun;
+mod choices;
 mod commands;
 mod exact;
+mod files;
 mod heard;
 mod learned;
 mod outlived;

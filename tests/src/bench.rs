@@ -84,6 +84,17 @@ pub fn process_of(configuration: &Path) -> Result<PathBuf> {
     bail!("nothing runs with {}", configuration.display())
 }
 
+/// The most memory that a program ever had resident, in kB (VmHWM in proc_pid_status(5)). `process` is its folder below
+/// `/proc`.
+///
+/// # Errors
+/// A program that has ended.
+pub fn peak_of(process: &Path) -> Result<u64> {
+    let status = fs::read_to_string(process.join("status")).context("the program has ended")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
 /// The CPU time of one program, with all its threads.
 pub struct Cpu {
     stat: PathBuf,

@@ -1,14 +1,15 @@
 //! A permitted match, from both sides, with neither sockets nor messages in it.
 
+mod offered;
+mod participants;
 mod received;
 mod receiver;
+mod records;
 mod sender;
-mod sets;
 
 pub use received::Received;
 pub use receiver::{MatchReport, MatchStep, Prepared, Receiver, prepare_receiver};
-pub use sender::{OpenRequest, SenderSession, accept_match};
-pub(crate) use sets::OfferedSets;
+pub use sender::{OpenRequest, SenderSession, TagPieces, accept_match};
 
 use super::{App, Failure};
 use crate::datasets::DatasetError;
@@ -52,9 +53,7 @@ impl From<SessionError> for MatchError {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Store(error) => Self::Store(error),
-            error @ (SessionError::Closed | SessionError::Unknown | SessionError::ChunkMismatch) => {
-                Self::Session(error)
-            }
+            error @ (SessionError::Closed | SessionError::Unknown | SessionError::AlreadyKept) => Self::Session(error),
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::tunnel::{from_sender, to_sender};
-use super::{match_status, no_request};
+use super::{choices, match_status, no_request};
 use crate::app::{App, CHUNK_ELEMENTS, MatchError, MatchStep, Prepared, Receiver, prepare_receiver};
 use firebreak_domain::{FORMAT, Identity, IdentityRole, RequestId};
 use firebreak_node::{SubmittedMatch, Unread};
@@ -51,7 +51,7 @@ impl LocalMatch {
         let submitted = self.signed(&request).await?;
         let own = self.credential.identity();
         let prepared = prepare_receiver(&self.app, submitted, own, &request.selection).await.map_err(match_status)?;
-        let (receiver, receipt) = match prepared.received(&self.app).await.map_err(match_status)? {
+        let (receiver, receipt) = match prepared.received().map_err(match_status)? {
             // Broken off after the sender was done: it has nothing left that it could be asked for.
             Some(received) => {
                 let receiver = prepared.take_up(&self.app, &received).await.map_err(match_status)?;
@@ -66,6 +66,7 @@ impl LocalMatch {
             offered: done.offered,
             matched: done.matched,
             unusable: done.unusable,
+            withheld: done.withheld,
             receipt,
         })
     }
@@ -85,7 +86,7 @@ impl LocalMatch {
                 bundle_sequence: prepared.bundle_sequence(),
                 normaliser: normaliser.number(),
                 field: field.to_string(),
-                elements: prepared.elements().map_err(match_status)?,
+                elements: prepared.elements(),
                 chunk_elements: CHUNK_ELEMENTS,
                 exporter: exporter.to_vec(),
             })
@@ -97,7 +98,7 @@ impl LocalMatch {
         own_word(&self.app, &receiver, evaluated).await?;
         let tags = self.tags(&mut session, &session_id, &mut receiver, report).await;
         own_word(&self.app, &receiver, tags).await?;
-        let kept = receiver.keep(&self.app, &receipt).await.map_err(match_status);
+        let kept = receiver.keep(&receipt).map_err(match_status);
         own_word(&self.app, &receiver, kept).await?;
         // The sender destroys its key. If it does not hear this it does so by itself, later. All that came from it is
         // kept by now.
@@ -120,7 +121,7 @@ impl LocalMatch {
             let request =
                 EvaluateRequest { session_id: session_id.to_vec(), chunk: number, blinded: chunk.as_bytes().to_vec() };
             let evaluated = session.evaluate(request).await?.into_inner().evaluated;
-            receiver.accept(&self.app, &chunk, &evaluated).await.map_err(match_status)?;
+            receiver.accept(&chunk, &evaluated).map_err(match_status)?;
             report.step(receiver.evaluating()).await;
         }
         Ok(())
@@ -133,7 +134,7 @@ impl LocalMatch {
         receiver: &mut Receiver,
         report: &Report,
     ) -> Result<(), Status> {
-        let request = ListTagsRequest { session_id: session_id.to_vec(), offset: 0 };
+        let request = ListTagsRequest { session_id: session_id.to_vec(), offset: receiver.tag_bytes() };
         let mut tags = session.list_tags(request).await?.into_inner();
         while let Some(piece) = tags.message().await? {
             receiver.push_tags(&piece.tags).map_err(match_status)?;
@@ -252,6 +253,27 @@ impl LocalMatchService for LocalMatch {
         Ok(Response::new(ReceiverStream::new(receive)))
     }
 
+    async fn record_choice(
+        &self,
+        request: Request<wire::RecordChoiceRequest>,
+    ) -> Result<Response<wire::RecordChoiceResponse>, Status> {
+        allowed(&request)?;
+        let (person, choice) = choices::read(request.get_ref())?;
+        let recorded = self.app.state().record_choice(person.as_bytes(), &choice).await;
+        recorded.map_err(|e| match_status(e.into()))?;
+        Ok(Response::new(wire::RecordChoiceResponse {}))
+    }
+
+    async fn list_choices(
+        &self,
+        request: Request<wire::ListChoicesRequest>,
+    ) -> Result<Response<wire::ListChoicesResponse>, Status> {
+        allowed(&request)?;
+        let person = choices::person(&request.get_ref().person)?;
+        let known = self.app.state().choices_of(person.as_bytes()).await.map_err(|e| match_status(e.into()))?;
+        Ok(Response::new(wire::ListChoicesResponse { choices: known.iter().map(choices::told).collect() }))
+    }
+
     async fn list_matched(
         &self,
         request: Request<wire::ListMatchedRequest>,
@@ -273,7 +295,7 @@ impl LocalMatchService for LocalMatch {
     }
 }
 
-/// Matches are for caseworkers and data stewards.
+/// Matches, and who takes part in them, are for caseworkers and data stewards.
 fn allowed<T>(request: &Request<T>) -> Result<(), Status> {
     match peer(request)?.identity.role {
         IdentityRole::Caseworker | IdentityRole::Steward => Ok(()),

@@ -9,9 +9,6 @@ use subtle::ConstantTimeEq;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-/// Bytes of tags in one message.
-const PIECE: usize = 256 * 1024;
-
 /// The sender's side of one match, inside its tunnel.
 pub struct MatchSession {
     app: Arc<App>,
@@ -73,18 +70,20 @@ impl MatchSessionService for MatchSession {
         &self,
         request: Request<wire::ListTagsRequest>,
     ) -> Result<Response<Self::ListTagsStream>, Status> {
-        let offset = usize::try_from(request.into_inner().offset).unwrap_or(usize::MAX);
-        let tags = self.session.tags(&self.app).await.map_err(match_status)?;
+        let offset = request.into_inner().offset;
+        let mut pieces = self.session.tags(&self.app, offset).await.map_err(match_status)?;
         let (send, receive) = tokio::sync::mpsc::channel(4);
         let (app, session) = (Arc::clone(&self.app), Arc::clone(&self.session));
         tokio::spawn(async move {
-            for piece in tags.as_bytes().get(offset..).unwrap_or_default().chunks(piece_of(&tags)) {
+            loop {
                 // A list of millions takes its time: it stops in the middle when the match may no longer run.
-                if let Err(error) = session.check(&app).await {
-                    let _ = send.send(Err(match_status(error))).await;
-                    return;
-                }
-                if send.send(Ok(wire::ListTagsResponse { tags: piece.to_vec() })).await.is_err() {
+                let piece = match session.next_piece(&app, &mut pieces).await {
+                    Ok(Some(tags)) => Ok(wire::ListTagsResponse { tags }),
+                    Ok(None) => return,
+                    Err(error) => Err(match_status(error)),
+                };
+                let ended = piece.is_err();
+                if send.send(piece).await.is_err() || ended {
                     return;
                 }
             }
@@ -99,10 +98,4 @@ impl MatchSessionService for MatchSession {
         self.session.close(&self.app).await.map_err(match_status)?;
         Ok(Response::new(wire::CloseSessionResponse {}))
     }
-}
-
-/// The largest piece of whole tags: every tag length from 10 to 13 divides it.
-const fn piece_of(_: &firebreak_psi::TagList) -> usize {
-    const WHOLE: usize = 10 * 11 * 12 * 13;
-    PIECE / WHOLE * WHOLE
 }

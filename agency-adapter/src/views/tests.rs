@@ -90,7 +90,7 @@ async fn a_view_that_is_made_in_parts_keeps_the_rows_that_one_made_at_once_keeps
     for binding in [BINDING.to_owned(), BINDING.replace("format = 1", "format = 1\nrow_is_person = true")] {
         let (contract, binding): (Contract, Binding) = (toml(CONTRACT), toml(&binding));
         let cut = contract.latest_cut().unwrap();
-        let rows = source::read(&contract, &binding, folder.path(), cut, None).await.unwrap();
+        let rows = source::read(&contract, &binding, folder.path(), cut).await.unwrap();
         let at_once = view(&contract, &rows, &key()).unwrap();
         let made = make(&views, &[Source { contract: &contract, binding: &binding }], folder.path(), cut, key())
             .await

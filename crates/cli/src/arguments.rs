@@ -1,6 +1,7 @@
 use crate::client::{ClientError, Connection, Profile};
 use crate::commands::{
-    audit, budget, bundle, certs, contract, datasets, export, loss, matched, matching, publication, query, release,
+    audit, budget, bundle, certs, choice, contract, datasets, export, loss, matched, matching, publication, query,
+    release,
 };
 use chrono::{DateTime, NaiveDate};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -48,6 +49,9 @@ pub(crate) enum Command {
     Match(matching::Arguments),
     /// Lists your agency's own records that were matched in a session
     Matched(matched::Arguments),
+    /// Records whether persons take part in matches: consent and restriction
+    #[command(subcommand)]
+    Choice(choice::Command),
     /// Checks and signs dataset contracts
     #[command(subcommand)]
     Contract(contract::Command),
@@ -252,6 +256,11 @@ mod tests {
             "export --agreement a --purpose p --kind dp_aggregate --out f.csv SQL",
             "match --local l:1 --agreement a --purpose p --selection WHERE",
             "matched --session 00ff",
+            "choice consent --purpose p -",
+            "choice withdraw --purpose p keys",
+            "choice restrict keys",
+            "choice lift --purpose p keys --local l:1",
+            "choice list -",
             "audit verify --log d --key k --receipt r --receipt s",
             "audit key firebreak.example/log --out f",
             "audit fetch --out f --gateway g:1",

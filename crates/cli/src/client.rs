@@ -31,7 +31,7 @@ pub use connection::Connection;
 pub use error::{ClientError, Refused};
 pub use export::{Export, ExportAnswer, request_export};
 pub use firebreak_format::QueryAnswer;
-pub use matching::{MatchAsk, list_matched, run_match};
+pub use matching::{MatchAsk, list_choices, list_matched, record_choice, run_match};
 pub use openings::list_openings;
 pub use profile::Profile;
 pub use publication::{Published, get_publication, list_publications, take_step};

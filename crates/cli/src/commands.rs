@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod budget;
 pub(crate) mod bundle;
 pub(crate) mod certs;
+pub(crate) mod choice;
 pub(crate) mod contract;
 pub(crate) mod datasets;
 pub(crate) mod export;
@@ -33,6 +34,7 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
         Command::Export(arguments) => export::run(arguments, terminal).await,
         Command::Match(arguments) => matching::run(arguments, terminal).await,
         Command::Matched(arguments) => matched::run(arguments, terminal).await,
+        Command::Choice(command) => choice::run(command, terminal).await,
         Command::Contract(command) => contract::run(command, terminal),
         Command::Bundle(command) => bundle::run(command, terminal),
         Command::Audit(command) => audit::run(command, terminal).await,

@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a program that measures prints what it measured")]
 
 use firebreak_psi::{
-    FORMAT, KeyContext, MatchParams, Normaliser, Receiver, SecretSeed, Sender, SessionId, derive_session_key,
+    FORMAT, KeyContext, MatchParams, Mode, Normaliser, Receiver, SecretSeed, Sender, SessionId, derive_session_key,
     padded_size,
 };
 use std::time::{Duration, Instant};
@@ -44,6 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         field: "number",
         normaliser: Normaliser::V1,
         session: &[0; 16],
+        mode: Mode::Voprf,
     };
     let key = derive_session_key(&SecretSeed::generate()?, &context)?;
     let public = key.public_key().clone();

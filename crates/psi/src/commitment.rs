@@ -46,7 +46,7 @@ impl Commitment {
     /// # Errors
     /// [`PsiError::SetTooLarge`] for 2³² items or more; [`PsiError::NoSuchSlot`] for none.
     pub fn new<I: AsRef<[u8]>>(items: impl IntoIterator<Item = I>, salt: &SecretSeed) -> Result<Self, PsiError> {
-        let salts = Prf::new(salt.expose(), "firebreak match commitment salt");
+        let salts = salts_of(salt);
         let mut leaves = Vec::new();
         for item in items {
             let index = u32::try_from(leaves.len()).map_err(|_| PsiError::SetTooLarge)?;
@@ -93,6 +93,47 @@ impl Commitment {
     }
 }
 
+/// Commits to a list that is read once and need not fit into memory. Gives the root that [`Commitment::new`] gives.
+pub struct CommitmentBuilder {
+    salts: Prf,
+    /// The roots of whole subtrees, the largest first, each with the number of its leaves: those of a binary number.
+    roots: Vec<(u32, Hash)>,
+    size: u32,
+}
+
+impl CommitmentBuilder {
+    /// Before its first item.
+    #[must_use]
+    pub fn new(salt: &SecretSeed) -> Self {
+        Self { salts: salts_of(salt), roots: Vec::new(), size: 0 }
+    }
+
+    /// Adds the next item.
+    ///
+    /// # Errors
+    /// [`PsiError::SetTooLarge`] for 2³² items.
+    pub fn push(&mut self, item: &[u8]) -> Result<(), PsiError> {
+        let size = self.size.checked_add(1).ok_or(PsiError::SetTooLarge)?;
+        let mut subtree = (1, leaf(self.size, &salt_of(&self.salts, self.size), item));
+        while let Some((_, left)) = self.roots.pop_if(|(leaves, _)| *leaves == subtree.0) {
+            subtree = (subtree.0.saturating_mul(2), node(&left, &subtree.1));
+        }
+        self.roots.push(subtree);
+        self.size = size;
+        Ok(())
+    }
+
+    /// The commitment.
+    ///
+    /// # Errors
+    /// [`PsiError::NoSuchSlot`] if nothing was added.
+    pub fn root(&self) -> Result<Root, PsiError> {
+        let mut smaller = self.roots.iter().rev().map(|(_, hash)| *hash);
+        let least = smaller.next().ok_or(PsiError::NoSuchSlot)?;
+        Ok(Root { size: self.size, hash: smaller.fold(least, |right, left| node(&left, &right)) })
+    }
+}
+
 /// Checks that the opening's item stands at its place in the committed list (RFC 9162 §2.1.3.2).
 ///
 /// # Errors
@@ -113,6 +154,10 @@ pub fn verify_opening(root: &Root, opening: &Opening) -> Result<(), PsiError> {
     }
     let fits = path.next().is_none() && bool::from(hash.ct_eq(&root.hash));
     if fits { Ok(()) } else { Err(PsiError::OpeningRejected) }
+}
+
+fn salts_of(seed: &SecretSeed) -> Prf {
+    Prf::new(seed.expose(), "firebreak match commitment salt")
 }
 
 fn salt_of(salts: &Prf, index: u32) -> [u8; 32] {
@@ -168,6 +213,10 @@ mod tests {
                 assert_eq!(verify_opening(&root, &opening), Ok(()));
             }
             assert_eq!(commitment.open(count, &[]).err(), Some(PsiError::NoSuchSlot));
+            let mut once = CommitmentBuilder::new(&SecretSeed::from_bytes([5; 32]));
+            assert!(count > 1 || once.root().is_err());
+            items(count).iter().for_each(|item| once.push(item).unwrap());
+            assert_eq!(once.root(), Ok(root));
         }
     }
 

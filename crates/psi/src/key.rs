@@ -1,6 +1,6 @@
 use crate::oprf::KeyPair;
 use crate::secret::Prf;
-use crate::{Normaliser, PsiError, PublicKey, SecretSeed};
+use crate::{Mode, Normaliser, PsiError, PublicKey, SecretSeed};
 
 /// What a session's key is bound to: another value of any field gives an unrelated key.
 #[derive(Clone, Copy)]
@@ -15,6 +15,8 @@ pub struct KeyContext<'a> {
     pub normaliser: Normaliser,
     /// The session or epoch.
     pub session: &'a [u8],
+    /// Whether evaluations are proved.
+    pub mode: Mode,
 }
 
 impl KeyContext<'_> {
@@ -57,12 +59,23 @@ impl SessionKey {
 pub fn derive_session_key(seed: &SecretSeed, context: &KeyContext<'_>) -> Result<SessionKey, PsiError> {
     let info = context.encode()?;
     let padding = Prf::new(seed.expose(), "firebreak match padding of tags").block_seed(&info);
-    Ok(SessionKey { pair: KeyPair::derive(seed, &info)?, padding: Prf::new(padding.expose(), "tags") })
+    Ok(SessionKey { pair: KeyPair::derive(context.mode, seed, &info)?, padding: Prf::new(padding.expose(), "tags") })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const fn base() -> KeyContext<'static> {
+        KeyContext {
+            agreement: "school-round",
+            receiver: "health",
+            field: "number",
+            normaliser: Normaliser::V1,
+            session: &[1; 16],
+            mode: Mode::Voprf,
+        }
+    }
 
     fn public(context: &KeyContext<'_>) -> [u8; 32] {
         *derive_session_key(&SecretSeed::from_bytes([7; 32]), context).unwrap().public_key().as_bytes()
@@ -70,19 +83,14 @@ mod tests {
 
     #[test]
     fn each_field_of_the_context_and_the_seed_change_the_key() {
-        let base = KeyContext {
-            agreement: "school-round",
-            receiver: "health",
-            field: "number",
-            normaliser: Normaliser::V1,
-            session: &[1; 16],
-        };
+        let base = base();
         let mut keys = vec![
             public(&base),
             public(&KeyContext { agreement: "school", ..base }),
             public(&KeyContext { receiver: "education", ..base }),
             public(&KeyContext { field: "passport", ..base }),
             public(&KeyContext { session: &[2; 16], ..base }),
+            public(&KeyContext { mode: Mode::Oprf, ..base }),
             // The same bytes cut elsewhere.
             public(&KeyContext { agreement: "school-roundh", receiver: "ealth", ..base }),
             *derive_session_key(&SecretSeed::from_bytes([8; 32]), &base).unwrap().public_key().as_bytes(),
@@ -97,8 +105,7 @@ mod tests {
     #[test]
     fn a_context_that_does_not_fit_is_refused() {
         let long = "a".repeat(40_000);
-        let context =
-            KeyContext { agreement: &long, receiver: &long, field: "n", normaliser: Normaliser::V1, session: &[] };
+        let context = KeyContext { agreement: &long, receiver: &long, session: &[], ..base() };
         let refused = derive_session_key(&SecretSeed::from_bytes([7; 32]), &context).err();
         assert_eq!(refused, Some(PsiError::KeyContextLength));
     }

@@ -11,20 +11,24 @@
 //! | 4 | [`Receiver::push_tags`] | [`Sender::tag_list`] |
 //! | 5 | acknowledge, then [`Receiver::finish`] | |
 //!
-//! Underneath is the verifiable oblivious PRF of RFC 9497 in its suite ristretto255-SHA512 (§4.1), mode VOPRF
-//! (§3.3.2), in [`oprf`]. A tag is a PRF output cut to [`MatchParams::tag_bytes`].
+//! Underneath is the oblivious PRF of RFC 9497 in its suite ristretto255-SHA512 (§4.1), mode VOPRF (§3.3.2) or, where
+//! both sides want no proofs, OPRF (§3.3.1), in [`oprf`]. A tag is a PRF output cut to [`MatchParams::tag_bytes`].
 //!
 //! # What is proved, and what is not
-//! The proof that comes with each chunk (RFC 9497 §2.2) shows that the sender raised **every blinded element of
+//! In mode VOPRF, the proof that comes with each chunk (RFC 9497 §2.2) shows that the sender raised **every blinded element of
 //! the chunk to the one key** whose public half the session names. It says nothing of the **tag list**: a sender
 //! may leave records out of it, put guessed identifiers in, or use another key for it. A receiver that lies about
 //! its set is not stopped here either: the sender's cap on evaluations bounds it, and the commitment
 //! ([`Receiver::root`]) lets overseers have a sample of the set opened.
 //!
+//! A side whose set does not fit into memory keeps it itself and takes the parts of which the two are made: [`Shuffle`],
+//! [`CommitmentBuilder`], [`Blinding`] and [`TagStream`] for the one, [`Evaluator`] for the other. The bytes are the same.
+//!
 //! Nothing here does I/O, waits or starts a thread. The expensive calls take `&self` and one chunk or range, so a
 //! caller may run them on as many threads as it likes. The one outside thing is the operating system's
 //! randomness, for the nonces of proofs and for [`SecretSeed::generate`].
 
+mod blinding;
 mod chunk;
 mod commitment;
 mod error;
@@ -44,18 +48,19 @@ mod wire;
 #[cfg(test)]
 mod session_tests;
 
+pub use blinding::{BlindedChunk, Blinding, VerifiedChunk};
 pub use chunk::{ChunkId, SessionId};
-pub use commitment::{Commitment, Opening, Root, verify_opening};
+pub use commitment::{Commitment, CommitmentBuilder, Opening, Root, verify_opening};
 pub use error::PsiError;
 pub use key::{KeyContext, SessionKey, derive_session_key};
 pub use normalise::{NormalisedInput, Normaliser};
-pub use oprf::PublicKey;
+pub use oprf::{Mode, PublicKey};
 pub use params::{MAX_CHUNK, MatchParams, padded_size};
-pub use receiver::{BlindedChunk, Matches, Receiver, SlotOpening, VerifiedChunk};
+pub use receiver::{Matches, Receiver, SlotOpening};
 pub use secret::SecretSeed;
-pub use sender::{Sender, Tags};
-pub use set::CommittedSet;
-pub use tag::TagList;
+pub use sender::{Evaluator, Sender, Tags};
+pub use set::{CommittedSet, Shuffle, Slot};
+pub use tag::{TagList, TagStream};
 
 /// The number of the formats that this crate defines: chunks, tag lists, key contexts, commitments. It stands in
 /// the session's manifest, as [`MatchParams::format`].

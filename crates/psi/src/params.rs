@@ -1,4 +1,4 @@
-use crate::PsiError;
+use crate::{Mode, PsiError};
 
 /// The most elements in a chunk: RFC 9497 counts the elements of a batched proof with two bytes (§2.2.1).
 pub const MAX_CHUNK: u32 = 65_535;
@@ -10,6 +10,7 @@ pub struct MatchParams {
     chunk_elements: u32,
     receiver_padded: u32,
     sender_padded: u32,
+    mode: Mode,
 }
 
 impl MatchParams {
@@ -40,7 +41,19 @@ impl MatchParams {
         if sender_padded == 0 {
             return Err(PsiError::Parameters("the sender's padded size is at least one tag"));
         }
-        Ok(Self { chunk_elements, receiver_padded, sender_padded })
+        Ok(Self { chunk_elements, receiver_padded, sender_padded, mode: Mode::Voprf })
+    }
+
+    /// The same in another mode; without this it is [`Mode::Voprf`].
+    #[must_use]
+    pub const fn in_mode(self, mode: Mode) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// The mode.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// The format of everything in the session.
@@ -79,10 +92,10 @@ impl MatchParams {
         self.chunk_elements as usize * 32
     }
 
-    /// Bytes of an evaluated chunk: 32 an element, then the proof of 64.
+    /// Bytes of an evaluated chunk: 32 an element, then, in mode VOPRF, the proof of 64.
     #[must_use]
     pub const fn evaluated_chunk_bytes(&self) -> usize {
-        self.blinded_chunk_bytes() + 64
+        self.blinded_chunk_bytes() + self.mode.proof_bytes()
     }
 
     /// Bits of a tag: at least 80, and 40 more than the product of the two sizes needs, so that the odds of any

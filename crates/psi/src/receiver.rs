@@ -1,53 +1,20 @@
-use crate::normalise::LONGEST;
 use crate::oprf::{Blind, BlindedBatch};
-use crate::secret::Prf;
-use crate::set::{CommittedSet, Slot};
-use crate::tag::{Tag, TagList, decode_piece};
+use crate::set::{CommittedSet, Shuffle, Slot};
+use crate::tag::{Tag, TagList, TagStream};
 use crate::{
-    ChunkId, MatchParams, NormalisedInput, Opening, PsiError, PublicKey, Root, SecretSeed, SessionId, verify_opening,
+    BlindedChunk, Blinding, MatchParams, Mode, NormalisedInput, Opening, PsiError, PublicKey, Root, SecretSeed,
+    SessionId, VerifiedChunk, verify_opening,
 };
 use std::ops::Range;
 use zeroize::Zeroizing;
-
-/// A chunk of blinded elements, to be sent, and what is needed to unblind the answer. Wiped when dropped.
-pub struct BlindedChunk {
-    id: ChunkId,
-    batch: BlindedBatch,
-}
-
-impl BlindedChunk {
-    /// By what both sides know it.
-    #[must_use]
-    pub const fn id(&self) -> &ChunkId {
-        &self.id
-    }
-
-    /// What is sent: [`MatchParams::blinded_chunk_bytes`].
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        self.batch.as_bytes()
-    }
-}
-
-/// The tags of a chunk whose proof has been verified. Wiped when dropped.
-pub struct VerifiedChunk {
-    id: ChunkId,
-    tags: Zeroizing<Vec<Tag>>,
-}
-
-impl VerifiedChunk {
-    /// The chunk's id.
-    #[must_use]
-    pub const fn id(&self) -> &ChunkId {
-        &self.id
-    }
-}
 
 /// A place of the committed list, opened: for an overseer, inside the agency. Holds an identifier; has no `Debug`.
 #[derive(Clone)]
 pub struct SlotOpening {
     /// The place and its content, tied to the root.
     pub opening: Opening,
+    /// The session's mode.
+    pub mode: Mode,
     /// The blind with which the content was sent (32 bytes).
     pub blind: Zeroizing<[u8; 32]>,
 }
@@ -61,13 +28,11 @@ impl SlotOpening {
     pub fn verify(&self, root: &Root, blinded: &[u8]) -> Result<Option<NormalisedInput>, PsiError> {
         verify_opening(root, &self.opening)?;
         let blind = Blind::from_canonical_bytes(&self.blind)?;
-        if BlindedBatch::new(&[&self.opening.item], vec![blind])?.as_bytes() != blinded {
+        if BlindedBatch::new(self.mode, &[&self.opening.item], vec![blind])?.as_bytes() != blinded {
             return Err(PsiError::OpeningRejected);
         }
-        match self.opening.item.as_slice() {
-            item @ [0x80..=0xff, ..] if item.len() == LONGEST => Ok(None),
-            item => NormalisedInput::from_normal_form(item).map(Some).ok_or(PsiError::OpeningRejected),
-        }
+        let slot = Slot::from_bytes(&self.opening.item).ok_or(PsiError::OpeningRejected)?;
+        if slot.is_padding() { Ok(None) } else { slot.input().map(Some).ok_or(PsiError::OpeningRejected) }
     }
 }
 
@@ -88,23 +53,23 @@ impl Matches {
     }
 }
 
-/// The side that learns. Chunks may be blinded and verified in any order and on several threads; accepting takes
+/// The side that learns, with its whole set in memory. Chunks may be blinded and verified in any order and on several threads; accepting takes
 /// the session itself.
 ///
 /// All that it sends follows from the session's seed and the set: resumed, it sends the same bytes. After a dropped
 /// connection it goes on with [`Self::next_chunk`]; after a restart, made again from the same seed and set, it sends
 /// its chunks again, which a sender knows by their [`ChunkId`] and does not count twice.
 ///
-/// Its memory grows with the padded size: about 50 bytes an element, and 100 for the commitment.
+/// Its memory grows with the padded size: about 50 bytes an element, and 100 for the commitment. A caller with a larger
+/// set keeps the list itself, and takes [`Shuffle`], [`CommitmentBuilder`](crate::CommitmentBuilder), [`Blinding`] and
+/// [`TagStream`], of which this is made.
 pub struct Receiver {
-    session: SessionId,
-    public_key: PublicKey,
-    params: MatchParams,
-    secrets: Prf,
+    blinding: Blinding,
     set: CommittedSet,
     opening_seed: SecretSeed,
     own_tags: Zeroizing<Vec<Tag>>,
     accepted: Vec<bool>,
+    stream: TagStream,
     received: Vec<Tag>,
 }
 
@@ -123,18 +88,19 @@ impl Receiver {
         public_key: PublicKey,
         params: MatchParams,
     ) -> Result<Self, PsiError> {
-        let secrets = Prf::new(seed.expose(), "firebreak match receiver");
-        let opening_seed = secrets.block_seed(b"opening");
+        let opening_seed = Shuffle::of_session(seed).opening_seed().clone();
         let set = CommittedSet::new(&opening_seed, inputs, params.receiver_padded())?;
         let own_tags = Zeroizing::new(vec![Tag::default(); params.receiver_padded() as usize]);
         let accepted = vec![false; params.chunks() as usize];
-        Ok(Self { session, public_key, params, secrets, set, opening_seed, own_tags, accepted, received: Vec::new() })
+        let blinding = Blinding::new(session, seed, public_key, params);
+        let stream = TagStream::new(params);
+        Ok(Self { blinding, set, opening_seed, own_tags, accepted, stream, received: Vec::new() })
     }
 
     /// What the session declares.
     #[must_use]
     pub const fn params(&self) -> &MatchParams {
-        &self.params
+        self.blinding.params()
     }
 
     /// The commitment to the set, padding included. It goes to the log before the first chunk goes to the sender.
@@ -150,7 +116,8 @@ impl Receiver {
     /// [`PsiError::NoSuchSlot`].
     pub fn open(&self, index: u32) -> Result<SlotOpening, PsiError> {
         let slot = self.set.slots().get(index as usize).ok_or(PsiError::NoSuchSlot)?;
-        Ok(SlotOpening { opening: self.set.open(index)?, blind: self.blind_of(index, slot)?.expose() })
+        let mode = self.params().mode();
+        Ok(SlotOpening { opening: self.set.open(index)?, mode, blind: self.blinding.blind_of(index, slot)?.expose() })
     }
 
     /// From this and the inputs [`CommittedSet::new`] makes the committed set again, when the session's own seed is
@@ -177,14 +144,7 @@ impl Receiver {
     /// # Errors
     /// [`PsiError::NoSuchChunk`].
     pub fn blind_chunk(&self, number: u32) -> Result<BlindedChunk, PsiError> {
-        let range = self.range(number);
-        let slots = self.set.slots().get(range.clone()).ok_or(PsiError::NoSuchChunk)?;
-        let mut blinds = Vec::with_capacity(slots.len());
-        for (index, slot) in (range.start as u32..).zip(slots) {
-            blinds.push(self.blind_of(index, slot)?);
-        }
-        let batch = BlindedBatch::new(slots, blinds)?;
-        Ok(BlindedChunk { id: ChunkId::of(self.session, number, batch.as_bytes()), batch })
+        self.blinding.blind(number, self.slots(number)?)
     }
 
     /// Verifies the sender's answer to a chunk and unblinds it.
@@ -194,14 +154,7 @@ impl Receiver {
     /// [`PsiError::InvalidElement`], [`PsiError::IdentityElement`], [`PsiError::DuplicateElement`],
     /// [`PsiError::InvalidScalar`], [`PsiError::ProofRejected`] for a wrong answer.
     pub fn verify_chunk(&self, chunk: &BlindedChunk, evaluated: &[u8]) -> Result<VerifiedChunk, PsiError> {
-        if chunk.id.session != self.session {
-            return Err(PsiError::ForeignChunk);
-        }
-        let slots = self.set.slots().get(self.range(chunk.id.number)).ok_or(PsiError::NoSuchChunk)?;
-        let outputs = chunk.batch.finalize(slots, &self.public_key, evaluated)?;
-        let length = self.params.tag_bytes();
-        let tags = Zeroizing::new(outputs.iter().map(|output| Tag::cut(output, length)).collect());
-        Ok(VerifiedChunk { id: chunk.id, tags })
+        self.blinding.verify(chunk, self.slots(chunk.id().number)?, evaluated)
     }
 
     /// Takes up a verified chunk.
@@ -209,15 +162,15 @@ impl Receiver {
     /// # Errors
     /// [`PsiError::ForeignChunk`], [`PsiError::NoSuchChunk`], [`PsiError::ChunkRepeated`].
     pub fn accept(&mut self, chunk: &VerifiedChunk) -> Result<(), PsiError> {
-        if chunk.id.session != self.session {
+        if chunk.id().session != self.blinding.session() {
             return Err(PsiError::ForeignChunk);
         }
-        let range = self.range(chunk.id.number);
-        let accepted = self.accepted.get_mut(chunk.id.number as usize).ok_or(PsiError::NoSuchChunk)?;
+        let range = self.range(chunk.id().number);
+        let accepted = self.accepted.get_mut(chunk.id().number as usize).ok_or(PsiError::NoSuchChunk)?;
         if *accepted {
             return Err(PsiError::ChunkRepeated);
         }
-        self.own_tags.get_mut(range).ok_or(PsiError::NoSuchChunk)?.copy_from_slice(&chunk.tags);
+        self.own_tags.get_mut(range).ok_or(PsiError::NoSuchChunk)?.copy_from_slice(chunk.raw());
         *accepted = true;
         Ok(())
     }
@@ -227,19 +180,14 @@ impl Receiver {
     /// # Errors
     /// [`PsiError::WrongLength`] for a tag cut short; [`PsiError::TagOrder`]; [`PsiError::TooManyTags`].
     pub fn push_tags(&mut self, piece: &[u8]) -> Result<(), PsiError> {
-        let tags = decode_piece(&self.params, self.received.last().copied(), piece)?;
-        let free = (self.params.sender_padded() as usize).saturating_sub(self.received.len());
-        if tags.len() > free {
-            return Err(PsiError::TooManyTags);
-        }
-        self.received.extend(tags);
+        self.received.extend(self.stream.take(piece)?);
         Ok(())
     }
 
     /// Bytes of the tag list that have arrived: where a resumed transfer goes on.
     #[must_use]
-    pub const fn tag_bytes_received(&self) -> usize {
-        self.received.len() * self.params.tag_bytes()
+    pub const fn tag_bytes_received(&self) -> u64 {
+        self.stream.bytes()
     }
 
     /// The list as it arrived, to be kept until the comparison is done and recorded: pushed as one piece into the same
@@ -248,13 +196,13 @@ impl Receiver {
     /// # Errors
     /// [`PsiError::Incomplete`] if a chunk or a tag is missing.
     pub fn tag_list(&self) -> Result<TagList, PsiError> {
-        if self.is_complete() { Ok(TagList::encode(&self.params, &self.received)) } else { Err(PsiError::Incomplete) }
+        if self.is_complete() { Ok(TagList::encode(self.params(), &self.received)) } else { Err(PsiError::Incomplete) }
     }
 
     /// Whether all chunks and all tags are there.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.next_chunk().is_none() && self.received.len() == self.params.sender_padded() as usize
+        self.next_chunk().is_none() && self.stream.is_complete()
     }
 
     /// Compares, and says which inputs matched.
@@ -272,20 +220,17 @@ impl Receiver {
             // Strictly ascending, which `push_tags` has seen to.
             self.received.binary_search(tag).is_ok()
         });
-        let mut inputs: Vec<_> =
-            found.filter_map(|(slot, _)| NormalisedInput::from_normal_form(slot.as_ref())).collect();
+        let mut inputs: Vec<_> = found.filter_map(|(slot, _)| slot.input()).collect();
         inputs.sort_unstable();
         Ok(Matches(inputs))
     }
 
-    /// SECURITY: the input is in it as well as the place, so that a session made again with another set by mistake
-    /// does not send two inputs under one blind.
-    fn blind_of(&self, index: u32, slot: &Slot) -> Result<Blind, PsiError> {
-        Blind::from_uniform_bytes(&self.secrets.block(b'B', &[&index.to_be_bytes(), slot.as_ref()]))
+    fn slots(&self, number: u32) -> Result<&[Slot], PsiError> {
+        self.set.slots().get(self.range(number)).ok_or(PsiError::NoSuchChunk)
     }
 
     fn range(&self, number: u32) -> Range<usize> {
-        let elements = self.params.chunk_elements() as usize;
+        let elements = self.params().chunk_elements() as usize;
         let start = (number as usize).saturating_mul(elements);
         start..start.saturating_add(elements)
     }

@@ -3,35 +3,23 @@ use crate::{MatchParams, NormalisedInput, PsiError, PublicKey, SessionKey, TagLi
 use std::ops::Range;
 use zeroize::Zeroizing;
 
-/// Tags of a part of the sender's set. Wiped when dropped.
-pub struct Tags(Zeroizing<Vec<Tag>>);
-
-/// The side that is asked. It learns the receiver's padded size.
+/// The sender's arithmetic for one session: evaluates chunks, and makes the tags of its own records.
 ///
-/// PRIVACY: nothing that it is given or keeps depends on which of its records match, and nothing here could: it
-/// receives blinded elements alone, which are uniformly distributed whatever they hide. It has no state that a
+/// PRIVACY: nothing that it is given or keeps depends on which of the sender's records match, and nothing here could:
+/// it receives blinded elements alone, which are uniformly distributed whatever they hide. It has no state that a
 /// chunk changes.
 ///
-/// The receiver can see how long a call takes. The tag list takes a time that grows with the true size of the set:
-/// make it before the session starts.
-pub struct Sender {
+/// It holds no part of the set: a caller whose set does not fit into memory gives it piece by piece.
+pub struct Evaluator {
     key: SessionKey,
-    inputs: Vec<NormalisedInput>,
     params: MatchParams,
 }
 
-impl Sender {
-    /// A session over `inputs`, of which one written twice counts once.
-    ///
-    /// # Errors
-    /// [`PsiError::SetTooLarge`] if the set is larger than the declared padded size.
-    pub fn new(key: SessionKey, mut inputs: Vec<NormalisedInput>, params: MatchParams) -> Result<Self, PsiError> {
-        inputs.sort_unstable();
-        inputs.dedup();
-        if inputs.len() > params.sender_padded() as usize {
-            return Err(PsiError::SetTooLarge);
-        }
-        Ok(Self { key, inputs, params })
+impl Evaluator {
+    /// That of a session.
+    #[must_use]
+    pub const fn new(key: SessionKey, params: MatchParams) -> Self {
+        Self { key, params }
     }
 
     /// What the session declares.
@@ -44,12 +32,6 @@ impl Sender {
     #[must_use]
     pub const fn public_key(&self) -> &PublicKey {
         self.key.public_key()
-    }
-
-    /// Records after duplicates are dropped: the end of the range that [`Self::tags`] takes.
-    #[must_use]
-    pub const fn set_size(&self) -> usize {
-        self.inputs.len()
     }
 
     /// Evaluates chunk `number`: the evaluated elements in the same order, then the proof
@@ -67,12 +49,12 @@ impl Sender {
         self.key.pair.evaluate(blinded, self.params.chunk_elements() as usize)
     }
 
-    /// The tags of a part of the set, for callers that spread the work; ranges cover `0..set_size()`.
+    /// The tags of records, in their order. Sorted among those of the whole set and padding, they say nothing of the
+    /// records' order.
     ///
     /// # Errors
-    /// [`PsiError::NoSuchRange`].
-    pub fn tags(&self, range: Range<usize>) -> Result<Tags, PsiError> {
-        let inputs = self.inputs.get(range).ok_or(PsiError::NoSuchRange)?;
+    /// [`PsiError::DegenerateHash`], which does not happen.
+    pub fn tags(&self, inputs: &[NormalisedInput]) -> Result<Tags, PsiError> {
         let length = self.params.tag_bytes();
         let mut tags = Zeroizing::new(Vec::with_capacity(inputs.len()));
         // In pieces, so that what has to be wiped stays small.
@@ -80,7 +62,80 @@ impl Sender {
             let outputs = self.key.pair.outputs(piece)?;
             tags.extend(outputs.iter().map(|output| Tag::cut(output, length)));
         }
-        Ok(Tags(tags))
+        Ok(Tags { tags, length })
+    }
+
+    /// Random tags that fill up the list, from the one of number `first` on: the same for each number.
+    #[must_use]
+    pub fn padding(&self, first: u64, count: usize) -> Tags {
+        let length = self.params.tag_bytes();
+        let tag = |number: u64| Tag::cut(&*self.key.padding.block(b'T', &[&number.to_be_bytes()]), length);
+        Tags { tags: Zeroizing::new((first..).take(count).map(tag).collect()), length }
+    }
+}
+
+/// Tags of a part of the sender's list. Wiped when dropped.
+pub struct Tags {
+    tags: Zeroizing<Vec<Tag>>,
+    length: usize,
+}
+
+impl Tags {
+    /// Each tag, of [`MatchParams::tag_bytes`].
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.tags.iter().map(|tag| tag.cut_to(self.length))
+    }
+}
+
+/// The side that is asked, with its whole set in memory. It learns the receiver's padded size.
+///
+/// The receiver can see how long a call takes. The tag list takes a time that grows with the true size of the set:
+/// make it before the session starts.
+pub struct Sender {
+    evaluator: Evaluator,
+    inputs: Vec<NormalisedInput>,
+}
+
+impl Sender {
+    /// A session over `inputs`, of which one written twice counts once.
+    ///
+    /// # Errors
+    /// [`PsiError::SetTooLarge`] if the set is larger than the declared padded size.
+    pub fn new(key: SessionKey, mut inputs: Vec<NormalisedInput>, params: MatchParams) -> Result<Self, PsiError> {
+        inputs.sort_unstable();
+        inputs.dedup();
+        if inputs.len() > params.sender_padded() as usize {
+            return Err(PsiError::SetTooLarge);
+        }
+        Ok(Self { evaluator: Evaluator::new(key, params), inputs })
+    }
+
+    /// What it evaluates with.
+    #[must_use]
+    pub const fn evaluator(&self) -> &Evaluator {
+        &self.evaluator
+    }
+
+    /// Records after duplicates are dropped: the end of the range that [`Self::tags`] takes.
+    #[must_use]
+    pub const fn set_size(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// As [`Evaluator::evaluate`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn evaluate(&self, number: u32, blinded: &[u8]) -> Result<Vec<u8>, PsiError> {
+        self.evaluator.evaluate(number, blinded)
+    }
+
+    /// The tags of a part of the set, for callers that spread the work; ranges cover `0..set_size()`.
+    ///
+    /// # Errors
+    /// [`PsiError::NoSuchRange`].
+    pub fn tags(&self, range: Range<usize>) -> Result<Tags, PsiError> {
+        self.evaluator.tags(self.inputs.get(range).ok_or(PsiError::NoSuchRange)?)
     }
 
     /// The tag list, from the tags of the whole set in parts. The same session gives the same list.
@@ -88,10 +143,10 @@ impl Sender {
     /// # Errors
     /// [`PsiError::Incomplete`] if the parts are not as many as the records.
     pub fn tag_list_of(&self, parts: &[Tags]) -> Result<TagList, PsiError> {
-        let due = self.params.sender_padded() as usize;
+        let due = self.evaluator.params.sender_padded() as usize;
         let mut tags = Zeroizing::new(Vec::with_capacity(due));
         for part in parts {
-            tags.extend_from_slice(&part.0);
+            tags.extend_from_slice(&part.tags);
         }
         if tags.len() != self.inputs.len() {
             return Err(PsiError::Incomplete);
@@ -102,15 +157,13 @@ impl Sender {
         tags.dedup();
         let mut counter: u64 = 0;
         while tags.len() < due {
-            for _ in tags.len()..due {
-                let random = self.key.padding.block(b'T', &[&counter.to_be_bytes()]);
-                tags.push(Tag::cut(&*random, self.params.tag_bytes()));
-                counter = counter.wrapping_add(1);
-            }
+            let missing = due.saturating_sub(tags.len());
+            tags.extend_from_slice(&self.evaluator.padding(counter, missing).tags);
+            counter = counter.wrapping_add(missing as u64);
             tags.sort_unstable();
             tags.dedup();
         }
-        Ok(TagList::encode(&self.params, &tags))
+        Ok(TagList::encode(&self.evaluator.params, &tags))
     }
 
     /// The tag list, made on this thread.

@@ -19,6 +19,7 @@ fn key() -> SessionKey {
         field: "number",
         normaliser: Normaliser::V1,
         session: &[3; 16],
+        mode: Mode::Voprf,
     };
     derive_session_key(&SecretSeed::from_bytes([1; 32]), &context).unwrap()
 }
@@ -65,6 +66,31 @@ fn the_receiver_learns_exactly_the_inputs_that_both_hold() {
 }
 
 #[test]
+fn a_session_without_proofs_gives_the_same_matches() {
+    let context = KeyContext {
+        agreement: "school-round",
+        receiver: "health",
+        field: "number",
+        normaliser: Normaliser::V1,
+        session: &[3; 16],
+        mode: Mode::Oprf,
+    };
+    let key = || derive_session_key(&SecretSeed::from_bytes([1; 32]), &context).unwrap();
+    let (params, seed) = (params().in_mode(Mode::Oprf), SecretSeed::from_bytes([2; 32]));
+    assert_eq!(params.evaluated_chunk_bytes(), params.blinded_chunk_bytes());
+    let us = Receiver::new(SESSION, &seed, numbers(0..60), key().public_key().clone(), params).unwrap();
+    let element = us.blind_chunk(0).unwrap().as_bytes()[..32].to_vec();
+    assert!(us.open(0).unwrap().verify(&us.root(), &element).is_ok());
+    let (matches, _) = run(us, &Sender::new(key(), numbers(40..100), params).unwrap());
+    assert!(matches.inputs() == numbers(40..60));
+    // A key of the one mode and a session of the other: no chunk has the length that is due.
+    let us = Receiver::new(SESSION, &seed, numbers(0..60), key().public_key().clone(), self::params()).unwrap();
+    let chunk = us.blind_chunk(0).unwrap();
+    let bare = Evaluator::new(key(), params).evaluate(0, chunk.as_bytes()).unwrap();
+    assert!(matches!(us.verify_chunk(&chunk, &bare), Err(PsiError::WrongLength { .. })));
+}
+
+#[test]
 fn empty_sets_match_nothing() {
     assert!(run(receiver(vec![]), &sender(vec![])).0.inputs().is_empty());
     assert!(run(receiver(numbers(0..5)), &sender(vec![])).0.inputs().is_empty());
@@ -103,6 +129,58 @@ fn the_tag_list_has_the_declared_size_and_follows_from_the_session() {
         assert_eq!(list.as_bytes().len(), params().tag_list_bytes());
         assert_eq!(list.as_bytes(), sender(numbers(0..size)).tag_list().unwrap().as_bytes());
     }
+}
+
+/// As a side does whose set does not fit into memory: a chunk of places at a time, and the list in pieces.
+#[test]
+fn a_list_kept_elsewhere_gives_the_same_bytes() {
+    let (mine, theirs) = (numbers(0..60), numbers(40..100));
+    let us = receiver(mine.clone());
+    let shuffle = Shuffle::of_session(&SecretSeed::from_bytes([2; 32]));
+    assert_eq!(shuffle.opening_seed().expose(), us.opening_seed().expose());
+    let mut slots: Vec<Slot> = mine.iter().map(Slot::own).chain((0..4).map(|n| shuffle.padding(n))).collect();
+    slots.sort_by_cached_key(|slot| *shuffle.rank(slot));
+    let mut commitment = shuffle.commitment();
+    slots.iter().for_each(|slot| commitment.push(slot.as_ref()).unwrap());
+    assert_eq!(commitment.root(), Ok(us.root()));
+    let blinding = Blinding::new(SESSION, &SecretSeed::from_bytes([2; 32]), key().public_key().clone(), params());
+    let evaluator = Evaluator::new(key(), params());
+    let mut own = Vec::new();
+    for (number, places) in (0..).zip(slots.chunks(16)) {
+        let places: Vec<Slot> = places.iter().map(|slot| Slot::from_bytes(slot.as_ref()).unwrap()).collect();
+        let chunk = blinding.blind(number, &places).unwrap();
+        assert_eq!(chunk.as_bytes(), us.blind_chunk(number).unwrap().as_bytes());
+        let verified =
+            blinding.verify(&chunk, &places, &evaluator.evaluate(number, chunk.as_bytes()).unwrap()).unwrap();
+        own.extend(verified.tags().map(<[u8]>::to_vec));
+    }
+    let mut list: Vec<Vec<u8>> = evaluator.tags(&theirs).unwrap().iter().map(<[u8]>::to_vec).collect();
+    list.extend(evaluator.padding(0, 20).iter().map(<[u8]>::to_vec));
+    list.sort_unstable();
+    assert_eq!(list.concat(), sender(theirs).tag_list().unwrap().as_bytes());
+    let mut stream = TagStream::new(params());
+    for piece in list.chunks(7) {
+        assert!(!stream.is_complete());
+        stream.check(&piece.concat()).unwrap();
+    }
+    assert!(stream.is_complete());
+    let both = slots.iter().zip(&own).filter(|(_, tag)| list.contains(tag)).filter_map(|(slot, _)| slot.input());
+    let mut both: Vec<_> = both.collect();
+    both.sort_unstable();
+    assert!(both == numbers(40..60));
+    assert_eq!(blinding.blind(0, &slots[..15]).err(), Some(PsiError::NoSuchChunk));
+    assert_eq!(blinding.blind(4, &slots[..16]).err(), Some(PsiError::NoSuchChunk));
+}
+
+#[test]
+fn bytes_that_no_place_holds_are_not_taken_for_one() {
+    assert!(Slot::from_bytes(&[]).is_none());
+    assert!(Slot::from_bytes(&[b'1'; Slot::LONGEST + 1]).is_none());
+    let padding = Shuffle::new(SecretSeed::from_bytes([1; 32])).padding(0);
+    assert!(padding.is_padding() && padding.input().is_none());
+    let own = Slot::own(&number(1));
+    assert!(!own.is_padding() && own.input() == Some(number(1)));
+    assert!(Slot::from_bytes(b"lower-case").unwrap().input().is_none());
 }
 
 #[test]
@@ -171,7 +249,7 @@ fn a_hostile_tag_list_is_refused_and_leaves_what_was_there() {
     assert_eq!(us.push_tags(&list.as_bytes()[..length]), Err(PsiError::TagOrder));
     us.push_tags(&list.as_bytes()[length..]).unwrap();
     assert_eq!(us.push_tags(&vec![0xff; length]), Err(PsiError::TooManyTags));
-    assert_eq!(us.tag_bytes_received(), params().tag_list_bytes());
+    assert_eq!(us.tag_bytes_received(), params().tag_list_bytes() as u64);
     assert!(!us.is_complete());
     assert_eq!(us.finish().err(), Some(PsiError::Incomplete));
 }
@@ -230,9 +308,9 @@ fn an_opening_with_another_element_another_blind_or_content_of_no_rule_is_refuse
     let blind = zeroize::Zeroizing::new([1; 32].map(|byte: u8| byte & 0x0f));
     let odd = Commitment::new([b"lower-case"], &SecretSeed::from_bytes([9; 32])).unwrap();
     let batch = |item: &[u8]| {
-        oprf::BlindedBatch::new(&[item], vec![oprf::Blind::from_canonical_bytes(&blind).unwrap()]).unwrap()
+        oprf::BlindedBatch::new(Mode::Voprf, &[item], vec![oprf::Blind::from_canonical_bytes(&blind).unwrap()]).unwrap()
     };
-    let opening = SlotOpening { opening: odd.open(0, b"lower-case").unwrap(), blind: blind.clone() };
+    let opening = SlotOpening { opening: odd.open(0, b"lower-case").unwrap(), mode: Mode::Voprf, blind: blind.clone() };
     let refused = opening.verify(&odd.root(), batch(b"lower-case").as_bytes());
     assert_eq!(refused.err(), Some(PsiError::OpeningRejected));
 }
@@ -268,7 +346,7 @@ proptest! {
         if us.push_tags(&piece).is_err() {
             prop_assert_eq!(us.tag_bytes_received(), before);
         } else {
-            prop_assert_eq!(us.tag_bytes_received(), piece.len());
+            prop_assert_eq!(us.tag_bytes_received(), piece.len() as u64);
         }
     }
 }

@@ -1,19 +1,25 @@
 use crate::normalise::LONGEST;
 use crate::secret::Prf;
-use crate::{Commitment, NormalisedInput, Opening, PsiError, Root, SecretSeed};
-use zeroize::Zeroize;
+use crate::{Commitment, CommitmentBuilder, NormalisedInput, Opening, PsiError, Root, SecretSeed};
+use zeroize::{Zeroize, Zeroizing};
 
-/// A place in the receiver's list: an input of its own, or padding. Both are blinded, evaluated and unblinded
-/// alike, so that neither bytes nor time tell them apart.
+/// What a place in the receiver's list holds: an input of its own, or padding. Both are blinded, evaluated and unblinded
+/// alike, so that neither bytes nor time tell them apart. Wiped when dropped; has no `Debug`.
 ///
 /// INVARIANT: padding starts with a byte of 0x80 or above, which no normalised input does.
-pub(crate) struct Slot {
+#[derive(Clone)]
+pub struct Slot {
     bytes: [u8; LONGEST],
     length: u8,
 }
 
 impl Slot {
-    fn own(input: &NormalisedInput) -> Self {
+    /// Bytes of the longest.
+    pub const LONGEST: usize = LONGEST;
+
+    /// One that holds an input.
+    #[must_use]
+    pub fn own(input: &NormalisedInput) -> Self {
         let mut slot = Self { bytes: [0; LONGEST], length: 0 };
         for (to, from) in slot.bytes.iter_mut().zip(input.as_bytes()) {
             *to = *from;
@@ -22,14 +28,33 @@ impl Slot {
         slot
     }
 
+    /// Reads what [`Slot::as_ref`] gave; `None` for bytes that are too many or none.
+    #[must_use]
+    pub fn from_bytes(held: &[u8]) -> Option<Self> {
+        let mut bytes = [0; LONGEST];
+        bytes.get_mut(..held.len())?.copy_from_slice(held);
+        let length = u8::try_from(held.len()).ok().filter(|length| *length > 0)?;
+        Some(Self { bytes, length })
+    }
+
+    /// The input that it holds; `None` for padding, and for bytes that no rule gives.
+    #[must_use]
+    pub fn input(&self) -> Option<NormalisedInput> {
+        NormalisedInput::from_normal_form(self.as_ref())
+    }
+
+    /// Whether it is padding.
+    #[must_use]
+    pub const fn is_padding(&self) -> bool {
+        self.bytes[0] >= 0x80 && self.length as usize == LONGEST
+    }
+
     fn padding(random: &[u8; 64]) -> Self {
         let mut slot = Self { bytes: [0; LONGEST], length: LONGEST as u8 };
         for (to, from) in slot.bytes.iter_mut().zip(random) {
             *to = *from;
         }
-        if let Some(first) = slot.bytes.first_mut() {
-            *first |= 0x80;
-        }
+        slot.bytes[0] |= 0x80;
         slot
     }
 }
@@ -43,6 +68,58 @@ impl AsRef<[u8]> for Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.bytes.zeroize();
+    }
+}
+
+/// By what the receiver's list is filled up and shuffled: the padding, and the order in which inputs and padding stand.
+///
+/// It follows from an *opening seed*, which gives neither blind nor key.
+pub struct Shuffle {
+    seed: SecretSeed,
+    secrets: Prf,
+}
+
+/// Bytes of a place's rank.
+const RANK: usize = 16;
+
+impl Shuffle {
+    /// That of an opening seed.
+    #[must_use]
+    pub fn new(seed: SecretSeed) -> Self {
+        let secrets = Prf::new(seed.expose(), "firebreak match committed set");
+        Self { seed, secrets }
+    }
+
+    /// The opening seed.
+    #[must_use]
+    pub const fn opening_seed(&self) -> &SecretSeed {
+        &self.seed
+    }
+
+    /// The padding of that number, from 0.
+    #[must_use]
+    pub fn padding(&self, number: u64) -> Slot {
+        Slot::padding(&self.secrets.block(b'P', &[&number.to_be_bytes()]))
+    }
+
+    /// What the list is sorted by: pseudorandom, so that the order says nothing of the inputs.
+    #[must_use]
+    pub fn rank(&self, slot: &Slot) -> Zeroizing<[u8; RANK]> {
+        let mut rank = Zeroizing::new([0; RANK]);
+        for (to, from) in rank.iter_mut().zip(self.secrets.block(b'O', &[slot.as_ref()]).iter()) {
+            *to = *from;
+        }
+        rank
+    }
+
+    /// A commitment to the list, to which its places are added in their order.
+    #[must_use]
+    pub fn commitment(&self) -> CommitmentBuilder {
+        CommitmentBuilder::new(&self.salt())
+    }
+
+    fn salt(&self) -> SecretSeed {
+        self.secrets.block_seed(b"commitment")
     }
 }
 
@@ -63,13 +140,12 @@ impl CommittedSet {
     pub fn new(opening: &SecretSeed, mut inputs: Vec<NormalisedInput>, size: u32) -> Result<Self, PsiError> {
         inputs.sort_unstable();
         inputs.dedup();
-        let secrets = Prf::new(opening.expose(), "firebreak match committed set");
+        let shuffle = Shuffle::new(opening.clone());
         let missing = (size as usize).checked_sub(inputs.len()).ok_or(PsiError::SetTooLarge)? as u64;
-        let own = inputs.iter().map(Slot::own);
-        let padding = (0..missing).map(|number| Slot::padding(&secrets.block(b'P', &[&number.to_be_bytes()])));
-        let mut slots: Vec<_> = own.chain(padding).collect();
-        slots.sort_by_cached_key(|slot| *secrets.block(b'O', &[slot.as_ref()]));
-        let commitment = Commitment::new(&slots, &secrets.block_seed(b"commitment"))?;
+        let padding = (0..missing).map(|number| shuffle.padding(number));
+        let mut slots: Vec<_> = inputs.iter().map(Slot::own).chain(padding).collect();
+        slots.sort_by_cached_key(|slot| *shuffle.rank(slot));
+        let commitment = Commitment::new(&slots, &shuffle.salt())?;
         Ok(Self { slots, commitment })
     }
 

@@ -16,6 +16,10 @@ impl Tag {
         }
         tag
     }
+
+    pub(crate) fn cut_to(&self, length: usize) -> &[u8] {
+        self.0.get(..length).unwrap_or_default()
+    }
 }
 
 impl zeroize::DefaultIsZeroes for Tag {}
@@ -37,15 +41,57 @@ impl TagList {
     }
 }
 
-/// Reads a piece of a list that so far ends in `before`.
-pub(crate) fn decode_piece(params: &MatchParams, before: Option<Tag>, piece: &[u8]) -> Result<Vec<Tag>, PsiError> {
-    let length = params.tag_bytes();
-    let whole = piece.chunks_exact(length);
-    if !whole.remainder().is_empty() {
-        let expected = piece.len() / length * length;
-        return Err(PsiError::WrongLength { what: "a piece of the tag list", expected, found: piece.len() });
+/// Reads the sender's list as it comes, in pieces of whole tags.
+pub struct TagStream {
+    params: MatchParams,
+    last: Option<Tag>,
+    tags: u32,
+}
+
+impl TagStream {
+    /// Before its first piece.
+    #[must_use]
+    pub const fn new(params: MatchParams) -> Self {
+        Self { params, last: None, tags: 0 }
     }
-    let tags: Vec<_> = whole.map(|bytes| Tag::cut(bytes, length)).collect();
-    let ascending = before.iter().chain(&tags).is_sorted_by(|left, right| left < right);
-    if ascending { Ok(tags) } else { Err(PsiError::TagOrder) }
+
+    /// Checks the next piece. One that is refused leaves the stream as it was.
+    ///
+    /// # Errors
+    /// [`PsiError::WrongLength`] for a tag cut short; [`PsiError::TagOrder`]; [`PsiError::TooManyTags`].
+    pub fn check(&mut self, piece: &[u8]) -> Result<(), PsiError> {
+        self.take(piece).map(drop)
+    }
+
+    pub(crate) fn take(&mut self, piece: &[u8]) -> Result<Vec<Tag>, PsiError> {
+        let length = self.params.tag_bytes();
+        let whole = piece.chunks_exact(length);
+        if !whole.remainder().is_empty() {
+            let expected = piece.len() / length * length;
+            return Err(PsiError::WrongLength { what: "a piece of the tag list", expected, found: piece.len() });
+        }
+        if whole.len() > (self.params.sender_padded() - self.tags) as usize {
+            return Err(PsiError::TooManyTags);
+        }
+        let tags: Vec<_> = whole.map(|bytes| Tag::cut(bytes, length)).collect();
+        if !self.last.iter().chain(&tags).is_sorted_by(|left, right| left < right) {
+            return Err(PsiError::TagOrder);
+        }
+        self.last = tags.last().copied().or(self.last);
+        // INVARIANT: no more than are declared, by 32 bits.
+        self.tags += tags.len() as u32;
+        Ok(tags)
+    }
+
+    /// Bytes that have arrived: where a resumed transfer goes on.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.tags as u64 * self.params.tag_bytes() as u64
+    }
+
+    /// Whether all tags are there.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.tags == self.params.sender_padded()
+    }
 }

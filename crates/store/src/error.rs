@@ -35,6 +35,9 @@ pub enum StoreError {
     /// The database failed.
     #[error("the state could not be read or written: {0}")]
     Database(Fault),
+    /// A file of a match session could not be read or written.
+    #[error("a file of a match session could not be read or written: {0}")]
+    File(Fault),
     /// A row that this program would not have written.
     #[error("the state holds a malformed {0}: restore the folder, or have its ledger verified")]
     Malformed(&'static str),

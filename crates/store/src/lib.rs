@@ -22,18 +22,22 @@
 //! | what overseers read | `openings` | [`State::keep_sealed`], [`State::sealed_openings`] |
 //! | ledger and log | `reconcile` | [`State::check_not_behind`], [`State::head_at`] |
 //! | caps of a match | `caps` | [`State::charge_evaluations`] |
-//! | match sessions | `sessions` | [`State::open_session`], [`State::keep_chunk`], [`State::close_session`] |
+//! | match sessions | `sessions` | [`State::open_session`], [`State::keep_opening`], [`State::close_session`] |
+//! | a session's files | `files` | [`State::session_files`] |
 //! | what agencies have closed | `closed` | [`State::keep_closed`], [`State::closed`] |
 //! | publications | `publications` | [`State::draft_publication`], [`State::publish`], [`State::publications`] |
-//! | registers | `registers` | [`State::record_matched`], [`State::matches_of`], [`State::record_offered`] |
+//! | who takes part | `choices` | [`State::record_choice`], [`State::participation`] |
+//! | registers | `registers` | [`State::record_matched`], [`State::complete_matched`], [`State::matches_of`], [`State::record_offered`] |
 
 mod accounts;
 mod batch;
 mod caps;
 mod checkpoint;
+mod choices;
 mod closed;
 mod codec;
 mod error;
+mod files;
 mod key;
 mod ledger;
 mod openings;
@@ -56,7 +60,9 @@ pub use accounts::{
     Reserved,
 };
 pub use caps::{CapError, CapOutcome, EvaluationChunk};
+pub use choices::{Choice, Participation, PersonReference, RecordedChoice};
 pub use error::{Fault, OpenError, StoreError};
+pub use files::{RecordFile, RecordReader, RecordWriter, SessionFiles, Sorted, Sorter, Spool};
 pub use key::{KeyError, StateKey};
 pub use ledger::LedgerHead;
 pub use outbox::{Backlog, FollowerError, LeafHash, LogView, NewLeaf, OutstandingLeaf};
@@ -65,7 +71,7 @@ pub use reconcile::ReconcileError;
 pub use registers::{MatchedEntry, OfferedEntry};
 pub use releases::{AnsweredQuestion, OwnRelease, ReleaseId, ReleaseKey, Settled, StoredRelease};
 pub use seal::{SealError, Sealer};
-pub use sessions::{KeptList, OpenSession, SessionError};
+pub use sessions::{OpenSession, SessionError};
 pub use state::State;
 pub use verify::ChainError;
 pub use watermark::{AcceptedBundle, BundleError};

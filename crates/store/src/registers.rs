@@ -35,6 +35,8 @@ pub struct OfferedEntry {
 }
 
 const MATCHED: &str = "matched";
+/// In place of the time at which a match was recorded, as long as not all of it is.
+const INCOMPLETE: i64 = -1;
 /// Rows in one statement: three values each, of the 32,766 that SQLite takes.
 const ROWS: usize = 1000;
 
@@ -45,11 +47,12 @@ struct SealedPerson {
 }
 
 impl State {
-    /// Records, at the receiver, which persons a session matched. `persons` are the receiver's own keys of them. The
-    /// whole set is recorded in one transaction; recording it again adds nothing.
+    /// Records, at the receiver, persons whom a session matched. `persons` are the receiver's own keys of them: all of
+    /// them, or some, of many at a time. None is in the register before [`State::complete_matched`]; recording one
+    /// again adds nothing.
     ///
     /// # Errors
-    /// [`StoreError`]: nothing was recorded.
+    /// [`StoreError`]: none of these was recorded.
     pub async fn record_matched<P: AsRef<[u8]> + Sync>(
         &self,
         session: &[u8; 32],
@@ -68,7 +71,6 @@ impl State {
         let (session, purpose, agreement) = (*session, purpose.as_str().to_owned(), agreement.as_str().to_owned());
         self.write(move |work| {
             Box::pin(async move {
-                let now = work.now().secs();
                 sqlx::query(
                     "INSERT INTO matches (session, purpose, agreement, matched_at) VALUES (?, ?, ?, ?)
                      ON CONFLICT (session) DO NOTHING",
@@ -76,7 +78,7 @@ impl State {
                 .bind(session.as_slice())
                 .bind(purpose)
                 .bind(agreement)
-                .bind(now)
+                .bind(INCOMPLETE)
                 .execute(work.sql())
                 .await?;
                 for some in rows.chunks(ROWS) {
@@ -93,6 +95,27 @@ impl State {
         .await
     }
 
+    /// Puts into the register, now, the persons who were recorded for a session. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]: none of them is in the register.
+    pub async fn complete_matched(&self, session: &[u8; 32]) -> Result<(), StoreError> {
+        let session = *session;
+        self.write(move |work| {
+            Box::pin(async move {
+                let now = work.now().secs();
+                sqlx::query("UPDATE matches SET matched_at = ? WHERE session = ? AND matched_at = ?")
+                    .bind(now)
+                    .bind(session.as_slice())
+                    .bind(INCOMPLETE)
+                    .execute(work.sql())
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// The matches in which a person took part, the oldest first.
     ///
     /// # Errors
@@ -100,9 +123,10 @@ impl State {
     pub async fn matches_of(&self, person: &[u8]) -> Result<Vec<MatchedEntry>, StoreError> {
         let rows = sqlx::query(
             "SELECT session, purpose, agreement, matched_at FROM matched JOIN matches USING (session)
-             WHERE person = ? ORDER BY matched_at, session",
+             WHERE person = ? AND matched_at > ? ORDER BY matched_at, session",
         )
         .bind(self.person_index(person).to_vec())
+        .bind(INCOMPLETE)
         .fetch_all(&self.shared.readers)
         .await?;
         rows.iter()
@@ -118,10 +142,14 @@ impl State {
     /// # Errors
     /// [`StoreError`] if the state failed or a row does not open.
     pub async fn matched_persons(&self, session: &[u8; 32]) -> Result<Vec<Zeroizing<Vec<u8>>>, StoreError> {
-        let rows = sqlx::query("SELECT person, sealed FROM matched WHERE session = ? ORDER BY person")
-            .bind(session.as_slice())
-            .fetch_all(&self.shared.readers)
-            .await?;
+        let rows = sqlx::query(
+            "SELECT person, sealed FROM matched JOIN matches USING (session)
+             WHERE session = ? AND matched_at > ? ORDER BY person",
+        )
+        .bind(session.as_slice())
+        .bind(INCOMPLETE)
+        .fetch_all(&self.shared.readers)
+        .await?;
         rows.iter()
             .map(|row| {
                 let place = place(session, row.try_get(0)?);

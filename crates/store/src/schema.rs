@@ -76,6 +76,11 @@ CREATE TABLE IF NOT EXISTS closed (
     agency TEXT NOT NULL, dataset TEXT NOT NULL, column_name TEXT NOT NULL, PRIMARY KEY (agency, dataset, column_name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS publications_by_release ON publications (release);
+CREATE TABLE IF NOT EXISTS choices (
+    seq INTEGER PRIMARY KEY, person BLOB NOT NULL, purpose TEXT NOT NULL, choice INTEGER NOT NULL,
+    recorded_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS choices_by_person ON choices (person, purpose, seq);
 ";
 
 /// Tables of an earlier program of this format that repeat what the ledger holds. That program does not open a folder

@@ -28,6 +28,8 @@ pub enum SealError {
 
 const FORMAT: u8 = 1;
 const NONCE: usize = 24;
+/// How much longer a sealed value is: format, nonce and tag.
+pub(crate) const OVERHEAD: usize = 1 + NONCE + 16;
 
 impl Sealer {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
@@ -115,6 +117,7 @@ mod tests {
         let one = sealer("register").seal("matched", b"row", b"value").unwrap();
         let two = sealer("register").seal("matched", b"row", b"value").unwrap();
         assert_ne!(one, two);
-        assert_eq!(one.len(), 5 + 41);
+        assert_eq!(one.len(), 5 + OVERHEAD);
+        assert_eq!(OVERHEAD, 41);
     }
 }

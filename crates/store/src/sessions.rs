@@ -1,9 +1,5 @@
-//! Match sessions: the secrets they run on and what was received, sealed, and gone when the session is closed. What
-//! opens a session's commitment stays, sealed.
-
-mod list;
-
-pub use list::KeptList;
+//! Match sessions: the secrets they run on, sealed, and gone when the session is closed. What opens a session's
+//! commitment stays, sealed. All else that a session keeps is in its [files](crate::SessionFiles).
 
 use crate::{NewLeaf, State, StoreError, codec, outbox::insert_leaf, writer::Work};
 use firebreak_domain::Timestamp;
@@ -28,25 +24,22 @@ pub enum SessionError {
     /// It was never opened here.
     #[error("there is no such session")]
     Unknown,
-    /// A chunk of this number is kept with other content.
-    #[error("this chunk of the session was received before with other content: begin a new session")]
-    ChunkMismatch,
+    /// It has committed before, to something else.
+    #[error("the session is committed to another set: begin a new one")]
+    AlreadyKept,
     /// The state failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 const SESSIONS: &str = "sessions";
-const CHUNKS: &str = "session_chunks";
+/// The table is named for what earlier programs kept in it beside the two rows that are left.
+const KEPT: &str = "session_chunks";
 
-/// The number under which what opens the commitment is kept; no chunk has it. All below it ends with the session.
+/// The number under which what opens the commitment is kept. All below it ends with the session.
 const OPENING: u32 = u32::MAX;
 /// The mark that the leaf of the session's end is recorded.
 const END: u32 = OPENING - 1;
-/// The head of the sender's list, without which its pieces count for nothing.
-const LIST_HEAD: u32 = END - 1;
-/// The first piece of the sender's list. Chunks have lower numbers: 2³² elements at most, thousands in each.
-const LIST: u32 = 1 << 31;
 
 impl State {
     /// Opens a session on `secret`, or takes up again the one of this name: returns the secret that it runs on, which
@@ -112,22 +105,13 @@ impl State {
         Ok(Timestamp::from_secs(row.try_get(0).map_err(StoreError::from)?))
     }
 
-    /// Keeps a chunk that was received and verified, so that the session resumes behind it. The same chunk is kept
-    /// once.
-    ///
-    /// # Errors
-    /// [`SessionError`]: not an open session, or another content under the same number.
-    pub async fn keep_chunk(&self, session: &[u8; 32], number: u32, bytes: &[u8]) -> Result<(), SessionError> {
-        self.keep(session, number, bytes, None).await
-    }
-
     /// Keeps what opens the commitment of `session`, and with it records the leaf that commits. It outlives the
     /// session.
     ///
     /// # Errors
     /// [`SessionError`]: not an open session, or it has committed before.
     pub async fn keep_opening(&self, session: &[u8; 32], opening: &[u8], leaf: NewLeaf) -> Result<(), SessionError> {
-        self.keep(session, OPENING, opening, Some(leaf)).await
+        self.keep(session, OPENING, opening, leaf).await
     }
 
     /// What opens the commitment of a session, open or closed, if it has committed.
@@ -135,7 +119,13 @@ impl State {
     /// # Errors
     /// [`StoreError`] if the state failed or it does not unseal.
     pub async fn session_opening(&self, session: &[u8; 32]) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
-        self.kept(session, OPENING).await
+        let row = sqlx::query("SELECT sealed FROM session_chunks WHERE session = ? AND chunk = ?")
+            .bind(session.as_slice())
+            .bind(OPENING)
+            .fetch_optional(&self.shared.readers)
+            .await?;
+        let place = kept_place(session, OPENING);
+        row.map(|row| Ok(self.shared.keys.sessions.open(KEPT, &place, row.try_get(0)?)?)).transpose()
     }
 
     /// Records the leaf that says that `session` came to its end; once for a session, however often it is recorded.
@@ -143,19 +133,13 @@ impl State {
     /// # Errors
     /// [`SessionError`]: not an open session, or the state failed.
     pub async fn record_end(&self, session: &[u8; 32], leaf: NewLeaf) -> Result<(), SessionError> {
-        self.keep(session, END, b"", Some(leaf)).await
+        self.keep(session, END, b"", leaf).await
     }
 
-    async fn keep(
-        &self,
-        session: &[u8; 32],
-        number: u32,
-        bytes: &[u8],
-        leaf: Option<NewLeaf>,
-    ) -> Result<(), SessionError> {
+    async fn keep(&self, session: &[u8; 32], number: u32, bytes: &[u8], leaf: NewLeaf) -> Result<(), SessionError> {
         let sealer = &self.shared.keys.sessions;
-        let place = chunk_place(session, number);
-        let sealed = sealer.seal(CHUNKS, &place, bytes).map_err(StoreError::from)?;
+        let place = kept_place(session, number);
+        let sealed = sealer.seal(KEPT, &place, bytes).map_err(StoreError::from)?;
         let session = *session;
         let earlier: Option<Vec<u8>> = self
             .write(move |work| {
@@ -177,36 +161,14 @@ impl State {
                         .bind(sealed)
                         .execute(work.sql())
                         .await?;
-                    if let Some(leaf) = leaf {
-                        insert_leaf(work, &leaf).await?;
-                    }
+                    insert_leaf(work, &leaf).await?;
                     Ok(Ok(None))
                 })
             })
             .await??;
         let Some(earlier) = earlier else { return Ok(()) };
-        let earlier = sealer.open(CHUNKS, &place, &earlier).map_err(StoreError::from)?;
-        if earlier.as_slice() == bytes { Ok(()) } else { Err(SessionError::ChunkMismatch) }
-    }
-
-    /// The chunks kept for a session, in the order of their numbers.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the state failed or a chunk does not open.
-    pub async fn chunks_of(&self, session: &[u8; 32]) -> Result<Vec<(u32, Zeroizing<Vec<u8>>)>, StoreError> {
-        let rows =
-            sqlx::query("SELECT chunk, sealed FROM session_chunks WHERE session = ? AND chunk < ? ORDER BY chunk")
-                .bind(session.as_slice())
-                .bind(LIST)
-                .fetch_all(&self.shared.readers)
-                .await?;
-        rows.iter()
-            .map(|row| {
-                let number = row.try_get(0)?;
-                let sealed = row.try_get(1)?;
-                Ok((number, self.shared.keys.sessions.open(CHUNKS, &chunk_place(session, number), sealed)?))
-            })
-            .collect()
+        let earlier = sealer.open(KEPT, &place, &earlier).map_err(StoreError::from)?;
+        if earlier.as_slice() == bytes { Ok(()) } else { Err(SessionError::AlreadyKept) }
     }
 
     /// The sessions that are open, the oldest first.
@@ -228,8 +190,7 @@ impl State {
             .collect()
     }
 
-    /// Destroys a session's secret, chunks and list: no file of the state holds them any longer, sealed or not. Its
-    /// name stays, so that no other session takes it, and so does what opens its commitment.
+    /// Destroys a session's secret and files: no file of the state holds them any longer, sealed or not. Its name stays, so that no other session takes it, and so does what opens its commitment.
     ///
     /// While another program reads the files, they hold the sealed bytes on: this waits for it up to five seconds.
     ///
@@ -237,7 +198,8 @@ impl State {
     /// [`StoreError`]: it is still open.
     pub async fn close_session(&self, session: &[u8; 32]) -> Result<(), StoreError> {
         let session = *session;
-        self.write(move |work| Box::pin(async move { close(work, &session).await })).await
+        self.write(move |work| Box::pin(async move { close(work, &session).await })).await?;
+        self.delete_files_of(&[session]).await
     }
 
     /// Closes every session that was opened at `before` or earlier. Returns how many.
@@ -245,19 +207,25 @@ impl State {
     /// # Errors
     /// [`StoreError`]: none is closed.
     pub async fn close_sessions_of(&self, before: Timestamp) -> Result<u64, StoreError> {
-        self.write(move |work| {
-            Box::pin(async move {
-                let rows = sqlx::query("SELECT session FROM sessions WHERE secret IS NOT NULL AND opened_at <= ?")
-                    .bind(before.secs())
-                    .fetch_all(work.sql())
-                    .await?;
-                for row in &rows {
-                    close(work, &codec::fixed("session", row.try_get(0)?)?).await?;
-                }
-                Ok(rows.len() as u64)
+        let closed = self
+            .write(move |work| {
+                Box::pin(async move {
+                    let rows = sqlx::query("SELECT session FROM sessions WHERE secret IS NOT NULL AND opened_at <= ?")
+                        .bind(before.secs())
+                        .fetch_all(work.sql())
+                        .await?;
+                    let mut closed = Vec::with_capacity(rows.len());
+                    for row in &rows {
+                        let session = codec::fixed("session", row.try_get(0)?)?;
+                        close(work, &session).await?;
+                        closed.push(session);
+                    }
+                    Ok(closed)
+                })
             })
-        })
-        .await
+            .await?;
+        self.delete_files_of(&closed).await?;
+        Ok(closed.len() as u64)
     }
 
     fn unseal_secret(&self, session: &[u8; 32], sealed: Option<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, SessionError> {
@@ -294,7 +262,7 @@ async fn close(work: &mut Work, session: &[u8; 32]) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn chunk_place(session: &[u8; 32], number: u32) -> [u8; 36] {
+fn kept_place(session: &[u8; 32], number: u32) -> [u8; 36] {
     let mut place = [0; 36];
     for (to, from) in place.iter_mut().zip(session.iter().copied().chain(number.to_be_bytes())) {
         *to = from;

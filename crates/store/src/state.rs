@@ -4,6 +4,7 @@ use crate::{
     AccountKind, ChainError, LedgerHead, OpenError, PersonLoss, Sealer, StateKey, StoreError,
     accounts::{AccountKey, RequestRef},
     checkpoint::{self, Checkpoints},
+    files,
     ledger::Ledger,
     releases::Recent,
     schema,
@@ -21,7 +22,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 use zeroize::Zeroizing;
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) keys: Keys,
     pub(crate) readers: SqlitePool,
     pub(crate) jobs: Jobs,
+    /// Where sessions keep their files.
+    pub(crate) sessions: PathBuf,
 }
 
 /// What the task that writes and those who ask share in memory.
@@ -147,7 +150,11 @@ impl State {
             publications: key.sealer("publications"),
         };
         let jobs = Writer::spawn(writing, checkpoints, lock, Arc::clone(&core), scrub);
-        Ok(Self { shared: Arc::new(Shared { core, keys, readers, jobs }) })
+        let sessions = folder.join(files::FOLDER);
+        let state = Self { shared: Arc::new(Shared { core, keys, readers, jobs, sessions }) };
+        // A program that was killed while it closed a session left files that nobody can open.
+        state.delete_closed_files().await?;
+        Ok(state)
     }
 
     /// Finishes what is queued, closes the files and frees the folder. Clones that remain get [`StoreError::Closed`].

@@ -36,7 +36,7 @@ impl Truth {
         let binding = std::fs::read_to_string(layout.adapter(agency).join(format!("bindings/{dataset}.toml")))?;
         let binding: Binding = toml::from_str(&binding)?;
         let folder = layout.population().join(folder);
-        let rows = read(&contract, &binding, &folder, &CutId::new(CUT)?, None).await?;
+        let rows = read(&contract, &binding, &folder, &CutId::new(CUT)?).await?;
         let key = StateKey::load_or_create(&layout.adapter(agency).join("state.key"))?;
         let key = RankingKey::of(&key.secret("row ranking"), &contract.unit_space.id);
         let kept = kept_rows(&rows, contract.contribution.rows_per_person, &key);

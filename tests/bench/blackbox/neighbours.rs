@@ -220,7 +220,7 @@ async fn side(query: &CheckedQuery, contract: &Contract, rows: &dyn Fn(&mut Stri
     rows(&mut file)?;
     std::fs::write(folder.path().join("visits.csv"), file)?;
     let binding: Binding = toml::from_str(BINDING)?;
-    let read = source::read(contract, &binding, folder.path(), &CutId::new(CUT)?, None).await?;
+    let read = source::read(contract, &binding, folder.path(), &CutId::new(CUT)?).await?;
     let view = view(contract, &read, &RankingKey::new([7; 32]))?;
     let vectors = meaning::vectors(query, &view)?;
     let computed = OpenedEngine::over(&view, 1)?.execute(query).await?.open();

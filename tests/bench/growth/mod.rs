@@ -15,7 +15,7 @@ use agency_adapter::views::Views;
 use anyhow::{Context, Result, ensure};
 use arrow::array::{ArrayRef, Int16Array, Int64Array, RecordBatch, UInt32Array};
 use firebreak_query::CheckedQuery;
-use firebreak_tests::bench::{aimed, figure, remark};
+use firebreak_tests::bench::{aimed, figure, peak_of, remark};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::{self, File};
 use std::ops::Range;
@@ -80,7 +80,7 @@ impl Step {
             Self::View => view(rows, &folder).await?,
             Self::Engine => engine(rows, &folder).await?,
         };
-        println!("{seconds} {}", peak()?);
+        println!("{seconds} {}", peak_of(Path::new("/proc/self"))?);
         Ok(())
     }
 
@@ -211,11 +211,4 @@ fn cpu() -> Result<f64> {
     let (_, fields) = stat.rsplit_once(')').context("not a stat file")?;
     let times = fields.split_whitespace().skip(11).take(2);
     Ok(times.map(str::parse::<u64>).sum::<Result<u64, _>>()? as f64 / 100.0)
-}
-
-/// The most memory that this process ever had, in kB (proc_pid_status(5)).
-fn peak() -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no peak")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

@@ -136,7 +136,7 @@ impl Audit {
         let (key, mut parts) = (RankingKey::new([7; 32]), Vec::with_capacity(ground.datasets.len()));
         for dataset in &ground.datasets {
             let mut contract: Contract = dataset.contract.clone();
-            let Ok(rows) = source::read(&contract, &dataset.binding, folder, &CutId::new("2024")?, None).await else {
+            let Ok(rows) = source::read(&contract, &dataset.binding, folder, &CutId::new("2024")?).await else {
                 return Ok(None);
             };
             contract.contribution.rows_per_person += self.plant.rows;

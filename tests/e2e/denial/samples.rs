@@ -205,6 +205,13 @@ pub fn sample(path: &str) -> Result<Sample> {
                 local::v1::RunMatchRequest { agreement, purpose, selection: String::new(), request_id: vec![3; 16] };
             (Local, staff, request.encode_to_vec())
         }
+        "/firebreak.local.v1.LocalMatchService/RecordChoice" => {
+            let (person, kind) = ("P-000001".to_owned(), local::v1::ChoiceKind::Restrict.into());
+            (Local, staff, local::v1::RecordChoiceRequest { person, kind, purpose: String::new() }.encode_to_vec())
+        }
+        "/firebreak.local.v1.LocalMatchService/ListChoices" => {
+            (Local, staff, local::v1::ListChoicesRequest { person: "P-000001".to_owned() }.encode_to_vec())
+        }
         "/firebreak.local.v1.LocalMatchService/ListMatched" => {
             (Local, staff, local::v1::ListMatchedRequest { session_id: vec![4; 32] }.encode_to_vec())
         }

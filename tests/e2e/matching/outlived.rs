@@ -3,8 +3,8 @@
 //! Both sides run in this process, under a clock that the test moves and policy that it changes between two steps.
 
 use super::begun::{Begun, DAY, OVERSEERS};
-use super::side::{RECEIVER, Side, opening, submitted};
-use agency_adapter::app::{MatchError, SESSION_LIFETIME, accept_match, prepare_receiver};
+use super::side::{RECEIVER, SENDER, Side};
+use agency_adapter::app::{MatchError, SESSION_LIFETIME};
 use anyhow::{Context, Result, bail, ensure};
 use firebreak_audit::{LeafKind, SignedLeaf};
 use firebreak_domain::{Pin, ReasonCode};
@@ -43,13 +43,13 @@ fn a_match_that_runs_ends_with_its_bundle_and_goes_on_under_a_successor() -> Res
         // The twin: in the last second, everything goes on.
         begun.clock.set(begun.end.plus_secs(-1));
         begun.evaluate().await?;
-        begun.session.tags(&begun.sender.app).await?;
+        begun.session.tags(&begun.sender.app, 0).await?;
 
         begun.clock.set(begun.end);
         let reason = ReasonCode::NoPolicyInForce;
         let again = chunk.as_bytes().to_vec();
         refused(begun.session.evaluate(&begun.sender.app, 0, again.clone()).await, reason).context("a chunk")?;
-        refused(begun.session.tags(&begun.sender.app).await.map(drop), reason).context("the tags")?;
+        refused(begun.session.tags(&begun.sender.app, 0).await.map(drop), reason).context("the tags")?;
         refused(begun.session.check(&begun.sender.app).await, reason).context("a piece of the tags")?;
         refused(begun.machine.next(&begun.receiver.app).await.map(drop), reason).context("the receiver")?;
         assert_eq!(recorded(&begun.sender).await?, [reason], "one leaf a session, however often it is asked");
@@ -73,7 +73,7 @@ fn a_match_whose_agreement_is_withdrawn_compares_nothing() -> Result<()> {
         begun.tags().await?;
         fs::remove_file(begun.federation.layout().bundle().join("agreements/vaccination-round.toml"))?;
         begun.second_bundle(begun.start, &OVERSEERS[..2]).await?;
-        refused(begun.session.tags(&begun.sender.app).await.map(drop), ReasonCode::NoAgreement)?;
+        refused(begun.session.tags(&begun.sender.app, 0).await.map(drop), ReasonCode::NoAgreement)?;
         refused(begun.machine.finish(&begun.receiver.app).await, ReasonCode::NoAgreement)?;
         assert_eq!(recorded(&begun.receiver).await?, [ReasonCode::NoAgreement]);
         let session = begun.receiver.app.state().open_sessions().await?;
@@ -86,7 +86,7 @@ fn a_match_whose_agreement_is_withdrawn_compares_nothing() -> Result<()> {
 #[test]
 fn a_match_whose_receiver_has_another_key_by_now_is_ended_by_both() -> Result<()> {
     run(async {
-        let begun = Begun::start().await?;
+        let mut begun = Begun::start().await?;
         begun.keep_first()?;
         let file = begun.federation.layout().bundle().join("endpoints.toml");
         let pin = begun.federation.issue(RECEIVER, "adapter", "main")?.pin();
@@ -117,7 +117,10 @@ fn the_secrets_of_a_session_end_with_the_match() -> Result<()> {
         ensure!(sender.open_sessions().await?.is_empty(), "the sender keeps its key");
         let report = begun.machine.finish(&begun.receiver.app).await?;
         ensure!(receiver.open_sessions().await?.is_empty(), "the receiver keeps its seed");
-        ensure!(receiver.chunks_of(&report.session).await?.is_empty(), "the receiver keeps what was evaluated");
+        for agency in [RECEIVER, SENDER] {
+            let files = begun.federation.layout().adapter(agency).join("state/sessions");
+            ensure!(files.read_dir()?.next().is_none(), "{agency} keeps what was evaluated");
+        }
         ensure!(receiver.session_opening(&report.session).await?.is_some(), "nothing opens the commitment");
 
         // The key is gone from the running program too: nobody evaluates under it again.
@@ -125,19 +128,13 @@ fn the_secrets_of_a_session_end_with_the_match() -> Result<()> {
             Err(MatchError::Session(SessionError::Closed)) => Ok(()),
             other => bail!("not closed: {other:?}"),
         };
-        closed(begun.session.tags(&begun.sender.app).await.map(drop))?;
+        closed(begun.session.tags(&begun.sender.app, 0).await.map(drop))?;
         closed(begun.session.evaluate(&begun.sender.app, 0, Vec::new()).await.map(drop))?;
         // Nor does the same request begin it again.
-        let submitted = submitted(&begun.federation, begun.start)?;
-        let identity = begun.federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
-        for side in [&begun.receiver, &begun.sender] {
-            side.visit(&mut begun.log).await?;
-        }
-        let prepared = prepare_receiver(&begun.receiver.app, submitted.clone(), &identity, "").await?;
-        let Ok((session, _)) = accept_match(&begun.sender.app, &submitted, &identity).await? else {
-            bail!("the sender refused")
-        };
-        closed(session.open(&begun.sender.app, &opening(&prepared)?).await.map(drop))
+        begun.visit().await?;
+        closed(begun.prepare_again("").await.map(drop))?;
+        let session = begun.accept_again().await?;
+        closed(session.open(&begun.sender.app, &begun.opening).await.map(drop))
     })
 }
 

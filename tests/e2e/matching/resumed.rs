@@ -1,15 +1,16 @@
 //! A receiver whose program ends after the sender has heard that all is there, and before anything is compared.
 
 use super::begun::{Begun, OVERSEERS};
-use super::side::{RECEIVER, SENDER, Side, opening, submitted};
+use super::side::{RECEIVER, SENDER, opening, submitted};
 use super::truth::expected;
-use agency_adapter::app::{MatchError, MatchReport, accept_match, prepare_receiver};
+use agency_adapter::app::{MatchError, MatchReport, prepare_receiver};
 use anyhow::{Context, Result, bail, ensure};
 use firebreak::client::{MatchAsk, list_matched, run_match};
 use firebreak_audit::{LeafKind, Receipt, SignedLeaf};
-use firebreak_domain::{Clock, ReasonCode};
+use firebreak_domain::ReasonCode;
 use firebreak_store::SessionError;
 use firebreak_tests::{Caller, Own, passes, run};
+use sha2::{Digest, Sha256};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 use std::collections::BTreeSet;
@@ -22,26 +23,15 @@ impl Begun {
     async fn receive(&mut self) -> Result<()> {
         self.evaluate().await?;
         self.tags().await?;
-        self.machine.keep(&self.receiver.app, RECEIPT).await?;
+        self.machine.keep(RECEIPT)?;
         Ok(self.session.close(&self.sender.app).await?)
-    }
-
-    /// The receiver's program as it is after it was killed and started again. The session is in its state alone.
-    async fn restart_receiver(&mut self) -> Result<()> {
-        self.receiver.app.state().clone().close().await;
-        self.receiver = Side::open(&self.federation, RECEIVER, self.clock.clone(), Vec::new()).await?;
-        Ok(())
     }
 
     /// The same request again, to a receiver that speaks to nobody.
     async fn resume(&mut self) -> Result<MatchReport> {
-        for side in [&self.receiver, &self.sender] {
-            side.visit(&mut self.log).await?;
-        }
-        let submitted = submitted(&self.federation, self.clock.now())?;
-        let identity = self.federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
-        let prepared = prepare_receiver(&self.receiver.app, submitted, &identity, "").await?;
-        let received = prepared.received(&self.receiver.app).await?.context("nothing is kept")?;
+        self.visit().await?;
+        let prepared = self.prepare_again("").await?;
+        let received = prepared.received()?.context("nothing is kept")?;
         assert_eq!(received.receipt(), RECEIPT);
         Ok(prepared.take_up(&self.receiver.app, &received).await?.finish(&self.receiver.app).await?)
     }
@@ -56,7 +46,8 @@ impl Begun {
         ensure!(report.matched > 0, "nobody was matched");
         let state = self.receiver.app.state();
         ensure!(state.open_sessions().await?.is_empty(), "the receiver keeps its seed");
-        ensure!(state.kept_list(&report.session).await?.is_none(), "the receiver keeps the list");
+        let files = self.federation.layout().adapter(RECEIVER).join("state/sessions").join(hex::encode(report.session));
+        ensure!(!files.exists(), "the receiver keeps what it received");
         Ok(())
     }
 }
@@ -68,15 +59,9 @@ fn a_match_broken_off_when_the_sender_is_done_gives_exactly_the_truth_without_it
         begun.receive().await?;
         begun.restart_receiver().await?;
         // The sender could not help any more.
-        let submitted = submitted(&begun.federation, begun.start)?;
-        let identity = begun.federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
-        for side in [&begun.receiver, &begun.sender] {
-            side.visit(&mut begun.log).await?;
-        }
-        let prepared = prepare_receiver(&begun.receiver.app, submitted.clone(), &identity, "").await?;
-        let Ok((session, _)) = accept_match(&begun.sender.app, &submitted, &identity).await? else {
-            bail!("the sender refused")
-        };
+        begun.visit().await?;
+        let prepared = begun.prepare_again("").await?;
+        let session = begun.accept_again().await?;
         let closed = session.open(&begun.sender.app, &opening(&prepared)?).await;
         ensure!(matches!(closed, Err(MatchError::Session(SessionError::Closed))), "the sender's session is open");
 
@@ -136,14 +121,14 @@ fn the_sender_hears_of_the_end_only_when_the_receiver_needs_it_no_more() -> Resu
         let desk = Caller::connect_local(&own.federation, RECEIVER, own.live.adapter(RECEIVER)?.local).await?;
         let ask = MatchAsk::new("vaccination-round", "vaccination-round")?;
 
-        // The list cannot be kept.
-        let stop =
-            "CREATE TRIGGER stop BEFORE INSERT ON session_chunks WHEN new.chunk BETWEEN 2147483648 AND 4294967293
-                    BEGIN SELECT raise(ABORT, 'stop'); END";
-        edit(&own, RECEIVER, stop).await?;
+        // That everything has arrived cannot be kept: there is something else in the place of the file.
+        let name = Sha256::new().chain_update(b"firebreak match session 1\nvaccination-round\n");
+        let name = hex::encode(name.chain_update(ask.request_id.as_bytes()).finalize());
+        let in_its_place = own.federation.layout().adapter(RECEIVER).join("state/sessions").join(name).join("received");
+        std::fs::create_dir_all(&in_its_place)?;
         for _ in 0..200 {
             let ended = run_match(&desk, &ask, &mut |_| {}).await;
-            ensure!(ended.is_err(), "a match whose list could not be kept came to its end");
+            ensure!(ended.is_err(), "a match of which not everything could be kept came to its end");
             if counted(&own).await?.0 > 0 {
                 break;
             }
@@ -154,8 +139,8 @@ fn the_sender_hears_of_the_end_only_when_the_receiver_needs_it_no_more() -> Resu
         ensure!(before.1 == 1, "the sender has closed the session, and nobody has the list");
 
         // It can, and then nobody can be recorded.
-        let stop = "DROP TRIGGER stop;
-                    CREATE TRIGGER stop BEFORE INSERT ON matches BEGIN SELECT raise(ABORT, 'stop'); END";
+        std::fs::remove_dir(&in_its_place)?;
+        let stop = "CREATE TRIGGER stop BEFORE INSERT ON matches BEGIN SELECT raise(ABORT, 'stop'); END";
         edit(&own, RECEIVER, stop).await?;
         for _ in 0..200 {
             let ended = run_match(&desk, &ask, &mut |_| {}).await;

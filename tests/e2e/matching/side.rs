@@ -135,7 +135,7 @@ pub fn opening(prepared: &Prepared) -> Result<OpenRequest> {
         bundle_sequence: prepared.bundle_sequence(),
         normaliser: prepared.field().1.number(),
         field: prepared.field().0.to_string(),
-        elements: prepared.elements()?,
+        elements: prepared.elements(),
         chunk_elements: CHUNK_ELEMENTS,
     })
 }

@@ -2,9 +2,12 @@
 
 use super::{MatchError, Prepared, Receiver};
 use crate::app::App;
-use firebreak_store::KeptList;
+use firebreak_domain::{ReasonCode, Refusal};
+use firebreak_psi::PsiError;
+use firebreak_store::SessionFiles;
+use tokio::task::block_in_place;
 
-/// Bytes of a public key; the padded number of tags follows in four, then the receipt.
+/// Bytes of a public key; the padded number of tags follows in four.
 const KEY: usize = 32;
 
 /// A session for which the sender is no longer needed.
@@ -12,7 +15,6 @@ pub struct Received {
     public_key: [u8; KEY],
     tags: u32,
     receipt: String,
-    kept: KeptList,
 }
 
 impl Received {
@@ -23,19 +25,41 @@ impl Received {
     }
 }
 
+/// Keeps what a sender stated, the first time; afterwards it must state the same.
+///
+/// SECURITY: chunks that were verified under one key are not verified again, so no other takes its place.
+pub(super) fn keep_sender(files: &SessionFiles, key: &[u8; KEY], tags: u32) -> Result<(), MatchError> {
+    let stated = [key.as_slice(), &tags.to_be_bytes()].concat();
+    let mut spool = files.spool("sender")?;
+    if spool.is_empty() {
+        return Ok(spool.add(&stated)?);
+    }
+    if spool.get(0)?.as_slice() == stated {
+        return Ok(());
+    }
+    let refusal = Refusal::new(ReasonCode::SessionMismatch);
+    Err(refusal.because("the sender stated another key or number of tags than before: begin a new match").into())
+}
+
 impl Receiver {
-    /// Keeps the whole list, sealed, and the `receipt` of the tunnel by which it came. To be called before the sender
-    /// is told that it may destroy its key: without the key, nobody makes the list again.
+    /// Keeps the `receipt` of the tunnel by which everything came, with which the session counts as received. To be
+    /// called before the sender is told that it may destroy its key: without the key, nobody makes the list again.
     ///
     /// PRIVACY: the sender hears of the end after this, which takes a time that follows from the padded sizes alone.
     ///
     /// # Errors
     /// [`MatchError`]; [`MatchError::Protocol`] if the sender ended its list too early.
-    pub async fn keep(&self, app: &App, receipt: &str) -> Result<(), MatchError> {
-        let tags = self.machine.params().sender_padded().to_be_bytes();
-        let terms = [self.public_key.as_bytes().as_slice(), &tags, receipt.as_bytes()].concat();
-        let list = self.machine.tag_list()?;
-        Ok(app.state.keep_list(&self.prepared.name, &terms, list.as_bytes()).await?)
+    pub fn keep(&self, receipt: &str) -> Result<(), MatchError> {
+        if !self.is_complete() {
+            return Err(PsiError::Incomplete.into());
+        }
+        block_in_place(|| {
+            let mut spool = self.prepared.files.spool("received")?;
+            if spool.is_empty() {
+                spool.add(receipt.as_bytes())?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -44,12 +68,21 @@ impl Prepared {
     ///
     /// # Errors
     /// [`MatchError`].
-    pub async fn received(&self, app: &App) -> Result<Option<Received>, MatchError> {
-        let Some(kept) = app.state.kept_list(&self.name).await? else { return Ok(None) };
-        let (public_key, rest) = kept.terms.split_first_chunk::<KEY>().ok_or(MatchError::Failed)?;
-        let (tags, receipt) = rest.split_first_chunk().ok_or(MatchError::Failed)?;
-        let receipt = String::from_utf8(receipt.to_vec()).map_err(|_| MatchError::Failed)?;
-        Ok(Some(Received { public_key: *public_key, tags: u32::from_be_bytes(*tags), receipt, kept }))
+    pub fn received(&self) -> Result<Option<Received>, MatchError> {
+        if !self.files.holds("received") {
+            return Ok(None);
+        }
+        block_in_place(|| {
+            let spool = self.files.spool("received")?;
+            if spool.is_empty() {
+                return Ok(None);
+            }
+            let receipt = String::from_utf8(spool.get(0)?.to_vec()).map_err(|_| MatchError::Failed)?;
+            let stated = self.files.spool("sender")?.get(0)?;
+            let (public_key, tags) = stated.split_first_chunk::<KEY>().ok_or(MatchError::Failed)?;
+            let tags = u32::from_be_bytes(tags.try_into().map_err(|_| MatchError::Failed)?);
+            Ok(Some(Received { public_key: *public_key, tags, receipt }))
+        })
     }
 
     /// Takes up the session where it only has to be compared: no tunnel, no evaluation, no charge to a cap.
@@ -57,8 +90,6 @@ impl Prepared {
     /// # Errors
     /// [`MatchError`].
     pub async fn take_up(self, app: &App, received: &Received) -> Result<Receiver, MatchError> {
-        let mut receiver = self.begin(app, &received.public_key, received.tags).await?;
-        receiver.push_tags(&received.kept.list)?;
-        Ok(receiver)
+        self.begin(app, &received.public_key, received.tags).await
     }
 }

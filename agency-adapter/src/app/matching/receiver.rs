@@ -1,6 +1,11 @@
-use super::{CHUNK_ELEMENTS, MatchError, session_name, terms};
+mod compare;
+mod form;
+mod list;
+mod withheld;
+
+use super::participants::Participants;
+use super::{CHUNK_ELEMENTS, MatchError, records, session_name, terms};
 use crate::app::App;
-use crate::source::{Encoded, MISSING, Rows};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{
     Charge, ColumnName, Contract, DatasetId, Domain, Identity, Intent, OrgId, Pin, ReasonCode, Refusal,
@@ -8,13 +13,17 @@ use firebreak_domain::{
 use firebreak_node::{Content, StandingMatch, SubmittedMatch, decide_match};
 use firebreak_policy::{Denial, Permit};
 use firebreak_psi::{
-    BlindedChunk, FORMAT, MatchParams, NormalisedInput, Normaliser, PublicKey, SecretSeed, padded_size,
+    BlindedChunk, Blinding, FORMAT, MatchParams, Normaliser, PublicKey, SecretSeed, SessionId, Shuffle, Slot,
 };
-use firebreak_query::{BoundValue, CheckedQuery, check, parse_sql};
-use firebreak_store::LeafHash;
-use std::collections::BTreeMap;
+use firebreak_query::{CheckedQuery, check, parse_sql};
+use firebreak_store::{LeafHash, SessionFiles, Spool};
+use form::Formed;
+use list::List;
+use sha2::{Digest, Sha256};
 use std::time::Duration;
+use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep};
+use withheld::Withheld;
 use zeroize::Zeroizing;
 
 /// Where a match stands, for whoever waits for it.
@@ -51,6 +60,8 @@ pub struct MatchReport {
     pub matched: u64,
     /// Own persons selected whose identifier is missing or unusable.
     pub unusable: u64,
+    /// Own persons who took no part, by what they chose or what was decided for them: some of those offered.
+    pub withheld: u64,
 }
 
 /// A match prepared by its receiver: decided by its own adapter, its set formed.
@@ -59,21 +70,28 @@ pub struct Prepared {
     submitted: SubmittedMatch,
     /// The rule by which the identifiers are written.
     normaliser: Normaliser,
-    persons: BTreeMap<NormalisedInput, Vec<String>>,
-    unusable: u64,
+    seed: SecretSeed,
+    pub(super) files: SessionFiles,
+    formed: Formed,
+    participants: Participants,
     bundle_sequence: u64,
     pub(super) name: [u8; 32],
 }
 
-/// A match under way, from its receiver's side.
+/// A match under way, from its receiver's side. All that it has is on the disk: after a restart it goes on behind the
+/// last chunk that was verified and the last piece of the list that arrived.
 pub struct Receiver {
     pub(super) prepared: Prepared,
-    pub(super) public_key: PublicKey,
-    pub(super) machine: firebreak_psi::Receiver,
+    blinding: Blinding,
+    /// The tags of each chunk that was verified.
+    own: Spool,
+    withheld: Withheld,
+    list: List,
 }
 
 /// Decides, as the receiver's own adapter, whether a match may be asked for, and forms the set: the persons of the
-/// dataset's latest cut for whom `selection`, a condition as it stands behind WHERE, is true in at least one row.
+/// dataset's latest cut for whom `selection`, a condition as it stands behind WHERE, is true in at least one row. A
+/// session that goes on has the set that it formed before.
 ///
 /// # Errors
 /// [`MatchError`]. A refusal is recorded.
@@ -117,14 +135,29 @@ async fn prepare(
     // Whatever there is to refuse is refused before a row is read.
     let condition = condition(contract, selection)?;
     let cut = contract.latest_cut().ok_or(MatchError::Failed)?;
-    let rows = app.datasets.rows_to_match(contract, cut, &terms.field).await?;
-    let selected = select(condition.as_ref(), &rows);
-    let (persons, unusable) = tokio::task::spawn_blocking(move || form(&rows, &selected, normaliser))
-        .await
-        .map_err(|_| MatchError::Failed)?;
     let name = session_name(&permit.agreement().id, &submitted.header.request_id);
+    let seed = app.state.open_session(&name, SecretSeed::generate()?.expose()).await?;
+    app.check_session(&name).await?;
+    let seed = SecretSeed::from_bytes(seed.as_slice().try_into().map_err(|_| MatchError::Failed)?);
+    let files = app.state.session_files(&name).await?;
+    let formed_from = formed_from(contract, &terms.field, normaliser, selection);
+    let formed = match Formed::kept(&files, formed_from)? {
+        Some(formed) => formed,
+        None => {
+            let rows = app.datasets.rows_to_match(contract, cut, &terms.field).await?;
+            let shuffle = Shuffle::of_session(&seed);
+            form::form(rows, condition.as_ref(), normaliser, &shuffle, &files, formed_from).await?
+        }
+    };
     let bundle_sequence = permit.bundle_sequence();
-    Ok(Prepared { standing, submitted, normaliser, persons, unusable, bundle_sequence, name })
+    let participants = Participants::of(&standing, permit.question().purpose.clone());
+    Ok(Prepared { standing, submitted, normaliser, seed, files, formed, participants, bundle_sequence, name })
+}
+
+/// What a set is formed from but the cut: one that was formed and committed to stays when a later cut is declared.
+fn formed_from(contract: &Contract, field: &ColumnName, normaliser: Normaliser, selection: &str) -> [u8; 32] {
+    let terms = format!("firebreak match set 1\n{}\n{field}\n{}\n{selection}", contract.id, normaliser.number());
+    Sha256::digest(terms.as_bytes()).into()
 }
 
 /// The selection as a question that counts the rows for which it is true; `None` where all are selected.
@@ -141,50 +174,6 @@ fn condition(contract: &Contract, selection: &str) -> Result<Option<CheckedQuery
         return Err(Refusal::new(ReasonCode::UnsupportedClause).because("a selection is a condition alone"));
     }
     Ok(Some(query))
-}
-
-/// The rows for which the selection is true.
-fn select(condition: Option<&CheckedQuery>, rows: &Rows) -> Vec<bool> {
-    let Some(filter) = condition.and_then(CheckedQuery::filter) else { return vec![true; rows.persons.len()] };
-    let columns: BTreeMap<&ColumnName, _> = rows.columns.iter().map(|c| (c.name(), c)).collect();
-    let holds = |row: usize| {
-        let value = |name: &ColumnName| {
-            let column = columns.get(name)?;
-            let value = column.values().get(row).copied().filter(|v| *v != MISSING)?;
-            match column.encoded() {
-                Encoded::Code => u16::try_from(value).ok().map(BoundValue::Code),
-                Encoded::Number => Some(BoundValue::Number(value)),
-                Encoded::Day => i32::try_from(value).ok().map(BoundValue::Day),
-            }
-        };
-        filter.holds(&value) == Some(true)
-    };
-    (0..rows.persons.len()).map(holds).collect()
-}
-
-/// The selected persons by identifier, and how many have none that can be used.
-fn form(rows: &Rows, selected: &[bool], normaliser: Normaliser) -> (BTreeMap<NormalisedInput, Vec<String>>, u64) {
-    let mut usable: BTreeMap<u32, Option<NormalisedInput>> = BTreeMap::new();
-    for (row, person) in rows.persons.iter().enumerate().filter(|(row, _)| selected.get(*row) == Some(&true)) {
-        let written = rows.match_keys.get(row).and_then(Option::as_ref);
-        let input = written.and_then(|text| normaliser.normalise(text));
-        let known = usable.entry(*person).or_default();
-        if known.is_none() {
-            *known = input;
-        }
-    }
-    let mut persons: BTreeMap<NormalisedInput, Vec<String>> = BTreeMap::new();
-    let mut unusable = 0;
-    for (person, input) in usable {
-        match input {
-            None => unusable += 1,
-            Some(input) => {
-                let key = rows.person_keys.get(person as usize).cloned().unwrap_or_default();
-                persons.entry(input).or_default().push(key);
-            }
-        }
-    }
-    (persons, unusable)
 }
 
 impl Prepared {
@@ -219,45 +208,51 @@ impl Prepared {
     }
 
     /// The padded number of elements: all that the sender learns of the set's size.
-    ///
-    /// # Errors
-    /// [`MatchError::Protocol`] for a set beyond 2³².
-    pub fn elements(&self) -> Result<u32, MatchError> {
-        Ok(padded_size(self.persons.len(), CHUNK_ELEMENTS)?)
+    #[must_use]
+    pub const fn elements(&self) -> u32 {
+        self.formed.places
     }
 
     /// Begins, or takes up again, the session with a sender of that key and padded number of tags, and commits to the
     /// set. Waits until the commitment is in the log: nothing is sent for evaluation before.
     ///
     /// # Errors
-    /// [`MatchError`].
+    /// [`MatchError`]; `SESSION_MISMATCH` if the sender stated another key or number before.
     pub async fn begin(self, app: &App, public_key: &[u8], tags: u32) -> Result<Receiver, MatchError> {
-        let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, self.elements()?, tags)?;
+        let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, self.elements(), tags)?;
         let key = PublicKey::from_bytes(public_key)?;
-        let seed = app.state.open_session(&self.name, SecretSeed::generate()?.expose()).await?;
-        app.check_session(&self.name).await?;
-        let seed = SecretSeed::from_bytes(seed.as_slice().try_into().map_err(|_| MatchError::Failed)?);
-        let inputs: Vec<_> = self.persons.keys().cloned().collect();
-        let session = firebreak_psi::SessionId::from_bytes(*self.submitted.header.request_id.as_bytes());
-        let public_key = key.clone();
-        let made =
-            tokio::task::spawn_blocking(move || firebreak_psi::Receiver::new(session, &seed, inputs, key, params));
-        let mut machine = made.await.map_err(|_| MatchError::Failed)??;
-        self.commit(app, &machine).await?;
-        for (number, evaluated) in app.state.chunks_of(&self.name).await? {
-            let chunk = machine.blind_chunk(number)?;
-            let verified = machine.verify_chunk(&chunk, &evaluated)?;
-            machine.accept(&verified)?;
+        block_in_place(|| super::received::keep_sender(&self.files, key.as_bytes(), tags))?;
+        self.commit(app).await?;
+        let session = SessionId::from_bytes(*self.submitted.header.request_id.as_bytes());
+        let blinding = Blinding::new(session, &self.seed, key, params);
+        let (own, list) = block_in_place(|| {
+            let own = self.files.spool("own-tags")?;
+            if own.len() > params.chunks() as usize {
+                return Err(MatchError::Failed);
+            }
+            Ok((own, List::open(&self.files, params)?))
+        })?;
+        let withheld = block_in_place(|| Withheld::open(&self.files, Shuffle::of_session(&self.seed)))?;
+        Ok(Receiver { prepared: self, blinding, own, withheld, list })
+    }
+
+    /// The root of the whole list.
+    fn root(&self, shuffle: &Shuffle) -> Result<firebreak_psi::Root, MatchError> {
+        let mut commitment = shuffle.commitment();
+        let mut slots = form::slots(&self.files)?.read()?;
+        while let Some(record) = slots.next()? {
+            commitment.push(records::item(record).ok_or(MatchError::Failed)?.as_ref())?;
         }
-        Ok(Receiver { prepared: self, public_key, machine })
+        Ok(commitment.root()?)
     }
 
     /// Commits to the set, unless it was before, and waits until that is in the log.
-    async fn commit(&self, app: &App, machine: &firebreak_psi::Receiver) -> Result<(), MatchError> {
+    async fn commit(&self, app: &App) -> Result<(), MatchError> {
         let leaf = match app.state.session_opening(&self.name).await? {
             Some(kept) => kept_leaf(&kept).ok_or(MatchError::Failed)?,
             None => {
-                let root = machine.root();
+                let shuffle = Shuffle::of_session(&self.seed);
+                let root = block_in_place(|| self.root(&shuffle))?;
                 let set = format!("set {} {}", root.size, hex::encode(root.hash));
                 let (kind, none) = (LeafKind::MatchCommitted, Charge::default());
                 let content = Content::of_request(Some(self.standing.intent())).with_line(&set);
@@ -269,7 +264,7 @@ impl Prepared {
                 let opening = Zeroizing::new(
                     [
                         leaf.as_bytes().as_slice(),
-                        machine.opening_seed().expose(),
+                        shuffle.opening_seed().expose(),
                         &evidence.opening.nonce,
                         &evidence.opening.payload,
                     ]
@@ -326,45 +321,89 @@ impl Receiver {
     ///
     /// # Errors
     /// [`MatchError`].
-    pub async fn next(&self, app: &App) -> Result<Option<(u32, BlindedChunk)>, MatchError> {
+    pub async fn next(&mut self, app: &App) -> Result<Option<(u32, BlindedChunk)>, MatchError> {
         self.check(app).await?;
-        let Some(number) = self.machine.next_chunk() else { return Ok(None) };
+        let number = self.verified();
+        if number >= self.params().chunks() {
+            return Ok(None);
+        }
+        let who = self.prepared.participants.now(app).await?;
+        block_in_place(|| {
+            self.withheld.decide(number, &self.prepared.files, &|key| who.allows(&app.state.person_reference(key)))
+        })?;
         // About 0.1 s of arithmetic: the runtime may move other work away meanwhile.
-        Ok(Some((number, tokio::task::block_in_place(|| self.machine.blind_chunk(number))?)))
+        let chunk = block_in_place(|| Ok::<_, MatchError>(self.blinding.blind(number, &self.slots(number)?)?))?;
+        Ok(Some((number, chunk)))
     }
 
-    /// Verifies and keeps an evaluated chunk.
+    /// Verifies an evaluated chunk and keeps its tags, on the disk before this returns.
     ///
     /// # Errors
-    /// [`MatchError::Protocol`] for evaluations whose proof does not hold.
-    pub async fn accept(&mut self, app: &App, chunk: &BlindedChunk, evaluated: &[u8]) -> Result<(), MatchError> {
-        let verified = tokio::task::block_in_place(|| self.machine.verify_chunk(chunk, evaluated))?;
-        app.state.keep_chunk(&self.prepared.name, chunk.id().number, evaluated).await?;
-        self.machine.accept(&verified)?;
-        Ok(())
+    /// [`MatchError::Protocol`] for evaluations whose proof does not hold, and for a chunk other than the next.
+    pub fn accept(&mut self, chunk: &BlindedChunk, evaluated: &[u8]) -> Result<(), MatchError> {
+        let number = chunk.id().number;
+        if number != self.verified() {
+            return Err(firebreak_psi::PsiError::ChunkRepeated.into());
+        }
+        block_in_place(|| {
+            let verified = self.blinding.verify(chunk, &self.slots(number)?, evaluated)?;
+            let tags = Zeroizing::new(verified.tags().collect::<Vec<_>>().concat());
+            Ok(self.own.add(&tags)?)
+        })
     }
 
-    /// Takes a piece of the sender's tags.
+    /// What the places of a chunk hold.
+    fn slots(&self, number: u32) -> Result<Vec<Slot>, MatchError> {
+        let mut reader = form::slots(&self.prepared.files)?.read_from(u64::from(number) * u64::from(CHUNK_ELEMENTS))?;
+        let mut slots = Vec::with_capacity(CHUNK_ELEMENTS as usize);
+        while slots.len() < CHUNK_ELEMENTS as usize {
+            let record = reader.next()?.ok_or(MatchError::Failed)?;
+            slots.push(records::item(record).ok_or(MatchError::Failed)?);
+        }
+        self.withheld.apply(number, &mut slots)?;
+        Ok(slots)
+    }
+
+    /// Chunks that were verified, which is the number of the next.
+    fn verified(&self) -> u32 {
+        // INVARIANT: no more than there are, which 32 bits hold.
+        self.own.len() as u32
+    }
+
+    const fn params(&self) -> &MatchParams {
+        self.blinding.params()
+    }
+
+    /// Takes a piece of the sender's tags and keeps it, on the disk before this returns.
     ///
     /// # Errors
     /// [`MatchError::Protocol`].
     pub fn push_tags(&mut self, piece: &[u8]) -> Result<(), MatchError> {
-        Ok(self.machine.push_tags(piece)?)
+        block_in_place(|| self.list.push(piece))
+    }
+
+    /// Bytes of the sender's tags that have arrived: where a transfer goes on that broke off.
+    #[must_use]
+    pub const fn tag_bytes(&self) -> u64 {
+        self.list.bytes()
     }
 
     /// How far it is.
     #[must_use]
     pub fn evaluating(&self) -> MatchStep {
-        let chunk = u64::from(CHUNK_ELEMENTS);
-        let of = u64::from(self.machine.params().receiver_padded());
-        MatchStep::Evaluating { done: self.machine.accepted_chunks() as u64 * chunk, of }
+        let done = u64::from(self.verified()) * u64::from(CHUNK_ELEMENTS);
+        MatchStep::Evaluating { done, of: u64::from(self.params().receiver_padded()) }
     }
 
     /// How far the tags are.
     #[must_use]
-    pub fn comparing(&self) -> MatchStep {
-        let of = self.machine.params().tag_list_bytes() as u64;
-        MatchStep::Comparing { done: self.machine.tag_bytes_received() as u64, of }
+    pub const fn comparing(&self) -> MatchStep {
+        MatchStep::Comparing { done: self.list.bytes(), of: self.params().tag_list_bytes() as u64 }
+    }
+
+    /// Whether everything has arrived that the sender is needed for.
+    pub(super) fn is_complete(&self) -> bool {
+        self.verified() == self.params().chunks() && self.list.is_complete()
     }
 
     /// Records that the match is done, then compares, records who was matched, and destroys the session's secrets. To
@@ -373,27 +412,32 @@ impl Receiver {
     ///
     /// # Errors
     /// [`MatchError`].
-    pub async fn finish(self, app: &App) -> Result<MatchReport, MatchError> {
+    pub async fn finish(&self, app: &App) -> Result<MatchReport, MatchError> {
         self.check(app).await?;
-        let Self { prepared, machine, .. } = self;
+        if !self.is_complete() {
+            return Err(firebreak_psi::PsiError::Incomplete.into());
+        }
+        let prepared = &self.prepared;
         // PRIVACY: the leaf comes before the comparison, whose time tells how many matched.
         let (none, facts) = (Charge::default(), prepared.standing.facts());
         let content = Content::of_request(Some(prepared.standing.intent()));
         let evidence = app.recorder.record(LeafKind::MatchDone, facts, None, none, content, &app.state);
         app.state.record_end(&prepared.name, evidence.map_err(|_| MatchError::Failed)?.new_leaf()).await?;
-        let matches = tokio::task::block_in_place(|| machine.finish())?;
-        let matched: Vec<&String> =
-            matches.inputs().iter().filter_map(|input| prepared.persons.get(input)).flatten().collect();
+        let matched = block_in_place(|| compare::compare(self.params(), &self.own, &self.list, &prepared.files))?;
         let header = &prepared.submitted.header;
-        app.state.record_matched(&prepared.name, &header.purpose, &header.agreement, &matched).await?;
+        let who = prepared.participants.now(app).await?;
+        let register = app.register_matched(&prepared.name, &header.purpose, &header.agreement, &matched, &who);
+        let (matched, late) = register.await?;
+        let withheld = self.withheld.persons()?.saturating_add(late);
         // SECURITY: from here on, nothing that was stored blinds or unblinds: whoever recorded what was sent learns
         // nothing from this state and its key.
         app.state.close_session(&prepared.name).await?;
         Ok(MatchReport {
             session: prepared.name,
-            offered: prepared.persons.values().map(|p| p.len() as u64).sum(),
-            matched: matched.len() as u64,
-            unusable: prepared.unusable,
+            offered: prepared.formed.offered,
+            matched,
+            unusable: prepared.formed.unusable,
+            withheld,
         })
     }
 }

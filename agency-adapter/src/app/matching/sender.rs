@@ -1,8 +1,8 @@
-use super::sets::OfferedSet;
+use super::offered::{Evaluated, OfferedSet, OfferedTags};
+use super::participants::Participants;
 use super::{CHUNK_ELEMENTS, MatchError, session_name, terms};
 use crate::app::query::Refused;
 use crate::app::{App, Failure, Tick};
-use crate::datasets::count_execution;
 use firebreak_audit::LeafKind;
 use firebreak_domain::{
     AgreementId, Charge, ColumnName, Contract, DatasetId, Identity, OrgId, Pin, PurposeId, ReasonCode, Refusal,
@@ -11,12 +11,12 @@ use firebreak_domain::{
 use firebreak_node::{Content, Evidence, StandingMatch, SubmittedMatch, decide_match};
 use firebreak_policy::Denial;
 use firebreak_psi::{
-    FORMAT, KeyContext, MatchParams, Normaliser, SecretSeed, Sender, TagList, derive_session_key, padded_size,
+    Evaluator, FORMAT, KeyContext, MatchParams, Mode, Normaliser, SecretSeed, derive_session_key, padded_size,
 };
-use firebreak_store::EvaluationChunk;
+use firebreak_store::{EvaluationChunk, Participation, SessionFiles};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -37,13 +37,17 @@ pub struct SenderSession {
     contract: Arc<Contract>,
     request: RequestId,
     cap: u64,
+    participants: Participants,
     open: OnceCell<Open>,
 }
 
 struct Open {
     since: Instant,
-    sender: Arc<Sender>,
-    tags: OnceCell<Arc<TagList>>,
+    evaluator: Arc<Evaluator>,
+    files: SessionFiles,
+    set: OfferedSet,
+    evaluated: Arc<Mutex<Evaluated>>,
+    tags: OnceCell<Arc<Mutex<OfferedTags>>>,
     name: [u8; 32],
 }
 
@@ -95,8 +99,10 @@ pub async fn accept_match(
             .ok_or(Refusal::new(ReasonCode::SessionMismatch).because("the agreement's normaliser is not known here"))?;
         // The cap is counted in whole chunks, because padding is evaluated like everything else.
         let register = theirs.unit_space.register_size.saturating_mul(u64::from(terms.cap_permille)) / 1000;
+        let standing = StandingMatch::of(&permit, intent.clone(), &app.policy)?;
         Ok(SenderSession {
-            standing: StandingMatch::of(&permit, intent.clone(), &app.policy)?,
+            participants: Participants::of(&standing, permit.question().purpose.clone()),
+            standing,
             refused: AtomicBool::new(false),
             agreement: permit.agreement().id.clone(),
             purpose: permit.question().purpose.clone(),
@@ -198,37 +204,45 @@ impl SenderSession {
         }
         let since = Instant::now();
         let opened = self.open.get_or_try_init(|| async {
-            let set = app.match_set(&self.contract, &self.field, self.normaliser).await?;
-            // Padded to the declared register, so that the receiver does not learn how many records there are.
-            let declared = usize::try_from(self.contract.unit_space.register_size).unwrap_or(usize::MAX);
-            let padded = padded_size(set.len().max(declared), CHUNK_ELEMENTS)?;
-            let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, request.elements, padded)?;
             let name = session_name(&self.agreement, &self.request);
             let seed = app.state.open_session(&name, SecretSeed::generate()?.expose()).await?;
             app.check_session(&name).await?;
             let seed = SecretSeed::from_bytes(seed.as_slice().try_into().map_err(|_| MatchError::Failed)?);
+            let files = app.state.session_files(&name).await?;
+            let rows = async || {
+                let cut = self.contract.latest_cut().ok_or(MatchError::Failed)?;
+                Ok(app.datasets.rows_to_match(&self.contract, cut, &self.field).await?)
+            };
+            let reference = |key: &str| app.state.person_reference(key.as_bytes());
+            let set = OfferedSet::form(rows, reference, self.normaliser, &files).await?;
+            // Padded to the declared register, so that the receiver does not learn how many records there are.
+            let padded = set.identifiers.max(self.contract.unit_space.register_size);
+            let padded = padded_size(usize::try_from(padded).unwrap_or(usize::MAX), CHUNK_ELEMENTS)?;
+            let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, request.elements, padded)?;
             let context = KeyContext {
                 agreement: self.agreement.as_str(),
                 receiver: self.receiver().as_str(),
                 field: self.field.as_str(),
                 normaliser: self.normaliser,
                 session: self.request.as_bytes(),
+                mode: Mode::Voprf,
             };
             let key = derive_session_key(&seed, &context)?;
-            let sender = Arc::new(Sender::new(key, set.to_vec(), params)?);
+            let evaluator = Arc::new(Evaluator::new(key, params));
+            let evaluated = Arc::new(Mutex::new(tokio::task::block_in_place(|| Evaluated::open(&files))?));
             app.state.record_offered(&name, &self.agreement, &self.purpose).await?;
-            Ok::<_, MatchError>(Open { since, sender, tags: OnceCell::new(), name })
+            Ok::<_, MatchError>(Open { since, evaluator, files, set, evaluated, tags: OnceCell::new(), name })
         });
         let opened = opened.await;
         // PRIVACY: forming the set takes longer the more records there are; the receiver hears, of a failure too, on a
         // tick that follows from the declared register.
         Tick::wait(since, app.tick.of_set(self.contract.unit_space.register_size)).await;
         let opened = opened?;
-        if opened.sender.params().receiver_padded() != request.elements {
+        if opened.evaluator.params().receiver_padded() != request.elements {
             let refusal = Refusal::new(ReasonCode::SessionMismatch).because("the session was opened with another size");
             return Err(refusal.into());
         }
-        Ok((*opened.sender.public_key().as_bytes(), opened.sender.params().sender_padded()))
+        Ok((*opened.evaluator.public_key().as_bytes(), opened.evaluator.params().sender_padded()))
     }
 
     fn opened(&self) -> Result<&Open, MatchError> {
@@ -236,7 +250,8 @@ impl SenderSession {
         Ok(self.open.get().ok_or_else(refusal)?)
     }
 
-    /// Evaluates a chunk, after a [`SenderSession::check`] and after charging it durably to the receiver's cap.
+    /// Evaluates a chunk, after a [`SenderSession::check`] and after charging it durably to the receiver's cap. A chunk
+    /// that comes again costs nothing and is given the same bytes.
     ///
     /// # Errors
     /// [`MatchError`].
@@ -248,7 +263,9 @@ impl SenderSession {
 
     async fn evaluate_checked(&self, app: &App, chunk: u32, blinded: Vec<u8>) -> Result<Vec<u8>, MatchError> {
         let opened = self.opened()?;
-        if chunk >= opened.sender.params().chunks() || blinded.len() != opened.sender.params().blinded_chunk_bytes() {
+        if chunk >= opened.evaluator.params().chunks()
+            || blinded.len() != opened.evaluator.params().blinded_chunk_bytes()
+        {
             return Err(Refusal::new(ReasonCode::SessionMismatch)
                 .because("the chunk has another number or length")
                 .into());
@@ -263,9 +280,16 @@ impl SenderSession {
             elements: u64::from(CHUNK_ELEMENTS),
         };
         app.state.charge_evaluations(&charged, self.cap).await?;
-        let sender = opened.sender.clone();
-        let evaluated = tokio::task::spawn_blocking(move || sender.evaluate(chunk, &blinded)).await;
-        Ok(evaluated.map_err(|_| MatchError::Failed)??)
+        let (evaluator, evaluated) = (Arc::clone(&opened.evaluator), Arc::clone(&opened.evaluated));
+        let done = tokio::task::spawn_blocking(move || {
+            let locked = || evaluated.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(kept) = locked().get(chunk)? {
+                return Ok(kept);
+            }
+            let made = evaluator.evaluate(chunk, &blinded)?;
+            locked().keep(chunk, made)
+        });
+        done.await.map_err(|_| MatchError::Failed)?
     }
 
     /// Ends the session when the receiver has the whole list: the key under which everything was evaluated is
@@ -278,37 +302,40 @@ impl SenderSession {
         Ok(app.state.close_session(&self.opened()?.name).await?)
     }
 
-    /// The padded tags of the whole set, made once, on a tick that follows from their padded number, after a
-    /// [`SenderSession::check`] as they are asked for and another as they are ready.
+    /// The padded tags of the whole set in pieces of whole tags, from byte `offset` on. The list is made once, and is
+    /// ready on a tick that follows from its padded length, after a [`SenderSession::check`] as it is asked for.
+    ///
+    /// # Errors
+    /// [`MatchError`]; `SESSION_MISMATCH` for a byte in the middle of a tag.
+    pub async fn tags(&self, app: &App, offset: u64) -> Result<TagPieces, MatchError> {
+        self.check(app).await?;
+        let tags = self.tags_checked(app).await;
+        let list = self.recorded(app, tags).await?;
+        let pieces = TagPieces::from(list, offset);
+        self.recorded(app, pieces).await
+    }
+
+    /// The next piece of the list, after a [`SenderSession::check`]; `None` after the last. Who takes part is asked as a
+    /// piece is sent for the first time.
     ///
     /// # Errors
     /// [`MatchError`].
-    pub async fn tags(&self, app: &App) -> Result<Arc<TagList>, MatchError> {
+    pub async fn next_piece(&self, app: &App, pieces: &mut TagPieces) -> Result<Option<Vec<u8>>, MatchError> {
         self.check(app).await?;
-        let tags = self.tags_checked(app).await;
-        let tags = self.recorded(app, tags).await?;
-        self.check(app).await?;
-        Ok(tags)
+        let who = self.participants.now(app).await?;
+        let piece = tokio::task::block_in_place(|| pieces.next(&who));
+        self.recorded(app, piece).await
     }
 
-    async fn tags_checked(&self, app: &App) -> Result<Arc<TagList>, MatchError> {
+    async fn tags_checked(&self, app: &App) -> Result<Arc<Mutex<OfferedTags>>, MatchError> {
         let opened = self.opened()?;
         let made = opened.tags.get_or_try_init(|| async {
-            let sender = opened.sender.clone();
-            let list = tokio::task::spawn_blocking(move || {
-                let size = sender.set_size();
-                let half = size / 2;
-                let (first, second) = std::thread::scope(|scope| {
-                    let first = scope.spawn(|| sender.tags(0..half));
-                    let second = sender.tags(half..size);
-                    (first.join(), second)
-                });
-                sender.tag_list_of(&[first.map_err(|_| MatchError::Failed)??, second?]).map_err(MatchError::from)
-            });
-            Ok::<_, MatchError>(Arc::new(list.await.map_err(|_| MatchError::Failed)??))
+            let (evaluator, set, files) = (Arc::clone(&opened.evaluator), opened.set.clone(), opened.files.clone());
+            let list = tokio::task::spawn_blocking(move || OfferedTags::make(&evaluator, &set, &files));
+            Ok::<_, MatchError>(Arc::new(Mutex::new(list.await.map_err(|_| MatchError::Failed)??)))
         });
-        let made = made.await?.clone();
-        let padded = u64::from(opened.sender.params().sender_padded());
+        let made = Arc::clone(made.await?);
+        let padded = u64::from(opened.evaluator.params().sender_padded());
         Tick::wait(opened.since, app.tick.of_set(padded).saturating_mul(2)).await;
         Ok(made)
     }
@@ -320,32 +347,34 @@ impl SenderSession {
     }
 }
 
-impl App {
-    /// The normalised identifiers of a dataset's latest cut, each once.
-    async fn match_set(
-        &self,
-        contract: &Contract,
-        field: &ColumnName,
-        normaliser: Normaliser,
-    ) -> Result<OfferedSet, MatchError> {
-        let cut = contract.latest_cut().ok_or(MatchError::Failed)?;
-        let key = format!("{contract:?} {cut} {field} {}", normaliser.number());
-        let make = async || {
-            let rows = self.datasets.rows_to_match(contract, cut, field).await?;
-            let set = tokio::task::spawn_blocking(move || {
-                let mut set: Vec<_> =
-                    rows.match_keys.iter().flatten().filter_map(|text| normaliser.normalise(text)).collect();
-                set.sort_unstable();
-                set.dedup();
-                set
-            });
-            set.await.map_err(|_| MatchError::Failed)
+/// A list that is sent, piece by piece.
+pub struct TagPieces {
+    list: Arc<Mutex<OfferedTags>>,
+    next: usize,
+    /// Bytes of the next piece that its receiver has.
+    skip: usize,
+}
+
+impl TagPieces {
+    fn from(list: Arc<Mutex<OfferedTags>>, offset: u64) -> Result<Self, MatchError> {
+        let refusal = || Refusal::new(ReasonCode::SessionMismatch).because("a list of tags goes on at a whole tag");
+        let offset = usize::try_from(offset).map_err(|_| refusal())?;
+        let (tag, piece) = {
+            let list = list.lock().unwrap_or_else(PoisonError::into_inner);
+            (list.tag_bytes(), list.piece_bytes())
         };
-        let (set, kept) = self.sets.get(&contract.id, field, key, make).await?;
-        if kept {
-            // Kept or read, the rows are asked.
-            count_execution();
+        if !offset.is_multiple_of(tag) {
+            return Err(refusal().into());
         }
-        Ok(set)
+        Ok(Self { list, next: offset / piece, skip: offset % piece })
+    }
+
+    fn next(&mut self, who: &Participation) -> Result<Option<Vec<u8>>, MatchError> {
+        let mut piece = self.list.lock().unwrap_or_else(PoisonError::into_inner).piece(self.next, who)?;
+        self.next = self.next.saturating_add(1);
+        if let Some(piece) = piece.as_mut() {
+            piece.drain(..std::mem::take(&mut self.skip).min(piece.len()));
+        }
+        Ok(piece.filter(|piece| !piece.is_empty()))
     }
 }

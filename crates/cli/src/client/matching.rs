@@ -3,7 +3,10 @@ use super::connection::MESSAGE;
 use super::{ClientError, Connection};
 use firebreak_domain::{AgreementId, PurposeId, RequestId};
 use firebreak_wire::local::v1::local_match_service_client::LocalMatchServiceClient;
-use firebreak_wire::local::v1::{ListMatchedRequest, MatchProgress, MatchSummary, RunMatchRequest, run_match_response};
+use firebreak_wire::local::v1::{
+    ChoiceKind, ListChoicesRequest, ListMatchedRequest, MatchProgress, MatchSummary, RecordChoiceRequest,
+    RecordedChoice, RunMatchRequest, run_match_response,
+};
 use tonic::transport::Channel;
 
 /// A match that the own agency receives.
@@ -73,6 +76,31 @@ pub async fn list_matched(connection: &Connection, session: &[u8]) -> Result<Vec
         persons.extend(batch.persons);
     }
     Ok(persons)
+}
+
+/// Records a choice of one person, by the own agency's key of the person; `None` for all purposes.
+///
+/// # Errors
+/// [`ClientError`]; nothing was recorded.
+pub async fn record_choice(
+    connection: &Connection,
+    person: &str,
+    kind: ChoiceKind,
+    purpose: Option<&PurposeId>,
+) -> Result<(), ClientError> {
+    let purpose = purpose.map(ToString::to_string).unwrap_or_default();
+    let request = RecordChoiceRequest { person: person.to_owned(), kind: kind.into(), purpose };
+    client(connection).record_choice(request).await?;
+    Ok(())
+}
+
+/// Everything that was recorded of a person, the oldest first.
+///
+/// # Errors
+/// [`ClientError`].
+pub async fn list_choices(connection: &Connection, person: &str) -> Result<Vec<RecordedChoice>, ClientError> {
+    let request = ListChoicesRequest { person: person.to_owned() };
+    Ok(client(connection).list_choices(request).await?.into_inner().choices)
 }
 
 fn client(connection: &Connection) -> LocalMatchServiceClient<Channel> {

@@ -19,12 +19,18 @@ pub(super) fn read(file: &Path) -> Result<String, Failure> {
 
 /// A statement as given on the command line, where `-` stands for what standard input holds.
 pub(super) fn statement(given: String) -> Result<String, Failure> {
-    if given != "-" {
-        return Ok(given);
-    }
+    if given == "-" { standard_input() } else { Ok(given) }
+}
+
+/// What a file holds, where `-` stands for standard input.
+pub(super) fn text_of(file: &str) -> Result<String, Failure> {
+    if file == "-" { standard_input() } else { read(Path::new(file)) }
+}
+
+fn standard_input() -> Result<String, Failure> {
     io::read_to_string(io::stdin()).map_err(|source| Failure::File {
         file: "standard input".into(),
-        what: "cannot be read as text: pass a statement to it, for instance by < FILE",
+        what: "cannot be read as text: pass what is asked for to it, for instance by < FILE",
         source,
     })
 }

@@ -59,6 +59,7 @@ fn shown(summary: &MatchSummary, width: usize) -> String {
             ("Own records that took part", &count(summary.offered)),
             ("Held by the other agency too", &count(summary.matched)),
             ("Without a usable identifier", &count(summary.unusable)),
+            ("Withheld by consent or restriction", &count(summary.withheld)),
         ],
         width,
     );
@@ -155,6 +156,7 @@ mod tests {
             offered: 21_000,
             matched: 1234,
             unusable: 5,
+            withheld: 7,
             receipt: "r".into(),
         };
         let text = shown(&summary, 80).replace('\u{202f}', " ");

@@ -1,7 +1,7 @@
-//! The verifiable oblivious PRF of RFC 9497: suite ristretto255-SHA512 (§4.1), mode VOPRF (§3.3.2).
+//! The oblivious PRF of RFC 9497: suite ristretto255-SHA512 (§4.1), modes OPRF (§3.3.1) and VOPRF (§3.3.2).
 //!
-//! A batch is blinded by [`BlindedBatch::new`] (`Blind`), evaluated with one proof by [`KeyPair::evaluate`]
-//! (`BlindEvaluate`), checked and unblinded by [`BlindedBatch::finalize`] (`Finalize`); the key's owner computes the
+//! A batch is blinded by [`BlindedBatch::new`] (`Blind`), evaluated, in mode VOPRF with one proof, by
+//! [`KeyPair::evaluate`] (`BlindEvaluate`), checked and unblinded by [`BlindedBatch::finalize`] (`Finalize`); the key's owner computes the
 //! same outputs directly by [`KeyPair::outputs`] (`Evaluate`).
 //!
 //! Scalars that are secret (the key, the blinds, the nonces of proofs) meet constant-time code only.
@@ -20,7 +20,8 @@ use crate::wire::{self, ELEMENT, PROOF};
 use crate::{MAX_CHUNK, PsiError, SecretSeed};
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
-use suite::{Suite, VOPRF};
+pub use suite::Mode;
+use suite::Suite;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Bytes of a PRF output.
@@ -56,6 +57,7 @@ impl PublicKey {
 
 /// A key. Wiped when dropped; has no `Debug`.
 pub struct KeyPair {
+    mode: Mode,
     secret: Scalar,
     public: PublicKey,
 }
@@ -72,13 +74,16 @@ impl KeyPair {
     /// # Errors
     /// [`PsiError::InputLength`] for an `info` of more than 65,535 bytes; [`PsiError::DegenerateHash`], which does
     /// not happen.
-    pub fn derive(seed: &SecretSeed, info: &[u8]) -> Result<Self, PsiError> {
-        Ok(Self::of(VOPRF.derive_secret(seed, info)?))
+    pub fn derive(mode: Mode, seed: &SecretSeed, info: &[u8]) -> Result<Self, PsiError> {
+        let secret = mode.suite().derive_secret(seed, info)?;
+        let point = RistrettoPoint::mul_base(&secret);
+        Ok(Self { mode, secret, public: PublicKey { point, bytes: point.compress().to_bytes() } })
     }
 
-    fn of(secret: Scalar) -> Self {
-        let point = RistrettoPoint::mul_base(&secret);
-        Self { secret, public: PublicKey { point, bytes: point.compress().to_bytes() } }
+    /// The mode for which it was derived.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// The public half.
@@ -87,7 +92,8 @@ impl KeyPair {
         &self.public
     }
 
-    /// `BlindEvaluate` on `count` blinded elements of 32 bytes: as many evaluated elements, then the proof.
+    /// `BlindEvaluate` on `count` blinded elements of 32 bytes: as many evaluated elements, then, in mode VOPRF, the
+    /// proof.
     ///
     /// # Errors
     /// [`PsiError::BatchSize`], [`PsiError::WrongLength`], [`PsiError::InvalidElement`],
@@ -106,9 +112,10 @@ impl KeyPair {
         let encodings = wire::encodings("a chunk of blinded elements", blinded, count)?;
         let points = wire::elements(encodings)?;
         let evaluated = evaluate_elements(&self.secret, &points);
-        let proof = dleq::prove(&VOPRF, self, &points, encodings, &evaluated, nonce)?;
         let mut out = evaluated.concat();
-        out.extend(proof);
+        if self.mode == Mode::Voprf {
+            out.extend(dleq::prove(self.mode.suite(), self, &points, encodings, &evaluated, nonce)?);
+        }
         Ok(out)
     }
 
@@ -129,13 +136,13 @@ impl KeyPair {
     /// # Errors
     /// [`PsiError::InputLength`]; [`PsiError::DegenerateHash`], which does not happen.
     pub fn outputs<I: AsRef<[u8]>>(&self, inputs: &[I]) -> Result<Outputs, PsiError> {
-        let half = Zeroizing::new(self.secret.div_by_2());
+        let (half, suite) = (Zeroizing::new(self.secret.div_by_2()), self.mode.suite());
         // Room from the start: a vector that grows leaves copies behind that nobody wipes.
         let mut products = Zeroizing::new(Vec::with_capacity(inputs.len()));
         for input in inputs {
-            products.push(*half * VOPRF.hash_to_group(input.as_ref())?);
+            products.push(*half * suite.hash_to_group(input.as_ref())?);
         }
-        VOPRF.finalize_all(inputs, &wire::double_and_encode(&products))
+        suite.finalize_all(inputs, &wire::double_and_encode(&products))
     }
 }
 
@@ -178,6 +185,7 @@ impl Blind {
 
 /// A batch of blinded elements and what is needed to unblind it. Wiped when dropped; has no `Debug`.
 pub struct BlindedBatch {
+    mode: Mode,
     blinds: Vec<Blind>,
     /// Half of each blinded element.
     halves: Vec<RistrettoPoint>,
@@ -190,23 +198,19 @@ impl BlindedBatch {
     /// # Errors
     /// [`PsiError::BatchSize`] also where the two differ in number; [`PsiError::InputLength`];
     /// [`PsiError::DegenerateHash`], which does not happen.
-    pub fn new<I: AsRef<[u8]>>(inputs: &[I], blinds: Vec<Blind>) -> Result<Self, PsiError> {
-        Self::in_suite(&VOPRF, inputs, blinds)
-    }
-
-    fn in_suite<I: AsRef<[u8]>>(suite: &Suite, inputs: &[I], blinds: Vec<Blind>) -> Result<Self, PsiError> {
+    pub fn new<I: AsRef<[u8]>>(mode: Mode, inputs: &[I], blinds: Vec<Blind>) -> Result<Self, PsiError> {
         check_batch(inputs.len())?;
         if blinds.len() != inputs.len() {
             return Err(PsiError::BatchSize);
         }
         let mut halves = Vec::with_capacity(inputs.len());
         for (input, blind) in inputs.iter().zip(&blinds) {
-            let point = Zeroizing::new(suite.hash_to_group(input.as_ref())?);
+            let point = Zeroizing::new(mode.suite().hash_to_group(input.as_ref())?);
             let half = Zeroizing::new(blind.0.div_by_2());
             halves.push(*half * *point);
         }
         let encodings = wire::double_and_encode(&halves);
-        Ok(Self { blinds, halves, encodings })
+        Ok(Self { mode, blinds, halves, encodings })
     }
 
     /// The blinded elements, 32 bytes each.
@@ -215,7 +219,8 @@ impl BlindedBatch {
         self.encodings.as_flattened()
     }
 
-    /// `Finalize` on a whole batch: verifies the proof, then unblinds. `inputs` are those that were blinded.
+    /// `Finalize` on a whole batch: verifies the proof, which mode VOPRF has, then unblinds. `inputs` are those that were
+    /// blinded.
     ///
     /// # Errors
     /// [`PsiError::WrongLength`], [`PsiError::InvalidElement`], [`PsiError::IdentityElement`],
@@ -230,21 +235,26 @@ impl BlindedBatch {
         let count = self.encodings.len();
         let due = count.saturating_mul(ELEMENT);
         let what = "an evaluated chunk";
-        let length = PsiError::WrongLength { what, expected: due.saturating_add(PROOF), found: evaluated.len() };
+        let length = PsiError::WrongLength {
+            what,
+            expected: due.saturating_add(self.mode.proof_bytes()),
+            found: evaluated.len(),
+        };
         let (elements, proof) = evaluated.split_at_checked(due).ok_or(length)?;
-        let proof: &[u8; PROOF] = proof.try_into().map_err(|_| length)?;
+        if proof.len() != self.mode.proof_bytes() {
+            return Err(length);
+        }
         let encodings = wire::encodings(what, elements, count)?;
         let points = wire::elements(encodings)?;
-        dleq::verify(&VOPRF, public, &self.halves, &self.encodings, &points, encodings, proof)?;
-        self.unblind(&VOPRF, inputs, &points)
+        if self.mode == Mode::Voprf {
+            let proof: &[u8; PROOF] = proof.try_into().map_err(|_| length)?;
+            let suite = self.mode.suite();
+            dleq::verify(suite, public, &self.halves, &self.encodings, &points, encodings, proof)?;
+        }
+        self.unblind(inputs, &points)
     }
 
-    fn unblind<I: AsRef<[u8]>>(
-        &self,
-        suite: &Suite,
-        inputs: &[I],
-        evaluated: &[RistrettoPoint],
-    ) -> Result<Outputs, PsiError> {
+    fn unblind<I: AsRef<[u8]>>(&self, inputs: &[I], evaluated: &[RistrettoPoint]) -> Result<Outputs, PsiError> {
         if inputs.len() != self.blinds.len() {
             return Err(PsiError::BatchSize);
         }
@@ -256,7 +266,7 @@ impl BlindedBatch {
             *half * point
         });
         let products = Zeroizing::new(products.collect::<Vec<_>>());
-        suite.finalize_all(inputs, &wire::double_and_encode(&products))
+        self.mode.suite().finalize_all(inputs, &wire::double_and_encode(&products))
     }
 }
 

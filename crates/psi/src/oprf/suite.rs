@@ -2,7 +2,7 @@
 
 use super::{OUTPUT, Outputs};
 use crate::expand::Domain;
-use crate::wire::ELEMENT;
+use crate::wire::{ELEMENT, PROOF};
 use crate::{PsiError, SecretSeed};
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
@@ -10,8 +10,34 @@ use sha2::{Digest, Sha512};
 use std::sync::LazyLock;
 use zeroize::Zeroizing;
 
-/// Mode VOPRF (RFC 9497 §3.1), the one this crate offers.
-pub(super) static VOPRF: LazyLock<Suite> = LazyLock::new(|| Suite::new(0x01));
+static OPRF: LazyLock<Suite> = LazyLock::new(|| Suite::new(0x00));
+static VOPRF: LazyLock<Suite> = LazyLock::new(|| Suite::new(0x01));
+
+/// A mode of RFC 9497 (§3.1). Keys, blinded elements and outputs of one have nothing to do with those of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Without proofs: an evaluated chunk is what its sender says it is.
+    Oprf,
+    /// With one proof for each chunk that all of it was raised to the session's key.
+    Voprf,
+}
+
+impl Mode {
+    pub(super) fn suite(self) -> &'static Suite {
+        match self {
+            Self::Oprf => &OPRF,
+            Self::Voprf => &VOPRF,
+        }
+    }
+
+    /// Bytes of the proof that follows an evaluated chunk.
+    pub(crate) const fn proof_bytes(self) -> usize {
+        match self {
+            Self::Oprf => 0,
+            Self::Voprf => PROOF,
+        }
+    }
+}
 
 /// The suite in one mode: the domain separation tags are all that the modes differ in here.
 pub(super) struct Suite {
@@ -23,7 +49,7 @@ pub(super) struct Suite {
 }
 
 impl Suite {
-    pub(super) fn new(mode: u8) -> Self {
+    fn new(mode: u8) -> Self {
         let context = [b"OPRFV1-".as_slice(), &[mode], b"-ristretto255-SHA512"].concat();
         let tag = |name: &[u8]| [name, context.as_slice()].concat();
         Self {

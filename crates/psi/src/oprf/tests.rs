@@ -1,6 +1,5 @@
 //! Vectors: RFC 9497 appendix A.1, ristretto255-SHA512 (A.1.1 OPRF mode, A.1.2 VOPRF mode).
 
-use super::suite::Suite;
 use super::*;
 use proptest::prelude::*;
 
@@ -26,9 +25,8 @@ fn seed() -> SecretSeed {
 
 #[test]
 fn oprf_mode_gives_the_vectors_of_rfc_9497_a_1_1() {
-    let suite = Suite::new(0x00);
-    let secret = suite.derive_secret(&seed(), b"test key").unwrap();
-    assert_eq!(hex::encode(secret.as_bytes()), "5ebcea5ee37023ccb9fc2d2019f9d7737be85591ae8652ffa9ef0f4d37063b0e");
+    let key = KeyPair::derive(Mode::Oprf, &seed(), b"test key").unwrap();
+    assert_eq!(hex::encode(key.secret.as_bytes()), "5ebcea5ee37023ccb9fc2d2019f9d7737be85591ae8652ffa9ef0f4d37063b0e");
     for (input, blinded, evaluated, output) in [
         (
             "00",
@@ -44,13 +42,13 @@ fn oprf_mode_gives_the_vectors_of_rfc_9497_a_1_1() {
         ),
     ] {
         let inputs = [unhex(input)];
-        let batch = BlindedBatch::in_suite(&suite, &inputs, vec![blind(BLIND)]).unwrap();
+        let batch = BlindedBatch::new(Mode::Oprf, &inputs, vec![blind(BLIND)]).unwrap();
         assert_eq!(hex::encode(batch.as_bytes()), blinded);
-        let points = wire::elements(&batch.encodings).unwrap();
-        let encodings = evaluate_elements(&secret, &points);
-        assert_eq!(hex::encode(encodings.concat()), evaluated);
-        let outputs = batch.unblind(&suite, &inputs, &wire::elements(&encodings).unwrap()).unwrap();
+        let answer = key.evaluate(batch.as_bytes(), 1).unwrap();
+        assert_eq!(hex::encode(&answer), evaluated);
+        let outputs = batch.finalize(&inputs, key.public_key(), &answer).unwrap();
         assert_eq!(hex::encode(outputs[0]), output);
+        assert_eq!(*key.outputs(&inputs).unwrap(), *outputs);
     }
 }
 
@@ -71,7 +69,7 @@ const OUTPUTS: [&str; 2] = [
 
 #[test]
 fn voprf_mode_gives_the_vectors_of_rfc_9497_a_1_2_for_batches_of_one_and_two() {
-    let key = KeyPair::derive(&seed(), b"test key").unwrap();
+    let key = KeyPair::derive(Mode::Voprf, &seed(), b"test key").unwrap();
     assert_eq!(hex::encode(key.secret.as_bytes()), "e6f73f344b79b379f1a0dd37e07ff62e38d9f71345ce62ae3a9bc60b04ccd909");
     assert_eq!(
         hex::encode(key.public_key().as_bytes()),
@@ -108,7 +106,7 @@ fn voprf_mode_gives_the_vectors_of_rfc_9497_a_1_2_for_batches_of_one_and_two() {
     ];
     for Case { inputs, blinds, blinded, evaluated, proof, nonce, outputs } in cases {
         let inputs: Vec<_> = inputs.iter().map(|input| unhex(input)).collect();
-        let batch = BlindedBatch::new(&inputs, blinds.iter().map(|text| blind(text)).collect()).unwrap();
+        let batch = BlindedBatch::new(Mode::Voprf, &inputs, blinds.iter().map(|text| blind(text)).collect()).unwrap();
         assert_eq!(hex::encode(batch.as_bytes()), blinded);
         let answer = key.evaluate_with(batch.as_bytes(), inputs.len(), |_| Ok(scalar(nonce))).unwrap();
         assert_eq!(hex::encode(&answer), format!("{evaluated}{proof}"));
@@ -121,13 +119,13 @@ fn voprf_mode_gives_the_vectors_of_rfc_9497_a_1_2_for_batches_of_one_and_two() {
 fn batch_of(count: u16) -> (Vec<[u8; 2]>, BlindedBatch) {
     let inputs: Vec<_> = (0..count).map(u16::to_be_bytes).collect();
     let blinds = (0..count).map(|n| Blind::of(Scalar::from(n) + Scalar::from(9u8)).unwrap()).collect();
-    let batch = BlindedBatch::new(&inputs, blinds).unwrap();
+    let batch = BlindedBatch::new(Mode::Voprf, &inputs, blinds).unwrap();
     (inputs, batch)
 }
 
 #[test]
 fn a_change_of_any_byte_of_an_evaluated_batch_is_refused() {
-    let key = KeyPair::derive(&seed(), b"").unwrap();
+    let key = KeyPair::derive(Mode::Voprf, &seed(), b"").unwrap();
     let (inputs, batch) = batch_of(3);
     let answer = key.evaluate(batch.as_bytes(), 3).unwrap();
     assert!(batch.finalize(&inputs, key.public_key(), &answer).is_ok());
@@ -140,8 +138,8 @@ fn a_change_of_any_byte_of_an_evaluated_batch_is_refused() {
 
 #[test]
 fn an_element_raised_to_another_key_is_refused_even_with_that_keys_proof() {
-    let key = KeyPair::derive(&seed(), b"").unwrap();
-    let other = KeyPair::derive(&seed(), b"other").unwrap();
+    let key = KeyPair::derive(Mode::Voprf, &seed(), b"").unwrap();
+    let other = KeyPair::derive(Mode::Voprf, &seed(), b"other").unwrap();
     let (inputs, batch) = batch_of(4);
     let wrong = other.evaluate(batch.as_bytes(), 4).unwrap();
     assert_eq!(batch.finalize(&inputs, key.public_key(), &wrong).err(), Some(PsiError::ProofRejected));
@@ -158,7 +156,7 @@ fn an_element_raised_to_another_key_is_refused_even_with_that_keys_proof() {
 
 #[test]
 fn hostile_batches_are_refused_by_name() {
-    let key = KeyPair::derive(&seed(), b"").unwrap();
+    let key = KeyPair::derive(Mode::Voprf, &seed(), b"").unwrap();
     let (inputs, batch) = batch_of(2);
     let good = batch.as_bytes();
     assert_eq!(key.evaluate(&[], 0), Err(PsiError::BatchSize));
@@ -168,8 +166,8 @@ fn hostile_batches_are_refused_by_name() {
     assert_eq!(key.evaluate(&good[..32].repeat(2), 2), Err(PsiError::DuplicateElement));
     assert_eq!(key.evaluate(&[0; 32], 1), Err(PsiError::IdentityElement));
     assert_eq!(key.evaluate(&[0xff; 32], 1), Err(PsiError::InvalidElement));
-    assert_eq!(BlindedBatch::new::<[u8; 1]>(&[], vec![]).err(), Some(PsiError::BatchSize));
-    assert_eq!(BlindedBatch::new(&inputs, vec![blind(BLIND)]).err(), Some(PsiError::BatchSize));
+    assert_eq!(BlindedBatch::new::<[u8; 1]>(Mode::Voprf, &[], vec![]).err(), Some(PsiError::BatchSize));
+    assert_eq!(BlindedBatch::new(Mode::Voprf, &inputs, vec![blind(BLIND)]).err(), Some(PsiError::BatchSize));
     assert_eq!(Blind::from_canonical_bytes(&[0; 32]).err(), Some(PsiError::InvalidScalar));
     assert_eq!(Blind::from_uniform_bytes(&[0; 64]).err(), Some(PsiError::InvalidScalar));
     assert_eq!(PublicKey::from_bytes(&[0; 32]), Err(PsiError::IdentityElement));
@@ -185,8 +183,27 @@ fn hostile_batches_are_refused_by_name() {
 }
 
 #[test]
+fn what_is_blinded_in_one_mode_is_not_unblinded_in_the_other() {
+    let key = KeyPair::derive(Mode::Oprf, &seed(), b"").unwrap();
+    let (inputs, batch) = batch_of(2);
+    // Where a proof is due, an answer without one is cut short.
+    let bare = key.evaluate(batch.as_bytes(), 2).unwrap();
+    let due = PsiError::WrongLength { what: "an evaluated chunk", expected: 128, found: 64 };
+    assert_eq!(batch.finalize(&inputs, key.public_key(), &bare).err(), Some(due));
+    // Where none is due, one is too much.
+    let blinds = vec![blind(BLIND), blind(SECOND)];
+    let unproved = BlindedBatch::new(Mode::Oprf, &inputs, blinds).unwrap();
+    let proved = KeyPair::derive(Mode::Voprf, &seed(), b"").unwrap();
+    let answer = proved.evaluate(unproved.as_bytes(), 2).unwrap();
+    let due = PsiError::WrongLength { what: "an evaluated chunk", expected: 64, found: 128 };
+    assert_eq!(unproved.finalize(&inputs, proved.public_key(), &answer).err(), Some(due));
+    assert_ne!(key.public_key(), proved.public_key());
+    assert_ne!(*key.outputs(&inputs).unwrap(), *proved.outputs(&inputs).unwrap());
+}
+
+#[test]
 fn two_proofs_of_one_statement_differ() {
-    let key = KeyPair::derive(&seed(), b"").unwrap();
+    let key = KeyPair::derive(Mode::Voprf, &seed(), b"").unwrap();
     let (_, batch) = batch_of(1);
     let (first, second) = (key.evaluate(batch.as_bytes(), 1).unwrap(), key.evaluate(batch.as_bytes(), 1).unwrap());
     assert_eq!(first[..32], second[..32]);
@@ -196,7 +213,7 @@ fn two_proofs_of_one_statement_differ() {
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic_and_never_verify(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let key = KeyPair::derive(&seed(), b"").unwrap();
+        let key = KeyPair::derive(Mode::Voprf, &seed(), b"").unwrap();
         let (inputs, batch) = batch_of(2);
         prop_assert!(batch.finalize(&inputs, key.public_key(), &bytes).is_err());
         if let Ok(answer) = key.evaluate(&bytes, bytes.len() / 32) {

@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "what fails here fails a test")]
 
 mod accounts;
+mod choices;
 mod crash;
 mod edits;
+mod files;
 mod folder;
 mod matching;
 mod model;

@@ -57,24 +57,17 @@ async fn a_session_resumes_on_its_first_secret_and_is_destroyed_when_closed() {
     let state = folder.open().await;
     let session = [5; 32];
     assert_eq!(state.open_session(&session, b"first secret").await.unwrap().as_slice(), b"first secret");
-    state.keep_chunk(&session, 1, b"evaluated one").await.unwrap();
-    state.keep_chunk(&session, 0, b"evaluated zero").await.unwrap();
     state.close().await;
     let state = folder.open().await;
     assert_eq!(state.open_session(&session, b"other secret").await.unwrap().as_slice(), b"first secret");
     assert_eq!(state.session_secret(&session).await.unwrap().as_slice(), b"first secret");
-    assert_eq!(state.keep_chunk(&session, 1, b"evaluated one").await, Ok(()));
-    assert_eq!(state.keep_chunk(&session, 1, b"evaluated two").await, Err(SessionError::ChunkMismatch));
-    let chunks = state.chunks_of(&session).await.unwrap();
-    let chunks: Vec<_> = chunks.iter().map(|(number, bytes)| (*number, bytes.as_slice())).collect();
-    assert_eq!(chunks, [(0, b"evaluated zero".as_slice()), (1, b"evaluated one".as_slice())]);
     assert_eq!(state.open_sessions().await.unwrap().len(), 1);
     state.close_session(&session).await.unwrap();
     assert!(state.open_sessions().await.unwrap().is_empty());
-    assert!(state.chunks_of(&session).await.unwrap().is_empty());
     assert_eq!(state.open_session(&session, b"other secret").await, Err(SessionError::Closed));
     assert_eq!(state.session_secret(&session).await, Err(SessionError::Closed));
-    assert_eq!(state.keep_chunk(&session, 2, b"more").await, Err(SessionError::Closed));
+    assert_eq!(state.record_end(&session, leaf(b"a leaf")).await, Err(SessionError::Closed));
+    assert_eq!(state.record_end(&[6; 32], leaf(b"a leaf")).await, Err(SessionError::Unknown));
     assert_eq!(state.session_secret(&[6; 32]).await, Err(SessionError::Unknown));
 }
 
@@ -86,14 +79,13 @@ async fn when_a_session_is_closed_no_file_holds_its_secrets_and_its_commitment_c
     for session in [&session, &other] {
         state.open_session(session, &[7; 32]).await.unwrap();
         state.keep_opening(session, b"nonce and root", leaf(b"a leaf")).await.unwrap();
-        for number in 0..3 {
-            state.keep_chunk(session, number, &vec![number as u8; 131_136]).await.unwrap();
-        }
+        state.record_end(session, leaf(b"another leaf")).await.unwrap();
     }
-    assert_eq!(state.outstanding(9).await.unwrap().len(), 1, "the leaf that commits waits for the log");
-    assert_eq!(state.chunks_of(&session).await.unwrap().len(), 3);
+    assert_eq!(state.outstanding(9).await.unwrap().len(), 2, "the leaves of the session wait for the log");
+    let other_set = state.keep_opening(&session, b"another root", leaf(b"a third leaf")).await;
+    assert_eq!(other_set, Err(SessionError::AlreadyKept));
     let before = sealed(folder.path.path()).await;
-    assert_eq!(before.len(), 2 * 2 * 4);
+    assert_eq!(before.len(), 2 * 2 * 2);
     assert!(before.iter().all(|bytes| in_a_file(folder.path.path(), bytes)), "they are looked for where they are not");
 
     state.close_session(&session).await.unwrap();
@@ -130,10 +122,16 @@ async fn the_receiver_finds_a_persons_matches_and_no_file_shows_the_person() {
     let state = folder.open().await;
     let (purpose, agreement) = (PurposeId::new("vaccination").unwrap(), AgreementId::new("school-vaccines").unwrap());
     let persons: Vec<_> = (0..2500).map(|number| format!("person-{number:06}-canary")).collect();
-    state.record_matched(&[1; 32], &purpose, &agreement, &persons).await.unwrap();
-    state.record_matched(&[1; 32], &purpose, &agreement, &persons).await.unwrap();
+    // Some at a time, and some again, as after a restart.
+    state.record_matched(&[1; 32], &purpose, &agreement, &persons[..2000]).await.unwrap();
+    state.record_matched(&[1; 32], &purpose, &agreement, &persons[1000..]).await.unwrap();
+    assert!(state.matches_of(b"person-000000-canary").await.unwrap().is_empty(), "not all of it is recorded");
+    assert!(state.matched_persons(&[1; 32]).await.unwrap().is_empty(), "not all of it is recorded");
+    state.complete_matched(&[1; 32]).await.unwrap();
     folder.clock.set(Timestamp::from_secs(START + 60));
+    state.complete_matched(&[1; 32]).await.unwrap();
     state.record_matched(&[2; 32], &purpose, &agreement, &persons[..1]).await.unwrap();
+    state.complete_matched(&[2; 32]).await.unwrap();
     let sessions = async |person: &str| -> Vec<_> {
         let entries = state.matches_of(person.as_bytes()).await.unwrap();
         entries.iter().map(|entry| (entry.session, entry.at.secs())).collect()

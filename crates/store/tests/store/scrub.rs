@@ -12,13 +12,12 @@ use tokio::{
 
 const SESSION: [u8; 32] = [5; 32];
 
-/// A session with a chunk, a list and a leaf. Gives what of it must go.
+/// A session that was opened and has ended. Gives what of it must go.
 async fn session(folder: &Path, state: &State) -> Vec<Vec<u8>> {
     state.open_session(&SESSION, &[7; 32]).await.unwrap();
-    state.keep_chunk(&SESSION, 0, &[1; 5000]).await.unwrap();
-    state.keep_list(&SESSION, b"terms", &[2; 9000]).await.unwrap();
+    state.record_end(&SESSION, leaf(b"the end")).await.unwrap();
     let secrets = sealed(folder).await;
-    assert_eq!(secrets.len(), 2 * 4, "secret, chunk, list and its head");
+    assert_eq!(secrets.len(), 2 * 2, "secret and mark");
     secrets
 }
 
@@ -93,55 +92,6 @@ async fn a_reader_that_stays_keeps_nobody_for_ever_and_the_bytes_go_when_it_does
         assert!(started.elapsed() < Duration::from_secs(10), "not tried again");
         sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// Megabytes that differ everywhere.
-fn list(seed: u8) -> Vec<u8> {
-    (0..2_500_000_u32).map(|at| (at % 251) as u8 ^ seed).collect()
-}
-
-#[tokio::test]
-async fn a_list_is_kept_whole_or_not_at_all() {
-    let folder = Folder::new();
-    let state = folder.open().await;
-    let kept = async |state: &State| {
-        let kept = state.kept_list(&SESSION).await.unwrap();
-        kept.map(|kept| (kept.terms.to_vec(), kept.list.to_vec()))
-    };
-    assert_eq!(state.keep_list(&SESSION, b"one", &list(1)).await, Err(SessionError::Unknown));
-    state.open_session(&SESSION, &[7; 32]).await.unwrap();
-    assert!(kept(&state).await.is_none());
-    state.keep_list(&SESSION, b"one", &list(1)).await.unwrap();
-    state.keep_list(&SESSION, b"two", &list(2)).await.unwrap();
-    state.close().await;
-    let state = folder.open().await;
-    assert!(kept(&state).await == Some((b"one".to_vec(), list(1))), "the first is not kept");
-    assert!(state.chunks_of(&SESSION).await.unwrap().is_empty(), "the list is taken for chunks");
-    state.close().await;
-
-    // Killed before the head was written: the list comes again, and may be another one.
-    let mut editing = stranger(folder.path.path(), false).await;
-    let first: Vec<u8> = sqlx::query_scalar("SELECT sealed FROM session_chunks WHERE chunk = 2147483648")
-        .fetch_one(&mut editing)
-        .await
-        .unwrap();
-    sqlx::query("DELETE FROM session_chunks WHERE chunk = 4294967293").execute(&mut editing).await.unwrap();
-    editing.close().await.unwrap();
-    let state = folder.open().await;
-    assert!(kept(&state).await.is_none());
-    state.keep_list(&SESSION, b"two", &list(2)).await.unwrap();
-    assert!(kept(&state).await == Some((b"two".to_vec(), list(2))), "the second is not kept");
-    state.close().await;
-
-    // Pieces of two lists are none.
-    let mut editing = stranger(folder.path.path(), false).await;
-    let mixed = sqlx::query("UPDATE session_chunks SET sealed = ? WHERE chunk = 2147483648").bind(first);
-    assert_eq!(mixed.execute(&mut editing).await.unwrap().rows_affected(), 1);
-    editing.close().await.unwrap();
-    let state = folder.open().await;
-    assert!(kept(&state).await.is_none());
-    state.close_session(&SESSION).await.unwrap();
-    assert_eq!(state.keep_list(&SESSION, b"one", &list(1)).await, Err(SessionError::Closed));
 }
 
 #[tokio::test]

@@ -1,0 +1,315 @@
+//! What a sender keeps of a session on the disk: its set, what it evaluated, and its list.
+
+use super::MatchError;
+use super::records::{ITEM, SORTED_IN_MEMORY, distinct, item, put_item};
+use crate::datasets::RowsToMatch;
+use firebreak_domain::{ReasonCode, Refusal};
+use firebreak_psi::{Evaluator, NormalisedInput, Normaliser};
+use firebreak_store::{Participation, PersonReference, RecordFile, RecordReader, SessionFiles, Sorter, Spool};
+use std::collections::BTreeMap;
+use std::thread;
+use tokio::task::block_in_place;
+use zeroize::Zeroizing;
+
+/// Records of which one thread makes the tags at once.
+const BLOCK: usize = 4096;
+/// Bytes of tags that are sent at once, at most.
+const PIECE: usize = 256 * 1024;
+
+/// Bytes of a person's reference, by which choices are looked up.
+const PERSON: usize = 16;
+/// Behind a tag that fills the list up stands nobody.
+const NOBODY: PersonReference = [0; PERSON];
+/// A person whom the register has no key of: nothing can be recorded of them, and so no consent.
+const UNNAMED: PersonReference = [0xff; PERSON];
+
+/// The set: identifiers, and who stands behind each, in the order of their bytes. It is formed once for a session.
+#[derive(Clone)]
+pub(super) struct OfferedSet {
+    records: RecordFile,
+    /// How many identifiers there are.
+    pub(super) identifiers: u64,
+}
+
+impl OfferedSet {
+    /// Forms it from `rows`, or takes the one that was formed.
+    pub(super) async fn form<'a>(
+        rows: impl AsyncFnOnce() -> Result<RowsToMatch<'a>, MatchError>,
+        reference: impl Fn(&str) -> PersonReference,
+        normaliser: Normaliser,
+        files: &SessionFiles,
+    ) -> Result<Self, MatchError> {
+        const NAME: &str = "set";
+        let records = files.records(NAME, ITEM + PERSON)?;
+        if !files.holds(NAME) {
+            let mut rows = rows().await?;
+            let mut sorter = files.sort(NAME, ITEM + PERSON, SORTED_IN_MEMORY)?;
+            let mut record = Zeroizing::new(Vec::with_capacity(ITEM + PERSON));
+            while let Some(batch) = rows.next().await? {
+                block_in_place(|| {
+                    for (row, text) in batch.match_keys.iter().enumerate() {
+                        let Some(input) = text.as_ref().and_then(|text| normaliser.normalise(text)) else { continue };
+                        record.clear();
+                        put_item(&mut record, input.as_bytes());
+                        record.extend_from_slice(&batch.person_of(row).map_or(UNNAMED, &reference));
+                        sorter.push(&record)?;
+                    }
+                    Ok::<_, MatchError>(())
+                })?;
+            }
+            block_in_place(|| sorter.finish()?.write_once_each(files, NAME, ITEM + PERSON))?;
+        }
+        let identifiers = block_in_place(|| distinct(&records, ITEM))?;
+        Ok(Self { records, identifiers })
+    }
+}
+
+/// Chunks that were evaluated: one that comes again is given the very same bytes.
+pub(super) struct Evaluated {
+    spool: Spool,
+    places: BTreeMap<u32, usize>,
+}
+
+impl Evaluated {
+    /// Those of a session.
+    pub(super) fn open(files: &SessionFiles) -> Result<Self, MatchError> {
+        let spool = files.spool("evaluated")?;
+        let number = |place| Ok((number(&spool.get(place)?)?.0, place));
+        let places = (0..spool.len()).map(number).collect::<Result<_, MatchError>>()?;
+        Ok(Self { spool, places })
+    }
+
+    /// The evaluated chunk of that number, if it was kept.
+    pub(super) fn get(&self, chunk: u32) -> Result<Option<Vec<u8>>, MatchError> {
+        let Some(place) = self.places.get(&chunk) else { return Ok(None) };
+        Ok(Some(number(&self.spool.get(*place)?)?.1.to_vec()))
+    }
+
+    /// Keeps one, on the disk before it may be sent. The first of a number stays: gives that one.
+    pub(super) fn keep(&mut self, chunk: u32, evaluated: Vec<u8>) -> Result<Vec<u8>, MatchError> {
+        if let Some(kept) = self.get(chunk)? {
+            return Ok(kept);
+        }
+        let place = self.spool.len();
+        self.spool.add(&[chunk.to_be_bytes().as_slice(), &evaluated].concat())?;
+        self.places.insert(chunk, place);
+        Ok(evaluated)
+    }
+}
+
+fn number(piece: &[u8]) -> Result<(u32, &[u8]), MatchError> {
+    let (number, evaluated) = piece.split_first_chunk().ok_or(MatchError::Failed)?;
+    Ok((u32::from_be_bytes(*number), evaluated))
+}
+
+/// The sender's list: tags of equal length in ascending order, random ones among them up to the declared size. What was
+/// sent of it once is sent again as it was.
+pub(super) struct OfferedTags {
+    sent: Spool,
+    reader: RecordReader,
+    /// Records that were read, but for the one ahead.
+    position: u64,
+    ahead: Option<Offered>,
+    /// The tag that was sent last.
+    last: Vec<u8>,
+    length: usize,
+}
+
+/// A record of the list: a tag, and one of those who stand behind it.
+struct Offered {
+    tag: Vec<u8>,
+    person: PersonReference,
+}
+
+impl OfferedTags {
+    /// Makes the list, or takes the one that was made for the session.
+    pub(super) fn make(evaluator: &Evaluator, set: &OfferedSet, files: &SessionFiles) -> Result<Self, MatchError> {
+        const NAME: &str = "tags";
+        let length = evaluator.params().tag_bytes();
+        let due = u64::from(evaluator.params().sender_padded());
+        let record = length.saturating_add(PERSON);
+        let list = files.records(NAME, record)?;
+        let mut padding = due.checked_sub(set.identifiers).ok_or(MatchError::Failed)?;
+        while !(files.holds(NAME) && distinct(&list, length)? == due) {
+            let mut sorter = files.sort(NAME, record, SORTED_IN_MEMORY)?;
+            add_own(evaluator, set, &mut sorter)?;
+            let mut number = 0;
+            while number < padding {
+                let count = padding.saturating_sub(number).min(BLOCK as u64);
+                for tag in evaluator.padding(number, count as usize).iter() {
+                    sorter.push(&[tag, NOBODY.as_slice()].concat())?;
+                }
+                number = number.saturating_add(count);
+            }
+            sorter.finish()?.write_once_each(files, NAME, record)?;
+            // A tag that comes twice, which hardly ever happens, is made up by more padding: the list's size does not
+            // change.
+            padding = padding.saturating_add(due.saturating_sub(distinct(&list, length)?));
+        }
+        Self::open(files, &list, length)
+    }
+
+    fn open(files: &SessionFiles, list: &RecordFile, length: usize) -> Result<Self, MatchError> {
+        let sent = files.spool("sent")?;
+        let (position, last) = match sent.len().checked_sub(1) {
+            None => (0, Vec::new()),
+            Some(piece) => {
+                let piece = sent.get(piece)?;
+                let (position, tags) = piece.split_first_chunk().ok_or(MatchError::Failed)?;
+                let start = tags.len().checked_sub(length).ok_or(MatchError::Failed)?;
+                (u64::from_be_bytes(*position), tags.get(start..).unwrap_or_default().to_vec())
+            }
+        };
+        let mut opened = Self { sent, reader: list.read_from(position)?, position, ahead: None, last, length };
+        opened.ahead = opened.read()?;
+        Ok(opened)
+    }
+
+    /// Bytes of every piece but the last.
+    pub(super) const fn piece_bytes(&self) -> usize {
+        PIECE / self.length * self.length
+    }
+
+    /// Bytes of a tag.
+    pub(super) const fn tag_bytes(&self) -> usize {
+        self.length
+    }
+
+    /// The piece of that number, from 0: as it was sent, or, the first time, as those take part who do now. `None` after
+    /// the last.
+    ///
+    /// PRIVACY: a tag behind which somebody stands who takes no part is replaced by one drawn uniformly between its
+    /// neighbours. Tags are pseudorandom, and of ordered uniform values each is, given its neighbours, uniform between
+    /// them: the list is distributed as it would be without the person, and no place or size of it tells of choices.
+    pub(super) fn piece(&mut self, number: usize, who: &Participation) -> Result<Option<Vec<u8>>, MatchError> {
+        if number < self.sent.len() {
+            return Ok(Some(self.sent.get(number)?.get(POSITION..).unwrap_or_default().to_vec()));
+        }
+        if number > self.sent.len() {
+            let refusal = Refusal::new(ReasonCode::SessionMismatch);
+            return Err(refusal.because("a list of tags is sent from its beginning").into());
+        }
+        let mut piece = Vec::with_capacity(self.piece_bytes());
+        while piece.len() < self.piece_bytes()
+            && let Some((tag, takes_part)) = self.tag(who)?
+        {
+            // Drawn for each, so that nobody's choice takes time.
+            let next = self.ahead.as_ref().map(|ahead| ahead.tag.as_slice());
+            let drawn = between(&self.last, next, self.length)?;
+            let sent = if takes_part { tag } else { drawn };
+            piece.extend_from_slice(&sent);
+            self.last = sent;
+        }
+        if piece.is_empty() {
+            return Ok(None);
+        }
+        self.sent.add(&[self.position.to_be_bytes().as_slice(), &piece].concat())?;
+        Ok(Some(piece))
+    }
+
+    /// The next tag, and whether all who stand behind it take part.
+    fn tag(&mut self, who: &Participation) -> Result<Option<(Vec<u8>, bool)>, MatchError> {
+        let Some(first) = self.ahead.take() else { return Ok(None) };
+        let takes_part = |person: &PersonReference| *person == NOBODY || who.allows(person);
+        let mut all = takes_part(&first.person);
+        self.position = self.position.saturating_add(1);
+        while let Some(next) = self.read()? {
+            if next.tag != first.tag {
+                self.ahead = Some(next);
+                break;
+            }
+            all &= takes_part(&next.person);
+            self.position = self.position.saturating_add(1);
+        }
+        Ok(Some((first.tag, all)))
+    }
+
+    fn read(&mut self) -> Result<Option<Offered>, MatchError> {
+        let Some(record) = self.reader.next()? else { return Ok(None) };
+        let (tag, person) = record.split_at_checked(self.length).ok_or(MatchError::Failed)?;
+        let person = person.try_into().map_err(|_| MatchError::Failed)?;
+        Ok(Some(Offered { tag: tag.to_vec(), person }))
+    }
+}
+
+/// Bytes of the position that stands before a piece.
+const POSITION: usize = 8;
+
+/// A value of `length` bytes, uniform among those above `last`, if there is one, and below `next`, if there is one.
+fn between(last: &[u8], next: Option<&[u8]>, length: usize) -> Result<Vec<u8>, MatchError> {
+    // INVARIANT: a tag has at most 13 bytes, and there is room, since a tag stands between the two.
+    let number = |bytes: &[u8]| bytes.iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+    let least = if last.is_empty() { 0 } else { number(last).saturating_add(1) };
+    let end = next.map_or(1_u128 << (8 * length).min(127), number);
+    let room = end.checked_sub(least).filter(|room| *room > 0).ok_or(MatchError::Failed)?;
+    let mask = u128::MAX.checked_shr(room.leading_zeros()).unwrap_or_default();
+    let drawn = loop {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|_| MatchError::Failed)?;
+        let drawn = u128::from_be_bytes(random) & mask;
+        if drawn < room {
+            break drawn;
+        }
+    };
+    let bytes = least.saturating_add(drawn).to_be_bytes();
+    Ok(bytes.get(bytes.len().saturating_sub(length)..).unwrap_or_default().to_vec())
+}
+
+/// Adds the tags of the set, each with those who stand behind it.
+fn add_own(evaluator: &Evaluator, set: &OfferedSet, sorter: &mut Sorter) -> Result<(), MatchError> {
+    let mut reader = set.records.read()?;
+    loop {
+        let (first, second) = (block(&mut reader)?, block(&mut reader)?);
+        if first.inputs.is_empty() {
+            return Ok(());
+        }
+        let (first_tags, second_tags) = thread::scope(|scope| {
+            let tags = scope.spawn(|| evaluator.tags(&first.inputs));
+            let second = evaluator.tags(&second.inputs);
+            (tags.join(), second)
+        });
+        for (tags, block) in [(first_tags.map_err(|_| MatchError::Failed)??, &first), (second_tags?, &second)] {
+            for (tag, person) in tags.iter().zip(&block.persons) {
+                sorter.push(&[tag, person.as_slice()].concat())?;
+            }
+        }
+    }
+}
+
+/// Records of the set.
+struct Block {
+    inputs: Vec<NormalisedInput>,
+    persons: Vec<PersonReference>,
+}
+
+fn block(reader: &mut RecordReader) -> Result<Block, MatchError> {
+    let mut block = Block { inputs: Vec::with_capacity(BLOCK), persons: Vec::with_capacity(BLOCK) };
+    while block.inputs.len() < BLOCK
+        && let Some(record) = reader.next()?
+    {
+        let (held, person) = record.split_at_checked(ITEM).ok_or(MatchError::Failed)?;
+        block.inputs.push(item(held).and_then(|slot| slot.input()).ok_or(MatchError::Failed)?);
+        block.persons.push(person.try_into().map_err(|_| MatchError::Failed)?);
+    }
+    Ok(block)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_drawn_lies_between_its_neighbours_and_comes_everywhere_there() {
+        let mut seen = [false; 256];
+        for _ in 0..2000 {
+            let drawn = between(&[0, 9], Some(&[0, 13]), 2).unwrap();
+            assert!(drawn.as_slice() > [0, 9].as_slice() && drawn.as_slice() < [0, 13].as_slice());
+            seen[usize::from(drawn[1])] = true;
+        }
+        assert!(seen[10] && seen[11] && seen[12]);
+        assert_eq!(between(&[0xff, 0xfe], None, 2).unwrap(), [0xff, 0xff]);
+        assert_eq!(between(&[], Some(&[0, 1]), 2).unwrap(), [0, 0]);
+        assert!(between(&[1], Some(&[2]), 1).is_err(), "there is no room");
+        assert_eq!(between(&[], None, 13).unwrap().len(), 13);
+    }
+}

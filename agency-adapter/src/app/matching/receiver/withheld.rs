@@ -1,0 +1,85 @@
+//! Own persons who take no part, as it was decided when the chunk with their place was sent for the first time.
+
+use super::form::{persons, place_and_key};
+use crate::app::matching::records::key;
+use crate::app::matching::{CHUNK_ELEMENTS, MatchError};
+use firebreak_psi::{Shuffle, Slot};
+use firebreak_store::{SessionFiles, Spool};
+use zeroize::Zeroizing;
+
+/// Bytes of where the persons of the next chunk begin, and of how many of this one are withheld.
+const HEAD: usize = 16;
+
+/// Of each chunk that was sent, the places that were sent as padding.
+///
+/// PRIVACY: padding is blinded like an identifier: to the sender, and to whoever counts what matches, a person who takes
+/// no part and one whom nobody knows are the same.
+pub(super) struct Withheld {
+    decided: Spool,
+    shuffle: Shuffle,
+}
+
+impl Withheld {
+    pub(super) fn open(files: &SessionFiles, shuffle: Shuffle) -> Result<Self, MatchError> {
+        Ok(Self { decided: files.spool("withheld")?, shuffle })
+    }
+
+    /// Decides, the first time that a chunk is sent, who of it takes part. On the disk before it returns, so that the
+    /// chunk is the same whenever it is sent again.
+    pub(super) fn decide(
+        &mut self,
+        chunk: u32,
+        files: &SessionFiles,
+        takes_part: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<(), MatchError> {
+        let number = chunk as usize;
+        if number < self.decided.len() {
+            return Ok(());
+        }
+        let (mut position, _) = match number.checked_sub(1) {
+            None => (0, 0),
+            Some(before) => head(&self.decided.get(before)?)?,
+        };
+        let end = u64::from(chunk).saturating_add(1).saturating_mul(u64::from(CHUNK_ELEMENTS));
+        let mut reader = persons(files)?.read_from(position)?;
+        let (mut places, mut count) = (Zeroizing::new(Vec::new()), 0_u64);
+        while let Some(record) = reader.next()? {
+            let (place, person) = place_and_key(record).ok_or(MatchError::Failed)?;
+            if u64::from(place) >= end {
+                break;
+            }
+            position = position.saturating_add(1);
+            if !takes_part(&key(person)?) {
+                count = count.saturating_add(1);
+                places.extend_from_slice(&place.to_be_bytes());
+            }
+        }
+        let piece = [position.to_be_bytes().as_slice(), &count.to_be_bytes(), &places].concat();
+        Ok(self.decided.add(&Zeroizing::new(piece))?)
+    }
+
+    /// Puts padding into the places of a chunk that are withheld.
+    pub(super) fn apply(&self, chunk: u32, slots: &mut [Slot]) -> Result<(), MatchError> {
+        let piece = self.decided.get(chunk as usize)?;
+        let first = chunk.saturating_mul(CHUNK_ELEMENTS);
+        for place in piece.get(HEAD..).unwrap_or_default().as_chunks().0 {
+            let place = u32::from_be_bytes(*place);
+            let slot = place.checked_sub(first).and_then(|within| slots.get_mut(within as usize));
+            // Counted from the other end: no place of the list holds this padding.
+            *slot.ok_or(MatchError::Failed)? = self.shuffle.padding(u64::MAX - u64::from(place));
+        }
+        Ok(())
+    }
+
+    /// How many persons were withheld.
+    pub(super) fn persons(&self) -> Result<u64, MatchError> {
+        let count = |piece| Ok(head(&self.decided.get(piece)?)?.1);
+        (0..self.decided.len()).map(count).sum()
+    }
+}
+
+fn head(piece: &[u8]) -> Result<(u64, u64), MatchError> {
+    let (position, rest) = piece.split_first_chunk().ok_or(MatchError::Failed)?;
+    let count = rest.first_chunk().ok_or(MatchError::Failed)?;
+    Ok((u64::from_be_bytes(*position), u64::from_be_bytes(*count)))
+}
