@@ -6,13 +6,15 @@ use crate::datasets::{DatasetError, Datasets};
 use crate::rpc::{Agency, LocalMatch};
 use crate::views::Views;
 use firebreak_audit::VerifierKey;
-use firebreak_domain::{Binding, Clock, Closed, Identity, IdentityRole, SystemClock};
+use firebreak_domain::{Binding, Clock, Closed, Identity, IdentityRole, Pin, SystemClock};
 use firebreak_node::{
     ConfigurationError, EvidenceError, PolicyError, PolicyInForce, Recorder, check_folder, check_loopback,
     check_state_key, load,
 };
 use firebreak_store::{KeyError, OpenError, State, StateKey};
-use firebreak_transport::{Credential, Metrics, ServeError, Server, ServerTls, Shutdown, TrustAnchor, dial_reverse};
+use firebreak_transport::{
+    CertificateUse, Credential, Metrics, ServeError, Server, ServerTls, Shutdown, TrustAnchor, dial_reverse,
+};
 use firebreak_wire::agency::v1::agency_service_server::AgencyServiceServer;
 use firebreak_wire::local::v1::local_match_service_server::LocalMatchServiceServer;
 use std::path::{Path, PathBuf};
@@ -179,12 +181,23 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
             () = stopping.requested() => {}
         }
     });
+    let renewal = configuration.federation.renewal("federation", &base, (&credential, &trust), CertificateUse::Client);
+    let (pinning, own, renewing) = (Arc::clone(&app), credential.identity().org.clone(), shutdown.clone());
+    // SECURITY: the others know this adapter by its key alone. Another one is taken up when policy pins it, not before.
+    let is_pinned = move |key: Pin| {
+        let bundle = pinning.policy().accepted();
+        bundle.and_then(|bundle| bundle.registry().organisation(&own)?.pin) == Some(key)
+    };
+    tasks.spawn(async move { renewal.keep(interval, is_pinned, &renewing).await });
     let agency = Agency::new(Arc::clone(&app), gateway.clone(), credential.clone(), shutdown.clone());
     let agency = AgencyServiceServer::new(agency).max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE);
     let local = match &configuration.local {
         None => None,
         Some(local) => {
             let (own, authority) = local.tls.open(&base)?;
+            let renewal = local.tls.renewal("local.tls", &base, (&own, &authority), CertificateUse::Server);
+            let renewing = shutdown.clone();
+            tasks.spawn(async move { renewal.keep(interval, |_| true, &renewing).await });
             let server = Server::bind(local.listen, ServerTls::local(&own, &authority)).await?;
             let address = server.local_addr();
             let gateways = configuration.gateways.clone();

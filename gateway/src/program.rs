@@ -15,8 +15,8 @@ use firebreak_node::{
 };
 use firebreak_store::{KeyError, OpenError, State, StateKey};
 use firebreak_transport::{
-    Credential, LoopbackError, Metrics, Page, Peer, ReverseConnections, ServeError, Server, ServerTls, Shutdown,
-    TrustAnchor, serve_on_loopback,
+    CertificateUse, Credential, LoopbackError, Metrics, Page, Peer, ReverseConnections, ServeError, Server, ServerTls,
+    Shutdown, TrustAnchor, serve_on_loopback,
 };
 use firebreak_wire::DESCRIPTORS;
 use firebreak_wire::catalogue::v1::catalogue_service_server::CatalogueServiceServer;
@@ -182,6 +182,10 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
             health.say(watched.is_serving()).await;
         }
     });
+    let renewal = configuration.federation.renewal("federation", &base, (&credential, &trust), CertificateUse::Server);
+    let renewing = shutdown.clone();
+    // Nobody pins the gateway's key: its identity is what counts. Whoever checks leaves has each of its certificates.
+    tasks.spawn(async move { renewal.keep(interval, |_| true, &renewing).await });
     let courier = Courier::new(Arc::clone(&wake));
     let (carried, ending) = (Arc::clone(&app), shutdown.clone());
     tasks.spawn(async move {

@@ -24,5 +24,6 @@ mod publications;
 mod python;
 mod refusals;
 mod releases;
+mod renewal;
 mod shutdown;
 mod unions;

@@ -13,5 +13,5 @@ mod prepared;
 mod refused;
 mod resumed;
 mod side;
-mod truth;
+pub mod truth;
 mod tunnel;

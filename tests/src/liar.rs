@@ -67,6 +67,12 @@ impl Liar {
         Ok(AgencyServiceClient::new(self.channel(agency)?))
     }
 
+    /// The certificate, in DER, that an agency's adapter shows on its newest connection.
+    pub fn shown_by(&self, agency: &str) -> Result<Vec<u8>> {
+        let peer = self.connections.peer(&agency.parse()?).context("the adapter is not connected")?;
+        Ok(peer.certificate.clone())
+    }
+
     /// The connection that an agency's adapter dialled.
     pub fn channel(&self, agency: &str) -> Result<Channel> {
         self.connections.channel(&agency.parse()?).context("the adapter is not connected")

@@ -164,9 +164,10 @@ impl LocalMatch {
             }
         };
         let intent = unsigned.intent(self.credential.identity());
-        let signature = sign(&self.credential, &intent.signing_bytes())
+        let credential = self.credential.snapshot();
+        let signature = sign(&credential, &intent.signing_bytes())
             .map_err(|_| Status::internal("the adapter's key could not sign the request"))?;
-        let signature = Some(RequestSignature { certificates: self.credential.chain(), signature });
+        let signature = Some(RequestSignature { certificates: credential.chain(), signature });
         Ok(SubmittedMatch { header: Header { signature, ..unsigned.header } })
     }
 

@@ -226,6 +226,7 @@ mod tests {
         for line in [
             "certs new-ca ca --trust-domain firebreak.example --name demo",
             "certs issue --ca ca --identity spiffe://d/org/o/analyst/a --out ada --dns localhost --dns 127.0.0.1 --days 7",
+            "certs renew ada --ca ca --days 7",
             "contract check c.toml",
             "contract check c.toml --binding b.toml --data .",
             "contract sign c.toml --key k",

@@ -1,7 +1,7 @@
 use firebreak_domain::Identity;
 use firebreak_policy::TrustRoot;
 use firebreak_store::StateKey;
-use firebreak_transport::{Credential, CredentialError, LoopbackError, TrustAnchor};
+use firebreak_transport::{CertificateUse, Credential, CredentialError, LoopbackError, Renewal, TrustAnchor};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
@@ -88,11 +88,11 @@ pub fn check_loopback(key: &'static str, address: Option<SocketAddr>) -> Result<
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
-    /// The program's own certificate chain, PEM.
+    /// The program's own certificate chain, PEM. Looked at again while the program runs, with its key.
     pub certificate: PathBuf,
     /// Its key, PEM, readable by its owner alone.
     pub key: PathBuf,
-    /// The certificates of the authority that vouches for the others, PEM.
+    /// The certificates of the authority that vouches for the others, PEM. Read at the start alone.
     pub authority: PathBuf,
     /// The trust domain: one deployment serves one.
     pub trust_domain: String,
@@ -112,6 +112,19 @@ impl Tls {
         let trust = TrustAnchor::load(&base.join(&self.authority), &self.trust_domain)?;
         Ok((credential, trust))
     }
+
+    /// What keeps a credential that [`Tls::open`] gave as its files are. `table` is that of this configuration.
+    #[must_use]
+    pub fn renewal(
+        &self,
+        table: &'static str,
+        base: &Path,
+        (credential, trust): (&Credential, &TrustAnchor),
+        shown_as: CertificateUse,
+    ) -> Renewal {
+        let (cert, key) = (base.join(&self.certificate), base.join(&self.key));
+        Renewal::new(table, credential.clone(), trust.clone(), shown_as, cert, key)
+    }
 }
 
 /// Where policy comes from.
@@ -122,7 +135,7 @@ pub struct Bundles {
     pub folder: PathBuf,
     /// The `overseers.toml` whose quorum the first bundle needs: the pin of all that follows.
     pub trust_root: PathBuf,
-    /// Seconds between two looks at the folder.
+    /// Seconds between two looks at the folder, and at the program's own certificates.
     #[serde(default = "default_interval")]
     pub interval_seconds: u64,
 }

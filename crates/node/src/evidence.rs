@@ -182,13 +182,16 @@ pub struct Recorder {
     role: SignerRole,
 }
 
-impl LeafSigner for Recorder {
+/// Signs one leaf: the key that the leaf names is the one that signs it, whatever is renewed meanwhile.
+struct OneKey(Credential);
+
+impl LeafSigner for OneKey {
     fn key(&self) -> Pin {
-        self.credential.pin()
+        self.0.pin()
     }
 
     fn sign(&self, leaf: &[u8]) -> Result<Vec<u8>, LeafSignatureError> {
-        sign(&self.credential, leaf).map_err(|_| LeafSignatureError)
+        sign(&self.0, leaf).map_err(|_| LeafSignatureError)
     }
 }
 
@@ -275,7 +278,8 @@ impl Recorder {
     fn sign_and_seal(&self, leaf: Leaf, opening: Opening, request: &[u8]) -> Result<Evidence, EvidenceError> {
         let sealed = self.sealer.seal(&opening, request)?;
         let leaf = Leaf { sealed: sealed.hash(), ..leaf };
-        Ok(Evidence { leaf: SignedLeaf::sign(leaf, self)?, opening, sealed })
+        let signer = OneKey(self.credential.snapshot());
+        Ok(Evidence { leaf: SignedLeaf::sign(leaf, &signer)?, opening, sealed })
     }
 
     /// A leaf of this program that is about nobody else, and what opens its commitment.

@@ -1,10 +1,11 @@
 use crate::credential::{Credential, CredentialError, TrustAnchor, read_certificates, read_key, save_pair};
-use crate::x509::uri_of_cert;
+use crate::x509::{dns_names_of_cert, uri_of_cert};
 use firebreak_domain::{Clock, Identity, IdentityRole, OrgId, SystemClock, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType, SerialNumber,
 };
+use ring::rand::{SecureRandom, SystemRandom};
 use std::path::Path;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
@@ -121,11 +122,10 @@ impl Ca {
             return Err(CredentialError::NotAnAuthority);
         };
         let pkcs8 = read_key(&folder.join(CA_KEY_FILE), CA_KEY_FILE)?;
-        let key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8.as_slice().into(), &PKCS_ECDSA_P256_SHA256)
-            .map_err(|_| CredentialError::KeyKind)?;
+        let key = key_of(&pkcs8)?;
         let uri = uri_of_cert(certificate)?;
         let trust_domain = uri.strip_prefix("spiffe://").ok_or(CredentialError::TrustDomain)?.to_owned();
-        let ca = Self { certificate: certificate.to_vec(), key: Zeroizing::new(key), trust_domain };
+        let ca = Self { certificate: certificate.to_vec(), key, trust_domain };
         ca.trust_anchor()?;
         Ok(ca)
     }
@@ -172,6 +172,21 @@ impl Ca {
         Credential::new(chain, pkcs8)
     }
 
+    /// Issues another certificate for the identity, the names and the key of `credential`: a renewal, after which pins
+    /// still fit.
+    ///
+    /// # Errors
+    /// A certificate that cannot be read.
+    pub fn renew(&self, credential: &Credential, validity: Validity) -> Result<Credential, CredentialError> {
+        let names = credential.chain().first().map(|leaf| dns_names_of_cert(leaf)).transpose()?.unwrap_or_default();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let request = CertificateRequest::new(credential.identity()).dns_names(&names).validity(validity);
+        let pkcs8 = credential.pkcs8();
+        let key = key_of(&pkcs8)?;
+        let certificate = self.certify(&request, &key)?;
+        Credential::new(vec![certificate], pkcs8)
+    }
+
     /// Issues what `request` says, sound or not.
     ///
     /// An authority can issue anything; who relies on it has to look. Tests use this to show that they do.
@@ -180,6 +195,10 @@ impl Ca {
     /// A name that cannot be written into a certificate.
     pub fn issue_raw(&self, request: &CertificateRequest) -> Result<Issued, CredentialError> {
         let key = new_key()?;
+        Ok((vec![self.certify(request, &key)?], Zeroizing::new(key.serialize_der())))
+    }
+
+    fn certify(&self, request: &CertificateRequest, key: &KeyPair) -> Result<Vec<u8>, CredentialError> {
         let mut params = CertificateParams::new(request.dns_names.clone())
             .map_err(|_| CredentialError::Issue("a DNS name is not one"))?;
         for name in &request.uris {
@@ -196,11 +215,11 @@ impl Ca {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
         }
         params.use_authority_key_identifier_extension = true;
+        params.serial_number = Some(serial()?);
         let issuer = Issuer::from_ca_cert_der(&self.certificate.as_slice().into(), &*self.key)
             .map_err(|_| CredentialError::NotAnAuthority)?;
-        let certificate =
-            params.signed_by(&*key, &issuer).map_err(|_| CredentialError::Issue("a name does not fit"))?;
-        Ok((vec![certificate.der().to_vec()], Zeroizing::new(key.serialize_der())))
+        let certificate = params.signed_by(key, &issuer).map_err(|_| CredentialError::Issue("a name does not fit"))?;
+        Ok(certificate.der().to_vec())
     }
 }
 
@@ -208,6 +227,21 @@ fn new_key() -> Result<Zeroizing<KeyPair>, CredentialError> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
         .map(Zeroizing::new)
         .map_err(|_| CredentialError::Issue("no randomness for a key"))
+}
+
+fn key_of(pkcs8: &[u8]) -> Result<Zeroizing<KeyPair>, CredentialError> {
+    KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8.into(), &PKCS_ECDSA_P256_SHA256)
+        .map(Zeroizing::new)
+        .map_err(|_| CredentialError::KeyKind)
+}
+
+/// A number of no other certificate (RFC 5280 §4.1.2.2): positive and at random, so that two for one key differ.
+fn serial() -> Result<SerialNumber, CredentialError> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| CredentialError::Issue("no randomness for a number"))?;
+    let [first, ..] = &mut bytes;
+    *first = (*first & 0x7f) | 0x40;
+    Ok(bytes.to_vec().into())
 }
 
 fn uri(text: &str) -> Result<SanType, CredentialError> {
@@ -254,6 +288,24 @@ mod tests {
         let ca = Ca::generate("Ruritania", "firebreak.test").unwrap();
         let text = String::from_utf8_lossy(ca.certificate()).into_owned();
         assert!(text.contains("Ruritania (Firebreak demonstration authority, not for production)"));
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_another_one_for_the_same_key() {
+        let ca = Ca::generate("test", "firebreak.test").unwrap();
+        let names = ["localhost", "127.0.0.1", "::1"];
+        let first = ca.issue(&identity(), &names, Validity::days(1)).unwrap();
+        let renewed = ca.renew(&first, Validity::days(2)).unwrap();
+        assert_eq!(dns_names_of_cert(&renewed.chain()[0]).unwrap(), names);
+        assert_eq!((renewed.identity(), renewed.pin()), (first.identity(), first.pin()));
+        assert!(renewed.expires() > first.expires());
+        let same_days = ca.renew(&first, Validity::days(2)).unwrap();
+        assert_ne!(
+            crate::x509::serial_of_cert(&renewed.chain()[0]),
+            crate::x509::serial_of_cert(&same_days.chain()[0])
+        );
+        let trust = ca.trust_anchor().unwrap();
+        assert_eq!(trust.verify_client(&renewed.chain(), SystemClock.now()).unwrap(), identity());
     }
 
     #[test]

@@ -1,22 +1,25 @@
+use crate::verifier::check_server;
 use crate::x509::{CertificateError, identity_of_cert, is_authority, p256_key_of_cert, pin_of_cert, validity_of_cert};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use firebreak_domain::{Identity, OrgId, Pin, Timestamp};
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use rustls::RootCertStore;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Signature};
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, SignatureScheme};
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 /// The file of a certificate chain, leaf first.
@@ -74,12 +77,19 @@ pub enum CredentialError {
 
 /// A certificate chain and its private key: who this program, or this person, is.
 ///
-/// ECDSA P-256. Cheap to clone. Has no `Debug`, and the key leaves it only by [`Credential::save`].
+/// ECDSA P-256. Cheap to clone, and every clone is the same one: what a [`Renewal`](crate::Renewal) takes up is shown
+/// at the next handshake of each of them and signs from then on. Connections that are open stay as they are. Who it
+/// is never changes. Has no `Debug`, and the key leaves it only by [`Credential::save`].
 #[derive(Clone)]
-pub struct Credential(Arc<Inner>);
+pub struct Credential(Arc<Held>);
 
-struct Inner {
+struct Held {
     identity: Identity,
+    current: watch::Sender<Arc<Current>>,
+}
+
+/// A certificate and its key, until others take their place.
+pub(crate) struct Current {
     pin: Pin,
     expires: Timestamp,
     pkcs8: Zeroizing<Vec<u8>>,
@@ -107,7 +117,8 @@ impl Credential {
         // Read once: to read a key is to check it against its public half, which takes as long as a signature.
         let signing = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8, &SystemRandom::new())
             .map_err(|_| CredentialError::KeyKind)?;
-        Ok(Self(Arc::new(Inner { identity, pin, expires, pkcs8, certified: Arc::new(certified), signing })))
+        let current = Current { pin, expires, pkcs8, certified: Arc::new(certified), signing };
+        Ok(Self(Arc::new(Held { identity, current: watch::Sender::new(Arc::new(current)) })))
     }
 
     /// Reads `cert.pem` and `key.pem` from a folder.
@@ -132,8 +143,9 @@ impl Credential {
     /// # Errors
     /// A folder or file that cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), CredentialError> {
-        let chain: Vec<&[u8]> = self.0.certified.cert.iter().map(AsRef::as_ref).collect();
-        save_pair(folder, (CERT_FILE, &chain), (KEY_FILE, &self.0.pkcs8))
+        let current = self.0.current();
+        let chain: Vec<&[u8]> = current.certified.cert.iter().map(AsRef::as_ref).collect();
+        save_pair(folder, (CERT_FILE, &chain), (KEY_FILE, &current.pkcs8))
     }
 
     /// Who this is.
@@ -145,37 +157,91 @@ impl Credential {
     /// The pin of its key, as a bundle registers it.
     #[must_use]
     pub fn pin(&self) -> Pin {
-        self.0.pin
+        self.0.current().pin
     }
 
     /// The last second of the leaf's validity.
     #[must_use]
     pub fn expires(&self) -> Timestamp {
-        self.0.expires
+        self.0.current().expires
     }
 
     /// The certificates, leaf first, in DER: what travels with a signed request.
     #[must_use]
     pub fn chain(&self) -> Vec<Vec<u8>> {
-        self.0.certified.cert.iter().map(|der| der.to_vec()).collect()
+        self.0.current().certified.cert.iter().map(|der| der.to_vec()).collect()
     }
 
-    /// The key for signatures over requests and leaves.
-    pub(crate) fn signing(&self) -> &EcdsaKeyPair {
-        &self.0.signing
+    /// It as it is now, which no renewal changes: for what needs its key and its certificate, or two signatures, to fit
+    /// each other.
+    #[must_use]
+    pub fn snapshot(&self) -> Self {
+        let current = watch::Sender::new(self.0.current());
+        Self(Arc::new(Held { identity: self.0.identity.clone(), current }))
     }
 
-    #[cfg(test)]
-    pub(crate) fn pkcs8(&self) -> &[u8] {
-        &self.0.pkcs8
+    /// Takes up what `fresh` holds. Whether that may be is for the caller to have looked at.
+    pub(crate) fn renew(&self, fresh: &Self) {
+        self.0.current.send_replace(fresh.0.current());
+    }
+
+    /// Hears of every renewal from now on.
+    pub(crate) fn renewals(&self) -> watch::Receiver<Arc<Current>> {
+        self.0.current.subscribe()
+    }
+
+    /// A signature with the key for requests and leaves.
+    pub(crate) fn signature(&self, bytes: &[u8]) -> Result<Signature, ring::error::Unspecified> {
+        self.0.current().signing.sign(&SystemRandom::new(), bytes)
+    }
+
+    pub(crate) fn pkcs8(&self) -> Zeroizing<Vec<u8>> {
+        self.0.current().pkcs8.clone()
     }
 
     pub(crate) fn as_server(&self) -> Arc<dyn ResolvesServerCert> {
-        Arc::new(SingleCertAndKey::from(Arc::clone(&self.0.certified)))
+        Arc::new(Shown(Arc::clone(&self.0)))
     }
 
     pub(crate) fn as_client(&self) -> Arc<dyn ResolvesClientCert> {
-        Arc::new(SingleCertAndKey::from(Arc::clone(&self.0.certified)))
+        Arc::new(Shown(Arc::clone(&self.0)))
+    }
+}
+
+impl Held {
+    fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.borrow())
+    }
+}
+
+/// What a handshake shows: certificate and key as they are when it begins.
+struct Shown(Arc<Held>);
+
+impl Shown {
+    fn certified(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0.current().certified)
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown").field("identity", &self.0.identity).finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.certified())
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.certified())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 
@@ -236,14 +302,29 @@ impl TrustAnchor {
 
     /// Checks at `now` that this authority issued `chain` (leaf first) for a client, and reads the identity.
     pub(crate) fn verify_client(&self, chain: &[Vec<u8>], now: Timestamp) -> Result<Identity, CertificateError> {
+        self.verify(chain, now, |leaf, intermediates, now| {
+            self.clients.verify_client_cert(leaf, intermediates, now).map(drop)
+        })
+    }
+
+    /// The same for a server.
+    pub(crate) fn verify_server(&self, chain: &[Vec<u8>], now: Timestamp) -> Result<Identity, CertificateError> {
+        self.verify(chain, now, |leaf, intermediates, now| check_server(self, leaf, intermediates, now))
+    }
+
+    fn verify(
+        &self,
+        chain: &[Vec<u8>],
+        now: Timestamp,
+        issued: impl Fn(&CertificateDer<'_>, &[CertificateDer<'_>], UnixTime) -> Result<(), rustls::Error>,
+    ) -> Result<Identity, CertificateError> {
         let [leaf, intermediates @ ..] = chain else {
             return Err(CertificateError::Unreadable);
         };
         let now = u64::try_from(now.secs()).map_err(|_| CertificateError::OutsideValidity)?;
         let intermediates: Vec<_> = intermediates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now));
-        self.clients
-            .verify_client_cert(&CertificateDer::from(leaf.as_slice()), &intermediates, now)
+        issued(&CertificateDer::from(leaf.as_slice()), &intermediates, now)
             .map_err(|error| CertificateError::of_chain(&error))?;
         self.identity(leaf)
     }
@@ -394,8 +475,8 @@ mod tests {
         let who = identity("spiffe://firebreak.test/org/health/adapter/one");
         let one = ca.issue(&who, &[], Validity::days(1)).unwrap();
         let two = ca.issue(&who, &[], Validity::days(1)).unwrap();
-        assert!(Credential::new(one.chain(), Zeroizing::new(one.pkcs8().to_vec())).is_ok());
-        let mixed = Credential::new(one.chain(), Zeroizing::new(two.pkcs8().to_vec()));
+        assert!(Credential::new(one.chain(), one.pkcs8()).is_ok());
+        let mixed = Credential::new(one.chain(), two.pkcs8());
         assert!(matches!(mixed, Err(CredentialError::KeyMismatch)));
     }
 

@@ -6,6 +6,8 @@
 //!   connections by organisation ([`ReverseConnections`]).
 //! - Inside a tunnel ([`ByteStream`], [`relay`]) two adapters speak TLS to each other's pinned keys
 //!   ([`serve_pinned`], [`connect_pinned`]); there the certificate authority counts for nothing.
+//! - A program's certificate is renewed while it runs ([`Renewal`]): what begins afterwards shows the new one, what is
+//!   open goes on.
 //! - A request can carry its maker's signature ([`sign`], [`verify_signed_by`]).
 //! - What a program says about itself passes an allow-list ([`init`]), and its figures leave on loopback
 //!   ([`Metrics`]).
@@ -20,6 +22,7 @@ mod loopback;
 mod metrics;
 mod peer;
 mod pinned;
+mod renewal;
 mod reverse;
 mod shutdown;
 mod sign;
@@ -37,13 +40,14 @@ pub use loopback::{LoopbackError, Page, Validators, serve_on_loopback};
 pub use metrics::{Metrics, MetricsError};
 pub use peer::{Peer, PeerStream, SESSION_LABEL, peer};
 pub use pinned::{connect_pinned, serve_pinned};
+pub use renewal::{CertificateUse, Renewal, RenewalError};
 pub use reverse::{ReverseConnection, ReverseConnections, ReverseDialer, ReverseState, dial_reverse};
 pub use shutdown::Shutdown;
 pub use sign::{SignatureError, sign, verify, verify_signed_by};
 pub use telemetry::{ALLOWED_FIELDS, TelemetryError, init};
 pub use tls::{ServerTls, Side};
 pub use tunnel::{ByteStream, Direction, MAX_CHUNK, RelayEnd, receive_chunks, relay};
-pub use x509::{CertificateError, identity_of_cert, pin_of_cert};
+pub use x509::{CertificateError, identity_of_cert, pin_of_cert, serial_of_cert};
 
 /// The ALPN name of a connection on which the side that dialled serves, and the side that accepted asks.
 /// The number is its format.

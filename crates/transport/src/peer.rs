@@ -165,18 +165,18 @@ impl PeerStream {
 
 /// SECURITY: a certificate's end ends its connections; without this one made the day before would outlive it.
 async fn cut_at_expiry(expires: Timestamp, cut: CancellationToken, gone: CancellationToken) {
-    loop {
-        // In steps, so that a machine that slept or whose clock was set wakes to the right time.
-        let left = expires.secs().saturating_add(1).saturating_sub(SystemClock.now().secs());
-        let left = u64::try_from(left).unwrap_or(0);
-        if left == 0 {
-            return cut.cancel();
-        }
-        tokio::select! {
-            () = gone.cancelled() => return,
-            () = cut.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_secs(left.min(3600))) => {}
-        }
+    tokio::select! {
+        () = gone.cancelled() => {}
+        () = cut.cancelled() => {}
+        () = reached(expires.plus_secs(1)) => cut.cancel(),
+    }
+}
+
+/// Waits until the clock shows `at`.
+pub(crate) async fn reached(at: Timestamp) {
+    // In steps, so that a machine that slept or whose clock was set wakes to the right time.
+    while let Some(left) = u64::try_from(at.secs().saturating_sub(SystemClock.now().secs())).ok().filter(|l| *l > 0) {
+        tokio::time::sleep(Duration::from_secs(left.min(3600))).await;
     }
 }
 

@@ -1,7 +1,6 @@
 use crate::x509::{CertificateError, p256_key_of_cert};
 use crate::{Credential, TrustAnchor};
 use firebreak_domain::{Identity, Timestamp};
-use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
 /// What stands before the bytes that are signed, so that no signature made here is one of another protocol that
@@ -38,8 +37,7 @@ pub enum SignatureError {
 /// # Errors
 /// [`SignatureError::Unsigned`] when the system gives no randomness.
 pub fn sign(credential: &Credential, bytes: &[u8]) -> Result<Vec<u8>, SignatureError> {
-    let made = credential.signing().sign(&SystemRandom::new(), &in_context(bytes));
-    let signature = made.map_err(|_| SignatureError::Unsigned)?;
+    let signature = credential.signature(&in_context(bytes)).map_err(|_| SignatureError::Unsigned)?;
     Ok(signature.as_ref().to_vec())
 }
 
@@ -86,6 +84,7 @@ mod tests {
     use super::*;
     use crate::{Ca, CertificateRequest, Validity};
     use firebreak_domain::{Clock, SystemClock};
+    use ring::rand::SystemRandom;
     use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 
     const DOMAIN: &str = "firebreak.test";
@@ -121,7 +120,7 @@ mod tests {
     fn a_signature_without_our_context_is_refused() {
         let ada = ca(DOMAIN).issue(&ada(), &[], Validity::days(1)).unwrap();
         let random = SystemRandom::new();
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, ada.pkcs8(), &random).unwrap();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &ada.pkcs8(), &random).unwrap();
         let plain = key.sign(&random, b"request").unwrap();
         assert_eq!(verify(&ada.chain()[0], b"request", plain.as_ref()), Err(SignatureError::Mismatch));
         let ours = key.sign(&random, b"firebreak-signature/1\0request").unwrap();

@@ -71,6 +71,17 @@ fn tls12() -> rustls::Error {
     rustls::Error::General("only TLS 1.3 is spoken here".to_owned())
 }
 
+/// Checks that the authority issued the chain for a server, and that it holds at `now`.
+pub(crate) fn check_server(
+    trust: &TrustAnchor,
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    now: UnixTime,
+) -> Result<(), rustls::Error> {
+    let parsed = ParsedCertificate::try_from(leaf)?;
+    verify_server_cert_signed_by_trust_anchor(&parsed, trust.roots(), intermediates, now, algorithms().all)
+}
+
 impl ServerCertVerifier for Accept {
     fn verify_server_cert(
         &self,
@@ -82,9 +93,7 @@ impl ServerCertVerifier for Accept {
     ) -> Result<ServerCertVerified, rustls::Error> {
         match self {
             Self::Anybody(trust, _) | Self::Issued(trust, _) => {
-                let parsed = ParsedCertificate::try_from(end_entity)?;
-                let roots = trust.roots();
-                verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, algorithms().all)?;
+                check_server(trust, end_entity, intermediates, now)?;
             }
             Self::Pinned(..) => {}
         }

@@ -2,6 +2,7 @@ use firebreak_domain::{Identity, IdentityError, Pin, Timestamp};
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use rustls::server::ParsedCertificate;
+use std::net::IpAddr;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -82,6 +83,27 @@ pub(crate) fn uri_of_cert(der: &[u8]) -> Result<String, CertificateError> {
     }
 }
 
+/// The DNS names and addresses of a certificate, as they are written.
+///
+/// # Errors
+/// [`CertificateError::Unreadable`].
+pub(crate) fn dns_names_of_cert(der: &[u8]) -> Result<Vec<String>, CertificateError> {
+    let certificate = parse(der)?;
+    let Some(names) = certificate.subject_alternative_name().map_err(|_| CertificateError::Unreadable)? else {
+        return Ok(Vec::new());
+    };
+    let written = |name: &GeneralName<'_>| match *name {
+        GeneralName::DNSName(name) => Some(name.to_owned()),
+        GeneralName::IPAddress(bytes) => {
+            let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+            let sixteen = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
+            four.or(sixteen).ok().map(|address| address.to_string())
+        }
+        _ => None,
+    };
+    Ok(names.value.general_names.iter().filter_map(written).collect())
+}
+
 /// The identity in a certificate: its one URI name. Checks neither issuer nor validity.
 ///
 /// # Errors
@@ -115,6 +137,14 @@ pub(crate) fn validity_of_cert(der: &[u8]) -> Result<(Timestamp, Timestamp), Cer
     let certificate = parse(der)?;
     let validity = certificate.validity();
     Ok((Timestamp::from_secs(validity.not_before.timestamp()), Timestamp::from_secs(validity.not_after.timestamp())))
+}
+
+/// The number that the authority gave to a certificate.
+///
+/// # Errors
+/// [`CertificateError::Unreadable`].
+pub fn serial_of_cert(der: &[u8]) -> Result<Vec<u8>, CertificateError> {
+    Ok(parse(der)?.raw_serial().to_vec())
 }
 
 /// The uncompressed point of a P-256 key, or nothing for any other kind of key.

@@ -5,7 +5,7 @@ use crate::table;
 use crate::terminal::Terminal;
 use clap::{Args, Subcommand};
 use firebreak_domain::Identity;
-use firebreak_transport::{Ca, Validity};
+use firebreak_transport::{Ca, Credential, Validity};
 use std::path::PathBuf;
 
 /// What every use of the authority says of it.
@@ -18,6 +18,8 @@ pub(crate) enum Command {
     NewCa(NewCa),
     /// Issues a certificate of the demonstration's authority: cert.pem and key.pem
     Issue(Issue),
+    /// Issues another certificate for the identity, names and key of a folder, so that pins still fit: cert.pem
+    Renew(Renew),
 }
 
 #[derive(Args)]
@@ -51,6 +53,18 @@ pub(crate) struct Issue {
     days: u32,
 }
 
+#[derive(Args)]
+pub(crate) struct Renew {
+    /// The folder of cert.pem and key.pem
+    folder: PathBuf,
+    /// The folder of the authority
+    #[arg(long, value_name = "DIR")]
+    ca: PathBuf,
+    /// Days for which it holds
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: u32,
+}
+
 pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     match command {
         Command::NewCa(arguments) => {
@@ -64,17 +78,29 @@ pub(crate) fn run(command: Command, terminal: &mut Terminal<'_>) -> Result<(), F
             let credential = ca.issue(&arguments.identity, &names, Validity::days(arguments.days))?;
             credential.save(&arguments.out)?;
             terminal.line(format!("Made cert.pem and key.pem in {}.", arguments.out.display()))?;
-            let shown = [
-                ("Identity", arguments.identity.to_string()),
-                ("Holds until", credential.expires().to_string()),
-                ("Pin", credential.pin().to_string()),
-            ];
-            let shown: Vec<_> = shown.iter().map(|(name, text)| (*name, text.as_str())).collect();
-            terminal.block(table::fields(&shown, terminal.width))?;
+            show(&credential, terminal)?;
+        }
+        Command::Renew(arguments) => {
+            let ca = Ca::load(&arguments.ca)?;
+            let credential = ca.renew(&Credential::load(&arguments.folder)?, Validity::days(arguments.days))?;
+            credential.save(&arguments.folder)?;
+            terminal.line(format!("Renewed cert.pem in {}, for the same key.", arguments.folder.display()))?;
+            show(&credential, terminal)?;
         }
     }
     for line in table::wrap(WARNING, terminal.width) {
         terminal.note(line);
     }
     Ok(())
+}
+
+/// What a certificate says.
+fn show(credential: &Credential, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let shown = [
+        ("Identity", credential.identity().to_string()),
+        ("Holds until", credential.expires().to_string()),
+        ("Pin", credential.pin().to_string()),
+    ];
+    let shown: Vec<_> = shown.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    Ok(terminal.block(table::fields(&shown, terminal.width))?)
 }

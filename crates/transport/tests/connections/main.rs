@@ -12,6 +12,7 @@
 
 mod handshakes;
 mod limits;
+mod renewal;
 mod reverse;
 mod support;
 mod tunnels;
