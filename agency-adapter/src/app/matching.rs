@@ -16,7 +16,7 @@ use crate::datasets::DatasetError;
 use firebreak_domain::{AgreementId, Intent, ReasonCode, Refusal, RequestId, Timestamp};
 use firebreak_node::StandingMatch;
 use firebreak_policy::{Denial, Permit};
-use firebreak_psi::PsiError;
+use firebreak_psi::{Normaliser, PsiError};
 use firebreak_store::{CapError, SessionError, StoreError};
 use sha2::{Digest, Sha256};
 
@@ -132,4 +132,29 @@ fn session_name(agreement: &AgreementId, session: &RequestId) -> [u8; 32] {
 
 fn terms(permit: &Permit) -> Result<&firebreak_domain::MatchTerms, Refusal> {
     permit.agreement().matching.as_ref().ok_or(Refusal::new(ReasonCode::OperationNotCovered))
+}
+
+/// The rule of that number, by which both sides write the one column on which they match.
+fn normaliser(number: u32) -> Result<Normaliser, Refusal> {
+    let refused = |detail| Err(Refusal::new(ReasonCode::SessionMismatch).because(detail));
+    match Normaliser::from_number(number) {
+        Some(rule) if rule.parts().len() == 1 => Ok(rule),
+        Some(_) => refused("the agreement's normaliser takes several columns, and a match has one"),
+        None => refused("the agreement's normaliser is not known here"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_takes_several_columns_or_is_unknown_is_refused() {
+        assert_eq!(normaliser(1), Ok(Normaliser::V1));
+        for (number, detail) in [(0, "not known here"), (2, "takes several columns"), (3, "not known here")] {
+            let refusal = normaliser(number).unwrap_err();
+            assert_eq!(refusal.reason, ReasonCode::SessionMismatch);
+            assert!(refusal.detail.contains(detail), "{}", refusal.detail);
+        }
+    }
 }

@@ -138,7 +138,8 @@ fn a_list_kept_elsewhere_gives_the_same_bytes() {
     let us = receiver(mine.clone());
     let shuffle = Shuffle::of_session(&SecretSeed::from_bytes([2; 32]));
     assert_eq!(shuffle.opening_seed().expose(), us.opening_seed().expose());
-    let mut slots: Vec<Slot> = mine.iter().map(Slot::own).chain((0..4).map(|n| shuffle.padding(n))).collect();
+    let mut slots: Vec<Slot> =
+        mine.iter().map(Slot::own).chain((0..4).map(|n| shuffle.padding(n, Normaliser::V1))).collect();
     slots.sort_by_cached_key(|slot| *shuffle.rank(slot));
     let mut commitment = shuffle.commitment();
     slots.iter().for_each(|slot| commitment.push(slot.as_ref()).unwrap());
@@ -176,7 +177,7 @@ fn a_list_kept_elsewhere_gives_the_same_bytes() {
 fn bytes_that_no_place_holds_are_not_taken_for_one() {
     assert!(Slot::from_bytes(&[]).is_none());
     assert!(Slot::from_bytes(&[b'1'; Slot::LONGEST + 1]).is_none());
-    let padding = Shuffle::new(SecretSeed::from_bytes([1; 32])).padding(0);
+    let padding = Shuffle::new(SecretSeed::from_bytes([1; 32])).padding(0, Normaliser::V1);
     assert!(padding.is_padding() && padding.input().is_none());
     let own = Slot::own(&number(1));
     assert!(!own.is_padding() && own.input() == Some(number(1)));
@@ -321,6 +322,78 @@ fn one_seed_used_for_two_sets_by_mistake_shares_no_blind() {
     let blinds: BTreeSet<_> =
         (0..64).flat_map(|i| [*one.open(i).unwrap().blind, *two.open(i).unwrap().blind]).collect();
     assert_eq!(blinds.len(), 128);
+}
+
+/// Golden: what stands here was sent and committed to before there was a second rule. Sessions that were opened by then
+/// can be resumed, and their commitments opened.
+#[test]
+fn a_session_over_numbers_sends_the_bytes_that_it_always_sent() {
+    let us = receiver(numbers(0..20));
+    assert_eq!(hex::encode(us.root().hash), "b936fcd8ee1b1fe40b5ac4f16471df355a074d8403a38722f593f10cf8df7250");
+    assert_eq!(
+        hex::encode(us.blind_chunk(3).unwrap().id().hash),
+        "e84a9f68779ffea7584555da74f2fc3531a84acaa1255f051d22ca37024035b9"
+    );
+    assert_eq!(
+        hex::encode(receiver(vec![]).root().hash),
+        "02aae3f7df448c8febb10f3831a06a1419f92ac2df84c31873a897ea26175c49"
+    );
+}
+
+fn persons(range: impl IntoIterator<Item = u32>) -> Vec<NormalisedInput> {
+    let name = |n: u32| format!("Шевч{}нко", ["е", "о", "а", "у"].map(|v| v.repeat(n as usize / 4))[n as usize % 4]);
+    let person = |n| Normaliser::V2.normalise_parts(&[Some(&name(n)), Some("Тарас"), Some("9.3.1987")]).unwrap();
+    range.into_iter().map(person).collect()
+}
+
+#[test]
+fn a_session_over_persons_matches_them_and_pads_as_long_as_they_are() {
+    let (mine, theirs) = (persons(4..44), persons(24..100));
+    let us = receiver(mine.clone());
+    let root = us.root();
+    let mut found = Vec::new();
+    for number in 0..4 {
+        let sent = us.blind_chunk(number).unwrap();
+        for (index, element) in (number * 16..).zip(sent.as_bytes().chunks(32)) {
+            let opening = us.open(index).unwrap();
+            assert_eq!(opening.opening.item.len(), 33);
+            let item = opening.verify(&root, element).unwrap();
+            assert_eq!(item.is_none(), opening.opening.item[0] >= 0x80);
+            found.extend(item);
+        }
+    }
+    found.sort_unstable();
+    let mut all = mine;
+    all.sort_unstable();
+    assert!(found == all && all.len() == 40);
+    let mut both = persons(24..44);
+    both.sort_unstable();
+    assert!(run(us, &sender(theirs)).0.inputs() == both);
+}
+
+#[test]
+fn an_item_of_the_length_of_another_rule_is_refused_unless_it_is_padding() {
+    for (item, accepted) in [
+        ([0x01; 33].as_slice(), true),
+        (&[0x01; 20], false),
+        (&[0x01; 32], false),
+        (&[0x02; 33], false),
+        (&[b'1'; 20], true),
+        (&[b'1'; 33], false),
+        (&[0x80; 20], true),
+        (&[0xff; 33], true),
+        (&[0x80; 21], false),
+        (&[0x80; 32], false),
+        (&[], false),
+    ] {
+        let blind = zeroize::Zeroizing::new([7; 32].map(|byte: u8| byte & 0x0f));
+        let committed = Commitment::new([item], &SecretSeed::from_bytes([9; 32])).unwrap();
+        let blinded = oprf::Blind::from_canonical_bytes(&blind).unwrap();
+        let batch = oprf::BlindedBatch::new(Mode::Voprf, &[item], vec![blinded]).unwrap();
+        let opening = SlotOpening { opening: committed.open(0, item).unwrap(), mode: Mode::Voprf, blind };
+        let verified = opening.verify(&committed.root(), batch.as_bytes());
+        assert_eq!(verified.is_ok(), accepted, "{item:?}");
+    }
 }
 
 proptest! {

@@ -1,12 +1,13 @@
 use crate::normalise::LONGEST;
 use crate::secret::Prf;
-use crate::{Commitment, CommitmentBuilder, NormalisedInput, Opening, PsiError, Root, SecretSeed};
+use crate::{Commitment, CommitmentBuilder, NormalisedInput, Normaliser, Opening, PsiError, Root, SecretSeed};
 use zeroize::{Zeroize, Zeroizing};
 
 /// What a place in the receiver's list holds: an input of its own, or padding. Both are blinded, evaluated and unblinded
 /// alike, so that neither bytes nor time tell them apart. Wiped when dropped; has no `Debug`.
 ///
-/// INVARIANT: padding starts with a byte of 0x80 or above, which no normalised input does.
+/// INVARIANT: padding starts with a byte of 0x80 or above, which no normalised input does, and is as long as the longest
+/// input of the rule by which the set is written.
 #[derive(Clone)]
 pub struct Slot {
     bytes: [u8; LONGEST],
@@ -46,13 +47,14 @@ impl Slot {
     /// Whether it is padding.
     #[must_use]
     pub const fn is_padding(&self) -> bool {
-        self.bytes[0] >= 0x80 && self.length as usize == LONGEST
+        self.bytes[0] >= 0x80 && NormalisedInput::is_longest(self.length as usize)
     }
 
-    fn padding(random: &[u8; 64]) -> Self {
-        let mut slot = Self { bytes: [0; LONGEST], length: LONGEST as u8 };
-        for (to, from) in slot.bytes.iter_mut().zip(random) {
+    fn padding(random: &[u8; 64], length: usize) -> Self {
+        let mut slot = Self { bytes: [0; LONGEST], length: 0 };
+        for (to, from) in slot.bytes.iter_mut().zip(random).take(length) {
             *to = *from;
+            slot.length += 1;
         }
         slot.bytes[0] |= 0x80;
         slot
@@ -96,10 +98,14 @@ impl Shuffle {
         &self.seed
     }
 
-    /// The padding of that number, from 0.
+    /// The padding of that number, from 0, in a set that is written by that rule.
     #[must_use]
-    pub fn padding(&self, number: u64) -> Slot {
-        Slot::padding(&self.secrets.block(b'P', &[&number.to_be_bytes()]))
+    pub fn padding(&self, number: u64, rule: Normaliser) -> Slot {
+        self.padding_of(number, rule.longest())
+    }
+
+    fn padding_of(&self, number: u64, length: usize) -> Slot {
+        Slot::padding(&self.secrets.block(b'P', &[&number.to_be_bytes()]), length)
     }
 
     /// What the list is sorted by: pseudorandom, so that the order says nothing of the inputs.
@@ -133,7 +139,7 @@ pub struct CommittedSet {
 }
 
 impl CommittedSet {
-    /// The set of `inputs`, of which one written twice counts once, in `size` places.
+    /// The set of `inputs`, all of one rule, of which one written twice counts once, in `size` places.
     ///
     /// # Errors
     /// [`PsiError::SetTooLarge`] if there are more inputs than places; [`PsiError::NoSuchSlot`] for no place.
@@ -142,7 +148,8 @@ impl CommittedSet {
         inputs.dedup();
         let shuffle = Shuffle::new(opening.clone());
         let missing = (size as usize).checked_sub(inputs.len()).ok_or(PsiError::SetTooLarge)? as u64;
-        let padding = (0..missing).map(|number| shuffle.padding(number));
+        let length = NormalisedInput::longest_beside(&inputs);
+        let padding = (0..missing).map(|number| shuffle.padding_of(number, length));
         let mut slots: Vec<_> = inputs.iter().map(Slot::own).chain(padding).collect();
         slots.sort_by_cached_key(|slot| *shuffle.rank(slot));
         let commitment = Commitment::new(&slots, &shuffle.salt())?;

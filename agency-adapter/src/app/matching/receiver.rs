@@ -4,7 +4,7 @@ mod list;
 mod withheld;
 
 use super::participants::Participants;
-use super::{CHUNK_ELEMENTS, MatchError, records, session_name, terms};
+use super::{CHUNK_ELEMENTS, MatchError, normaliser, records, session_name, terms};
 use crate::app::App;
 use firebreak_audit::LeafKind;
 use firebreak_domain::{
@@ -129,8 +129,7 @@ async fn prepare(
     if let Err(refusal) = app.gate.check(&app.state).await? {
         return Err(refusal.into());
     }
-    let normaliser = Normaliser::from_number(terms.normaliser)
-        .ok_or(Refusal::new(ReasonCode::SessionMismatch).because("the agreement's normaliser is not known here"))?;
+    let normaliser = normaliser(terms.normaliser)?;
     let standing = StandingMatch::of(&permit, intent.clone(), &app.policy)?;
     // Whatever there is to refuse is refused before a row is read.
     let condition = condition(contract, selection)?;
@@ -232,7 +231,8 @@ impl Prepared {
             }
             Ok((own, List::open(&self.files, params)?))
         })?;
-        let withheld = block_in_place(|| Withheld::open(&self.files, Shuffle::of_session(&self.seed)))?;
+        let withheld =
+            block_in_place(|| Withheld::open(&self.files, Shuffle::of_session(&self.seed), self.normaliser))?;
         Ok(Receiver { prepared: self, blinding, own, withheld, list })
     }
 

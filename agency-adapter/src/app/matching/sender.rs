@@ -1,6 +1,6 @@
 use super::offered::{Evaluated, OfferedSet, OfferedTags};
 use super::participants::Participants;
-use super::{CHUNK_ELEMENTS, MatchError, session_name, terms};
+use super::{CHUNK_ELEMENTS, MatchError, normaliser, session_name, terms};
 use crate::app::query::Refused;
 use crate::app::{App, Failure, Tick};
 use firebreak_audit::LeafKind;
@@ -95,8 +95,7 @@ pub async fn accept_match(
         let contract = permit.contract(&terms.sender_dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?;
         let theirs = permit.contract(&terms.receiver_dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?;
         app.check_not_closed(&contract.id, std::iter::once(&terms.field))?;
-        let normaliser = Normaliser::from_number(terms.normaliser)
-            .ok_or(Refusal::new(ReasonCode::SessionMismatch).because("the agreement's normaliser is not known here"))?;
+        let normaliser = normaliser(terms.normaliser)?;
         // The cap is counted in whole chunks, because padding is evaluated like everything else.
         let register = theirs.unit_space.register_size.saturating_mul(u64::from(terms.cap_permille)) / 1000;
         let standing = StandingMatch::of(&permit, intent.clone(), &app.policy)?;

@@ -103,7 +103,7 @@ pub(super) async fn form(
     }
     tokio::task::block_in_place(|| {
         let (own, offered, unusable) = by_rank(selected.finish()?, shuffle, files)?;
-        let places = place(&own, shuffle, files)?;
+        let places = place(&own, shuffle, normaliser, files)?;
         own.delete();
         Formed { terms, offered, unusable, places }.keep(files)
     })
@@ -199,14 +199,14 @@ fn by_rank(
 
 /// Fills the list up, puts every place in its order, and writes down what it holds and who stands behind it. Gives how
 /// many places there are.
-fn place(own: &RecordFile, shuffle: &Shuffle, files: &SessionFiles) -> Result<u32, MatchError> {
+fn place(own: &RecordFile, shuffle: &Shuffle, normaliser: Normaliser, files: &SessionFiles) -> Result<u32, MatchError> {
     // Two persons with one and the same identifier share its place.
     let inputs = distinct(own, RANK + ITEM)?;
     let places = padded_size(usize::try_from(inputs).map_err(|_| MatchError::Failed)?, CHUNK_ELEMENTS)?;
     let mut padding = files.sort("padding", RANK + ITEM, SORTED_IN_MEMORY)?;
     let mut record = Zeroizing::new(Vec::with_capacity(RANK + ITEM));
     for number in 0..u64::from(places).saturating_sub(inputs) {
-        let slot = shuffle.padding(number);
+        let slot = shuffle.padding(number, normaliser);
         record.clear();
         record.extend_from_slice(&*shuffle.rank(&slot));
         put_item(&mut record, slot.as_ref());

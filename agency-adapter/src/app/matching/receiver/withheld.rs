@@ -3,7 +3,7 @@
 use super::form::{persons, place_and_key};
 use crate::app::matching::records::key;
 use crate::app::matching::{CHUNK_ELEMENTS, MatchError};
-use firebreak_psi::{Shuffle, Slot};
+use firebreak_psi::{Normaliser, Shuffle, Slot};
 use firebreak_store::{SessionFiles, Spool};
 use zeroize::Zeroizing;
 
@@ -17,11 +17,12 @@ const HEAD: usize = 16;
 pub(super) struct Withheld {
     decided: Spool,
     shuffle: Shuffle,
+    normaliser: Normaliser,
 }
 
 impl Withheld {
-    pub(super) fn open(files: &SessionFiles, shuffle: Shuffle) -> Result<Self, MatchError> {
-        Ok(Self { decided: files.spool("withheld")?, shuffle })
+    pub(super) fn open(files: &SessionFiles, shuffle: Shuffle, normaliser: Normaliser) -> Result<Self, MatchError> {
+        Ok(Self { decided: files.spool("withheld")?, shuffle, normaliser })
     }
 
     /// Decides, the first time that a chunk is sent, who of it takes part. On the disk before it returns, so that the
@@ -66,7 +67,7 @@ impl Withheld {
             let place = u32::from_be_bytes(*place);
             let slot = place.checked_sub(first).and_then(|within| slots.get_mut(within as usize));
             // Counted from the other end: no place of the list holds this padding.
-            *slot.ok_or(MatchError::Failed)? = self.shuffle.padding(u64::MAX - u64::from(place));
+            *slot.ok_or(MatchError::Failed)? = self.shuffle.padding(u64::MAX - u64::from(place), self.normaliser);
         }
         Ok(())
     }

@@ -1,96 +1,16 @@
-//! How an identifier is written before it is matched. Both sides name the same version; a version never changes.
+//! National numbers: the rule of version 1.
 
+use super::NormalisedInput;
+use super::separators::{is_dash, is_dot, is_slash, is_unseen};
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroize;
 
 /// The fewest characters of a normalised number.
 const SHORTEST: usize = 6;
 /// The most.
-pub(crate) const LONGEST: usize = 20;
+pub(super) const LONGEST: usize = 20;
 
-/// A versioned rule for writing an identifier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Normaliser {
-    /// National numbers, version 1.
-    ///
-    /// Unicode compatibility composition (NFKC); then white space, invisible characters, hyphens and dashes, dots
-    /// and slashes are dropped and `a`–`z` become capitals. What is left must be 6 to 20 of `0`–`9` and `A`–`Z`
-    /// with at least one digit, so that no word for "missing" becomes a number. Nothing else is guessed: a letter
-    /// with an accent, or a digit of another script than those that NFKC maps, is no number.
-    V1,
-}
-
-impl Normaliser {
-    /// The rule with that number, as agreements write it.
-    #[must_use]
-    pub const fn from_number(number: u32) -> Option<Self> {
-        match number {
-            1 => Some(Self::V1),
-            _ => None,
-        }
-    }
-
-    /// Its number.
-    #[must_use]
-    pub const fn number(self) -> u32 {
-        match self {
-            Self::V1 => 1,
-        }
-    }
-
-    /// The one way to write `text`; `None` for what is missing, empty or no identifier.
-    #[must_use]
-    pub fn normalise(self, text: &str) -> Option<NormalisedInput> {
-        match self {
-            Self::V1 => national_number(text),
-        }
-    }
-}
-
-/// An identifier in the form of a [`Normaliser`]. Wiped when dropped.
-///
-/// PRIVACY: it has neither `Debug` nor `Display`, so that it cannot end in a log.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NormalisedInput {
-    /// Padded with zeros, which no identifier contains.
-    bytes: [u8; LONGEST],
-    length: u8,
-}
-
-impl NormalisedInput {
-    /// The identifier's ASCII bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
-    }
-
-    /// Takes bytes that are in the form of the rules' output.
-    pub(crate) fn from_normal_form(normal: &[u8]) -> Option<Self> {
-        let alphanumeric = normal.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
-        let formed = alphanumeric && normal.len() >= SHORTEST && normal.iter().any(u8::is_ascii_digit);
-        let mut bytes = [0; LONGEST];
-        if !formed {
-            return None;
-        }
-        bytes.get_mut(..normal.len())?.copy_from_slice(normal);
-        Some(Self { bytes, length: u8::try_from(normal.len()).ok()? })
-    }
-}
-
-impl AsRef<[u8]> for NormalisedInput {
-    fn as_ref(&self) -> &[u8] {
-        self.as_bytes()
-    }
-}
-
-impl Drop for NormalisedInput {
-    fn drop(&mut self) {
-        self.bytes.zeroize();
-    }
-}
-
-fn national_number(text: &str) -> Option<NormalisedInput> {
+pub(super) fn normal_form(text: &str) -> Option<NormalisedInput> {
     let mut normal = [0; LONGEST];
     let mut length = 0;
     for character in text.nfkc().filter(|character| !is_dropped(*character)) {
@@ -102,26 +22,20 @@ fn national_number(text: &str) -> Option<NormalisedInput> {
     found
 }
 
+/// Whether those are bytes that [`normal_form`] gives.
+pub(super) fn is_normal_form(number: &[u8]) -> bool {
+    let alphanumeric = number.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+    alphanumeric && (SHORTEST..=LONGEST).contains(&number.len()) && number.iter().any(u8::is_ascii_digit)
+}
+
 /// What people put into a number to read it more easily, and what software puts there unseen.
 fn is_dropped(character: char) -> bool {
-    character.is_whitespace()
-        || matches!(
-            character,
-            // Soft hyphen, Mongolian vowel separator, zero-width characters, marks of direction, byte order mark.
-            '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-                | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
-            // Hyphens, dashes, minus.
-            | '-' | '\u{58a}' | '\u{2010}'..='\u{2015}' | '\u{2043}' | '\u{2212}' | '\u{2e3a}' | '\u{2e3b}'
-            // Dots.
-            | '.' | '\u{b7}' | '\u{2022}' | '\u{2027}' | '\u{3002}' | '\u{30fb}'
-            // Slashes.
-            | '/' | '\\' | '\u{2044}' | '\u{2215}' | '\u{2216}'
-        )
+    is_unseen(character) || is_dash(character) || is_dot(character) || is_slash(character)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::Normaliser;
     use proptest::prelude::*;
 
     fn v1(text: &str) -> Option<String> {
@@ -196,13 +110,6 @@ mod tests {
         assert_eq!(v1(&"1-".repeat(20)), Some("1".repeat(20)));
         assert_eq!(v1(&"1".repeat(21)), None);
         assert_eq!(v1(&"1".repeat(1_000_000)), None);
-    }
-
-    #[test]
-    fn a_rule_has_a_number_and_others_are_unknown() {
-        assert_eq!(Normaliser::from_number(Normaliser::V1.number()), Some(Normaliser::V1));
-        assert_eq!(Normaliser::from_number(0), None);
-        assert_eq!(Normaliser::from_number(2), None);
     }
 
     proptest! {
