@@ -35,6 +35,7 @@ pub struct App {
     pub(crate) closed: Vec<Closed>,
     pub(crate) gate: Gate,
     pub(crate) tick: Tick,
+    pub(crate) running: matching::Running,
 }
 
 /// A request that was neither answered nor refused, for the program's own log. The caller learns that it failed.
@@ -74,7 +75,7 @@ impl App {
         gate: Gate,
         tick: Tick,
     ) -> Self {
-        Self { state, policy, trust, recorder, datasets, closed, gate, tick }
+        Self { state, policy, trust, recorder, datasets, closed, gate, tick, running: matching::Running::default() }
     }
 
     /// Makes the bounded view of the latest cut of every dataset served. From the end of the first call on there are

@@ -1,6 +1,7 @@
 //! What the gateway does, with neither sockets nor messages in it.
 
 mod agencies;
+mod caps;
 mod catalogue;
 mod closed;
 mod courier;
@@ -22,7 +23,7 @@ pub use loss::{Losses, RegisterLoss};
 pub use matching::TunnelAuthorised;
 pub use openings::{KeptOpening, OpeningsPage};
 pub use publication::{ShownPublication, TakenStep};
-pub use query::{AcceptedQuery, Budget, Finished, LeftOut, Validated};
+pub use query::{AcceptedQuery, Budget, Budgets, Finished, LeftOut, Validated};
 
 use closed::ClosedByAgencies;
 use firebreak_audit::{LeafKind, LogEntry, SealedOpening, SignedLeaf};

@@ -2,6 +2,7 @@
 //! nothing.
 
 mod begun;
+mod caps;
 mod choices;
 mod commands;
 mod exact;

@@ -1,27 +1,30 @@
 //! A permitted match, from both sides, with neither sockets nor messages in it.
 
+mod caps;
 mod offered;
 mod participants;
 mod received;
 mod receiver;
 mod records;
+mod running;
 mod sender;
 
 pub use received::Received;
 pub use receiver::{MatchReport, MatchStep, Prepared, Receiver, prepare_receiver};
+pub(crate) use running::Running;
 pub use sender::{OpenRequest, SenderSession, TagPieces, accept_match};
 
 use super::{App, Failure};
 use crate::datasets::DatasetError;
-use firebreak_domain::{AgreementId, Intent, ReasonCode, Refusal, RequestId, Timestamp};
+use firebreak_domain::{AgreementId, Intent, MATCH_CHUNK, ReasonCode, Refusal, RequestId, Timestamp};
 use firebreak_node::StandingMatch;
 use firebreak_policy::{Denial, Permit};
 use firebreak_psi::{Normaliser, PsiError};
-use firebreak_store::{CapError, SessionError, StoreError};
+use firebreak_store::{SessionError, StoreError};
 use sha2::{Digest, Sha256};
 
 /// Blinded elements in a chunk: 128 KiB on the wire, and the unit of padding, resuming and counting.
-pub const CHUNK_ELEMENTS: u32 = 4096;
+pub const CHUNK_ELEMENTS: u32 = MATCH_CHUNK;
 
 /// Seconds for which a session may be open, resumed or not. Then its secrets are destroyed, however far it came.
 pub const SESSION_LIFETIME: i64 = 24 * 3600;
@@ -54,18 +57,6 @@ impl From<SessionError> for MatchError {
         match error {
             SessionError::Store(error) => Self::Store(error),
             error @ (SessionError::Closed | SessionError::Unknown | SessionError::AlreadyKept) => Self::Session(error),
-        }
-    }
-}
-
-impl From<CapError> for MatchError {
-    fn from(error: CapError) -> Self {
-        match error {
-            CapError::Exhausted { .. } => Self::Refused(Refusal::new(ReasonCode::MatchCapExhausted)),
-            CapError::ChunkMismatch => Self::Refused(
-                Refusal::new(ReasonCode::SessionMismatch).because("a chunk came again with other elements"),
-            ),
-            CapError::Store(error) => Self::Store(error),
         }
     }
 }

@@ -2,12 +2,13 @@ use super::session::MatchSession;
 use super::tunnel::{from_gateway, to_gateway};
 use super::{failed, no_request, refused};
 use crate::app::{Answered, App, Confirmation, ConfirmedLeaf, Outcome, accept_match};
-use firebreak_domain::{Closed, Identity};
+use firebreak_domain::{AgreementId, Closed, Identity};
 use firebreak_node::{RequestedExport, SubmittedMatch, SubmittedQuery, Unread};
 use firebreak_store::NewLeaf;
 use firebreak_transport::{ByteStream, Credential, Shutdown, peer, serve_pinned};
 use firebreak_wire::agency::v1::agency_service_server::AgencyService;
 use firebreak_wire::agency::v1::{self as wire, accept_tunnel_request, accept_tunnel_response, execute_query_response};
+use firebreak_wire::cap_to_wire;
 use firebreak_wire::matching::v1::match_session_service_server::MatchSessionServiceServer;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -157,6 +158,20 @@ impl AgencyService for Agency {
             Status::failed_precondition(error.to_string())
         })?;
         Ok(Response::new(wire::ConfirmLeavesResponse { log_size }))
+    }
+
+    async fn list_caps(
+        &self,
+        request: Request<wire::ListCapsRequest>,
+    ) -> Result<Response<wire::ListCapsResponse>, Status> {
+        self.check_gateway(&request)?;
+        let wire::ListCapsRequest { claim, agreement } = request.into_inner();
+        let claimed = claimed(claim.as_ref())?;
+        // What nothing can be called looks like what there is not.
+        let Ok(agreement) = AgreementId::new(agreement) else { return Ok(Response::new(wire::ListCapsResponse::default())) };
+        let caps = self.app.caps(&claimed, &agreement);
+        let caps = caps.iter().map(|standing| cap_to_wire(&agreement, standing)).collect();
+        Ok(Response::new(wire::ListCapsResponse { caps }))
     }
 }
 

@@ -25,7 +25,7 @@ mod query;
 mod release;
 
 pub use ask::Ask;
-pub use catalogue::{describe_dataset, get_budget, get_loss, list_datasets};
+pub use catalogue::{describe_dataset, get_budget, get_budget_and_caps, get_loss, list_datasets};
 pub use change::changes;
 pub use connection::Connection;
 pub use error::{ClientError, Refused};

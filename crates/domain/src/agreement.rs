@@ -2,7 +2,7 @@ use crate::{
     AgreementId, AssessmentId, Charge, ColumnName, DatasetId, OrgId, PurposeId, Rho, SpecialKind, Timestamp,
     UnknownFormat, check_format,
 };
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Serialize};
 
 /// A data-sharing agreement, readable by machine and by people.
@@ -185,6 +185,18 @@ pub struct MatchTerms {
     /// receiver's declared register: 1050 is the register and 5 %.
     #[serde(default = "default_cap_permille")]
     pub cap_permille: u32,
+    /// The most evaluations over the agreement's whole life, in the same thousandths; without it, what the agreement's
+    /// calendar years allow together.
+    #[serde(default)]
+    pub life_cap_permille: Option<u32>,
+    /// The most tags that the sender hands out to the receiver in a calendar year, as thousandths of the sender's whole
+    /// padded list: 12000 is twelve lists. Without it, a list for each chunk of the year's evaluations.
+    #[serde(default)]
+    pub tags_permille: Option<u32>,
+    /// The most tags over the agreement's whole life, in the same thousandths; without it, what the agreement's calendar
+    /// years allow together.
+    #[serde(default)]
+    pub life_tags_permille: Option<u32>,
 }
 
 const fn default_cap_permille() -> u32 {
@@ -197,6 +209,18 @@ impl Agreement {
     pub fn runs(&self, now: Timestamp) -> bool {
         let today = now.date();
         self.start <= today && today <= self.end && today <= self.review
+    }
+
+    /// The calendar years in which it has a day, whatever its review.
+    #[must_use]
+    pub fn years(&self) -> u64 {
+        u64::try_from(self.end.year() - self.start.year()).unwrap_or_default().saturating_add(1)
+    }
+
+    /// The calendar year of its last day.
+    #[must_use]
+    pub fn last_year(&self) -> i32 {
+        self.end.year()
     }
 
     /// The columns that it covers of a dataset; `None` if it does not cover the dataset.

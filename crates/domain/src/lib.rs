@@ -8,6 +8,7 @@
 mod agreement;
 mod assessment;
 mod binding;
+mod caps;
 mod charge;
 mod clock;
 mod closed;
@@ -27,6 +28,7 @@ pub use agreement::{
 };
 pub use assessment::Assessment;
 pub use binding::{Binding, CutFile, FileType, Misfit};
+pub use caps::{CapLimits, CapPeriod, CapStanding, Counted, MATCH_CHUNK, MatchCaps, tags_of};
 pub use charge::{Charge, ChargeOverflow, Delta, Epsilon, Rho};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use closed::Closed;

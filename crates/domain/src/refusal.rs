@@ -120,8 +120,8 @@ reasons! {
     TooManyGroups = "TOO_MANY_GROUPS", "one answer has at most 100,000 cells";
     /// Too large or too deep.
     QueryTooLarge = "QUERY_TOO_LARGE", "a question has a bounded length and depth";
-    /// The sender's cap on evaluations is spent.
-    MatchCapExhausted = "MATCH_CAP_EXHAUSTED", "a receiver may have only so many identifiers evaluated in a period";
+    /// One of the sender's caps, on evaluations or on tags, for a year or for life, is spent.
+    MatchCapExhausted = "MATCH_CAP_EXHAUSTED", "a receiver may have only so many identifiers evaluated, and so many tags, in a year and in all";
     /// The other side's session does not fit.
     SessionMismatch = "SESSION_MISMATCH", "both sides of a match hold the same agreement, keys and direction";
     /// An agency's bindings do not serve what was asked.

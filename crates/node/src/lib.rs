@@ -5,6 +5,7 @@
 //! that they run the same code is why a request that the gateway lets through is one that an honest adapter answers.
 
 mod accounts;
+mod caps;
 mod configuration;
 mod decide;
 mod evidence;
@@ -16,6 +17,7 @@ mod standing;
 mod submitted;
 
 pub use accounts::{account_name, accounts_of, exhausted, limits_of};
+pub use caps::{caps_of, exhausted_cap};
 pub use configuration::{Bundles, ConfigurationError, Tls, check_folder, check_loopback, check_state_key, load};
 pub use decide::{DecidedPart, DecidedQuery, decide_match, decide_query, facts_of, foresee_query, refuse_misnamed};
 pub use evidence::{Content, Evidence, EvidenceError, Recorder, is_release_payload, is_request_payload, release_name};

@@ -1,6 +1,6 @@
 use crate::bundle::Bundle;
 use firebreak_domain::{
-    Agreement, ColumnName, ColumnRole, Contract, Operation, OrgId, Recipient, RecipientClass, Timestamp,
+    Agreement, AgreementId, ColumnName, ColumnRole, Contract, Operation, OrgId, Recipient, RecipientClass, Timestamp,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,20 +17,54 @@ pub struct VisibleDataset {
     pub agreements: Vec<Arc<Agreement>>,
 }
 
+/// A match as an organisation may know of it.
+#[derive(Debug, Clone)]
+pub struct VisibleMatch {
+    /// The agreement that permits it.
+    pub agreement: Arc<Agreement>,
+    /// The contract of the receiver's dataset.
+    pub receiver: Arc<Contract>,
+    /// The contract of the sender's dataset.
+    pub sender: Arc<Contract>,
+}
+
 impl Bundle {
+    /// The match of an agreement, for `org` to know of now: by the rule of [`Bundle::visible_datasets`], with matches in
+    /// place of aggregates. `None` alike for what it may not know of and what there is not.
+    #[must_use]
+    pub fn visible_match(&self, org: &OrgId, agreement: &AgreementId, now: Timestamp) -> Option<VisibleMatch> {
+        if !self.may_receive(org, now) {
+            return None;
+        }
+        let agreement = self.agreements().get(agreement).filter(|a| self.is_open(a, org, Operation::Match, now))?;
+        let terms = agreement.matching.as_ref()?;
+        let contract = |dataset| self.contracts().get(dataset).cloned();
+        let (receiver, sender) = (contract(&terms.receiver_dataset)?, contract(&terms.sender_dataset)?);
+        Some(VisibleMatch { agreement: Arc::clone(agreement), receiver, sender })
+    }
+
     /// The datasets of which `org` may ask aggregates now, from the bundle alone, sorted by id. An organisation that
     /// counts as enforcement sees none. Suspensions do not show here.
     #[must_use]
     pub fn visible_datasets(&self, org: &OrgId, now: Timestamp) -> Vec<VisibleDataset> {
-        let class = self.class_of(&Recipient::Organisation(org.clone())).class;
-        if class == RecipientClass::Enforcement || !self.in_force(now) {
+        if !self.may_receive(org, now) {
             return Vec::new();
         }
-        let open = |a: &&Arc<Agreement>| {
-            a.recipients.contains(org) && a.operations.contains(&Operation::Aggregate) && self.agreement_counts(a, now)
-        };
+        let open = |a: &&Arc<Agreement>| self.is_open(a, org, Operation::Aggregate, now);
         let agreements: Vec<_> = self.agreements().values().filter(open).collect();
         self.contracts().values().filter_map(|contract| visible(contract, &agreements)).collect()
+    }
+
+    /// Whether anything may be for `org` while this bundle is in force.
+    fn may_receive(&self, org: &OrgId, now: Timestamp) -> bool {
+        let class = self.class_of(&Recipient::Organisation(org.clone())).class;
+        class != RecipientClass::Enforcement && self.in_force(now)
+    }
+
+    fn is_open(&self, agreement: &Agreement, org: &OrgId, operation: Operation, now: Timestamp) -> bool {
+        agreement.recipients.contains(org)
+            && agreement.operations.contains(&operation)
+            && self.agreement_counts(agreement, now)
     }
 }
 

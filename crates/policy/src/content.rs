@@ -222,6 +222,9 @@ fn wrong_terms(
     if !agreement.recipients.contains(&terms.receiver) {
         return Some("match.receiver is not among the recipients");
     }
+    if let Some(wrong) = wrong_caps(terms) {
+        return Some(wrong);
+    }
     let sides = [(&terms.receiver, &terms.receiver_dataset), (&terms.sender, &terms.sender_dataset)];
     sides.into_iter().find_map(|(agency, dataset)| {
         let contract = contracts.get(dataset);
@@ -234,6 +237,21 @@ fn wrong_terms(
         let covered = agreement.columns_of(dataset).is_some_and(|columns| columns.contains(&terms.field));
         (!covered).then_some("match.field is not among the agreement's columns on both sides")
     })
+}
+
+/// Caps that contradict each other, or that let nothing through.
+fn wrong_caps(terms: &MatchTerms) -> Option<&'static str> {
+    if terms.life_cap_permille.is_some_and(|life| life < terms.cap_permille) {
+        return Some("match.life_cap_permille, for all years together, is below match.cap_permille, for one");
+    }
+    if [terms.tags_permille, terms.life_tags_permille].into_iter().flatten().any(|permille| permille < 1000) {
+        return Some(
+            "match.tags_permille and match.life_tags_permille are thousandths of the sender's whole list: 1000 is one \
+             list, and less is none",
+        );
+    }
+    let life_below_year = terms.tags_permille.zip(terms.life_tags_permille).is_some_and(|(year, life)| life < year);
+    life_below_year.then_some("match.life_tags_permille, for all years together, is below match.tags_permille, for one")
 }
 
 type PoliciesAndRules = (PolicySet, BTreeMap<String, String>);

@@ -32,7 +32,7 @@ mod fixture;
 
 pub use bundle::{Bundle, Watermark};
 pub use candidate::Candidate;
-pub use catalogue::VisibleDataset;
+pub use catalogue::{VisibleDataset, VisibleMatch};
 pub use decision::{DatasetAccess, Misnamed, OutputKind, Question};
 pub use error::BundleError;
 pub use manifest::{Manifest, Validity};

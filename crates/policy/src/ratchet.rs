@@ -8,7 +8,8 @@ use crate::candidate::Candidate;
 use crate::error::BundleError;
 use crate::overseers::Overseers;
 use firebreak_domain::{
-    Agreement, AgreementId, Column, ColumnRole, Contract, Domain, OrgId, Recipient, Rho, SpecialKind,
+    Agreement, AgreementId, Column, ColumnRole, Contract, Domain, MatchCaps, OrgId, Recipient, Rho, SpecialKind,
+    tags_of,
 };
 use std::collections::BTreeSet;
 use std::fmt;
@@ -69,7 +70,7 @@ pub(crate) fn loosenings(old: &Bundle, new: &Bundle) -> Vec<Loosening> {
     }
     for (id, agreement) in new.agreements() {
         if let Some(before) = old.agreements().get(id) {
-            agreement_facts(before, agreement, &owners_of(&[old, new], id), &mut found);
+            agreement_facts(before, agreement, register_of(new, agreement), &owners_of(&[old, new], id), &mut found);
         }
     }
     found
@@ -201,7 +202,20 @@ fn is_wider(old: &Domain, new: &Domain) -> bool {
     }
 }
 
-fn agreement_facts(old: &Agreement, new: &Agreement, owners: &BTreeSet<OrgId>, found: &mut Vec<Loosening>) {
+/// The size of the register of an agreement's receiver: of which both agreements' caps are worked out, because a larger
+/// one is a loosening of its own.
+fn register_of(bundle: &Bundle, agreement: &Agreement) -> u64 {
+    let dataset = agreement.matching.as_ref().map(|terms| &terms.receiver_dataset);
+    dataset.and_then(|id| bundle.contracts().get(id)).map_or(0, |contract| contract.unit_space.register_size)
+}
+
+fn agreement_facts(
+    old: &Agreement,
+    new: &Agreement,
+    register: u64,
+    owners: &BTreeSet<OrgId>,
+    found: &mut Vec<Loosening>,
+) {
     let mut facts = Facts { owners, found };
     let id = &new.id;
     let (a, b) = (&old.budget, &new.budget);
@@ -219,6 +233,17 @@ fn agreement_facts(old: &Agreement, new: &Agreement, owners: &BTreeSet<OrgId>, f
     let cap = |a: &Agreement| a.matching.as_ref().map(|m| m.cap_permille);
     let raised = cap(new).zip(cap(old)).is_some_and(|(new, old)| new > old);
     facts.loosened_if(raised, || format!("agreement {id}: match.cap_permille is raised"));
+    // What an agreement leaves unsaid follows from what it says: a later end raises a life that is not stated. Lists of
+    // tags are of one length before and after.
+    let caps = |a: &Agreement| MatchCaps::of(a, register).map(|caps| (caps.evaluations, caps.tags(tags_of(register))));
+    let Some(((evaluations, tags), (old_evaluations, old_tags))) = caps(new).zip(caps(old)) else { return };
+    for (field, before, after) in [
+        ("life_cap_permille", old_evaluations.for_life, evaluations.for_life),
+        ("tags_permille", old_tags.per_year, tags.per_year),
+        ("life_tags_permille", old_tags.for_life, tags.for_life),
+    ] {
+        facts.loosened_if(after > before, || format!("agreement {id}: match.{field}, stated or not, is raised"));
+    }
 }
 
 #[cfg(test)]

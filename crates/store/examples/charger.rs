@@ -1,19 +1,22 @@
 //! Charges, settles, retries and abandons against a state folder until it is killed, and says what it was promised.
 //!
 //! `charger FOLDER ROUND`: eight tasks send requests; each request's number is its round, its task and a counter. After
-//! each promise a line is printed: `reserved N`, `settled N ID`, `refunded N`, `evaluated N`. The crash test kills this
-//! program and holds the folder to every line.
+//! each promise a line is printed: `reserved N`, `settled N ID`, `refunded N`, `evaluated N`, `handed N`. The crash test
+//! kills this program and holds the folder to every line.
 #![expect(clippy::print_stdout, reason = "the lines are what the program is for")]
 
-use firebreak_domain::{AgreementId, Charge, OrgId, RequestId, Rho, SystemClock, UnitSpaceId};
+use firebreak_domain::{AgreementId, CapLimits, Charge, OrgId, RequestId, Rho, SystemClock, UnitSpaceId};
 use firebreak_store::{
     Abandoned, AccountKind, AccountLimit, EvaluationChunk, NewLeaf, ReleaseKey, RequestKey, Reserved, State, StateKey,
+    TagsHandedOut,
 };
 use std::{error::Error, path::PathBuf, sync::Arc};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
 const TASKS: u32 = 8;
+
+const NO_LIMIT: CapLimits = CapLimits { per_year: u64::MAX, for_life: u64::MAX };
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -80,8 +83,20 @@ async fn charge(state: State, first: u32) -> Result<(), Failure> {
                 blinded_hash: digest,
                 elements: 10,
             };
-            state.charge_evaluations(&chunk, u64::MAX).await?;
+            state.charge_evaluations(&chunk, NO_LIMIT).await?;
             println!("evaluated {number}");
+        }
+        if number % 13 == 0 {
+            let list = TagsHandedOut {
+                agreement: AgreementId::new("agreement")?,
+                receiver: OrgId::new("receiver")?,
+                period: 2025,
+                session: digest,
+                list_hash: digest,
+                tags: 10,
+            };
+            state.charge_tags(&list, NO_LIMIT).await?;
+            println!("handed {number}");
         }
     }
     Ok(())

@@ -1,15 +1,17 @@
-//! Caps on evaluations: how many of its elements a receiver may have evaluated under an agreement in a period.
+//! Caps of a match: how many of its elements a receiver may have evaluated under an agreement, and how many of the
+//! sender's tags it may have, in a year and over all years together.
 //!
-//! Each chunk that is charged is an entry of the ledger, so that a cap that was set back shows like a budget that was.
+//! Each chunk and each list of tags that is charged is one entry of the ledger, which counts in the year and for life at
+//! once, so that a cap that was set back shows like a budget that was.
 
 use crate::{
     State, StoreError,
     accounts::AccountKey,
     codec,
-    ledger::{Entry, Evaluation},
+    ledger::{Entry, Evaluation, HandOut, ListRef},
     writer::Work,
 };
-use firebreak_domain::{AgreementId, OrgId};
+use firebreak_domain::{AgreementId, CapLimits, CapPeriod, Counted, OrgId};
 use sqlx::Row;
 
 /// A chunk of blinded elements that a receiver wants evaluated.
@@ -31,27 +33,46 @@ pub struct EvaluationChunk {
     pub elements: u64,
 }
 
-/// How a chunk stands with its cap.
+/// A whole list of tags that is about to be handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagsHandedOut {
+    /// Under which agreement.
+    pub agreement: AgreementId,
+    /// To whom.
+    pub receiver: OrgId,
+    /// In which year the cap counts it.
+    pub period: i32,
+    /// The match session.
+    pub session: [u8; 32],
+    /// SHA-256 of the list.
+    pub list_hash: [u8; 32],
+    /// How many tags it has.
+    pub tags: u64,
+}
+
+/// How a chunk, or a list of tags, stands with its cap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CapOutcome {
     /// Charged now.
     Fresh,
-    /// Charged before, with the very same elements: evaluating them again tells nothing more.
+    /// Charged before, with the very same elements or tags: giving them again tells nothing more.
     Resumed,
 }
 
-/// Why a chunk is not to be evaluated. Nothing was charged.
+/// Why a chunk is not to be evaluated, or a list not to be handed out. Nothing was charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CapError {
-    /// The cap would be passed.
-    #[error(
-        "the receiver's cap on evaluations for the period leaves {left}: match a smaller set, or in the next period"
-    )]
+    /// A cap would be passed.
+    #[error("of the {counted} that the receiver's cap allows {period}, {left} are left")]
     Exhausted {
-        /// Evaluations left.
+        /// What the cap counts.
+        counted: Counted,
+        /// For how long. Life is named before the year: no new year helps then.
+        period: CapPeriod,
+        /// What is left of it.
         left: u64,
     },
-    /// This chunk of this session was charged with other elements, or for another receiver, agreement or period.
+    /// This chunk of this session was charged with other elements, or for another receiver or agreement.
     #[error("this chunk of the session was evaluated with other elements: begin a new session")]
     ChunkMismatch,
     /// The state failed.
@@ -60,35 +81,107 @@ pub enum CapError {
 }
 
 impl State {
-    /// Charges a chunk to its cap, on the disk before it returns. The same chunk is charged once.
+    /// Charges a chunk to its caps, on the disk before it returns. The same chunk is charged once, in whichever year.
     ///
     /// # Errors
     /// [`CapError`]; the chunk must not be evaluated then.
-    pub async fn charge_evaluations(&self, chunk: &EvaluationChunk, cap: u64) -> Result<CapOutcome, CapError> {
+    pub async fn charge_evaluations(&self, chunk: &EvaluationChunk, limits: CapLimits) -> Result<CapOutcome, CapError> {
+        let caps = Caps::of(Counted::Evaluations, &chunk.agreement, &chunk.receiver, chunk.period, limits);
         let evaluation = Evaluation {
-            account: AccountKey::of_evaluations(&chunk.agreement, &chunk.receiver, chunk.period),
+            account: caps.year.clone(),
             session: chunk.session,
             chunk: chunk.number,
             blinded_hash: chunk.blinded_hash,
             elements: chunk.elements,
         };
         let elements = codec::stored("evaluation", chunk.elements)?;
-        self.write(move |work| Box::pin(charge(work, evaluation, elements, cap))).await?
+        self.write(move |work| Box::pin(evaluate(work, evaluation, elements, caps))).await?
     }
 
-    /// Evaluations charged so far for a receiver under an agreement in a period.
+    /// Charges a whole list of tags to its caps, on the disk before it returns. The same list of the same session is
+    /// charged once, in whichever year; other tags under the session's key are charged like any others.
+    ///
+    /// # Errors
+    /// [`CapError`]; no byte of the list may leave then.
+    pub async fn charge_tags(&self, list: &TagsHandedOut, limits: CapLimits) -> Result<CapOutcome, CapError> {
+        let caps = Caps::of(Counted::Tags, &list.agreement, &list.receiver, list.period, limits);
+        let handed = HandOut {
+            account: caps.year.clone(),
+            list: ListRef { session: list.session, hash: list.list_hash },
+            tags: list.tags,
+        };
+        self.write(move |work| Box::pin(async move { hand_out(work, handed, &caps) })).await?
+    }
+
+    /// Whether so many more would be within the caps of that year and for life. Charges nothing.
+    ///
+    /// # Errors
+    /// [`CapError::Exhausted`].
+    pub fn check_caps(
+        &self,
+        counted: Counted,
+        agreement: &AgreementId,
+        receiver: &OrgId,
+        year: i32,
+        more: u64,
+        limits: CapLimits,
+    ) -> Result<(), CapError> {
+        let caps = Caps::of(counted, agreement, receiver, year, limits);
+        self.ledger(|ledger| caps.check(more, |account| ledger.counted.get(account).copied().unwrap_or_default()))
+    }
+
+    /// What a receiver has used under an agreement, of evaluations or tags, in a year or for life.
     #[must_use]
-    pub fn evaluations(&self, agreement: &AgreementId, receiver: &OrgId, period: i32) -> u64 {
-        let account = AccountKey::of_evaluations(agreement, receiver, period);
-        self.ledger(|ledger| ledger.evaluated.get(&account).copied().unwrap_or_default())
+    pub fn counted(&self, counted: Counted, agreement: &AgreementId, receiver: &OrgId, period: CapPeriod) -> u64 {
+        let account = AccountKey::of_counted(counted, agreement, receiver, period);
+        self.ledger(|ledger| ledger.counted.get(&account).copied().unwrap_or_default())
+    }
+
+    /// Whether a list of tags of that session is charged.
+    #[must_use]
+    pub fn is_handed_out(&self, session: &[u8; 32]) -> bool {
+        let of_session = |hash| ListRef { session: *session, hash };
+        let all = of_session([0; 32])..=of_session([u8::MAX; 32]);
+        self.ledger(|ledger| ledger.handed_out.range(all).next().is_some())
     }
 }
 
-async fn charge(
+/// The accounts of a year and for life, and what they may come to.
+struct Caps {
+    counted: Counted,
+    period: i32,
+    year: AccountKey,
+    for_life: AccountKey,
+    limits: CapLimits,
+}
+
+impl Caps {
+    fn of(counted: Counted, agreement: &AgreementId, receiver: &OrgId, period: i32, limits: CapLimits) -> Self {
+        let account = |period| AccountKey::of_counted(counted, agreement, receiver, period);
+        let (year, for_life) = (account(CapPeriod::Year(period)), account(CapPeriod::Life));
+        Self { counted, period, year, for_life, limits }
+    }
+
+    /// Whether so many more are within both.
+    fn check(&self, more: u64, used: impl Fn(&AccountKey) -> u64) -> Result<(), CapError> {
+        let (year, life) = (CapPeriod::Year(self.period), CapPeriod::Life);
+        for (period, account, cap) in
+            [(life, &self.for_life, self.limits.for_life), (year, &self.year, self.limits.per_year)]
+        {
+            let used = used(account);
+            if used.checked_add(more).is_none_or(|after| after > cap) {
+                return Err(CapError::Exhausted { counted: self.counted, period, left: cap.saturating_sub(used) });
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn evaluate(
     work: &mut Work,
     evaluation: Evaluation,
     elements: i64,
-    cap: u64,
+    caps: Caps,
 ) -> Result<Result<CapOutcome, CapError>, StoreError> {
     let row =
         sqlx::query("SELECT blinded_hash, account, elements FROM evaluated_chunks WHERE session = ? AND chunk = ?")
@@ -97,14 +190,15 @@ async fn charge(
             .fetch_optional(work.sql())
             .await?;
     if let Some(row) = row {
+        // A session that is resumed after New Year was charged in the old one.
+        let charged = AccountKey::from_bytes(row.try_get(1)?).for_life();
         let same = row.try_get::<&[u8], _>(0)? == evaluation.blinded_hash
-            && row.try_get::<&[u8], _>(1)? == evaluation.account.as_bytes()
+            && charged.as_ref() == Some(&caps.for_life)
             && row.try_get::<i64, _>(2)? == elements;
         return Ok(if same { Ok(CapOutcome::Resumed) } else { Err(CapError::ChunkMismatch) });
     }
-    let used = work.evaluated(&evaluation.account);
-    if used.checked_add(evaluation.elements).is_none_or(|after| after > cap) {
-        return Ok(Err(CapError::Exhausted { left: cap.saturating_sub(used) }));
+    if let Err(error) = caps.check(evaluation.elements, |account| work.counted(account)) {
+        return Ok(Err(error));
     }
     sqlx::query(
         "INSERT INTO evaluated_chunks (session, chunk, blinded_hash, account, elements) VALUES (?, ?, ?, ?, ?)",
@@ -117,5 +211,17 @@ async fn charge(
     .execute(work.sql())
     .await?;
     work.append(&Entry::Evaluate(evaluation))?;
+    Ok(Ok(CapOutcome::Fresh))
+}
+
+/// That a list is charged stands in the ledger alone.
+fn hand_out(work: &mut Work, handed: HandOut, caps: &Caps) -> Result<Result<CapOutcome, CapError>, StoreError> {
+    if work.is_handed_out(&handed.list) {
+        return Ok(Ok(CapOutcome::Resumed));
+    }
+    if let Err(error) = caps.check(handed.tags, |account| work.counted(account)) {
+        return Ok(Err(error));
+    }
+    work.append(&Entry::HandOut(handed))?;
     Ok(Ok(CapOutcome::Fresh))
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 use firebreak_domain::{Charge, Delta, Epsilon, FORMAT, Rho, Timestamp};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Where the ledger stands: what goes into each leaf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,6 +37,8 @@ pub(crate) enum Entry {
     Refund(Spend),
     /// A chunk of blinded elements was charged to a cap.
     Evaluate(Evaluation),
+    /// A whole list of tags was charged to a cap.
+    HandOut(HandOut),
 }
 
 /// What a request was charged, and where.
@@ -59,6 +61,21 @@ pub(crate) struct Evaluation {
     pub(crate) elements: u64,
 }
 
+/// What a list of tags was charged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HandOut {
+    pub(crate) account: AccountKey,
+    pub(crate) list: ListRef,
+    pub(crate) tags: u64,
+}
+
+/// A list of tags: the session, and SHA-256 of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ListRef {
+    pub(crate) session: [u8; 32],
+    pub(crate) hash: [u8; 32],
+}
+
 const WHAT: &str = "ledger entry";
 
 impl Entry {
@@ -66,16 +83,16 @@ impl Entry {
     pub(crate) fn to_bytes(&self, at: Timestamp) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
         out.extend_from_slice(&FORMAT.to_be_bytes());
-        let (kind, spend) = match self {
-            Self::Reserve(spend) => (1, Ok(spend)),
-            Self::Repeat(spend) => (2, Ok(spend)),
-            Self::Refund(spend) => (3, Ok(spend)),
-            Self::Evaluate(evaluation) => (4, Err(evaluation)),
-        };
-        out.push(kind);
+        out.push(match self {
+            Self::Reserve(_) => 1,
+            Self::Repeat(_) => 2,
+            Self::Refund(_) => 3,
+            Self::Evaluate(_) => 4,
+            Self::HandOut(_) => 5,
+        });
         out.extend_from_slice(&at.secs().to_be_bytes());
-        match spend {
-            Ok(spend) => {
+        match self {
+            Self::Reserve(spend) | Self::Repeat(spend) | Self::Refund(spend) => {
                 out.extend_from_slice(&spend.request.principal);
                 out.extend_from_slice(&spend.request.id);
                 out.extend_from_slice(&spend.digest);
@@ -86,12 +103,18 @@ impl Entry {
                     put_bytes(&mut out, account.as_bytes());
                 }
             }
-            Err(evaluation) => {
+            Self::Evaluate(evaluation) => {
                 put_bytes(&mut out, evaluation.account.as_bytes());
                 out.extend_from_slice(&evaluation.session);
                 out.extend_from_slice(&evaluation.chunk.to_be_bytes());
                 out.extend_from_slice(&evaluation.blinded_hash);
                 out.extend_from_slice(&evaluation.elements.to_be_bytes());
+            }
+            Self::HandOut(handed) => {
+                put_bytes(&mut out, handed.account.as_bytes());
+                out.extend_from_slice(&handed.list.session);
+                out.extend_from_slice(&handed.list.hash);
+                out.extend_from_slice(&handed.tags.to_be_bytes());
             }
         }
         out
@@ -113,6 +136,11 @@ impl Entry {
                 chunk: reader.u32()?,
                 blinded_hash: reader.array()?,
                 elements: reader.u64()?,
+            }),
+            5 => Self::HandOut(HandOut {
+                account: AccountKey::from_bytes(reader.bytes()?),
+                list: ListRef { session: reader.array()?, hash: reader.array()? },
+                tags: reader.u64()?,
             }),
             _ => return Err(StoreError::Malformed(WHAT)),
         };
@@ -146,7 +174,10 @@ pub(crate) fn chain(previous: &[u8; 32], entry: &[u8]) -> [u8; 32] {
 pub(crate) struct Ledger {
     pub(crate) head: LedgerHead,
     pub(crate) spent: HashMap<AccountKey, Charge>,
-    pub(crate) evaluated: HashMap<AccountKey, u64>,
+    /// What caps have counted: by year, as the entries say, and for life, as they add up.
+    pub(crate) counted: HashMap<AccountKey, u64>,
+    /// The lists of tags that are charged.
+    pub(crate) handed_out: BTreeSet<ListRef>,
     /// Each request that is charged and was not given back, with the entry that charges it: about a hundred bytes
     /// each. A tree, since a hash table keeps everybody waiting when it doubles.
     pub(crate) charged: BTreeMap<RequestRef, u64>,
@@ -177,7 +208,8 @@ impl Ledger {
     pub(crate) fn commit(&mut self, draft: Draft) {
         self.head = draft.changed.head;
         self.spent.extend(draft.changed.spent);
-        self.evaluated.extend(draft.changed.evaluated);
+        self.counted.extend(draft.changed.counted);
+        self.handed_out.extend(draft.changed.handed_out);
         for request in draft.given_back {
             self.charged.remove(&request);
         }
@@ -185,7 +217,8 @@ impl Ledger {
     }
 }
 
-/// A sum that left the range of its integers, a request charged twice, or a refund of what was not charged.
+/// A sum that left the range of its integers, a request or a list of tags charged twice, or a refund of what was not
+/// charged.
 pub(crate) struct Unbalanced;
 
 impl Draft {
@@ -193,8 +226,13 @@ impl Draft {
         self.changed.spent.get(account).or_else(|| base.spent.get(account)).copied().unwrap_or_default()
     }
 
-    pub(crate) fn evaluated(&self, base: &Ledger, account: &AccountKey) -> u64 {
-        self.changed.evaluated.get(account).or_else(|| base.evaluated.get(account)).copied().unwrap_or_default()
+    pub(crate) fn counted(&self, base: &Ledger, account: &AccountKey) -> u64 {
+        self.changed.counted.get(account).or_else(|| base.counted.get(account)).copied().unwrap_or_default()
+    }
+
+    /// Whether that very list of tags is charged.
+    pub(crate) fn is_handed_out(&self, base: &Ledger, list: &ListRef) -> bool {
+        self.changed.handed_out.contains(list) || base.handed_out.contains(list)
     }
 
     /// The entry that charges a request, if it is charged.
@@ -244,15 +282,30 @@ impl Draft {
                     self.given_back.insert(spend.request);
                 }
             }
-            Entry::Evaluate(evaluation) => {
-                let used = self.evaluated(base, &evaluation.account);
-                let used = used.checked_add(evaluation.elements).ok_or(Unbalanced)?;
-                self.changed.evaluated.insert(evaluation.account.clone(), used);
+            Entry::Evaluate(evaluation) => self.count(base, &evaluation.account, evaluation.elements)?,
+            Entry::HandOut(handed) => {
+                if self.is_handed_out(base, &handed.list) {
+                    return Err(Unbalanced);
+                }
+                self.count(base, &handed.account, handed.tags)?;
+                self.changed.handed_out.insert(handed.list);
             }
         }
         let head = chain(&self.changed.head.head, bytes);
         self.changed.head = LedgerHead { count, head, total };
         Ok((count, head))
+    }
+
+    /// Counts in the account of a year and in the one for life, or in neither.
+    fn count(&mut self, base: &Ledger, account: &AccountKey, more: u64) -> Result<(), Unbalanced> {
+        let accounts = [Some(account.clone()), account.for_life()].into_iter().flatten();
+        let sum = |account: AccountKey| {
+            let sum = self.counted(base, &account).checked_add(more).ok_or(Unbalanced)?;
+            Ok((account, sum))
+        };
+        let changed: Vec<_> = accounts.map(sum).collect::<Result<_, Unbalanced>>()?;
+        self.changed.counted.extend(changed);
+        Ok(())
     }
 }
 

@@ -21,7 +21,7 @@
 //! | leaves for the log | `outbox` | [`State::record_leaf`], [`State::outstanding`], [`State::confirm`] |
 //! | what overseers read | `openings` | [`State::keep_sealed`], [`State::sealed_openings`] |
 //! | ledger and log | `reconcile` | [`State::check_not_behind`], [`State::head_at`] |
-//! | caps of a match | `caps` | [`State::charge_evaluations`] |
+//! | caps of a match | `caps` | [`State::charge_evaluations`], [`State::charge_tags`], [`State::counted`] |
 //! | match sessions | `sessions` | [`State::open_session`], [`State::keep_opening`], [`State::close_session`] |
 //! | a session's files | `files` | [`State::session_files`] |
 //! | what agencies have closed | `closed` | [`State::keep_closed`], [`State::closed`] |
@@ -59,7 +59,7 @@ pub use accounts::{
     Abandoned, AccountClass, AccountKind, AccountLimit, Claim, PersonLoss, RequestKey, Reservation, ReserveError,
     Reserved,
 };
-pub use caps::{CapError, CapOutcome, EvaluationChunk};
+pub use caps::{CapError, CapOutcome, EvaluationChunk, TagsHandedOut};
 pub use choices::{Choice, Participation, PersonReference, RecordedChoice};
 pub use error::{Fault, OpenError, StoreError};
 pub use files::{RecordFile, RecordReader, RecordWriter, SessionFiles, Sorted, Sorter, Spool};

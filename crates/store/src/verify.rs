@@ -161,6 +161,8 @@ impl Audit {
                 let key = (evaluation.session, evaluation.chunk);
                 self.chunks.insert(key, chunk_mark(evaluation)).is_none()
             }
+            // That it is charged once is seen to above; nothing is kept beside the ledger.
+            Entry::HandOut(_) => true,
         };
         if consistent { Ok(()) } else { Err(ChainError::EntryContradicts { at }) }
     }

@@ -6,7 +6,7 @@ use crate::{
     batch,
     checkpoint::Checkpoints,
     codec,
-    ledger::{Draft, Entry, LedgerHead, Spend},
+    ledger::{Draft, Entry, LedgerHead, ListRef, Spend},
     scrub::Scrub,
     state::Core,
     watermark::{AcceptedBundle, Marks},
@@ -186,9 +186,14 @@ impl Work {
         self.draft.spent(&self.core.ledger.read().unwrap_or_else(PoisonError::into_inner), account)
     }
 
-    /// Evaluations charged to a cap, with all that this transaction has done so far.
-    pub(crate) fn evaluated(&self, account: &AccountKey) -> u64 {
-        self.draft.evaluated(&self.core.ledger.read().unwrap_or_else(PoisonError::into_inner), account)
+    /// What a cap has counted, with all that this transaction has done so far.
+    pub(crate) fn counted(&self, account: &AccountKey) -> u64 {
+        self.draft.counted(&self.core.ledger.read().unwrap_or_else(PoisonError::into_inner), account)
+    }
+
+    /// Whether that very list of tags is charged, with all that this transaction has done so far.
+    pub(crate) fn is_handed_out(&self, list: &ListRef) -> bool {
+        self.draft.is_handed_out(&self.core.ledger.read().unwrap_or_else(PoisonError::into_inner), list)
     }
 
     /// The head with all that this transaction has done so far.

@@ -4,6 +4,7 @@
 //! value. The generated code in `gen/` is written by `cargo xtask codegen` from `proto/`.
 
 mod answer;
+mod caps;
 mod charge;
 mod group;
 mod header;
@@ -17,6 +18,7 @@ pub use answer::{
     accepted, accepted_at, accepted_over, all_groups, answer_rows, column, estimate_status, estimate_to_wire,
     left_out_to_wire, part_to_wire,
 };
+pub use caps::{from_wire as cap_from_wire, to_wire as cap_to_wire};
 pub use charge::{from_wire as charge_from_wire, to_wire as charge_to_wire};
 pub use header::{Header, MisnamedHeader, ReadHeader, RequestSignature, export_kind_name};
 pub use opening::{opening_from_wire, opening_to_wire};

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use firebreak_audit::{Hash, LogEntry, SignedLeaf};
-use firebreak_domain::{Closed, Identity, OrgId, Refusal};
+use firebreak_domain::{AgreementId, CapStanding, Closed, Identity, OrgId, Refusal};
 use firebreak_node::{Evidence, SubmittedMatch, SubmittedQuery};
 use firebreak_transport::ByteStream;
 use std::sync::Arc;
@@ -109,6 +109,14 @@ pub trait Agencies: Send + Sync {
         caller: &Identity,
         submitted: &SubmittedMatch,
     ) -> Result<TunnelAnswer, AgencyError>;
+
+    /// How the caps stand of an agreement's match, by the agency that is its sender.
+    async fn caps(
+        &self,
+        agency: &OrgId,
+        caller: &Identity,
+        agreement: &AgreementId,
+    ) -> Result<Vec<CapStanding>, AgencyError>;
 
     /// What an agency has to say at a visit.
     async fn outstanding(&self, agency: &OrgId) -> Result<Outstanding, AgencyError>;

@@ -8,7 +8,7 @@ pub(in crate::app) use release::{By, FoundRelease};
 use super::agencies::{AgencyRefusal, AgencyRelease, Asked};
 use super::{App, Failure, Unanswered};
 use firebreak_audit::LeafKind;
-use firebreak_domain::{AgreementId, Charge, Identity, Intent, OrgId, ReasonCode, Refusal, Rho};
+use firebreak_domain::{AgreementId, CapStanding, Charge, Identity, Intent, OrgId, ReasonCode, Refusal, Rho};
 use firebreak_node::{
     Content, DecidedPart, DecidedQuery, Evidence, SubmittedQuery, account_name, decide_query, exhausted, foresee_query,
     is_release_payload, is_request_payload, release_name,
@@ -130,6 +130,16 @@ pub struct Budget {
     pub limit: Charge,
     /// What is spent.
     pub spent: Charge,
+}
+
+/// What a caller may know of what an agreement allows.
+pub struct Budgets {
+    /// The agreement.
+    pub agreement: AgreementId,
+    /// The caller's accounts; none where it permits no aggregates.
+    pub accounts: Vec<Budget>,
+    /// How the caps of its match stand; none where it permits none.
+    pub caps: Vec<CapStanding>,
 }
 
 /// What a question would cost.
@@ -444,23 +454,31 @@ impl App {
         Ok(Validated { canonical, query, price, cost, logical, rho, affordable })
     }
 
-    /// The caller's accounts under an agreement that it takes part in.
+    /// The caller's accounts under an agreement that it takes part in, and how the caps of the agreement's match stand.
     ///
     /// # Errors
     /// `NO_AGREEMENT`.
-    pub fn budget(&self, caller: &Identity, agreement: &str) -> Result<Vec<Budget>, Refusal> {
+    pub async fn budget(&self, caller: &Identity, agreement: &str) -> Result<Budgets, Refusal> {
         let unknown = || Refusal::new(ReasonCode::NoAgreement);
         let id = AgreementId::new(agreement).map_err(|_| unknown())?;
         let bundle = self.policy.bundle()?;
-        let visible = bundle.visible_datasets(&caller.org, self.state.now());
+        let now = self.state.now();
         let mut accounts: Vec<AccountLimit> = Vec::new();
-        for dataset in &visible {
+        for dataset in &bundle.visible_datasets(&caller.org, now) {
             let Some(agreement) = dataset.agreements.iter().find(|a| a.id == id) else { continue };
-            let of_dataset = firebreak_node::accounts_of(agreement, &dataset.contract, caller, self.state.now());
+            let of_dataset = firebreak_node::accounts_of(agreement, &dataset.contract, caller, now);
             let new: Vec<_> = of_dataset.into_iter().filter(|account| !accounts.contains(account)).collect();
             accounts.extend(new);
         }
-        if accounts.is_empty() { Err(unknown()) } else { Ok(self.budgets(&accounts)) }
+        let matching = bundle.visible_match(&caller.org, &id, now);
+        if accounts.is_empty() && matching.is_none() {
+            return Err(unknown());
+        }
+        let caps = match matching {
+            Some(matching) => self.caps(caller, &id, &matching).await,
+            None => Vec::new(),
+        };
+        Ok(Budgets { agreement: id, accounts: self.budgets(&accounts), caps })
     }
 
     fn budgets(&self, accounts: &[AccountLimit]) -> Vec<Budget> {

@@ -5,7 +5,7 @@ use crate::app::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use firebreak_audit::{Leaf, LeafVerifier, LogEntry, SealedOpening, SignedLeaf, SignerRole};
-use firebreak_domain::{Closed, ColumnName, DatasetId, Identity, OrgId, Pin};
+use firebreak_domain::{AgreementId, CapStanding, Closed, ColumnName, DatasetId, Identity, OrgId, Pin};
 use firebreak_node::{Evidence, SubmittedMatch};
 use firebreak_transport::{ByteStream, Peer, ReverseConnections, receive_chunks, verify};
 use firebreak_wire::agency::v1::agency_service_client::AgencyServiceClient;
@@ -13,7 +13,7 @@ use firebreak_wire::agency::v1::{self as wire, accept_tunnel_request, accept_tun
 use firebreak_wire::export::v1::RequestExportRequest;
 use firebreak_wire::matching::v1::TunnelHeader;
 use firebreak_wire::query::v1::RunQueryRequest;
-use firebreak_wire::{opening_from_wire, refusal_from_wire};
+use firebreak_wire::{cap_from_wire, opening_from_wire, refusal_from_wire};
 use prost::Message;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -175,6 +175,17 @@ impl Agencies for ConnectedAgencies {
             }
             Some(accept_tunnel_response::Frame::Bytes(_)) | None => Err(AgencyError::Unreadable),
         }
+    }
+
+    async fn caps(
+        &self,
+        agency: &OrgId,
+        caller: &Identity,
+        agreement: &AgreementId,
+    ) -> Result<Vec<CapStanding>, AgencyError> {
+        let request = wire::ListCapsRequest { claim: claim(caller), agreement: agreement.to_string() };
+        let answer = self.client(agency)?.list_caps(request).await.map_err(|s| lost(&s))?.into_inner();
+        Ok(answer.caps.iter().filter_map(cap_from_wire).collect())
     }
 
     async fn outstanding(&self, agency: &OrgId) -> Result<Outstanding, AgencyError> {

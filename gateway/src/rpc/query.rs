@@ -11,7 +11,7 @@ use firebreak_transport::peer;
 use firebreak_wire::query::v1::query_service_server::QueryService;
 use firebreak_wire::query::v1::{self as wire, run_query_response::Step};
 use firebreak_wire::{
-    accepted_at, accepted_over, all_groups, answer_rows, charge_to_wire, left_out_to_wire, part_to_wire,
+    accepted_at, accepted_over, all_groups, answer_rows, cap_to_wire, charge_to_wire, left_out_to_wire, part_to_wire,
 };
 use prost::Message;
 use std::sync::Arc;
@@ -281,8 +281,10 @@ impl QueryService for Query {
         request: Request<wire::GetBudgetRequest>,
     ) -> Result<Response<wire::GetBudgetResponse>, Status> {
         let caller = peer(&request)?.identity.clone();
-        let budgets = self.app.budget(&caller, &request.into_inner().agreement).map_err(refused)?;
-        Ok(Response::new(wire::GetBudgetResponse { accounts: budgets.into_iter().map(account).collect() }))
+        let budgets = self.app.budget(&caller, &request.into_inner().agreement).await.map_err(refused)?;
+        let caps = budgets.caps.iter().map(|standing| cap_to_wire(&budgets.agreement, standing)).collect();
+        let accounts = budgets.accounts.into_iter().map(account).collect();
+        Ok(Response::new(wire::GetBudgetResponse { accounts, caps }))
     }
 
     async fn get_loss(&self, _: Request<wire::GetLossRequest>) -> Result<Response<wire::GetLossResponse>, Status> {

@@ -14,7 +14,7 @@ use firebreak_testbed::{AGENCIES, gateway_identity};
 use firebreak_tests::{Caller, Header, Shared, hear, hear_under};
 use firebreak_transport::connect;
 use firebreak_wire::agency::v1::{
-    AcceptTunnelHeader, AcceptTunnelRequest, Claim, ExecuteQueryRequest, ListOutstandingLeavesRequest,
+    AcceptTunnelHeader, AcceptTunnelRequest, Claim, ExecuteQueryRequest, ListCapsRequest, ListOutstandingLeavesRequest,
     accept_tunnel_request,
 };
 use firebreak_wire::export::v1::{ExportKind, RequestExportRequest};
@@ -26,6 +26,7 @@ use tonic::transport::Channel;
 
 const EXECUTE: &str = "/firebreak.agency.v1.AgencyService/ExecuteQuery";
 const TUNNEL: &str = "/firebreak.agency.v1.AgencyService/AcceptTunnel";
+const CAPS: &str = "/firebreak.agency.v1.AgencyService/ListCaps";
 const LEAVES: &str = "/firebreak.agency.v1.AgencyService/ListOutstandingLeaves";
 const RUN: &str = "/firebreak.query.v1.QueryService/RunQuery";
 const FLIGHT: &str = "/arrow.flight.protocol.FlightService/";
@@ -119,6 +120,9 @@ pub async fn made(own: &Shared, canary: &Canary, told: &mut Told) -> Result<()> 
         let header = AcceptTunnelHeader { claim, tunnel: Some(TunnelHeader { header: Some(header) }) };
         let frame = Some(accept_tunnel_request::Frame::Header(header));
         told.keep(agency, hear(&channel, TUNNEL, AcceptTunnelRequest { frame }.encode_to_vec()).await?);
+        let claim = Some(Claim { principal: sent.claim.clone() });
+        let caps = ListCapsRequest { claim, agreement: number.clone() };
+        told.keep(agency, hear(&channel, CAPS, caps.encode_to_vec()).await?);
     }
     // What an adapter answers to a question that is none of these mistakes: noisy figures of that birth year.
     let sql = format!("SELECT COUNT(*) AS n FROM health.visits WHERE birth_year = {}", canary.birth_year);

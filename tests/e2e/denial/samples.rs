@@ -200,6 +200,10 @@ pub fn sample(path: &str) -> Result<Sample> {
         "/firebreak.agency.v1.AgencyService/ConfirmLeaves" => {
             (Dialled, &[Gateway][..], agency::v1::ConfirmLeavesRequest::default().encode_to_vec())
         }
+        "/firebreak.agency.v1.AgencyService/ListCaps" => {
+            let request = agency::v1::ListCapsRequest { claim: claim(), agreement: "vaccination-round".to_owned() };
+            (Dialled, &[Gateway][..], request.encode_to_vec())
+        }
         "/firebreak.local.v1.LocalMatchService/RunMatch" => {
             let request =
                 local::v1::RunMatchRequest { agreement, purpose, selection: String::new(), request_id: vec![3; 16] };

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use firebreak_audit::{LogEntry, NoteKey, OpeningKey, Sealer};
-use firebreak_domain::{Identity, OrgId, SystemClock};
+use firebreak_domain::{AgreementId, CapStanding, Identity, OrgId, SystemClock};
 use firebreak_gateway::app::{
     Agencies, AgencyAnswer, AgencyError, App, Asked, Courier, EvidenceLog, MOST_LEAVES, OfferedLeaf, Outstanding,
     Shown, TunnelAnswer,
@@ -46,6 +46,10 @@ impl Agencies for Some3 {
     }
 
     async fn open_tunnel(&self, _: &OrgId, _: &Identity, _: &SubmittedMatch) -> Result<TunnelAnswer, AgencyError> {
+        Err(AgencyError::NotConnected)
+    }
+
+    async fn caps(&self, _: &OrgId, _: &Identity, _: &AgreementId) -> Result<Vec<CapStanding>, AgencyError> {
         Err(AgencyError::NotConnected)
     }
 

@@ -5,7 +5,7 @@ use agency_adapter::app::CHUNK_ELEMENTS;
 use anyhow::{Context, Result, ensure};
 use firebreak::client::{Connection, MatchAsk, list_matched, run_match};
 use firebreak_audit::{LeafKind, Receipt};
-use firebreak_domain::{Clock, SystemClock};
+use firebreak_domain::{CapPeriod, Clock, Counted, SystemClock};
 use firebreak_store::{State, StateKey};
 use firebreak_tests::{Caller, Own, passes, refusal_of, run};
 use firebreak_wire::local::v1::{MatchProgress, MatchSummary};
@@ -16,16 +16,16 @@ use std::time::{Duration, Instant};
 const RECEIVER: &str = "health-agency";
 const SENDER: &str = "education-agency";
 
-fn ask() -> Result<MatchAsk> {
+pub fn ask() -> Result<MatchAsk> {
     Ok(MatchAsk::new("vaccination-round", "vaccination-round")?)
 }
 
-async fn desk(own: &Own) -> Result<Connection> {
+pub async fn desk(own: &Own) -> Result<Connection> {
     Caller::connect_local(&own.federation, RECEIVER, own.live.adapter(RECEIVER)?.local).await
 }
 
 /// Runs a match, again under the same request id while programs have yet to find each other.
-async fn match_until_done(own: &Own, ask: &MatchAsk, steps: &mut BTreeSet<String>) -> Result<MatchSummary> {
+pub async fn match_until_done(own: &Own, ask: &MatchAsk, steps: &mut BTreeSet<String>) -> Result<MatchSummary> {
     let desk = desk(own).await?;
     for _ in 0..200 {
         let mut seen = |progress: &MatchProgress| {
@@ -39,7 +39,7 @@ async fn match_until_done(own: &Own, ask: &MatchAsk, steps: &mut BTreeSet<String
     anyhow::bail!("the match did not come to an end")
 }
 
-fn this_year() -> i32 {
+pub fn this_year() -> i32 {
     let today = SystemClock.now().to_string();
     today.get(..4).and_then(|year| year.parse().ok()).unwrap_or_default()
 }
@@ -114,7 +114,8 @@ async fn counted(own: &Own, sessions: usize) -> Result<u64> {
     let key = StateKey::load_or_create(&folder.join("state.key"))?;
     let state = State::open(&folder.join("state"), key, Arc::new(SystemClock)).await?;
     state.verify_chain().await?;
-    let counted = state.evaluations(&"vaccination-round".parse()?, &RECEIVER.parse()?, this_year());
+    let of = (&"vaccination-round".parse()?, &RECEIVER.parse()?);
+    let counted = state.counted(Counted::Evaluations, of.0, of.1, CapPeriod::Year(this_year()));
     assert_eq!(state.offered().await?.len(), sessions, "the sender's register names each session once");
     // The one that was refused half-way may still be resumed; the others have ended, and their keys with them.
     assert_eq!(state.open_sessions().await?.len(), 1, "the sender keeps the key of a session that ended");

@@ -5,7 +5,7 @@ use super::side::begin;
 use super::truth::expected;
 use agency_adapter::app::MatchError;
 use anyhow::{Context, Result, bail, ensure};
-use firebreak_domain::{Clock, ReasonCode};
+use firebreak_domain::{CapPeriod, Clock, Counted, ReasonCode};
 use firebreak_tests::run;
 use std::collections::BTreeSet;
 
@@ -15,7 +15,9 @@ const PERSONS: u32 = 24_000;
 impl Begun {
     fn evaluations(&self) -> Result<u64> {
         let agreement = "vaccination-round".parse()?;
-        Ok(self.sender.app.state().evaluations(&agreement, self.session.receiver(), self.clock.now().year()))
+        let year = CapPeriod::Year(self.clock.now().year());
+        let state = self.sender.app.state();
+        Ok(state.counted(Counted::Evaluations, &agreement, self.session.receiver(), year))
     }
 
     /// The sender's list from that byte on.

@@ -13,7 +13,7 @@ use firebreak_domain::{Act, Clock, Closed, Recipient, RequestId, Timestamp};
 use firebreak_node::{PolicyInForce, Recorder, SubmittedMatch, load};
 use firebreak_store::{LeafHash, State, StateKey};
 use firebreak_testbed::Federation;
-use firebreak_transport::sign;
+use firebreak_transport::{Credential, sign};
 use firebreak_wire::{Header, RequestSignature};
 use std::path::Path;
 use std::sync::Arc;
@@ -111,16 +111,20 @@ impl Side {
 
 /// The receiver's request, the same each time that it is made.
 pub fn submitted(federation: &Federation, now: Timestamp) -> Result<SubmittedMatch> {
-    let credential = federation.issue(RECEIVER, "adapter", "main")?;
+    submitted_by(&federation.issue(RECEIVER, "adapter", "main")?, 42, now)
+}
+
+/// The receiver's request of a session of that number, under a certificate of its own.
+pub fn submitted_by(credential: &Credential, session: u8, now: Timestamp) -> Result<SubmittedMatch> {
     let unsigned = Header {
-        request_id: RequestId::from_bytes([42; 16]),
+        request_id: RequestId::from_bytes([session; 16]),
         agreement: "vaccination-round".parse()?,
         purpose: "vaccination-round".parse()?,
         expires: now.plus_secs(600),
         signature: None,
     };
     let recipient = Recipient::Organisation(credential.identity().org.clone());
-    let signature = sign(&credential, &unsigned.intent(Act::Match, recipient).signing_bytes())?;
+    let signature = sign(credential, &unsigned.intent(Act::Match, recipient).signing_bytes())?;
     let signature = Some(RequestSignature { certificates: credential.chain(), signature });
     Ok(SubmittedMatch { header: Header { signature, ..unsigned } })
 }

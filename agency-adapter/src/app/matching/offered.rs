@@ -6,6 +6,7 @@ use crate::datasets::RowsToMatch;
 use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_psi::{Evaluator, NormalisedInput, Normaliser};
 use firebreak_store::{Participation, PersonReference, RecordFile, RecordReader, SessionFiles, Sorter, Spool};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::thread;
 use tokio::task::block_in_place;
@@ -82,7 +83,9 @@ impl Evaluated {
     /// The evaluated chunk of that number, if it was kept.
     pub(super) fn get(&self, chunk: u32) -> Result<Option<Vec<u8>>, MatchError> {
         let Some(place) = self.places.get(&chunk) else { return Ok(None) };
-        Ok(Some(number(&self.spool.get(*place)?)?.1.to_vec()))
+        let piece = self.spool.get(*place)?;
+        let (of, evaluated) = number(&piece)?;
+        if of == chunk { Ok(Some(evaluated.to_vec())) } else { Err(MatchError::Failed) }
     }
 
     /// Keeps one, on the disk before it may be sent. The first of a number stays: gives that one.
@@ -113,6 +116,7 @@ pub(super) struct OfferedTags {
     /// The tag that was sent last.
     last: Vec<u8>,
     length: usize,
+    hash: [u8; 32],
 }
 
 /// A record of the list: a tag, and one of those who stand behind it.
@@ -160,7 +164,8 @@ impl OfferedTags {
                 (u64::from_be_bytes(*position), tags.get(start..).unwrap_or_default().to_vec())
             }
         };
-        let mut opened = Self { sent, reader: list.read_from(position)?, position, ahead: None, last, length };
+        let reader = list.read_from(position)?;
+        let mut opened = Self { sent, reader, position, ahead: None, last, length, hash: hash_of(list)? };
         opened.ahead = opened.read()?;
         Ok(opened)
     }
@@ -168,6 +173,11 @@ impl OfferedTags {
     /// Bytes of every piece but the last.
     pub(super) const fn piece_bytes(&self) -> usize {
         PIECE / self.length * self.length
+    }
+
+    /// SHA-256 of all tags and who stands behind them: of two lists of one session, it tells that they are two.
+    pub(super) const fn hash(&self) -> &[u8; 32] {
+        &self.hash
     }
 
     /// Bytes of a tag.
@@ -230,6 +240,14 @@ impl OfferedTags {
         let person = person.try_into().map_err(|_| MatchError::Failed)?;
         Ok(Some(Offered { tag: tag.to_vec(), person }))
     }
+}
+
+fn hash_of(list: &RecordFile) -> Result<[u8; 32], MatchError> {
+    let (mut reader, mut hash) = (list.read()?, Sha256::new());
+    while let Some(record) = reader.next()? {
+        hash.update(record);
+    }
+    Ok(hash.finalize().into())
 }
 
 /// Bytes of the position that stands before a piece.

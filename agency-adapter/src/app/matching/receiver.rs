@@ -4,6 +4,7 @@ mod list;
 mod withheld;
 
 use super::participants::Participants;
+use super::running::Receiving;
 use super::{CHUNK_ELEMENTS, MatchError, normaliser, records, session_name, terms};
 use crate::app::App;
 use firebreak_audit::LeafKind;
@@ -76,6 +77,7 @@ pub struct Prepared {
     participants: Participants,
     bundle_sequence: u64,
     pub(super) name: [u8; 32],
+    _running: Receiving,
 }
 
 /// A match under way, from its receiver's side. All that it has is on the disk: after a restart it goes on behind the
@@ -138,6 +140,7 @@ async fn prepare(
     let seed = app.state.open_session(&name, SecretSeed::generate()?.expose()).await?;
     app.check_session(&name).await?;
     let seed = SecretSeed::from_bytes(seed.as_slice().try_into().map_err(|_| MatchError::Failed)?);
+    let running = app.running.receive(name)?;
     let files = app.state.session_files(&name).await?;
     let formed_from = formed_from(contract, &terms.field, normaliser, selection);
     let formed = match Formed::kept(&files, formed_from)? {
@@ -150,7 +153,18 @@ async fn prepare(
     };
     let bundle_sequence = permit.bundle_sequence();
     let participants = Participants::of(&standing, permit.question().purpose.clone());
-    Ok(Prepared { standing, submitted, normaliser, seed, files, formed, participants, bundle_sequence, name })
+    Ok(Prepared {
+        standing,
+        submitted,
+        normaliser,
+        seed,
+        files,
+        formed,
+        participants,
+        bundle_sequence,
+        name,
+        _running: running,
+    })
 }
 
 /// What a set is formed from but the cut: one that was formed and committed to stays when a later cut is declared.

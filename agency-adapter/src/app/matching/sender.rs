@@ -5,15 +5,15 @@ use crate::app::query::Refused;
 use crate::app::{App, Failure, Tick};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{
-    AgreementId, Charge, ColumnName, Contract, DatasetId, Identity, OrgId, Pin, PurposeId, ReasonCode, Refusal,
-    RequestId,
+    AgreementId, CapPeriod, Charge, ColumnName, Contract, Counted, DatasetId, Identity, MatchCaps, OrgId, Pin,
+    PurposeId, ReasonCode, Refusal, RequestId,
 };
-use firebreak_node::{Content, Evidence, StandingMatch, SubmittedMatch, decide_match};
+use firebreak_node::{Content, Evidence, StandingMatch, SubmittedMatch, decide_match, exhausted_cap};
 use firebreak_policy::Denial;
 use firebreak_psi::{
     Evaluator, FORMAT, KeyContext, MatchParams, Mode, Normaliser, SecretSeed, derive_session_key, padded_size,
 };
-use firebreak_store::{EvaluationChunk, Participation, SessionFiles};
+use firebreak_store::{CapError, EvaluationChunk, Participation, SessionFiles, TagsHandedOut};
 use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,19 +36,28 @@ pub struct SenderSession {
     dataset: DatasetId,
     contract: Arc<Contract>,
     request: RequestId,
-    cap: u64,
+    caps: MatchCaps,
+    last_year: i32,
     participants: Participants,
-    open: OnceCell<Open>,
+    open: Arc<OnceCell<Open>>,
 }
 
-struct Open {
+pub(super) struct Open {
     since: Instant,
     evaluator: Arc<Evaluator>,
     files: SessionFiles,
     set: OfferedSet,
     evaluated: Arc<Mutex<Evaluated>>,
-    tags: OnceCell<Arc<Mutex<OfferedTags>>>,
+    tags: OnceCell<Made>,
     name: [u8; 32],
+    /// The year in which the session was first opened, and which its list of tags is charged to.
+    year: i32,
+}
+
+/// A list of tags, and the SHA-256 of what it was made of.
+struct Made {
+    list: Arc<Mutex<OfferedTags>>,
+    hash: [u8; 32],
 }
 
 /// What the receiver names when it opens a session.
@@ -96,8 +105,8 @@ pub async fn accept_match(
         let theirs = permit.contract(&terms.receiver_dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?;
         app.check_not_closed(&contract.id, std::iter::once(&terms.field))?;
         let normaliser = normaliser(terms.normaliser)?;
-        // The cap is counted in whole chunks, because padding is evaluated like everything else.
-        let register = theirs.unit_space.register_size.saturating_mul(u64::from(terms.cap_permille)) / 1000;
+        let caps = MatchCaps::of(permit.agreement(), theirs.unit_space.register_size)
+            .ok_or(Refusal::new(ReasonCode::OperationNotCovered))?;
         let standing = StandingMatch::of(&permit, intent.clone(), &app.policy)?;
         Ok(SenderSession {
             participants: Participants::of(&standing, permit.question().purpose.clone()),
@@ -111,8 +120,9 @@ pub async fn accept_match(
             dataset: contract.id.clone(),
             contract: contract.clone(),
             request: submitted.header.request_id,
-            cap: register.next_multiple_of(u64::from(CHUNK_ELEMENTS)),
-            open: OnceCell::new(),
+            caps,
+            last_year: permit.agreement().last_year(),
+            open: app.running.send(session_name(&permit.agreement().id, &submitted.header.request_id)),
         })
     });
     let session = match session {
@@ -198,14 +208,13 @@ impl SenderSession {
                 .because("agreement, purpose, bundle, field, normaliser or chunk differ between the two sides");
             return Err(refusal.into());
         }
-        if u64::from(request.elements) > self.cap {
-            return Err(Refusal::new(ReasonCode::MatchCapExhausted).into());
-        }
+        self.check_size(app, u64::from(request.elements))?;
         let since = Instant::now();
         let opened = self.open.get_or_try_init(|| async {
             let name = session_name(&self.agreement, &self.request);
             let seed = app.state.open_session(&name, SecretSeed::generate()?.expose()).await?;
             app.check_session(&name).await?;
+            let year = app.state.session_opened(&name).await?.year();
             let seed = SecretSeed::from_bytes(seed.as_slice().try_into().map_err(|_| MatchError::Failed)?);
             let files = app.state.session_files(&name).await?;
             let rows = async || {
@@ -217,6 +226,7 @@ impl SenderSession {
             // Padded to the declared register, so that the receiver does not learn how many records there are.
             let padded = set.identifiers.max(self.contract.unit_space.register_size);
             let padded = padded_size(usize::try_from(padded).unwrap_or(usize::MAX), CHUNK_ELEMENTS)?;
+            self.check_tags(app, &name, year, u64::from(padded))?;
             let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, request.elements, padded)?;
             let context = KeyContext {
                 agreement: self.agreement.as_str(),
@@ -230,7 +240,8 @@ impl SenderSession {
             let evaluator = Arc::new(Evaluator::new(key, params));
             let evaluated = Arc::new(Mutex::new(tokio::task::block_in_place(|| Evaluated::open(&files))?));
             app.state.record_offered(&name, &self.agreement, &self.purpose).await?;
-            Ok::<_, MatchError>(Open { since, evaluator, files, set, evaluated, tags: OnceCell::new(), name })
+            let tags = OnceCell::new();
+            Ok::<_, MatchError>(Open { since, evaluator, files, set, evaluated, tags, name, year })
         });
         let opened = opened.await;
         // PRIVACY: forming the set takes longer the more records there are; the receiver hears, of a failure too, on a
@@ -242,6 +253,41 @@ impl SenderSession {
             return Err(refusal.into());
         }
         Ok((*opened.evaluator.public_key().as_bytes(), opened.evaluator.params().sender_padded()))
+    }
+
+    /// A set that is larger than a whole cap begins no session.
+    fn check_size(&self, app: &App, elements: u64) -> Result<(), Refusal> {
+        let (counted, limits) = (Counted::Evaluations, self.caps.evaluations);
+        let year = CapPeriod::Year(app.state.now().year());
+        for (period, cap) in [(CapPeriod::Life, limits.for_life), (year, limits.per_year)] {
+            if elements > cap {
+                let used = app.state.counted(counted, &self.agreement, self.receiver(), period);
+                return Err(exhausted_cap(counted, period, cap.saturating_sub(used), self.last_year));
+            }
+        }
+        Ok(())
+    }
+
+    /// A list that could not be handed out in the end has nothing evaluated for it. One that was is free.
+    fn check_tags(&self, app: &App, name: &[u8; 32], year: i32, tags: u64) -> Result<(), MatchError> {
+        if app.state.is_handed_out(name) {
+            return Ok(());
+        }
+        let limits = self.caps.tags(tags);
+        let left = app.state.check_caps(Counted::Tags, &self.agreement, self.receiver(), year, tags, limits);
+        left.map_err(|error| self.not_charged(error))
+    }
+
+    fn not_charged(&self, error: CapError) -> MatchError {
+        match error {
+            CapError::Exhausted { counted, period, left } => {
+                exhausted_cap(counted, period, left, self.last_year).into()
+            }
+            CapError::ChunkMismatch => {
+                Refusal::new(ReasonCode::SessionMismatch).because("a chunk came again with other elements").into()
+            }
+            CapError::Store(error) => error.into(),
+        }
     }
 
     fn opened(&self) -> Result<&Open, MatchError> {
@@ -278,7 +324,8 @@ impl SenderSession {
             blinded_hash: Sha256::digest(&blinded).into(),
             elements: u64::from(CHUNK_ELEMENTS),
         };
-        app.state.charge_evaluations(&charged, self.cap).await?;
+        let charged = app.state.charge_evaluations(&charged, self.caps.evaluations).await;
+        charged.map_err(|error| self.not_charged(error))?;
         let (evaluator, evaluated) = (Arc::clone(&opened.evaluator), Arc::clone(&opened.evaluated));
         let done = tokio::task::spawn_blocking(move || {
             let locked = || evaluated.lock().unwrap_or_else(PoisonError::into_inner);
@@ -302,7 +349,9 @@ impl SenderSession {
     }
 
     /// The padded tags of the whole set in pieces of whole tags, from byte `offset` on. The list is made once, and is
-    /// ready on a tick that follows from its padded length, after a [`SenderSession::check`] as it is asked for.
+    /// ready on a tick that follows from its padded length, after a [`SenderSession::check`] as it is asked for. The
+    /// whole of it is charged durably to the receiver's cap before any of it leaves; the session's list again costs
+    /// nothing.
     ///
     /// # Errors
     /// [`MatchError`]; `SESSION_MISMATCH` for a byte in the middle of a tag.
@@ -331,12 +380,24 @@ impl SenderSession {
         let made = opened.tags.get_or_try_init(|| async {
             let (evaluator, set, files) = (Arc::clone(&opened.evaluator), opened.set.clone(), opened.files.clone());
             let list = tokio::task::spawn_blocking(move || OfferedTags::make(&evaluator, &set, &files));
-            Ok::<_, MatchError>(Arc::new(Mutex::new(list.await.map_err(|_| MatchError::Failed)??)))
+            let list = list.await.map_err(|_| MatchError::Failed)??;
+            Ok::<_, MatchError>(Made { hash: *list.hash(), list: Arc::new(Mutex::new(list)) })
         });
-        let made = Arc::clone(made.await?);
+        let made = made.await?;
         let padded = u64::from(opened.evaluator.params().sender_padded());
+        let charged = TagsHandedOut {
+            agreement: self.agreement.clone(),
+            receiver: self.receiver().clone(),
+            period: opened.year,
+            session: opened.name,
+            list_hash: made.hash,
+            tags: padded,
+        };
+        // INVARIANT: before the first byte leaves.
+        let charged = app.state.charge_tags(&charged, self.caps.tags(padded)).await;
+        charged.map_err(|error| self.not_charged(error))?;
         Tick::wait(opened.since, app.tick.of_set(padded).saturating_mul(2)).await;
-        Ok(made)
+        Ok(Arc::clone(&made.list))
     }
 
     /// The dataset offered.

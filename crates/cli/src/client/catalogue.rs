@@ -6,7 +6,7 @@ use firebreak_wire::catalogue::v1::catalogue_service_client::CatalogueServiceCli
 use firebreak_wire::catalogue::v1::{
     DatasetSummary, DescribeDatasetRequest, DescribeDatasetResponse, ListDatasetsRequest,
 };
-use firebreak_wire::query::v1::{Account, GetBudgetRequest, GetLossRequest, GetLossResponse};
+use firebreak_wire::query::v1::{Account, GetBudgetRequest, GetBudgetResponse, GetLossRequest, GetLossResponse};
 use tonic::transport::Channel;
 
 /// What the caller may ask.
@@ -31,8 +31,19 @@ pub async fn describe_dataset(connection: &Connection, dataset: &str) -> Result<
 /// # Errors
 /// [`ClientError`].
 pub async fn get_budget(connection: &Connection, agreement: &AgreementId) -> Result<Vec<Account>, ClientError> {
+    Ok(get_budget_and_caps(connection, agreement).await?.accounts)
+}
+
+/// The same, and how the caps of the agreement's match stand.
+///
+/// # Errors
+/// [`ClientError`].
+pub async fn get_budget_and_caps(
+    connection: &Connection,
+    agreement: &AgreementId,
+) -> Result<GetBudgetResponse, ClientError> {
     let request = GetBudgetRequest { agreement: agreement.to_string() };
-    Ok(client(connection).get_budget(request).await?.into_inner().accounts)
+    Ok(client(connection).get_budget(request).await?.into_inner())
 }
 
 /// What every person of each register can have lost at most, by all that was ever released.

@@ -2,14 +2,16 @@
 
 use super::query::limit_and_spent;
 use crate::arguments::GatewayOptions;
-use crate::client::{ClientError, get_budget};
+use crate::client::{ClientError, get_budget_and_caps};
 use crate::failure::Failure;
+use crate::number::count;
 use crate::table::{Table, wrap};
 use crate::terminal::{Terminal, printable};
 use clap::Args;
 use firebreak_domain::{AgreementId, Delta, Rho};
 use firebreak_privacy::epsilon_text;
-use firebreak_wire::query::v1::Account;
+use firebreak_wire::cap_from_wire;
+use firebreak_wire::query::v1::{Account, MatchCap};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -23,8 +25,38 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let agreement = AgreementId::new(arguments.agreement).map_err(ClientError::from)?;
     let connection = arguments.gateway.connect().await?;
-    let accounts = get_budget(&connection, &agreement).await?;
-    Ok(terminal.block(shown(&accounts, terminal.width))?)
+    let budget = get_budget_and_caps(&connection, &agreement).await?;
+    let mut parts = Vec::new();
+    if !budget.accounts.is_empty() {
+        parts.push(shown(&budget.accounts, terminal.width));
+    }
+    if !budget.caps.is_empty() {
+        parts.push(caps_shown(&budget.caps, terminal.width));
+    }
+    Ok(terminal.block(parts.join("\n"))?)
+}
+
+/// How the caps of a match stand. What a later gateway counts beside is left out.
+fn caps_shown(caps: &[MatchCap], width: usize) -> String {
+    let standings: Vec<_> = caps.iter().filter_map(cap_from_wire).collect();
+    let mut table = Table::new().text("Cap of the match").number("Cap").number("Used").number("Left");
+    for standing in &standings {
+        let left = |used| count(standing.cap.saturating_sub(used));
+        let unknown = || "not known".to_owned();
+        table.row([
+            format!("{} {}", standing.counted, standing.period),
+            count(standing.cap),
+            standing.used.map_or_else(unknown, count),
+            standing.used.map_or_else(unknown, left),
+        ]);
+    }
+    let mut text = table.render(width) + "Padding counts like what it hides.\n";
+    if standings.iter().any(|standing| standing.used.is_none()) {
+        let why = "The sender, who alone counts, gave no answer: ask again when its adapter is connected.";
+        text += &wrap(why, width).join("\n");
+        text.push('\n');
+    }
+    text
 }
 
 pub(crate) fn shown(accounts: &[Account], width: usize) -> String {
@@ -55,8 +87,24 @@ pub(crate) fn shown(accounts: &[Account], width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use firebreak_domain::Charge;
-    use firebreak_wire::charge_to_wire;
+    use firebreak_domain::{CapPeriod, CapStanding, Charge, Counted};
+    use firebreak_wire::{cap_to_wire, charge_to_wire};
+
+    #[test]
+    fn each_cap_shows_what_is_used_and_left_or_that_nobody_said() {
+        let agreement = AgreementId::new("round").unwrap();
+        let cap = |counted, period, used| cap_to_wire(&agreement, &CapStanding { counted, period, cap: 12_288, used });
+        let known = cap(Counted::Evaluations, CapPeriod::Year(2026), Some(4096));
+        let text = caps_shown(&[known.clone(), cap(Counted::Tags, CapPeriod::Life, Some(20_000))], 100);
+        let line =
+            |text: &str, at: usize| text.lines().nth(at).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(line(&text, 2), "evaluations in 2026 12 288 4 096 8 192");
+        assert_eq!(line(&text, 3), "tags over the agreement's life 12 288 20 000 0", "never below nought");
+        assert!(!text.contains("no answer"), "{text}");
+        let text = caps_shown(&[known, cap(Counted::Tags, CapPeriod::Life, None)], 100);
+        assert_eq!(line(&text, 3), "tags over the agreement's life 12 288 not known not known");
+        assert!(text.contains("gave no answer"), "{text}");
+    }
 
     #[test]
     fn each_account_shows_limit_spent_and_left_in_both_units() {

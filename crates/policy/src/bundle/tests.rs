@@ -280,7 +280,8 @@ fn a_contract_takes_the_signature_of_its_own_agency() {
 
 #[test]
 fn what_is_wrong_in_a_file_is_said_with_the_files_name() {
-    let cases: [(&str, &str, &str, &str); 14] = [
+    const MATCH: &str = "agreements/school-match.toml";
+    let cases: [(&str, &str, &str, &str); 18] = [
         ("endpoints.toml", "format = 1", "format = 2", "endpoints.toml has format 2"),
         ("endpoints.toml", "id = \"school\"", "id = \"nso\"", "organisation nso is declared twice"),
         ("overseers.toml", "threshold = 2", "threshold = 1", "overseers.toml: threshold"),
@@ -296,7 +297,16 @@ fn what_is_wrong_in_a_file_is_said_with_the_files_name() {
         ),
         ("agreements/visits.toml", "contest = \"write", "contest = \"\"\n#", "contest is blank"),
         ("agreements/visits.toml", "title =", "titel =", "agreements/visits.toml: unknown field"),
-        ("agreements/school-match.toml", "field = \"number\"", "field = \"region\"", "match.field is not a match_key"),
+        (MATCH, "field = \"number\"", "field = \"region\"", "match.field is not a match_key"),
+        (MATCH, "normaliser = 1", "normaliser = 1, life_cap_permille = 1049", "is below match.cap_permille"),
+        (MATCH, "normaliser = 1", "normaliser = 1, tags_permille = 999", "1000 is one list"),
+        (MATCH, "normaliser = 1", "normaliser = 1, life_tags_permille = 0", "1000 is one list"),
+        (
+            MATCH,
+            "normaliser = 1",
+            "normaliser = 1, tags_permille = 2000, life_tags_permille = 1000",
+            "is below match.tags_permille",
+        ),
         (
             "contracts/health.visits.toml",
             "rho_per_year = 1000000000",

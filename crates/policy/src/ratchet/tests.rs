@@ -14,6 +14,7 @@ const AT_ONCE: Validity = Validity { made: NOW.plus_secs(-5 * DAY), ..WAITED };
 const VISITS: &str = "contracts/health.visits.toml";
 const PATIENTS: &str = "contracts/health.patients.toml";
 const AGREEMENT: &str = "agreements/visits.toml";
+const MATCH: &str = "agreements/school-match.toml";
 const ENDPOINTS: &str = "endpoints.toml";
 
 /// A file, a text in it, and what takes its place.
@@ -31,7 +32,7 @@ fn edited(edits: Edits<'_>) -> (Fixture, Bundle) {
 
 #[test]
 fn an_ordinary_bundle_may_tighten_facts() {
-    let tightening: [Edits<'_>; 9] = [
+    let tightening: [Edits<'_>; 12] = [
         &[(AGREEMENT, "rho_total = 500000000", "rho_total = 400000000")],
         &[
             (VISITS, "rho_per_year = 1000000000", "rho_per_year = 900000000"),
@@ -48,6 +49,13 @@ fn an_ordinary_bundle_may_tighten_facts() {
         )],
         &[("contracts/education.enrolments.toml", "2024-12-31", "2025-12-31")],
         &[("contracts/education.enrolments.toml", "[\"2024-Q4\"]", "[\"2024-Q4\", \"2025-Q1\"]")],
+        &[(MATCH, "normaliser = 1", "normaliser = 1, life_cap_permille = 3000")],
+        &[(MATCH, "normaliser = 1", "normaliser = 1, tags_permille = 26000, life_tags_permille = 78000")],
+        // An agreement that says what it allows in all may go on for longer.
+        &[
+            (MATCH, "normaliser = 1", "normaliser = 1, life_cap_permille = 3000, life_tags_permille = 78000"),
+            (MATCH, "end = \"2026-01-01\"", "end = \"2027-01-01\""),
+        ],
     ];
     for edits in tightening {
         let (fixture, bundle) = edited(edits);
@@ -59,7 +67,7 @@ fn an_ordinary_bundle_may_tighten_facts() {
 #[test]
 fn loosening_takes_all_overseers_the_agency_and_the_waiting_period() {
     let a_year = |to| [(VISITS, "rho_per_year = 1000000000", to), (PATIENTS, "rho_per_year = 1000000000", to)];
-    let loosening: [(Edits<'_>, &str, Option<&str>); 16] = [
+    let loosening: [(Edits<'_>, &str, Option<&str>); 21] = [
         (&[(AGREEMENT, "rho_total = 500000000", "rho_total = 500000001")], "budget.rho_total", Some("health")),
         (
             &[(AGREEMENT, "rho_per_query_max = 50000000", "rho_per_query_max = 60000000")],
@@ -119,6 +127,20 @@ fn loosening_takes_all_overseers_the_agency_and_the_waiting_period() {
             "organisation:new, which was not registered",
             None,
         ),
+        // Three calendar years, of 26 chunks each: 105 % of 100,000.
+        (&[(MATCH, "normaliser = 1", "normaliser = 1, cap_permille = 1051")], "match.cap_permille", Some("education")),
+        (
+            &[(MATCH, "normaliser = 1", "normaliser = 1, life_cap_permille = 3200")],
+            "match.life_cap_permille",
+            Some("education"),
+        ),
+        (&[(MATCH, "normaliser = 1", "normaliser = 1, tags_permille = 26001")], "match.tags_permille", Some("health")),
+        (
+            &[(MATCH, "normaliser = 1", "normaliser = 1, life_tags_permille = 78001")],
+            "match.life_tags_permille",
+            Some("health"),
+        ),
+        (&[(MATCH, "end = \"2026-01-01\"", "end = \"2027-01-01\"")], "match.life_cap_permille", Some("education")),
     ];
     for (edits, what, owner) in loosening {
         let (fixture, bundle) = edited(edits);

@@ -5,7 +5,7 @@ use crate::{
     codec::{Reader, put_bytes},
     key::prf,
 };
-use firebreak_domain::{AgreementId, OrgId, UnitSpaceId};
+use firebreak_domain::{AgreementId, CapPeriod, Counted, OrgId, UnitSpaceId};
 
 /// An account's name in the ledger: a kind byte, then its parts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +17,12 @@ pub(crate) struct RequestRef {
     pub(crate) principal: [u8; 32],
     pub(crate) id: [u8; 16],
 }
+
+/// Kinds of the accounts of caps.
+const EVALUATIONS: u8 = 6;
+const TAGS: u8 = 7;
+const EVALUATIONS_FOR_LIFE: u8 = 8;
+const TAGS_FOR_LIFE: u8 = 9;
 
 impl AccountKey {
     // PRIVACY: a principal is a person; only its keyed hash is written.
@@ -49,13 +55,38 @@ impl AccountKey {
         Self(out.into())
     }
 
-    /// The account of evaluations made for a receiver under an agreement in a period.
-    pub(crate) fn of_evaluations(agreement: &AgreementId, receiver: &OrgId, period: i32) -> Self {
-        let mut out = vec![6];
+    /// The account of what a cap counts for a receiver under an agreement. Entries of the ledger name that of the year;
+    /// the one for life is [what the years add up to](Self::for_life).
+    pub(crate) fn of_counted(counted: Counted, agreement: &AgreementId, receiver: &OrgId, period: CapPeriod) -> Self {
+        let kind = match (counted, period) {
+            (Counted::Evaluations, CapPeriod::Year(_)) => EVALUATIONS,
+            (Counted::Tags, CapPeriod::Year(_)) => TAGS,
+            (Counted::Evaluations, CapPeriod::Life) => EVALUATIONS_FOR_LIFE,
+            (Counted::Tags, CapPeriod::Life) => TAGS_FOR_LIFE,
+        };
+        let mut out = vec![kind];
         put_bytes(&mut out, agreement.as_str().as_bytes());
         put_bytes(&mut out, receiver.as_str().as_bytes());
-        out.extend_from_slice(&period.to_be_bytes());
+        if let CapPeriod::Year(year) = period {
+            out.extend_from_slice(&year.to_be_bytes());
+        }
         Self(out.into())
+    }
+
+    /// Where the account of a year that a cap counts in is counted for life; `None` for the other accounts.
+    pub(crate) fn for_life(&self) -> Option<Self> {
+        let mut reader = Reader::new("account", &self.0);
+        let kind = match reader.byte().ok()? {
+            EVALUATIONS => EVALUATIONS_FOR_LIFE,
+            TAGS => TAGS_FOR_LIFE,
+            _ => return None,
+        };
+        let mut out = vec![kind];
+        put_bytes(&mut out, reader.bytes().ok()?);
+        put_bytes(&mut out, reader.bytes().ok()?);
+        reader.array::<4>().ok()?;
+        reader.end().ok()?;
+        Some(Self(out.into()))
     }
 
     /// The account of persons that this names; `None` for the others.

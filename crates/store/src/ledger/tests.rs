@@ -1,4 +1,5 @@
 use super::*;
+use firebreak_domain::{CapPeriod, Counted};
 use proptest::{prelude::*, test_runner::RngSeed};
 
 fn account() -> impl Strategy<Value = AccountKey> {
@@ -31,11 +32,14 @@ fn entry() -> impl Strategy<Value = Entry> {
             elements,
         },
     );
+    let handed = (account(), any::<[u8; 32]>(), any::<[u8; 32]>(), any::<u64>())
+        .prop_map(|(account, session, hash, tags)| HandOut { account, list: ListRef { session, hash }, tags });
     prop_oneof![
         spend().prop_map(Entry::Reserve),
         spend().prop_map(Entry::Repeat),
         spend().prop_map(Entry::Refund),
         evaluation.prop_map(Entry::Evaluate),
+        handed.prop_map(Entry::HandOut),
     ]
 }
 
@@ -118,4 +122,64 @@ fn a_request_is_charged_once_and_given_back_once_across_transactions() {
     ledger.commit(draft);
     assert_eq!(ledger.draft().charged(&ledger, &spend.request), None);
     assert!(ledger.charged.is_empty());
+}
+
+fn evaluation(year: i32, elements: u64) -> Entry {
+    let (agreement, receiver) = ("round".parse().unwrap(), "health".parse().unwrap());
+    let account = AccountKey::of_counted(Counted::Evaluations, &agreement, &receiver, CapPeriod::Year(year));
+    Entry::Evaluate(Evaluation { account, session: [7; 32], chunk: 2, blinded_hash: [8; 32], elements })
+}
+
+#[test]
+fn an_evaluation_is_written_and_read_as_it_was_before_there_was_a_cap_for_life() {
+    let account = [&[6][..], &5_u64.to_be_bytes(), b"round", &6_u64.to_be_bytes(), b"health", &2025_i32.to_be_bytes()];
+    let account = account.concat();
+    let parts = [
+        &1_u32.to_be_bytes()[..],
+        &[4],
+        &9_i64.to_be_bytes(),
+        &(account.len() as u64).to_be_bytes(),
+        &account,
+        &[7; 32],
+        &2_u32.to_be_bytes(),
+        &[8; 32],
+        &4096_u64.to_be_bytes(),
+    ];
+    let (at, entry) = (Timestamp::from_secs(9), evaluation(2025, 4096));
+    assert_eq!(entry.to_bytes(at), parts.concat());
+    assert_eq!(Entry::from_bytes(&parts.concat()), Ok((at, entry)));
+}
+
+#[test]
+fn the_years_of_a_cap_add_up_for_life_and_beyond_its_integers_nothing_is_counted() {
+    let (ledger, at) = (Ledger::default(), Timestamp::from_secs(0));
+    let mut draft = ledger.draft();
+    assert!(draft.append(&ledger, &evaluation(2025, 40), at).is_ok());
+    assert!(draft.append(&ledger, &evaluation(2026, u64::MAX - 40), at).is_ok());
+    assert!(draft.append(&ledger, &evaluation(2027, 1), at).is_err(), "the sum for life is beyond its integers");
+    let counted = |entry: &Entry| {
+        let Entry::Evaluate(evaluation) = entry else { panic!() };
+        let life = evaluation.account.for_life().unwrap();
+        (draft.counted(&ledger, &evaluation.account), draft.counted(&ledger, &life))
+    };
+    assert_eq!(counted(&evaluation(2025, 0)), (40, u64::MAX));
+    assert_eq!(counted(&evaluation(2026, 0)), (u64::MAX - 40, u64::MAX));
+    assert_eq!(counted(&evaluation(2027, 0)), (0, u64::MAX));
+}
+
+#[test]
+fn a_list_of_tags_is_charged_once_across_transactions() {
+    let (mut ledger, at) = (Ledger::default(), Timestamp::from_secs(0));
+    let account = AccountKey::from_bytes(b"a");
+    let list = ListRef { session: [1; 32], hash: [2; 32] };
+    let entry = |list| Entry::HandOut(HandOut { account: account.clone(), list, tags: 5 });
+    let mut draft = ledger.draft();
+    assert!(draft.append(&ledger, &entry(list), at).is_ok());
+    assert!(draft.append(&ledger, &entry(list), at).is_err(), "charged in this transaction");
+    ledger.commit(draft);
+    let mut draft = ledger.draft();
+    assert!(draft.append(&ledger, &entry(list), at).is_err(), "charged before it");
+    assert!(draft.append(&ledger, &entry(ListRef { hash: [3; 32], ..list }), at).is_ok(), "other tags");
+    ledger.commit(draft);
+    assert_eq!(ledger.counted.get(&account), Some(&10));
 }

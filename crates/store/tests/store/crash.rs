@@ -2,9 +2,10 @@
 //! written.
 
 use crate::support::{open, rho};
-use firebreak_domain::{AgreementId, Charge, Clock, OrgId, RequestId, SystemClock, UnitSpaceId};
+use firebreak_domain::{AgreementId, CapLimits, Charge, Clock, OrgId, RequestId, SystemClock, UnitSpaceId};
 use firebreak_store::{
     AccountKind, AccountLimit, CapOutcome, EvaluationChunk, OwnRelease, ReleaseKey, RequestKey, Reserved, State,
+    TagsHandedOut,
 };
 use rand::{Rng, SeedableRng};
 use std::{
@@ -26,6 +27,7 @@ struct Promises {
     settled: Vec<(u32, String)>,
     refunded: BTreeSet<u32>,
     evaluated: BTreeSet<u32>,
+    handed: BTreeSet<u32>,
 }
 
 /// Built by `cargo test` beside this test.
@@ -59,6 +61,7 @@ fn kill_after(charger: &Path, folder: &Path, round: u32, delay: Duration) -> Pro
             }
             ["refunded", number] => drop(number.parse().map(|number| promises.refunded.insert(number))),
             ["evaluated", number] => drop(number.parse().map(|number| promises.evaluated.insert(number))),
+            ["handed", number] => drop(number.parse().map(|number| promises.handed.insert(number))),
             _ => last = line,
         }
     }
@@ -104,8 +107,22 @@ async fn evaluated(state: &State, number: u32) -> CapOutcome {
         blinded_hash: digest(number),
         elements: 10,
     };
-    state.charge_evaluations(&chunk, u64::MAX).await.unwrap()
+    state.charge_evaluations(&chunk, NO_LIMIT).await.unwrap()
 }
+
+async fn handed_out(state: &State, number: u32) -> CapOutcome {
+    let list = TagsHandedOut {
+        agreement: AgreementId::new("agreement").unwrap(),
+        receiver: OrgId::new("receiver").unwrap(),
+        period: 2025,
+        session: digest(number),
+        list_hash: digest(number),
+        tags: 10,
+    };
+    state.charge_tags(&list, NO_LIMIT).await.unwrap()
+}
+
+const NO_LIMIT: CapLimits = CapLimits { per_year: u64::MAX, for_life: u64::MAX };
 
 #[cfg(test)]
 #[tokio::test]
@@ -115,15 +132,15 @@ async fn a_killed_program_keeps_every_promise() {
 }
 
 /// Kills the program `charger` so many times over one folder, and holds the folder to what it had promised each time.
-/// Says how many promises there were: of charges, releases, refunds and evaluations.
+/// Says how many promises there were: of charges, releases, refunds, evaluations and lists of tags.
 ///
 /// # Panics
 /// If a promise is broken.
-pub async fn kills(charger: &Path, rounds: u32, seed: u64) -> [usize; 4] {
+pub async fn kills(charger: &Path, rounds: u32, seed: u64) -> [usize; 5] {
     let folder = tempfile::tempdir().unwrap();
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let (mut recorded, mut releases) = (0, 0);
-    let mut kinds = [0; 4];
+    let mut kinds = [0; 5];
     for round in 0..rounds {
         let delay = Duration::from_micros(random.random_range(0..60_000));
         let promises = kill_after(charger, folder.path(), round, delay);
@@ -148,6 +165,9 @@ pub async fn kills(charger: &Path, rounds: u32, seed: u64) -> [usize; 4] {
         }
         for number in &promises.evaluated {
             assert_eq!(evaluated(&state, *number).await, CapOutcome::Resumed, "evaluated {number}");
+        }
+        for number in &promises.handed {
+            assert_eq!(handed_out(&state, *number).await, CapOutcome::Resumed, "handed {number}");
         }
         // The recorded loss is that of the requests that are known, and nothing else. Each task of the program may have
         // got one request further than it said.
@@ -180,6 +200,7 @@ pub async fn kills(charger: &Path, rounds: u32, seed: u64) -> [usize; 4] {
             promises.settled.len(),
             promises.refunded.len(),
             promises.evaluated.len(),
+            promises.handed.len(),
         ]) {
             *sum += more;
         }

@@ -1,8 +1,8 @@
 //! R28: whoever edits the ledger, or what rests on it, with a tool of their own is found out.
 
 use crate::support::*;
-use firebreak_domain::{AgreementId, OrgId};
-use firebreak_store::{ChainError, EvaluationChunk, State};
+use firebreak_domain::{AgreementId, CapLimits, OrgId};
+use firebreak_store::{ChainError, EvaluationChunk, State, TagsHandedOut};
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 
@@ -26,7 +26,11 @@ async fn planted() -> (Folder, State, SqliteConnection) {
         blinded_hash: [2; 32],
         elements: 60,
     };
-    state.charge_evaluations(&chunk, 100).await.unwrap();
+    let limits = CapLimits { per_year: 100, for_life: 100 };
+    state.charge_evaluations(&chunk, limits).await.unwrap();
+    let EvaluationChunk { agreement, receiver, period, session, .. } = chunk;
+    let list = TagsHandedOut { agreement, receiver, period, session, list_hash: [3; 32], tags: 60 };
+    state.charge_tags(&list, limits).await.unwrap();
     state.accept_bundle(bundle(7), leaf(b"leaf of 7")).await.unwrap();
     assert_eq!(state.verify_chain().await, Ok(state.ledger_head()));
     let file = SqliteConnectOptions::new()
@@ -45,7 +49,7 @@ async fn edit(raw: &mut SqliteConnection, sql: &str) {
 async fn every_changed_byte_of_every_entry_is_found() {
     let (_folder, state, mut raw) = planted().await;
     let rows = sqlx::query("SELECT seq, entry, head FROM ledger").fetch_all(&mut raw).await.unwrap();
-    assert_eq!(rows.len(), 6);
+    assert_eq!(rows.len(), 7);
     for row in rows {
         let seq: i64 = row.get(0);
         for (column, value) in [("entry", row.get::<Vec<u8>, _>(1)), ("head", row.get(2))] {
@@ -72,10 +76,11 @@ const EDITS: &[(&str, &str)] = &[
     ("ledger", "DELETE FROM ledger WHERE seq = 1"),
     ("ledger", "DELETE FROM ledger WHERE seq = 3"),
     ("ledger", "DELETE FROM ledger WHERE seq = 6"),
+    ("ledger", "DELETE FROM ledger WHERE seq = 7"),
     ("ledger", "DELETE FROM ledger"),
-    ("ledger", "UPDATE ledger SET seq = 7 WHERE seq = 6"),
+    ("ledger", "UPDATE ledger SET seq = 8 WHERE seq = 7"),
     ("ledger", "UPDATE ledger SET seq = 0 WHERE seq = 1"),
-    ("ledger", "INSERT INTO ledger SELECT 7, entry, head FROM ledger WHERE seq = 6"),
+    ("ledger", "INSERT INTO ledger SELECT 8, entry, head FROM ledger WHERE seq = 7"),
     ("ledger", "INSERT INTO ledger SELECT -1, entry, head FROM ledger WHERE seq = 6"),
     ("ledger", "UPDATE ledger SET entry = (SELECT entry FROM ledger WHERE seq = 1) WHERE seq = 4"),
     ("releases", "UPDATE releases SET bytes = x'00'"),
@@ -215,7 +220,21 @@ async fn a_release_that_nothing_paid_for_is_found() {
 #[tokio::test]
 async fn a_ledger_cut_back_with_all_that_rests_on_it_is_found_while_the_program_runs() {
     let (_folder, state, mut raw) = planted().await;
+    // Of a list of tags nothing is kept beside the ledger.
+    edit(&mut raw, "DELETE FROM ledger WHERE seq = 7").await;
+    assert_eq!(state.verify_chain().await, Err(ChainError::NotAsWritten));
     edit(&mut raw, "DELETE FROM ledger WHERE seq = 6").await;
     edit(&mut raw, "DELETE FROM evaluated_chunks").await;
     assert_eq!(state.verify_chain().await, Err(ChainError::NotAsWritten));
+}
+
+/// The caps of a year and for life follow from the entries alone, so whoever sets one back sets the ledger back.
+#[tokio::test]
+async fn a_state_whose_caps_were_cut_back_does_not_open() {
+    let (folder, state, mut raw) = planted().await;
+    state.close().await;
+    // Head and time as they were with the entry that is gone: the code beside them says that they do not go together.
+    edit(&mut raw, "DELETE FROM ledger WHERE seq = 7").await;
+    raw.close().await.unwrap();
+    assert_eq!(folder.try_open().await.err().unwrap().to_string(), SET_BACK);
 }

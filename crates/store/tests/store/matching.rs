@@ -1,8 +1,11 @@
 //! Caps, sessions and registers of matches (R3, R14, R30), and the leaves on their way to the log (R26).
 
 use crate::{stranger::sealed, support::*};
-use firebreak_domain::{AgreementId, OrgId, PurposeId, Timestamp};
-use firebreak_store::{CapError, CapOutcome, EvaluationChunk, FollowerError, LeafHash, LogView, SessionError, State};
+use firebreak_domain::{AgreementId, CapLimits, CapPeriod, Counted, OrgId, PurposeId, Timestamp};
+use firebreak_store::{
+    CapError, CapOutcome, EvaluationChunk, FollowerError, LeafHash, LogView, ReconcileError, SessionError, State,
+    TagsHandedOut,
+};
 
 fn chunk(session: u8, number: u32, hash: u8, elements: u64) -> EvaluationChunk {
     EvaluationChunk {
@@ -16,37 +19,130 @@ fn chunk(session: u8, number: u32, hash: u8, elements: u64) -> EvaluationChunk {
     }
 }
 
-fn evaluations(state: &State, period: i32) -> u64 {
+/// A year's limit of so many, and one for life that is out of reach.
+fn a_year(per_year: u64) -> CapLimits {
+    CapLimits { per_year, for_life: u64::MAX }
+}
+
+fn counted(state: &State, counted: Counted, period: CapPeriod) -> u64 {
     let chunk = chunk(0, 0, 0, 0);
-    state.evaluations(&chunk.agreement, &chunk.receiver, period)
+    state.counted(counted, &chunk.agreement, &chunk.receiver, period)
+}
+
+fn evaluations(state: &State, period: i32) -> u64 {
+    counted(state, Counted::Evaluations, CapPeriod::Year(period))
 }
 
 #[tokio::test]
 async fn a_chunk_is_charged_once_and_the_cap_outlives_the_program() {
     let folder = Folder::new();
     let state = folder.open().await;
-    assert_eq!(state.charge_evaluations(&chunk(1, 0, 1, 60), 100).await, Ok(CapOutcome::Fresh));
-    assert_eq!(state.charge_evaluations(&chunk(1, 0, 1, 60), 100).await, Ok(CapOutcome::Resumed));
+    assert_eq!(state.charge_evaluations(&chunk(1, 0, 1, 60), a_year(100)).await, Ok(CapOutcome::Fresh));
+    assert_eq!(state.charge_evaluations(&chunk(1, 0, 1, 60), a_year(100)).await, Ok(CapOutcome::Resumed));
     state.close().await;
     let state = folder.open().await;
-    assert_eq!(state.charge_evaluations(&chunk(1, 0, 1, 60), 100).await, Ok(CapOutcome::Resumed));
-    let over = state.charge_evaluations(&chunk(2, 0, 2, 41), 100).await;
-    assert_eq!(over, Err(CapError::Exhausted { left: 40 }));
-    assert_eq!(state.charge_evaluations(&chunk(2, 0, 2, 40), 100).await, Ok(CapOutcome::Fresh));
+    assert_eq!(state.charge_evaluations(&chunk(1, 0, 1, 60), a_year(100)).await, Ok(CapOutcome::Resumed));
+    let over = state.charge_evaluations(&chunk(2, 0, 2, 41), a_year(100)).await;
+    let (counted, period) = (Counted::Evaluations, CapPeriod::Year(2025));
+    assert_eq!(over, Err(CapError::Exhausted { counted, period, left: 40 }));
+    assert_eq!(state.charge_evaluations(&chunk(2, 0, 2, 40), a_year(100)).await, Ok(CapOutcome::Fresh));
     assert_eq!(evaluations(&state, 2025), 100);
     let next = EvaluationChunk { period: 2026, ..chunk(3, 0, 3, 100) };
-    assert_eq!(state.charge_evaluations(&next, 100).await, Ok(CapOutcome::Fresh));
+    assert_eq!(state.charge_evaluations(&next, a_year(100)).await, Ok(CapOutcome::Fresh));
     assert_eq!(evaluations(&state, 2026), 100);
     state.verify_chain().await.unwrap();
 }
 
 #[tokio::test]
+async fn a_cap_for_life_counts_all_years_together_and_outlives_the_program() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let limits = CapLimits { per_year: 100, for_life: 150 };
+    assert_eq!(state.charge_evaluations(&chunk(1, 0, 1, 100), limits).await, Ok(CapOutcome::Fresh));
+    state.close().await;
+    let state = folder.open().await;
+    let next = |hash, elements| EvaluationChunk { period: 2026, ..chunk(hash, 0, hash, elements) };
+    let over = state.charge_evaluations(&next(2, 51), limits).await;
+    let (counted, period) = (Counted::Evaluations, CapPeriod::Life);
+    assert_eq!(over, Err(CapError::Exhausted { counted, period, left: 50 }));
+    assert_eq!(evaluations(&state, 2026), 0, "what is refused is charged nowhere");
+    assert_eq!(state.charge_evaluations(&next(2, 50), limits).await, Ok(CapOutcome::Fresh));
+    // Both are spent for the old year now: that no new year helps is what is said.
+    let over = state.charge_evaluations(&chunk(3, 0, 3, 1), limits).await;
+    assert_eq!(over, Err(CapError::Exhausted { counted, period, left: 0 }));
+    assert_eq!((evaluations(&state, 2025), evaluations(&state, 2026)), (100, 50));
+    assert_eq!(self::counted(&state, counted, CapPeriod::Life), 150);
+    // A chunk of the old year is evaluated again in the new one for nothing.
+    let resumed = EvaluationChunk { period: 2026, ..chunk(1, 0, 1, 100) };
+    assert_eq!(state.charge_evaluations(&resumed, limits).await, Ok(CapOutcome::Resumed));
+    state.verify_chain().await.unwrap();
+}
+
+fn list(session: u8, hash: u8, period: i32, tags: u64) -> TagsHandedOut {
+    let EvaluationChunk { agreement, receiver, .. } = chunk(session, 0, 0, 0);
+    TagsHandedOut { agreement, receiver, period, session: [session; 32], list_hash: [hash; 32], tags }
+}
+
+#[tokio::test]
+async fn a_list_of_tags_is_charged_once_by_year_and_for_life_and_the_caps_outlive_the_program() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let limits = CapLimits { per_year: 100, for_life: 150 };
+    assert!(!state.is_handed_out(&[1; 32]));
+    assert_eq!(state.charge_tags(&list(1, 1, 2025, 60), limits).await, Ok(CapOutcome::Fresh));
+    assert_eq!(state.charge_tags(&list(1, 1, 2025, 60), limits).await, Ok(CapOutcome::Resumed));
+    state.close().await;
+    let state = folder.open().await;
+    // The session's list again is free, in whichever year; another session's is charged, with the very same tags too,
+    // and so are other tags of the same session.
+    assert_eq!(state.charge_tags(&list(1, 1, 2026, 60), limits).await, Ok(CapOutcome::Resumed));
+    let exhausted = |period, left| Err(CapError::Exhausted { counted: Counted::Tags, period, left });
+    for other in [list(2, 1, 2025, 60), list(1, 2, 2025, 60)] {
+        assert_eq!(state.charge_tags(&other, limits).await, exhausted(CapPeriod::Year(2025), 40));
+    }
+    assert!(state.is_handed_out(&[1; 32]) && !state.is_handed_out(&[2; 32]));
+    assert_eq!(state.charge_tags(&list(2, 1, 2026, 60), limits).await, Ok(CapOutcome::Fresh));
+    assert_eq!(state.charge_tags(&list(3, 3, 2027, 31), limits).await, exhausted(CapPeriod::Life, 30));
+    let EvaluationChunk { agreement, receiver, .. } = chunk(0, 0, 0, 0);
+    let check = |more| state.check_caps(Counted::Tags, &agreement, &receiver, 2027, more, limits);
+    assert_eq!(check(31), exhausted(CapPeriod::Life, 30).map(|_: CapOutcome| ()));
+    assert_eq!(check(30), Ok(()));
+    let of = |period| counted(&state, Counted::Tags, period);
+    assert_eq!((of(CapPeriod::Year(2025)), of(CapPeriod::Year(2026)), of(CapPeriod::Life)), (60, 60, 120));
+    assert_eq!(counted(&state, Counted::Evaluations, CapPeriod::Life), 0, "tags are no evaluations");
+    state.verify_chain().await.unwrap();
+}
+
+#[tokio::test]
+async fn caps_that_were_set_back_are_behind_what_the_log_tells_of() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let limits = CapLimits { per_year: 100, for_life: 150 };
+    state.charge_evaluations(&chunk(1, 0, 1, 60), limits).await.unwrap();
+    state.close().await;
+    let backup = tempfile::tempdir().unwrap();
+    let file = |folder: &std::path::Path| folder.join("state.sqlite");
+    std::fs::copy(file(folder.path.path()), file(backup.path())).unwrap();
+    let state = folder.open().await;
+    state.charge_tags(&list(1, 1, 2025, 60), limits).await.unwrap();
+    let told = state.ledger_head();
+    assert_eq!(state.check_not_behind(told.count, &told.head).await, Ok(()));
+    state.close().await;
+
+    std::fs::copy(file(backup.path()), file(folder.path.path())).unwrap();
+    let state = folder.open().await;
+    assert_eq!(counted(&state, Counted::Tags, CapPeriod::Life), 0, "the folder is the earlier one");
+    let behind = ReconcileError::LedgerBehind { ledger: 1, log: 2 };
+    assert_eq!(state.check_not_behind(told.count, &told.head).await, Err(behind));
+}
+
+#[tokio::test]
 async fn a_chunk_with_other_elements_or_for_another_receiver_is_refused() {
     let state = Folder::new().open().await;
-    state.charge_evaluations(&chunk(1, 0, 1, 10), 100).await.unwrap();
+    state.charge_evaluations(&chunk(1, 0, 1, 10), a_year(100)).await.unwrap();
     let other_receiver = EvaluationChunk { receiver: OrgId::new("education").unwrap(), ..chunk(1, 0, 1, 10) };
     for other in [chunk(1, 0, 2, 10), chunk(1, 0, 1, 11), other_receiver] {
-        assert_eq!(state.charge_evaluations(&other, 100).await, Err(CapError::ChunkMismatch));
+        assert_eq!(state.charge_evaluations(&other, a_year(100)).await, Err(CapError::ChunkMismatch));
     }
     assert_eq!(evaluations(&state, 2025), 10);
 }

@@ -179,6 +179,18 @@ pub struct ConfirmLeavesResponse {
     #[prost(uint64, tag = "1")]
     pub log_size: u64,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListCapsRequest {
+    #[prost(message, optional, tag = "1")]
+    pub claim: ::core::option::Option<Claim>,
+    #[prost(string, tag = "2")]
+    pub agreement: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListCapsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub caps: ::prost::alloc::vec::Vec<super::super::query::v1::MatchCap>,
+}
 /// Generated client implementations.
 pub mod agency_service_client {
     #![allow(
@@ -384,6 +396,34 @@ pub mod agency_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// How the caps stand of an agreement's match that the agency is the sender of. Empty alike for a caller who may not
+        /// know of it and where there is none.
+        pub async fn list_caps(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListCapsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCapsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/firebreak.agency.v1.AgencyService/ListCaps",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("firebreak.agency.v1.AgencyService", "ListCaps"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -440,6 +480,15 @@ pub mod agency_service_server {
             request: tonic::Request<super::ConfirmLeavesRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ConfirmLeavesResponse>,
+            tonic::Status,
+        >;
+        /// How the caps stand of an agreement's match that the agency is the sender of. Empty alike for a caller who may not
+        /// know of it and where there is none.
+        async fn list_caps(
+            &self,
+            request: tonic::Request<super::ListCapsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListCapsResponse>,
             tonic::Status,
         >;
     }
@@ -694,6 +743,51 @@ pub mod agency_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ConfirmLeavesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/firebreak.agency.v1.AgencyService/ListCaps" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListCapsSvc<T: AgencyService>(pub Arc<T>);
+                    impl<
+                        T: AgencyService,
+                    > tonic::server::UnaryService<super::ListCapsRequest>
+                    for ListCapsSvc<T> {
+                        type Response = super::ListCapsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListCapsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgencyService>::list_caps(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListCapsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

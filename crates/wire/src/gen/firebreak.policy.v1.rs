@@ -116,7 +116,7 @@ pub enum ReasonCode {
     TooManyGroups = 46,
     /// Too large or too deep.
     QueryTooLarge = 47,
-    /// The sender's cap on evaluations is spent.
+    /// One of the sender's caps, on evaluations or on tags, for a year or for life, is spent.
     MatchCapExhausted = 48,
     /// The other side's session does not fit.
     SessionMismatch = 49,

@@ -1069,8 +1069,28 @@ pub struct GetBudgetRequest {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetBudgetResponse {
+    /// Empty where the agreement permits no aggregates.
     #[prost(message, repeated, tag = "1")]
     pub accounts: ::prost::alloc::vec::Vec<Account>,
+    /// What the receiver may have under the agreement's match, by the sender's own account; empty where it permits none.
+    #[prost(message, repeated, tag = "2")]
+    pub caps: ::prost::alloc::vec::Vec<MatchCap>,
+}
+/// How one cap of a match stands. Padding counts: nothing here depends on which records match.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MatchCap {
+    #[prost(string, tag = "1")]
+    pub agreement: ::prost::alloc::string::String,
+    #[prost(enumeration = "Counted", tag = "2")]
+    pub counted: i32,
+    /// The calendar year that the cap is of; absent for all years of the agreement together.
+    #[prost(int32, optional, tag = "3")]
+    pub year: ::core::option::Option<i32>,
+    #[prost(uint64, tag = "4")]
+    pub cap: u64,
+    /// Absent where the sender's adapter, which alone knows, gave no answer.
+    #[prost(uint64, optional, tag = "5")]
+    pub used: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Account {
@@ -1175,6 +1195,38 @@ pub struct Citation {
     /// Where it is published; empty where it is not.
     #[prost(string, tag = "10")]
     pub address: ::prost::alloc::string::String,
+}
+/// What a cap counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Counted {
+    Unspecified = 0,
+    /// Elements of the receiver's that the sender evaluates.
+    Evaluations = 1,
+    /// Tags of the sender's that it hands out.
+    Tags = 2,
+}
+impl Counted {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "COUNTED_UNSPECIFIED",
+            Self::Evaluations => "COUNTED_EVALUATIONS",
+            Self::Tags => "COUNTED_TAGS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "COUNTED_UNSPECIFIED" => Some(Self::Unspecified),
+            "COUNTED_EVALUATIONS" => Some(Self::Evaluations),
+            "COUNTED_TAGS" => Some(Self::Tags),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod query_service_client {
@@ -1321,7 +1373,7 @@ pub mod query_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// What the caller has spent and what is left.
+        /// What the caller has spent and what is left, and how the caps of the agreement's match stand.
         pub async fn get_budget(
             &mut self,
             request: impl tonic::IntoRequest<super::GetBudgetRequest>,
@@ -1461,7 +1513,7 @@ pub mod query_service_server {
             tonic::Response<super::ValidateQueryResponse>,
             tonic::Status,
         >;
-        /// What the caller has spent and what is left.
+        /// What the caller has spent and what is left, and how the caps of the agreement's match stand.
         async fn get_budget(
             &self,
             request: tonic::Request<super::GetBudgetRequest>,

@@ -7,7 +7,8 @@ use crate::table::{Table, fields, wrap};
 use crate::terminal::{Terminal, printable};
 use clap::Args;
 use firebreak_domain::{
-    Agreement, Assessment, Clock, Contract, MatchTerms, Operation, OrgId, Recipient, Registry, SystemClock, Timestamp,
+    Agreement, Assessment, Clock, Contract, MATCH_CHUNK, MatchTerms, Operation, OrgId, Recipient, Registry,
+    SystemClock, Timestamp,
 };
 use firebreak_policy::{Bundle, BundleError, Candidate, Overseers, TrustRoot, Watermark};
 use std::fs;
@@ -227,8 +228,15 @@ impl Content {
 }
 
 fn match_terms(terms: &MatchTerms) -> String {
+    let in_all =
+        |permille: Option<u32>| permille.map_or("as much in every year".to_owned(), |p| format!("{p} ‰ in all"));
+    let lists = terms.tags_permille.map_or_else(
+        || format!("a whole list for each {} evaluations", count(u64::from(MATCH_CHUNK))),
+        |permille| format!("{permille} ‰ of a whole list"),
+    );
     format!(
-        "{} learns which records of {} {} holds in {}, by {} (rule {}); at most {} ‰ of its register a year",
+        "{} learns which records of {} {} holds in {}, by {} (rule {}); at most {} ‰ of its register evaluated a year, \
+         {}; tags: {lists} a year, {}",
         terms.receiver,
         terms.receiver_dataset,
         terms.sender,
@@ -236,6 +244,8 @@ fn match_terms(terms: &MatchTerms) -> String {
         terms.field,
         terms.normaliser,
         terms.cap_permille,
+        in_all(terms.life_cap_permille),
+        in_all(terms.life_tags_permille),
     )
 }
 
