@@ -1,11 +1,13 @@
 //! What an adapter does, with neither sockets nor messages in it.
 
 mod evidence;
+mod hand_out;
 mod matching;
 mod query;
 mod tick;
 
 pub use evidence::{ConfirmError, Confirmation, ConfirmedLeaf, Gate};
+pub use hand_out::AskedHandOut;
 pub use matching::{
     CHUNK_ELEMENTS, MatchError, MatchReport, MatchStep, OpenRequest, Prepared, Received, Receiver, SESSION_LIFETIME,
     SenderSession, TagPieces, accept_match, prepare_receiver,

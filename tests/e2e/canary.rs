@@ -14,13 +14,14 @@ mod mistakes;
 use anyhow::{Context, Result, ensure};
 use arrow::array::{Array, StringArray};
 use firebreak::client::{
-    Ask, ClientError, Export, MatchAsk, describe_dataset, get_budget, list_matched, request_export, run_match,
-    run_query, validate_query,
+    Ask, ClientError, Export, HandOutPart, MatchAsk, describe_dataset, get_budget, hand_out, list_matched,
+    request_export, run_match, run_query, validate_query,
 };
 use firebreak_population::Canary;
 use firebreak_testbed::{AGENCIES, Program, Programs};
 use firebreak_tests::{Caller, Shared, ask_until_answered, files_below, http_get, passes, run};
 use firebreak_wire::export::v1::ExportKind;
+use firebreak_wire::local::v1::HandOutForm;
 use forms::{Form, forms_of, found};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::BTreeSet;
@@ -163,14 +164,19 @@ async fn act(own: &Shared, canary: &Canary, told: &mut Told) -> Result<()> {
 /// The person is matched, through whatever gateway the receiver dials first.
 async fn matched(own: &Shared, canary: &Canary) -> Result<()> {
     let [_, patient, _] = &canary.person_keys;
-    let desk = Caller::connect_local(&own.federation, RECEIVER, own.live.adapter(RECEIVER)?.local).await?;
+    let local = own.live.adapter(RECEIVER)?.local;
+    let desk = Caller::connect_local(&own.federation, RECEIVER, local).await?;
+    let officer = Caller::connect_officer(&own.federation, RECEIVER, local).await?;
     let ask = MatchAsk::new("vaccination-round", "vaccination-round")?;
     for _ in 0..200 {
         match run_match(&desk, &ask, &mut |_| {}).await {
             Err(error) if passes(&error) => tokio::time::sleep(Duration::from_millis(100)).await,
             ended => {
-                let listed = list_matched(&desk, &ended?.session_id).await?;
+                let session = ended?.session_id;
+                let listed = list_matched(&officer, &session).await?;
                 ensure!(listed.contains(patient), "the person was not matched");
+                let mut file = hand_out(&officer, &session, HandOutForm::Csv).await?;
+                while let HandOutPart::Piece(_) = file.part().await? {}
                 return Ok(());
             }
         }

@@ -7,6 +7,7 @@ mod choices;
 mod commands;
 mod exact;
 mod files;
+mod handed_out;
 mod heard;
 mod learned;
 mod outlived;

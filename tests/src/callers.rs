@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use firebreak::client::{ClientError, Connection, Profile, Refused};
-use firebreak_testbed::{Address, Federation, gateway_identity};
+use firebreak_testbed::{Address, CASEWORKER, Federation, OFFICER, gateway_identity};
 
 /// Somebody who calls: organisation, role, name.
 #[derive(Debug, Clone, Copy)]
@@ -29,9 +29,23 @@ impl Caller {
 
     /// A connection to an agency's own adapter, as its caseworker.
     pub async fn connect_local(federation: &Federation, agency: &str, local: Address) -> Result<Connection> {
+        Self::connect_staff(federation, agency, CASEWORKER, local).await
+    }
+
+    /// A connection to an agency's own adapter, as its officer, to whom alone matched keys are handed out.
+    pub async fn connect_officer(federation: &Federation, agency: &str, local: Address) -> Result<Connection> {
+        Self::connect_staff(federation, agency, OFFICER, local).await
+    }
+
+    async fn connect_staff(
+        federation: &Federation,
+        agency: &str,
+        (role, id): (&str, &str),
+        local: Address,
+    ) -> Result<Connection> {
         let layout = federation.layout();
         let profile = Profile {
-            identity: Some(layout.staff_certificate(agency, "caseworker", "desk")),
+            identity: Some(layout.staff_certificate(agency, role, id)),
             authority: Some(layout.local_authority(agency).join("ca.pem")),
             local: Some(format!("localhost:{}", local.port())),
             ..Profile::default()

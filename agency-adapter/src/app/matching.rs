@@ -102,7 +102,7 @@ impl App {
     }
 
     /// A refusal, recorded.
-    async fn refuse_match(&self, denial: Denial, intent: &Intent) -> MatchError {
+    pub(super) async fn refuse_match(&self, denial: Denial, intent: &Intent) -> MatchError {
         match self.record_refusal(denial, Some(intent)).await {
             Ok(refused) => refused.refusal.into(),
             Err(failure) => failure.into(),

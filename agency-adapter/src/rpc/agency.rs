@@ -168,7 +168,9 @@ impl AgencyService for Agency {
         let wire::ListCapsRequest { claim, agreement } = request.into_inner();
         let claimed = claimed(claim.as_ref())?;
         // What nothing can be called looks like what there is not.
-        let Ok(agreement) = AgreementId::new(agreement) else { return Ok(Response::new(wire::ListCapsResponse::default())) };
+        let Ok(agreement) = AgreementId::new(agreement) else {
+            return Ok(Response::new(wire::ListCapsResponse::default()));
+        };
         let caps = self.app.caps(&claimed, &agreement);
         let caps = caps.iter().map(|standing| cap_to_wire(&agreement, standing)).collect();
         Ok(Response::new(wire::ListCapsResponse { caps }))

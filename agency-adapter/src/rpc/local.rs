@@ -1,3 +1,5 @@
+mod hand_out;
+
 use super::tunnel::{from_sender, to_sender};
 use super::{choices, match_status, no_request};
 use crate::app::{App, CHUNK_ELEMENTS, MatchError, MatchStep, Prepared, Receiver, prepare_receiver};
@@ -230,13 +232,15 @@ const ADAPTER_ID: &str = "main";
 #[tonic::async_trait]
 impl LocalMatchService for LocalMatch {
     type RunMatchStream = ReceiverStream<Result<wire::RunMatchResponse, Status>>;
-    type ListMatchedStream = ReceiverStream<Result<wire::ListMatchedResponse, Status>>;
+    type ListMatchedStream = hand_out::Parts<wire::ListMatchedResponse>;
+    type HandOutStream = hand_out::Parts<wire::HandOutResponse>;
+    type ListHandedOutStream = hand_out::Parts<wire::ListHandedOutResponse>;
 
     async fn run_match(
         &self,
         request: Request<wire::RunMatchRequest>,
     ) -> Result<Response<Self::RunMatchStream>, Status> {
-        allowed(&request)?;
+        allowed(&request, if request.get_ref().hand_out { TAKE } else { RUN })?;
         let (send, receive) = mpsc::channel(16);
         let this = Self {
             app: Arc::clone(&self.app),
@@ -258,7 +262,7 @@ impl LocalMatchService for LocalMatch {
         &self,
         request: Request<wire::RecordChoiceRequest>,
     ) -> Result<Response<wire::RecordChoiceResponse>, Status> {
-        allowed(&request)?;
+        allowed(&request, RECORD)?;
         let (person, choice) = choices::read(request.get_ref())?;
         let recorded = self.app.state().record_choice(person.as_bytes(), &choice).await;
         recorded.map_err(|e| match_status(e.into()))?;
@@ -269,7 +273,7 @@ impl LocalMatchService for LocalMatch {
         &self,
         request: Request<wire::ListChoicesRequest>,
     ) -> Result<Response<wire::ListChoicesResponse>, Status> {
-        allowed(&request)?;
+        allowed(&request, RECORD)?;
         let person = choices::person(&request.get_ref().person)?;
         let known = self.app.state().choices_of(person.as_bytes()).await.map_err(|e| match_status(e.into()))?;
         Ok(Response::new(wire::ListChoicesResponse { choices: known.iter().map(choices::told).collect() }))
@@ -279,45 +283,50 @@ impl LocalMatchService for LocalMatch {
         &self,
         request: Request<wire::ListMatchedRequest>,
     ) -> Result<Response<Self::ListMatchedStream>, Status> {
-        allowed(&request)?;
-        let session = <[u8; 32]>::try_from(request.into_inner().session_id.as_slice())
-            .map_err(|_| Status::invalid_argument("a session id has 32 bytes"))?;
-        let persons = self.app.state().matched_persons(&session).await.map_err(|e| match_status(e.into()))?;
-        let (send, receive) = mpsc::channel(4);
-        tokio::spawn(async move {
-            for some in persons.chunks(1000) {
-                let persons = some.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect();
-                if send.send(Ok(wire::ListMatchedResponse { persons })).await.is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(receive)))
+        self.send_list(request).await
+    }
+
+    async fn hand_out(&self, request: Request<wire::HandOutRequest>) -> Result<Response<Self::HandOutStream>, Status> {
+        self.send_file(request).await
+    }
+
+    async fn list_handed_out(
+        &self,
+        request: Request<wire::ListHandedOutRequest>,
+    ) -> Result<Response<Self::ListHandedOutStream>, Status> {
+        allowed(&request, READ)?;
+        self.send_register().await
     }
 }
 
-/// Matches, and who takes part in them, are for caseworkers and data stewards.
-fn allowed<T>(request: &Request<T>) -> Result<(), Status> {
-    match peer(request)?.identity.role {
-        IdentityRole::Caseworker | IdentityRole::Steward => Ok(()),
-        _ => {
-            let refusal = firebreak_domain::Refusal::new(firebreak_domain::ReasonCode::RoleNotAllowed);
-            Err(firebreak_wire::status_of_refusal(&refusal, None))
-        }
+/// Who records who takes part in matches.
+const RECORD: &[IdentityRole] = &[IdentityRole::Caseworker, IdentityRole::Steward];
+/// Who has a match run, and hears how many were matched.
+const RUN: &[IdentityRole] = &[IdentityRole::Officer, IdentityRole::Caseworker, IdentityRole::Steward];
+/// Who takes the matched keys out of the adapter.
+const TAKE: &[IdentityRole] = &[IdentityRole::Officer];
+/// Who reads what was taken out.
+const READ: &[IdentityRole] = &[IdentityRole::Officer, IdentityRole::Steward];
+
+fn allowed<T>(request: &Request<T>, roles: &[IdentityRole]) -> Result<(), Status> {
+    if roles.contains(&peer(request)?.identity.role) {
+        return Ok(());
     }
+    let refusal = firebreak_domain::Refusal::new(firebreak_domain::ReasonCode::RoleNotAllowed);
+    Err(firebreak_wire::status_of_refusal(&refusal, None))
 }
 
 struct Report(mpsc::Sender<Result<wire::RunMatchResponse, Status>>);
 
 impl Report {
     async fn step(&self, step: MatchStep) {
-        let (words, done, of) = match step {
-            MatchStep::Forming => ("forming the set", 0, 0),
-            MatchStep::Committed => ("committed to the set in the log", 0, 0),
-            MatchStep::Evaluating { done, of } => ("evaluating blinded identifiers", done, of),
-            MatchStep::Comparing { done, of } => ("receiving tags", done, of),
+        let (words, done, of, unit) = match step {
+            MatchStep::Forming => ("forming the set", 0, 0, ""),
+            MatchStep::Committed => ("committed to the set in the log", 0, 0, ""),
+            MatchStep::Evaluating { done, of } => ("evaluating blinded identifiers", done, of, "elements"),
+            MatchStep::Comparing { done, of } => ("receiving tags", done, of, "bytes"),
         };
-        let progress = wire::MatchProgress { step: words.to_owned(), done, of };
+        let progress = wire::MatchProgress { step: words.to_owned(), done, of, unit: unit.to_owned() };
         let step = Some(run_match_response::Step::Progress(progress));
         let _ = self.0.send(Ok(wire::RunMatchResponse { step })).await;
     }

@@ -1,7 +1,7 @@
 use crate::client::{ClientError, Connection, Profile};
 use crate::commands::{
     audit, budget, bundle, certs, choice, contract, datasets, export, loss, matched, matching, publication, query,
-    release,
+    register, release,
 };
 use chrono::{DateTime, NaiveDate};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -47,11 +47,13 @@ pub(crate) enum Command {
     Export(export::Arguments),
     /// Has your agency's adapter find out which of its own records another agency holds
     Match(matching::Arguments),
-    /// Lists your agency's own records that were matched in a session
+    /// Lists your agency's own records that were matched in a session, or writes their keys to a file
     Matched(matched::Arguments),
     /// Records whether persons take part in matches: consent and restriction
     #[command(subcommand)]
     Choice(choice::Command),
+    /// Shows what your agency's adapter has handed out of matches: to whom, when, and its SHA-256
+    Register(register::Arguments),
     /// Checks and signs dataset contracts
     #[command(subcommand)]
     Contract(contract::Command),
@@ -256,12 +258,15 @@ mod tests {
             "export --agreement a --purpose p --kind identifiable --endpoint e --dataset d",
             "export --agreement a --purpose p --kind dp_aggregate --out f.csv SQL",
             "match --local l:1 --agreement a --purpose p --selection WHERE",
+            "match --agreement a --purpose p --out f.parquet",
             "matched --session 00ff",
             "choice consent --purpose p -",
             "choice withdraw --purpose p keys",
             "choice restrict keys",
             "choice lift --purpose p keys --local l:1",
             "choice list -",
+            "matched --session 00ff --out f --format parquet",
+            "register --local l:1",
             "audit verify --log d --key k --receipt r --receipt s",
             "audit key firebreak.example/log --out f",
             "audit fetch --out f --gateway g:1",
@@ -285,6 +290,8 @@ mod tests {
             "query --agreement a --purpose p --format json --dry-run SQL",
             "contract check c.toml --binding b.toml",
             "export --agreement a --purpose p --kind raw",
+            "matched --session 00ff --format csv",
+            "match --agreement a --purpose p --out f --format json",
         ] {
             assert!(Arguments::try_parse_from(std::iter::once("firebreak").chain(line.split(' '))).is_err(), "{line}");
         }

@@ -9,13 +9,17 @@ pub(crate) mod contract;
 pub(crate) mod datasets;
 pub(crate) mod export;
 mod files;
+mod hand_out;
 pub(crate) mod loss;
 pub(crate) mod matched;
 pub(crate) mod matching;
+mod new_file;
+mod pace;
 mod progress;
 pub(crate) mod publication;
 pub(crate) mod query;
 mod receipt;
+pub(crate) mod register;
 pub(crate) mod release;
 
 use crate::arguments::{Arguments, Command};
@@ -35,6 +39,7 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
         Command::Match(arguments) => matching::run(arguments, terminal).await,
         Command::Matched(arguments) => matched::run(arguments, terminal).await,
         Command::Choice(command) => choice::run(command, terminal).await,
+        Command::Register(arguments) => register::run(arguments, terminal).await,
         Command::Contract(command) => contract::run(command, terminal),
         Command::Bundle(command) => bundle::run(command, terminal),
         Command::Audit(command) => audit::run(command, terminal).await,

@@ -30,7 +30,8 @@ pub enum IdentityRole {
     Overseer,
     /// A data-protection authority.
     Authority,
-    /// An agency's own staff, on the adapter's local listener only: front desk.
+    /// An agency's own staff, on the adapter's local listener only: the front desk, which acts on matches. Nobody else
+    /// takes their keys out.
     Officer,
     /// Staff that works on cases.
     Caseworker,

@@ -7,6 +7,8 @@
 //!               ├─► json       one object
 //!               └─► arrow ──► parquet
 //! ```
+//!
+//! [`records`] are no answers: an agency's own records, for its own staff.
 
 pub mod arrow;
 pub mod citation;
@@ -14,6 +16,7 @@ pub mod csv;
 mod format;
 pub mod json;
 pub mod parquet;
+pub mod records;
 pub mod sdmx_csv;
 
 pub use format::Format;

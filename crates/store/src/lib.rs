@@ -28,6 +28,7 @@
 //! | publications | `publications` | [`State::draft_publication`], [`State::publish`], [`State::publications`] |
 //! | who takes part | `choices` | [`State::record_choice`], [`State::participation`] |
 //! | registers | `registers` | [`State::record_matched`], [`State::complete_matched`], [`State::matches_of`], [`State::record_offered`] |
+//! | what of matches was handed out | `handed_out` | [`State::record_handed_out`], [`State::handed_out`] |
 
 mod accounts;
 mod batch;
@@ -38,6 +39,7 @@ mod closed;
 mod codec;
 mod error;
 mod files;
+mod handed_out;
 mod key;
 mod ledger;
 mod openings;
@@ -63,12 +65,13 @@ pub use caps::{CapError, CapOutcome, EvaluationChunk, TagsHandedOut};
 pub use choices::{Choice, Participation, PersonReference, RecordedChoice};
 pub use error::{Fault, OpenError, StoreError};
 pub use files::{RecordFile, RecordReader, RecordWriter, SessionFiles, Sorted, Sorter, Spool};
+pub use handed_out::{HandOutForm, HandedOut, NewHandedOut, RecordedMatch};
 pub use key::{KeyError, StateKey};
 pub use ledger::LedgerHead;
 pub use outbox::{Backlog, FollowerError, LeafHash, LogView, NewLeaf, OutstandingLeaf};
 pub use publications::{NewPublication, PublicationStage, PublishedAs, StepTaken, StoredPublication};
 pub use reconcile::ReconcileError;
-pub use registers::{MatchedEntry, OfferedEntry};
+pub use registers::{MatchedEntry, MatchedPage, OfferedEntry};
 pub use releases::{AnsweredQuestion, OwnRelease, ReleaseId, ReleaseKey, Settled, StoredRelease};
 pub use seal::{SealError, Sealer};
 pub use sessions::{OpenSession, SessionError};

@@ -34,6 +34,14 @@ pub struct OfferedEntry {
     pub at: Timestamp,
 }
 
+/// Some of the persons whom a session matched.
+pub struct MatchedPage {
+    /// The receiver's own keys of them.
+    pub persons: Vec<Zeroizing<Vec<u8>>>,
+    /// Behind what the next page begins; `None` if nobody is left.
+    pub last: Option<[u8; 32]>,
+}
+
 const MATCHED: &str = "matched";
 /// In place of the time at which a match was recorded, as long as not all of it is.
 const INCOMPLETE: i64 = -1;
@@ -142,20 +150,44 @@ impl State {
     /// # Errors
     /// [`StoreError`] if the state failed or a row does not open.
     pub async fn matched_persons(&self, session: &[u8; 32]) -> Result<Vec<Zeroizing<Vec<u8>>>, StoreError> {
+        let (mut persons, mut last) = (Vec::new(), None);
+        loop {
+            let page = self.matched_page(session, last).await?;
+            persons.extend(page.persons);
+            last = page.last;
+            if last.is_none() {
+                return Ok(persons);
+            }
+        }
+    }
+
+    /// The next of the persons whom a session matched, at most 1,000: the first for `None`, else those behind the page
+    /// whose [`MatchedPage::last`] is given. All pages together are in the order of [`State::matched_persons`], each
+    /// time the same.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the state failed or a row does not open.
+    // PRIVACY: the order is that of a keyed hash of the person.
+    pub async fn matched_page(&self, session: &[u8; 32], last: Option<[u8; 32]>) -> Result<MatchedPage, StoreError> {
+        let behind = last.map_or_else(Vec::new, Vec::from);
         let rows = sqlx::query(
             "SELECT person, sealed FROM matched JOIN matches USING (session)
-             WHERE session = ? AND matched_at > ? ORDER BY person",
+             WHERE session = ? AND person > ? AND matched_at > ? ORDER BY person LIMIT ?",
         )
         .bind(session.as_slice())
+        .bind(behind)
         .bind(INCOMPLETE)
+        .bind(ROWS as i64)
         .fetch_all(&self.shared.readers)
         .await?;
-        rows.iter()
-            .map(|row| {
-                let place = place(session, row.try_get(0)?);
-                Ok(self.shared.keys.register.open(MATCHED, &place, row.try_get(1)?)?)
-            })
-            .collect()
+        let mut page = MatchedPage { persons: Vec::with_capacity(rows.len()), last: None };
+        for row in &rows {
+            let index: [u8; 32] = crate::codec::fixed("register entry", row.try_get(0)?)?;
+            let person = self.shared.keys.register.open(MATCHED, &place(session, &index), row.try_get(1)?)?;
+            page.persons.push(person);
+            page.last = Some(index);
+        }
+        Ok(page)
     }
 
     /// Records, at the sender, that its set was offered to a session. Recording it again adds nothing.

@@ -81,6 +81,12 @@ CREATE TABLE IF NOT EXISTS choices (
     recorded_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS choices_by_person ON choices (person, purpose, seq);
+CREATE TABLE IF NOT EXISTS match_cuts (
+    session BLOB PRIMARY KEY, dataset TEXT NOT NULL, cut TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS handed_out (
+    number INTEGER PRIMARY KEY, sealed BLOB NOT NULL
+) STRICT;
 ";
 
 /// Tables of an earlier program of this format that repeat what the ledger holds. That program does not open a folder

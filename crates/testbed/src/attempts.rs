@@ -73,7 +73,7 @@ pub async fn refused(federation: &Federation, live: &Live) -> Result<()> {
         let refused = match asks {
             For::Match => {
                 let local = live.adapter(who.0)?.local;
-                let connection = local_profile(federation, who.0, local).connect_local().await?;
+                let connection = local_profile(federation, who.0, (who.1, who.2), local).connect_local().await?;
                 let ask = MatchAsk::new(agreement, "vaccination-round")?;
                 refusal(run_match(&connection, &ask, &mut |_| {}).await)?
             }

@@ -11,6 +11,11 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+/// Role and name of every agency's caseworker, who has matches run.
+pub const CASEWORKER: (&str, &str) = ("caseworker", "desk");
+/// Role and name of every agency's officer, who takes out what was matched.
+pub const OFFICER: (&str, &str) = ("officer", "counter");
+
 /// The trust domain of the demonstration.
 pub const TRUST_DOMAIN: &str = "firebreak.example";
 /// The agencies, each with the folder of its files and the datasets that it serves.
@@ -171,7 +176,9 @@ impl Federation {
             this.issue(agency, "adapter", "main")?;
             let local = Ca::generate(&format!("Staff of {agency}"), TRUST_DOMAIN)?;
             local.save(&this.layout.local_authority(agency))?;
-            this.issue_local(agency, "caseworker", "desk")?;
+            for (role, id) in [CASEWORKER, OFFICER] {
+                this.issue_local(agency, role, id)?;
+            }
         }
         say("a policy bundle, its contracts signed by the agencies, signed by two of three overseers");
         this.write_bundle()?;

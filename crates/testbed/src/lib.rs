@@ -9,6 +9,6 @@ mod http;
 mod programs;
 mod working_folder;
 
-pub use federation::{AGENCIES, CUT, Federation, Layout, Options, TRUST_DOMAIN, gateway_identity};
+pub use federation::{AGENCIES, CASEWORKER, CUT, Federation, Layout, OFFICER, Options, TRUST_DOMAIN, gateway_identity};
 pub use http::{figure, http_answer, http_file};
 pub use programs::{Address, Live, LiveAdapter, Program, Programs, Started};

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use firebreak::client::{Ask, Connection, MatchAsk, Profile, get_budget, run_match, run_query};
 use firebreak::number::{count, decimal};
 use firebreak_audit::verify_folder;
-use firebreak_testbed::{Address, Federation, Live, figure, gateway_identity};
+use firebreak_testbed::{Address, CASEWORKER, Federation, Live, OFFICER, figure, gateway_identity};
 use std::path::Path;
 
 const STATISTICIAN: (&str, &str, &str) = ("nso", "analyst", "ada");
@@ -29,11 +29,11 @@ pub fn profile(federation: &Federation, gateway: Address, who: (&str, &str, &str
     })
 }
 
-/// How somebody of an agency's staff reaches its own adapter.
-pub fn local_profile(federation: &Federation, agency: &str, local: Address) -> Profile {
+/// How an agency's caseworker, or its officer, reaches its own adapter.
+pub fn local_profile(federation: &Federation, agency: &str, who: (&str, &str), local: Address) -> Profile {
     let layout = federation.layout();
     Profile {
-        identity: Some(layout.staff_certificate(agency, "caseworker", "desk")),
+        identity: Some(layout.staff_certificate(agency, who.0, who.1)),
         authority: Some(layout.local_authority(agency).join("ca.pem")),
         local: Some(format!("localhost:{}", local.port())),
         ..Profile::default()
@@ -155,7 +155,7 @@ pub async fn a_match(federation: &Federation, live: &Live) -> Result<()> {
          and nobody to learn anything else."
     );
     let local = live.adapter("health-agency")?.local;
-    let connection = local_profile(federation, "health-agency", local).connect_local().await?;
+    let connection = local_profile(federation, "health-agency", CASEWORKER, local).connect_local().await?;
     let mut ask = MatchAsk::new("vaccination-round", "vaccination-round")?;
     ask.selection = "birth_year BETWEEN 2008 AND 2018".to_owned();
     let mut last = String::new();
@@ -230,9 +230,9 @@ pub fn keep(federation: &Federation, live: &Live) -> Result<()> {
     let root = federation.layout().root();
     let analyst = root.join(STATISTICIAN.2);
     federation.working_folder(&analyst, STATISTICIAN, live.address)?;
-    let staff = root.join("health-desk.toml");
+    let staff = root.join("health-officer.toml");
     let local = live.adapter("health-agency")?.local;
-    std::fs::write(&staff, local_profile(federation, "health-agency", local).to_toml()?)?;
+    std::fs::write(&staff, local_profile(federation, "health-agency", OFFICER, local).to_toml()?)?;
     let programs = std::env::current_exe()?;
     let programs = programs.parent().context("this program lies in no folder")?;
     title("Everything keeps running. Try, in another terminal:");
@@ -244,7 +244,9 @@ pub fn keep(federation: &Federation, live: &Live) -> Result<()> {
          \x20 firebreak query --agreement health-statistics --purpose health-planning \\\n\
          \x20   \"SELECT kind, COUNT(*) AS visits FROM health.visits GROUP BY kind\"\n\
          \x20 firebreak budget --agreement health-statistics\n\
-         \x20 firebreak match --profile {staff} --agreement vaccination-round --purpose vaccination-round\n\
+         \x20 firebreak match --profile {staff} --agreement vaccination-round --purpose vaccination-round \\\n\
+         \x20   --out matched.parquet\n\
+         \x20 firebreak register --profile {staff}\n\
          \x20 firebreak audit verify --log {root}/gateway/log --key {root}/log.pub\n\
          \x20 curl http://{public_log}/checkpoint\n\
          Python and R as in README.md and docs/COOKBOOK.md: start them in {analyst}, and in Python write\n\

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use arrow_flight::sql::{CommandGetTables, ProstMessageExt};
 use arrow_flight::{Action, FlightData, FlightDescriptor, Ticket};
 use firebreak_domain::IdentityRole::{
-    self, Adapter, Analyst, Authority, Caseworker, Endpoint, Gateway, Overseer, Steward,
+    self, Adapter, Analyst, Authority, Caseworker, Endpoint, Gateway, Officer, Overseer, Steward,
 };
 use firebreak_domain::{Clock, SystemClock};
 use firebreak_testbed::TRUST_DOMAIN;
@@ -111,7 +111,6 @@ pub fn sample(path: &str) -> Result<Sample> {
     let tables = || CommandGetTables::default().as_any().encode_to_vec();
     let readers: &[IdentityRole] = &[Analyst, Endpoint, Overseer, Authority];
     let anybody: &[IdentityRole] = &[Gateway, Adapter, Analyst, Endpoint, Overseer, Authority];
-    let staff: &[IdentityRole] = &[Caseworker, Steward];
     let (place, allowed, request) = match path {
         "/firebreak.query.v1.QueryService/RunQuery" => {
             let request = RunQueryRequest { header: asked(), question: question() };
@@ -205,19 +204,31 @@ pub fn sample(path: &str) -> Result<Sample> {
             (Dialled, &[Gateway][..], request.encode_to_vec())
         }
         "/firebreak.local.v1.LocalMatchService/RunMatch" => {
-            let request =
-                local::v1::RunMatchRequest { agreement, purpose, selection: String::new(), request_id: vec![3; 16] };
-            (Local, staff, request.encode_to_vec())
+            let (selection, request_id) = (String::new(), vec![3; 16]);
+            let request = local::v1::RunMatchRequest { agreement, purpose, selection, request_id, hand_out: false };
+            (Local, &[Officer, Caseworker, Steward][..], request.encode_to_vec())
         }
         "/firebreak.local.v1.LocalMatchService/RecordChoice" => {
             let (person, kind) = ("P-000001".to_owned(), local::v1::ChoiceKind::Restrict.into());
-            (Local, staff, local::v1::RecordChoiceRequest { person, kind, purpose: String::new() }.encode_to_vec())
+            (
+                Local,
+                &[Caseworker, Steward][..],
+                local::v1::RecordChoiceRequest { person, kind, purpose: String::new() }.encode_to_vec(),
+            )
         }
         "/firebreak.local.v1.LocalMatchService/ListChoices" => {
-            (Local, staff, local::v1::ListChoicesRequest { person: "P-000001".to_owned() }.encode_to_vec())
+            let request = local::v1::ListChoicesRequest { person: "P-000001".to_owned() };
+            (Local, &[Caseworker, Steward][..], request.encode_to_vec())
         }
         "/firebreak.local.v1.LocalMatchService/ListMatched" => {
-            (Local, staff, local::v1::ListMatchedRequest { session_id: vec![4; 32] }.encode_to_vec())
+            (Local, &[Officer][..], local::v1::ListMatchedRequest { session_id: vec![4; 32] }.encode_to_vec())
+        }
+        "/firebreak.local.v1.LocalMatchService/HandOut" => {
+            let form = local::v1::HandOutForm::Csv.into();
+            (Local, &[Officer][..], local::v1::HandOutRequest { session_id: vec![4; 32], form }.encode_to_vec())
+        }
+        "/firebreak.local.v1.LocalMatchService/ListHandedOut" => {
+            (Local, &[Officer, Steward][..], local::v1::ListHandedOutRequest {}.encode_to_vec())
         }
         "/arrow.flight.protocol.FlightService/GetFlightInfo"
         | "/arrow.flight.protocol.FlightService/PollFlightInfo"

@@ -1,4 +1,4 @@
-//! Matches on the command line, by a caseworker whose certificate `firebreak certs` made.
+//! Matches on the command line, by staff whose certificates `firebreak certs` made.
 
 use super::truth::expected;
 use crate::catalogue::{Done, done, program};
@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::sleep;
 
-const AGENCY: &str = "health-agency";
+pub const AGENCY: &str = "health-agency";
 
 /// A certificate of that authority for somebody of the agency's staff, made by the command.
-fn certificate(authority: &Path, role: &str, out: PathBuf) -> Result<PathBuf> {
+pub fn certificate(authority: &Path, role: &str, out: PathBuf) -> Result<PathBuf> {
     let identity = format!("spiffe://{TRUST_DOMAIN}/org/{AGENCY}/{role}/eve");
     let mut command = program("firebreak")?;
     command.args(["certs", "issue", "--identity", &identity, "--days", "1"]);
@@ -27,7 +27,7 @@ fn certificate(authority: &Path, role: &str, out: PathBuf) -> Result<PathBuf> {
 }
 
 /// `firebreak` at the local listener of the agency's adapter.
-fn firebreak(own: &Own, identity: &Path, words: &[&str]) -> Result<Done> {
+pub fn firebreak(own: &Own, identity: &Path, words: &[&str]) -> Result<Done> {
     let local = format!("localhost:{}", own.live.adapter(AGENCY)?.local.port());
     let authority = own.federation.layout().local_authority(AGENCY).join("ca.pem");
     let mut command = program("firebreak")?;
@@ -36,7 +36,7 @@ fn firebreak(own: &Own, identity: &Path, words: &[&str]) -> Result<Done> {
 }
 
 /// The same until it succeeds: programs that have just started have yet to find each other.
-async fn succeeds(own: &Own, identity: &Path, words: &[&str]) -> Result<Done> {
+pub async fn succeeds(own: &Own, identity: &Path, words: &[&str]) -> Result<Done> {
     let mut said = String::new();
     for _ in 0..60 {
         let done = firebreak(own, identity, words)?;
@@ -50,7 +50,7 @@ async fn succeeds(own: &Own, identity: &Path, words: &[&str]) -> Result<Done> {
 }
 
 #[test]
-fn a_caseworker_makes_a_match_on_the_command_line_and_lists_who_was_matched() -> Result<()> {
+fn a_caseworker_makes_a_match_on_the_command_line_and_an_officer_lists_who_was_matched() -> Result<()> {
     run(async {
         let own = Own::start(600, &[]).await?;
         let expected = expected(own.federation.population(), 2006..=2018);
@@ -81,19 +81,20 @@ fn a_caseworker_makes_a_match_on_the_command_line_and_lists_who_was_matched() ->
 
         let list = done.out.lines().find_map(|line| line.split_once("firebreak matched --session "));
         let (_, session) = list.with_context(|| done.out.clone())?;
-        let listed = succeeds(&own, &eve, &["matched", "--session", session]).await?;
+        let officer = certificate(&authority, "officer", folder.join("officer"))?;
+        let listed = succeeds(&own, &officer, &["matched", "--session", session]).await?;
         let listed: Vec<_> = listed.out.lines().map(str::to_owned).collect();
         assert_eq!(listed.len(), expected.matched.len(), "somebody is listed twice");
         assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), expected.matched);
 
-        // Refused: for another purpose, and to somebody at the front desk.
+        // Refused: for another purpose; a list to whoever runs matches; and a match to whoever runs the adapter.
         let other = ["match", "--agreement", "vaccination-round", "--purpose", "health-planning"];
         let refused = firebreak(&own, &eve, &other)?;
         assert_eq!(refused.code, Some(3), "{}", refused.err);
         assert!(refused.err.contains("PURPOSE_NOT_COVERED") && refused.out.is_empty(), "{}", refused.err);
-        let officer = certificate(&authority, "officer", folder.join("officer"))?;
-        for words in [&words[..], &["matched", "--session", session]] {
-            let refused = firebreak(&own, &officer, words)?;
+        let admin = certificate(&authority, "admin", folder.join("admin"))?;
+        for (who, words) in [(&eve, &["matched", "--session", session][..]), (&admin, &words)] {
+            let refused = firebreak(&own, who, words)?;
             assert_eq!(refused.code, Some(3), "{}", refused.err);
             assert!(refused.err.contains("ROLE_NOT_ALLOWED") && refused.out.is_empty(), "{}", refused.err);
         }
@@ -114,12 +115,13 @@ fn a_certificate_of_an_authority_that_somebody_made_opens_nothing() -> Result<()
         assert!(made.err.contains("for demonstrations and tests"), "{}", made.err);
         let real = own.federation.layout().local_authority(AGENCY);
         let words = ["matched", "--session", &"00".repeat(32)];
-        // The same words, the same identity, an authority each: one is let in, and finds that nobody was matched.
-        let theirs = firebreak(&own, &certificate(&stranger, "caseworker", folder.join("theirs"))?, &words)?;
+        // The same words, the same identity, an authority each: one is let in, and hears that there is no such match.
+        let theirs = firebreak(&own, &certificate(&stranger, "officer", folder.join("theirs"))?, &words)?;
         assert_eq!(theirs.code, Some(1), "{}", theirs.err);
         assert!(theirs.err.contains("cannot connect"), "{}", theirs.err);
-        let ours = firebreak(&own, &certificate(&real, "caseworker", folder.join("ours"))?, &words)?;
-        assert_eq!((ours.code, ours.out.as_str()), (Some(0), ""), "{}", ours.err);
+        let ours = firebreak(&own, &certificate(&real, "officer", folder.join("ours"))?, &words)?;
+        assert_eq!((ours.code, ours.out.as_str()), (Some(1), ""), "{}", ours.err);
+        assert!(ours.err.contains("no match of that session is recorded here"), "{}", ours.err);
         Ok(())
     })
 }

@@ -24,6 +24,10 @@ pub async fn desk(own: &Own) -> Result<Connection> {
     Caller::connect_local(&own.federation, RECEIVER, own.live.adapter(RECEIVER)?.local).await
 }
 
+async fn officer(own: &Own) -> Result<Connection> {
+    Caller::connect_officer(&own.federation, RECEIVER, own.live.adapter(RECEIVER)?.local).await
+}
+
 /// Runs a match, again under the same request id while programs have yet to find each other.
 pub async fn match_until_done(own: &Own, ask: &MatchAsk, steps: &mut BTreeSet<String>) -> Result<MatchSummary> {
     let desk = desk(own).await?;
@@ -88,7 +92,7 @@ fn a_dropped_match_resumes_counts_nothing_twice_and_gives_exactly_the_truth() ->
             assert!(steps.contains(step), "progress says nothing of {step}");
         }
         assert_eq!((summary.offered, summary.unusable), (expected.offered, expected.unusable));
-        let listed = list_matched(&desk(&own).await?, &summary.session_id).await?;
+        let listed = list_matched(&officer(&own).await?, &summary.session_id).await?;
         assert_eq!(listed.len() as u64, summary.matched);
         let listed: BTreeSet<_> = listed.into_iter().collect();
         assert_eq!(listed, expected.matched, "the register says who was matched, by the receiver's own keys");
@@ -136,7 +140,7 @@ fn a_hundred_thousand_on_either_side_give_exactly_the_truth() -> Result<()> {
         ensure!(receiver >= 100_000 && sender >= 100_000, "{receiver} x {sender} elements are too few");
         let summary = match_until_done(&own, &ask, &mut BTreeSet::new()).await?;
         assert_eq!((summary.offered, summary.unusable), (expected.offered, expected.unusable));
-        let listed: BTreeSet<_> = list_matched(&desk(&own).await?, &summary.session_id).await?.into_iter().collect();
+        let listed: BTreeSet<_> = list_matched(&officer(&own).await?, &summary.session_id).await?.into_iter().collect();
         assert_eq!(listed, expected.matched);
         println!(
             "{receiver} x {sender} elements, {} matched; federation {prepared:.1?}, in all {:.1?}",

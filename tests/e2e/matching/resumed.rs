@@ -167,7 +167,8 @@ fn the_sender_hears_of_the_end_only_when_the_receiver_needs_it_no_more() -> Resu
             }
         };
         let expected = expected(own.federation.population(), i32::MIN..=i32::MAX);
-        let listed: BTreeSet<_> = list_matched(&desk, &summary.session_id).await?.into_iter().collect();
+        let officer = Caller::connect_officer(&own.federation, RECEIVER, own.live.adapter(RECEIVER)?.local).await?;
+        let listed: BTreeSet<_> = list_matched(&officer, &summary.session_id).await?.into_iter().collect();
         assert_eq!(listed, expected.matched);
         assert_eq!(summary.matched, expected.matched.len() as u64);
         let receipt = Receipt::decode(summary.receipt.as_bytes())?.verify(&own.federation.log_key().parse()?)?;

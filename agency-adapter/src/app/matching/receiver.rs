@@ -148,7 +148,7 @@ async fn prepare(
         None => {
             let rows = app.datasets.rows_to_match(contract, cut, &terms.field).await?;
             let shuffle = Shuffle::of_session(&seed);
-            form::form(rows, condition.as_ref(), normaliser, &shuffle, &files, formed_from).await?
+            form::form(rows, condition.as_ref(), normaliser, &shuffle, &files, formed_from, cut.clone()).await?
         }
     };
     let bundle_sequence = permit.bundle_sequence();
@@ -439,6 +439,7 @@ impl Receiver {
         app.state.record_end(&prepared.name, evidence.map_err(|_| MatchError::Failed)?.new_leaf()).await?;
         let matched = block_in_place(|| compare::compare(self.params(), &self.own, &self.list, &prepared.files))?;
         let header = &prepared.submitted.header;
+        app.state.record_match_cut(&prepared.name, prepared.dataset(), &prepared.formed.cut).await?;
         let who = prepared.participants.now(app).await?;
         let register = app.register_matched(&prepared.name, &header.purpose, &header.agreement, &matched, &who);
         let (matched, late) = register.await?;

@@ -20,6 +20,9 @@ pub struct MatchAsk {
     pub selection: String,
     /// The request's own name: sending it again resumes the session.
     pub request_id: RequestId,
+    /// Whether the matches are to be handed out afterwards ([`super::hand_out`]): if the caller may not have them, nothing
+    /// is run.
+    pub hand_out: bool,
 }
 
 impl MatchAsk {
@@ -33,6 +36,7 @@ impl MatchAsk {
             purpose: PurposeId::new(purpose)?,
             selection: String::new(),
             request_id: fresh_request_id()?,
+            hand_out: false,
         })
     }
 }
@@ -51,8 +55,9 @@ pub async fn run_match(
         purpose: ask.purpose.to_string(),
         selection: ask.selection.clone(),
         request_id: ask.request_id.as_bytes().to_vec(),
+        hand_out: ask.hand_out,
     };
-    let mut steps = client(connection).run_match(request).await?.into_inner();
+    let mut steps = local(connection).run_match(request).await?.into_inner();
     let mut summary = None;
     while let Some(message) = steps.message().await? {
         match message.step {
@@ -64,13 +69,14 @@ pub async fn run_match(
     summary.ok_or(ClientError::Answer("it ended before the match did; the same request id resumes it"))
 }
 
-/// The own agency's records that were matched in a session, by the agency's own key of the person.
+/// The own agency's records that were matched in a session, by the agency's own key of the person, to an officer. The
+/// agency's register says that they were handed out.
 ///
 /// # Errors
-/// [`ClientError`].
+/// [`ClientError`], [`ClientError::Refused`] to anybody else.
 pub async fn list_matched(connection: &Connection, session: &[u8]) -> Result<Vec<String>, ClientError> {
     let request = ListMatchedRequest { session_id: session.to_vec() };
-    let mut batches = client(connection).list_matched(request).await?.into_inner();
+    let mut batches = local(connection).list_matched(request).await?.into_inner();
     let mut persons = Vec::new();
     while let Some(batch) = batches.message().await? {
         persons.extend(batch.persons);
@@ -90,7 +96,7 @@ pub async fn record_choice(
 ) -> Result<(), ClientError> {
     let purpose = purpose.map(ToString::to_string).unwrap_or_default();
     let request = RecordChoiceRequest { person: person.to_owned(), kind: kind.into(), purpose };
-    client(connection).record_choice(request).await?;
+    local(connection).record_choice(request).await?;
     Ok(())
 }
 
@@ -100,9 +106,9 @@ pub async fn record_choice(
 /// [`ClientError`].
 pub async fn list_choices(connection: &Connection, person: &str) -> Result<Vec<RecordedChoice>, ClientError> {
     let request = ListChoicesRequest { person: person.to_owned() };
-    Ok(client(connection).list_choices(request).await?.into_inner().choices)
+    Ok(local(connection).list_choices(request).await?.into_inner().choices)
 }
 
-fn client(connection: &Connection) -> LocalMatchServiceClient<Channel> {
+pub(super) fn local(connection: &Connection) -> LocalMatchServiceClient<Channel> {
     LocalMatchServiceClient::new(connection.channel()).max_decoding_message_size(MESSAGE)
 }

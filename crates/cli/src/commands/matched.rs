@@ -1,5 +1,6 @@
 //! `firebreak matched`.
 
+use super::hand_out::OutOptions;
 use crate::arguments::LocalOptions;
 use crate::client::list_matched;
 use crate::failure::Failure;
@@ -12,6 +13,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HEX")]
     session: String,
     #[command(flatten)]
+    out: OutOptions,
+    #[command(flatten)]
     local: LocalOptions,
 }
 
@@ -19,7 +22,11 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
     let session = hex::decode(&arguments.session).map_err(|_| {
         Failure::Usage("--session takes the hexadecimal digits that `firebreak match` showed".to_owned())
     })?;
+    let out = arguments.out.open()?;
     let connection = arguments.local.connect().await?;
+    if let Some(out) = out {
+        return out.take(&connection, &session, terminal).await;
+    }
     for person in list_matched(&connection, &session).await? {
         // In a file a key stays what it is.
         let person = if terminal.out_is_terminal { printable(&person) } else { person.as_str().into() };

@@ -1,5 +1,8 @@
 //! `firebreak match`.
 
+use super::hand_out::OutOptions;
+use super::pace::{Pace, Told};
+use super::progress::cut;
 use super::receipt;
 use crate::arguments::{self, LocalOptions};
 use crate::client::{ClientError, MatchAsk, run_match};
@@ -11,9 +14,14 @@ use clap::Args;
 use firebreak_domain::RequestId;
 use firebreak_wire::local::v1::{MatchProgress, MatchSummary};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// Cells of the bar.
 const BAR: usize = 30;
+/// A bar that does not move is drawn again so often, with the rate and the time left by then.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Nothing more on the line.
+const CLEAR: &str = "\u{1b}[K";
 /// Where no bar can be drawn, a line is written each time that so many more hundredths are done.
 const STRIDE: u64 = 10;
 
@@ -35,6 +43,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HEX", value_parser = arguments::request_id)]
     request_id: Option<RequestId>,
     #[command(flatten)]
+    out: OutOptions,
+    #[command(flatten)]
     local: LocalOptions,
 }
 
@@ -42,15 +52,22 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
     let mut ask = MatchAsk::new(&arguments.agreement, &arguments.purpose)?;
     ask.selection = arguments.selection.unwrap_or_default();
     ask.request_id = arguments.request_id.unwrap_or(ask.request_id);
+    let out = arguments.out.open()?;
+    ask.hand_out = out.is_some();
     let connection = arguments.local.connect().await?;
-    let mut bar = Bar::new(terminal.err_is_terminal);
-    let came = run_match(&connection, &ask, &mut |progress| terminal.note_block(bar.step(progress))).await;
+    let mut bar = Bar::new(terminal.err_is_terminal, terminal.width);
+    let mut shown_step = |progress: &MatchProgress| terminal.note_block(bar.step(progress, Instant::now()));
+    let came = run_match(&connection, &ask, &mut shown_step).await;
     terminal.note_block(bar.end());
     if let Err(ClientError::Failed { .. } | ClientError::Answer(_)) = came {
         terminal.note(format!("The request was {}: add --request-id {0} to resume it.", ask.request_id));
     }
     let summary = receipt::keep(came, |summary| summary.receipt.as_str(), arguments.receipt.as_deref())?;
-    Ok(terminal.block(shown(&summary, terminal.width))?)
+    terminal.block(shown(&summary, terminal.width))?;
+    match out {
+        None => Ok(()),
+        Some(out) => out.take(&connection, &summary.session_id, terminal).await,
+    }
 }
 
 fn shown(summary: &MatchSummary, width: usize) -> String {
@@ -67,42 +84,57 @@ fn shown(summary: &MatchSummary, width: usize) -> String {
     format!("{counted}\nList them: firebreak matched --session {}\n", hex::encode(&summary.session_id))
 }
 
-/// Progress: a bar that is drawn over itself on a terminal, lines elsewhere.
+/// Progress: a bar that is drawn over itself on a terminal, with rate and time left; lines elsewhere.
 struct Bar {
     on_terminal: bool,
-    /// Step and hundredths last shown.
-    last: Option<(String, u64)>,
+    /// Columns of the terminal.
+    width: usize,
+    last: Option<Drawn>,
+    /// Of the step last shown.
+    pace: Pace,
+}
+
+/// What was last shown, and when.
+struct Drawn {
+    step: String,
+    hundredths: u64,
+    at: Instant,
 }
 
 impl Bar {
-    const fn new(on_terminal: bool) -> Self {
-        Self { on_terminal, last: None }
+    fn new(on_terminal: bool, width: usize) -> Self {
+        Self { on_terminal, width, last: None, pace: Pace::default() }
     }
 
     /// What to write for a step; nothing where it would show nothing new.
-    fn step(&mut self, progress: &MatchProgress) -> String {
-        let words = printable(&progress.step).into_owned();
+    fn step(&mut self, progress: &MatchProgress, now: Instant) -> String {
+        let step = printable(&progress.step).into_owned();
         let hundredths = progress.done.min(progress.of).saturating_mul(100).checked_div(progress.of).unwrap_or(0);
-        let new_step = self.last.as_ref().is_none_or(|(last, _)| *last != words);
-        let moved = self.last.as_ref().map_or(0, |(_, last)| hundredths.saturating_sub(*last));
-        let stride = if self.on_terminal { 1 } else { STRIDE };
-        if !new_step && moved < stride {
+        let new_step = self.last.as_ref().is_none_or(|last| last.step != step);
+        if new_step {
+            self.pace = Pace::default();
+        }
+        let told = self.pace.step(now, progress.done, progress.of);
+        let moved = self.last.as_ref().map_or(0, |last| hundredths.saturating_sub(last.hundredths));
+        let again = self.last.as_ref().is_some_and(|last| now.saturating_duration_since(last.at) >= AGAIN);
+        let news = if self.on_terminal { moved > 0 || (again && told.is_some()) } else { moved >= STRIDE };
+        if !new_step && !news {
             return String::new();
         }
-        let open = self.last.replace((words.clone(), hundredths)).is_some();
+        let open = self.last.replace(Drawn { step: step.clone(), hundredths, at: now }).is_some();
         let of = if progress.of == 0 { String::new() } else { format!(" {hundredths} %") };
         if !self.on_terminal {
-            return format!("… {words}{of}\n");
+            return format!("… {step}{of}\n");
         }
-        let full = usize::try_from(hundredths).unwrap_or(0) * BAR / 100;
-        let drawn = format!("[{}{}]", "█".repeat(full), " ".repeat(BAR.saturating_sub(full)));
         // A finished step stays on its own line.
         let start = match (open, new_step) {
             (true, true) => "\n",
             (true, false) => "\r",
             (false, _) => "",
         };
-        if progress.of == 0 { format!("{start}{words}") } else { format!("{start}{drawn}{of} {words}") }
+        // The last column stays free: some terminals go on to the next line once it is taken.
+        let line = cut(&drawn(&step, hundredths, progress, told), self.width.saturating_sub(1));
+        format!("{start}{line}{CLEAR}")
     }
 
     /// Leaves the line on which the bar was drawn.
@@ -111,17 +143,35 @@ impl Bar {
     }
 }
 
+/// The line of a step on a terminal.
+fn drawn(step: &str, hundredths: u64, progress: &MatchProgress, told: Option<Told>) -> String {
+    if progress.of == 0 {
+        return step.to_owned();
+    }
+    let full = usize::try_from(hundredths).unwrap_or(0).saturating_mul(BAR) / 100;
+    let bar = format!("[{}{}]", "█".repeat(full), " ".repeat(BAR.saturating_sub(full)));
+    let pace = told.map(|told| format!(", {}", told.words(&printable(&progress.unit)))).unwrap_or_default();
+    format!("{bar} {hundredths} % {step}{pace}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn drawn(on_terminal: bool, steps: &[(&str, u64, u64)]) -> String {
-        let mut bar = Bar::new(on_terminal);
+    /// What is written for steps that come so many milliseconds one after another, on a terminal of 100 columns.
+    fn written(on_terminal: bool, apart: u64, steps: &[(&str, u64, u64)]) -> String {
+        let (mut now, mut bar) = (Instant::now(), Bar::new(on_terminal, 100));
         let mut text = String::new();
         for (step, done, of) in steps {
-            text += &bar.step(&MatchProgress { step: (*step).to_owned(), done: *done, of: *of });
+            let unit = if *of == 0 { "" } else { "elements" }.to_owned();
+            text += &bar.step(&MatchProgress { step: (*step).to_owned(), done: *done, of: *of, unit }, now);
+            now += Duration::from_millis(apart);
         }
         text + bar.end()
+    }
+
+    fn drawn(on_terminal: bool, steps: &[(&str, u64, u64)]) -> String {
+        written(on_terminal, 0, steps)
     }
 
     #[test]
@@ -140,7 +190,32 @@ mod tests {
         let text = drawn(true, &[("forming", 0, 0), ("evaluating", 0, 4), ("evaluating", 2, 4), ("evaluating", 4, 4)]);
         assert_eq!(text.matches('\n').count(), 2, "{text:?}");
         assert_eq!(text.matches('\r').count(), 2, "{text:?}");
-        assert!(text.ends_with(&format!("\r[{}] 100 % evaluating\n", "█".repeat(BAR))), "{text:?}");
+        assert!(text.ends_with(&format!("\r[{}] 100 % evaluating{CLEAR}\n", "█".repeat(BAR))), "{text:?}");
+    }
+
+    #[test]
+    fn on_a_terminal_rate_and_time_left_are_told_and_elsewhere_they_are_not() {
+        let steps = [("forming", 0, 0), ("evaluating", 0, 100_000), ("evaluating", 1000, 100_000), ("tags", 5, 10)];
+        let text = written(true, 1000, &steps).replace('\u{202f}', " ");
+        assert!(text.contains(&format!(" 1 % evaluating, 1 000 elements/s, 1 min 39 s left{CLEAR}\n[")), "{text:?}");
+        // A new step has no rate of the one before.
+        assert!(text.ends_with(&format!(" 50 % tags{CLEAR}\n")), "{text:?}");
+        assert!(!written(false, 1000, &steps).contains("/s"));
+    }
+
+    #[test]
+    fn a_bar_that_does_not_move_is_drawn_again_each_second_with_the_time_left() {
+        let steps: Vec<_> = (0..=20).map(|done| ("evaluating", done, 100_000)).collect();
+        assert_eq!(written(true, 250, &steps).matches("left").count(), 5);
+        assert_eq!(written(false, 250, &steps).lines().count(), 1);
+    }
+
+    #[test]
+    fn a_line_fits_into_the_terminal() {
+        let mut bar = Bar::new(true, 40);
+        let step = "a step with a name that is longer than the line".to_owned();
+        let line = bar.step(&MatchProgress { step, done: 1, of: 2, unit: String::new() }, Instant::now());
+        assert_eq!(line.strip_suffix(CLEAR).unwrap().chars().count(), 39, "{line:?}");
     }
 
     #[test]

@@ -96,7 +96,7 @@ fn told(step: Step<'_>) -> String {
 }
 
 /// As much of the text as fits into so many columns.
-fn cut(text: &str, width: usize) -> String {
+pub(super) fn cut(text: &str, width: usize) -> String {
     let mut taken = 0;
     let fits = |c: &char| {
         taken += c.width().unwrap_or(0);

@@ -7,6 +7,7 @@ mod crash;
 mod edits;
 mod files;
 mod folder;
+mod handed_out;
 mod matching;
 mod model;
 mod questions;

@@ -44,6 +44,9 @@ pub struct RunMatchRequest {
     /// 16 bytes; the same resumes a session.
     #[prost(bytes = "vec", tag = "4")]
     pub request_id: ::prost::alloc::vec::Vec<u8>,
+    /// The caller wants the matches handed out afterwards: whoever may not have them is refused before anything runs.
+    #[prost(bool, tag = "5")]
+    pub hand_out: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RunMatchResponse {
@@ -68,6 +71,9 @@ pub struct MatchProgress {
     pub done: u64,
     #[prost(uint64, tag = "3")]
     pub of: u64,
+    /// What is counted: elements or bytes; empty where nothing is.
+    #[prost(string, tag = "4")]
+    pub unit: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MatchSummary {
@@ -98,6 +104,64 @@ pub struct ListMatchedRequest {
 pub struct ListMatchedResponse {
     #[prost(string, repeated, tag = "1")]
     pub persons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HandOutRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub session_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "HandOutForm", tag = "2")]
+    pub form: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HandOutResponse {
+    #[prost(oneof = "hand_out_response::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<hand_out_response::Part>,
+}
+/// Nested message and enum types in `HandOutResponse`.
+pub mod hand_out_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        /// The next bytes of the file.
+        #[prost(bytes, tag = "1")]
+        Piece(::prost::alloc::vec::Vec<u8>),
+        /// The last part. Without it the file is not whole.
+        #[prost(message, tag = "2")]
+        HandedOut(super::HandedOut),
+    }
+}
+/// An entry in the receiver's register.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HandedOut {
+    /// From 1, without a gap.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// To whom: the certificate's URI name.
+    #[prost(string, tag = "2")]
+    pub officer: ::prost::alloc::string::String,
+    /// Seconds since 1970.
+    #[prost(int64, tag = "3")]
+    pub at: i64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub session_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "5")]
+    pub agreement: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub purpose: ::prost::alloc::string::String,
+    #[prost(enumeration = "HandOutForm", tag = "7")]
+    pub form: i32,
+    /// Persons in it.
+    #[prost(uint64, tag = "8")]
+    pub rows: u64,
+    /// SHA-256 of the file; of a list, of its keys, each with a line feed behind it.
+    #[prost(bytes = "vec", tag = "9")]
+    pub sha256: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListHandedOutRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListHandedOutResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub entries: ::prost::alloc::vec::Vec<HandedOut>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -134,6 +198,39 @@ impl ChoiceKind {
             "CHOICE_KIND_WITHDRAW" => Some(Self::Withdraw),
             "CHOICE_KIND_RESTRICT" => Some(Self::Restrict),
             "CHOICE_KIND_LIFT" => Some(Self::Lift),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum HandOutForm {
+    Unspecified = 0,
+    /// As ListMatched gives it. Not a file.
+    List = 1,
+    Csv = 2,
+    Parquet = 3,
+}
+impl HandOutForm {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "HAND_OUT_FORM_UNSPECIFIED",
+            Self::List => "HAND_OUT_FORM_LIST",
+            Self::Csv => "HAND_OUT_FORM_CSV",
+            Self::Parquet => "HAND_OUT_FORM_PARQUET",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HAND_OUT_FORM_UNSPECIFIED" => Some(Self::Unspecified),
+            "HAND_OUT_FORM_LIST" => Some(Self::List),
+            "HAND_OUT_FORM_CSV" => Some(Self::Csv),
+            "HAND_OUT_FORM_PARQUET" => Some(Self::Parquet),
             _ => None,
         }
     }
@@ -257,7 +354,7 @@ pub mod local_match_service_client {
                 );
             self.inner.server_streaming(req, path, codec).await
         }
-        /// The agency's own records that were matched in a session.
+        /// The agency's own records that were matched in a session, to an officer. The register says that they were handed out.
         pub async fn list_matched(
             &mut self,
             request: impl tonic::IntoRequest<super::ListMatchedRequest>,
@@ -348,6 +445,63 @@ pub mod local_match_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// The same as a file. The register says so before the first byte leaves.
+        pub async fn hand_out(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HandOutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::HandOutResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/firebreak.local.v1.LocalMatchService/HandOut",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("firebreak.local.v1.LocalMatchService", "HandOut"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// What was handed out of matches, the oldest first.
+        pub async fn list_handed_out(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListHandedOutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ListHandedOutResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/firebreak.local.v1.LocalMatchService/ListHandedOut",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "firebreak.local.v1.LocalMatchService",
+                        "ListHandedOut",
+                    ),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -380,7 +534,7 @@ pub mod local_match_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// The agency's own records that were matched in a session.
+        /// The agency's own records that were matched in a session, to an officer. The register says that they were handed out.
         async fn list_matched(
             &self,
             request: tonic::Request<super::ListMatchedRequest>,
@@ -403,6 +557,31 @@ pub mod local_match_service_server {
             request: tonic::Request<super::ListChoicesRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListChoicesResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the HandOut method.
+        type HandOutStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::HandOutResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The same as a file. The register says so before the first byte leaves.
+        async fn hand_out(
+            &self,
+            request: tonic::Request<super::HandOutRequest>,
+        ) -> std::result::Result<tonic::Response<Self::HandOutStream>, tonic::Status>;
+        /// Server streaming response type for the ListHandedOut method.
+        type ListHandedOutStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ListHandedOutResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// What was handed out of matches, the oldest first.
+        async fn list_handed_out(
+            &self,
+            request: tonic::Request<super::ListHandedOutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ListHandedOutStream>,
             tonic::Status,
         >;
     }
@@ -664,6 +843,99 @@ pub mod local_match_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/firebreak.local.v1.LocalMatchService/HandOut" => {
+                    #[allow(non_camel_case_types)]
+                    struct HandOutSvc<T: LocalMatchService>(pub Arc<T>);
+                    impl<
+                        T: LocalMatchService,
+                    > tonic::server::ServerStreamingService<super::HandOutRequest>
+                    for HandOutSvc<T> {
+                        type Response = super::HandOutResponse;
+                        type ResponseStream = T::HandOutStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HandOutRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LocalMatchService>::hand_out(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HandOutSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/firebreak.local.v1.LocalMatchService/ListHandedOut" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListHandedOutSvc<T: LocalMatchService>(pub Arc<T>);
+                    impl<
+                        T: LocalMatchService,
+                    > tonic::server::ServerStreamingService<super::ListHandedOutRequest>
+                    for ListHandedOutSvc<T> {
+                        type Response = super::ListHandedOutResponse;
+                        type ResponseStream = T::ListHandedOutStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListHandedOutRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LocalMatchService>::list_handed_out(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListHandedOutSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

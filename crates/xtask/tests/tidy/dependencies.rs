@@ -58,6 +58,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             DOMAIN,
             "firebreak-audit",
+            "firebreak-format",
             "firebreak-node",
             "firebreak-policy",
             "firebreak-privacy",

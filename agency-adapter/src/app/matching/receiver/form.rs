@@ -6,7 +6,7 @@ use crate::app::matching::records::{
 use crate::app::matching::{CHUNK_ELEMENTS, MatchError};
 use crate::datasets::RowsToMatch;
 use crate::source::{Encoded, MISSING, Rows};
-use firebreak_domain::{ColumnName, ReasonCode, Refusal};
+use firebreak_domain::{ColumnName, CutId, ReasonCode, Refusal};
 use firebreak_psi::{Normaliser, Shuffle, padded_size};
 use firebreak_query::{BoundValue, CheckedQuery};
 use firebreak_store::{RecordFile, RecordReader, SessionFiles, Sorted, Sorter};
@@ -23,7 +23,6 @@ const ROW: usize = 8;
 const PLACE: usize = 4;
 
 /// What was formed, as it is written down when all of it is on the disk.
-#[derive(Clone, Copy)]
 pub(super) struct Formed {
     /// SHA-256 of what it was formed from.
     terms: [u8; 32],
@@ -33,6 +32,8 @@ pub(super) struct Formed {
     pub(super) unusable: u64,
     /// Places of the list, padding included.
     pub(super) places: u32,
+    /// The version of the dataset that it was formed of.
+    pub(super) cut: CutId,
 }
 
 /// The file of what the places hold, in their order.
@@ -71,7 +72,8 @@ impl Formed {
 
     fn keep(self, files: &SessionFiles) -> Result<Self, MatchError> {
         let (offered, unusable) = (self.offered.to_be_bytes(), self.unusable.to_be_bytes());
-        let bytes = [self.terms.as_slice(), &offered, &unusable, &self.places.to_be_bytes()].concat();
+        let places = self.places.to_be_bytes();
+        let bytes = [self.terms.as_slice(), &offered, &unusable, &places, self.cut.as_str().as_bytes()].concat();
         files.spool("formed")?.add(&bytes)?;
         Ok(self)
     }
@@ -80,9 +82,11 @@ impl Formed {
         let (terms, rest) = bytes.split_first_chunk()?;
         let (offered, rest) = rest.split_first_chunk()?;
         let (unusable, rest) = rest.split_first_chunk()?;
-        let places = u32::from_be_bytes(rest.try_into().ok()?);
+        let (places, cut) = rest.split_first_chunk()?;
+        let cut = CutId::new(str::from_utf8(cut).ok()?).ok()?;
+        let places = u32::from_be_bytes(*places);
         let (offered, unusable) = (u64::from_be_bytes(*offered), u64::from_be_bytes(*unusable));
-        Some(Self { terms: *terms, offered, unusable, places })
+        Some(Self { terms: *terms, offered, unusable, places, cut })
     }
 }
 
@@ -95,6 +99,7 @@ pub(super) async fn form(
     shuffle: &Shuffle,
     files: &SessionFiles,
     terms: [u8; 32],
+    cut: CutId,
 ) -> Result<Formed, MatchError> {
     let mut selected = files.sort("selected", KEY + ROW + ITEM, SORTED_IN_MEMORY)?;
     let mut row: u64 = 0;
@@ -105,7 +110,7 @@ pub(super) async fn form(
         let (own, offered, unusable) = by_rank(selected.finish()?, shuffle, files)?;
         let places = place(&own, shuffle, normaliser, files)?;
         own.delete();
-        Formed { terms, offered, unusable, places }.keep(files)
+        Formed { terms, offered, unusable, places, cut }.keep(files)
     })
 }
 
