@@ -1,8 +1,11 @@
 //! What an adapter says on its connections: one service to the gateway, one inside a tunnel, one to its own staff.
 
 mod agency;
+mod broken;
 mod choices;
 mod local;
+mod oversized;
+mod patience;
 mod session;
 mod tunnel;
 
@@ -28,8 +31,7 @@ fn no_request(refusal: &Refusal) -> Status {
 
 fn match_status(error: MatchError) -> Status {
     match error {
-        MatchError::Refused(refusal) => status_of_refusal(&refusal, None),
-        MatchError::Protocol(error) => Status::failed_precondition(format!("the match was ended: {error}")),
+        MatchError::Refused(refusal) | MatchError::Fault(refusal) => status_of_refusal(&refusal, None),
         MatchError::Session(error) => Status::failed_precondition(error.to_string()),
         error @ (MatchError::Store(_) | MatchError::Dataset(_) | MatchError::Failed) => {
             tracing::error!(error_kind = %error, "match failed");

@@ -138,7 +138,7 @@ fn certificates_renewed_in_the_middle_of_a_match_are_shown_from_then_on_and_the_
         let stopped = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stopped);
         let matching = tokio::spawn(async move {
-            let under_way = loop {
+            loop {
                 match run_match(&desk, &ask, &mut |_| {}).await {
                     // Only while the programs have yet to find each other: once it runs it is not begun again.
                     Err(error) if passes(&error) && !seen.load(Ordering::SeqCst) => {
@@ -146,8 +146,7 @@ fn certificates_renewed_in_the_middle_of_a_match_are_shown_from_then_on_and_the_
                     }
                     ended => break ended,
                 }
-            };
-            (desk, under_way)
+            }
         });
         wire.stopped().await?;
         stopped.store(true, Ordering::SeqCst);
@@ -178,10 +177,11 @@ fn certificates_renewed_in_the_middle_of_a_match_are_shown_from_then_on_and_the_
         list_datasets(&ada).await?;
 
         wire.open();
-        let (desk, summary) = matching.await?;
-        let summary = summary.context("the match did not go on")?;
+        let summary = matching.await?.context("the match did not go on")?;
         assert_eq!((summary.offered, summary.unusable), (expected.offered, expected.unusable));
-        let listed: BTreeSet<_> = list_matched(&desk, &summary.session_id).await?.into_iter().collect();
+        let local = own.live.adapter(RECEIVER)?.local;
+        let officer = Caller::connect_officer(&own.federation, RECEIVER, local).await?;
+        let listed: BTreeSet<_> = list_matched(&officer, &summary.session_id).await?.into_iter().collect();
         assert_eq!(listed, expected.matched);
         // All that begins from now on begins under the new certificates.
         let new = Caller("nso", "analyst", "bob").connect(&own.federation, own.live.address).await?;

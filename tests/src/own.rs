@@ -128,7 +128,8 @@ pub async fn ask_until_answered(connection: &Connection, ask: &Ask) -> Result<Qu
 pub fn passes(error: &ClientError) -> bool {
     match error {
         ClientError::Refused(refused) => {
-            matches!(refused.refusal.reason.as_str(), "EVIDENCE_OUTSTANDING" | "AGENCY_UNAVAILABLE")
+            let passing = ["EVIDENCE_OUTSTANDING", "AGENCY_UNAVAILABLE", "CONNECTION_LOST", "PEER_STALLED"];
+            passing.contains(&refused.refusal.reason.as_str())
         }
         ClientError::Failed { .. } | ClientError::Connect { .. } | ClientError::Answer(_) => true,
         _ => false,

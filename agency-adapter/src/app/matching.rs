@@ -1,18 +1,26 @@
 //! A permitted match, from both sides, with neither sockets nor messages in it.
 
+mod broken;
 mod caps;
+mod fault;
 mod offered;
+mod opening;
 mod participants;
+mod pieces;
 mod received;
 mod receiver;
 mod records;
 mod running;
 mod sender;
 
+pub use broken::{Attempt, BrokenOff};
+pub use fault::of_the_match;
+pub use opening::OpenRequest;
+pub use pieces::TagPieces;
 pub use received::Received;
 pub use receiver::{MatchReport, MatchStep, Prepared, Receiver, prepare_receiver};
 pub(crate) use running::Running;
-pub use sender::{OpenRequest, SenderSession, TagPieces, accept_match};
+pub use sender::{SenderSession, accept_match};
 
 use super::{App, Failure};
 use crate::datasets::DatasetError;
@@ -35,9 +43,9 @@ pub enum MatchError {
     /// It is refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The other side, or somebody between, did not keep to the protocol.
-    #[error("the match was ended: {0}")]
-    Protocol(#[from] PsiError),
+    /// The other side did not keep to the protocol: found here, and not recorded yet.
+    #[error(transparent)]
+    Fault(Refusal),
     /// The state.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -56,8 +64,16 @@ impl From<SessionError> for MatchError {
     fn from(error: SessionError) -> Self {
         match error {
             SessionError::Store(error) => Self::Store(error),
+            SessionError::Ended(reason) => Self::Refused(fault::ended(reason)),
             error @ (SessionError::Closed | SessionError::Unknown | SessionError::AlreadyKept) => Self::Session(error),
         }
+    }
+}
+
+/// What fails in the protocol's own work, on what this side has made itself.
+impl From<PsiError> for MatchError {
+    fn from(_: PsiError) -> Self {
+        Self::Failed
     }
 }
 
@@ -127,11 +143,14 @@ fn terms(permit: &Permit) -> Result<&firebreak_domain::MatchTerms, Refusal> {
 
 /// The rule of that number, by which both sides write the one column on which they match.
 fn normaliser(number: u32) -> Result<Normaliser, Refusal> {
-    let refused = |detail| Err(Refusal::new(ReasonCode::SessionMismatch).because(detail));
+    let refused = |reason, detail| Err(Refusal::new(reason).because(detail));
     match Normaliser::from_number(number) {
         Some(rule) if rule.parts().len() == 1 => Ok(rule),
-        Some(_) => refused("the agreement's normaliser takes several columns, and a match has one"),
-        None => refused("the agreement's normaliser is not known here"),
+        Some(_) => refused(
+            ReasonCode::SessionMismatch,
+            "the agreement's normaliser takes several columns, and a match has one",
+        ),
+        None => refused(ReasonCode::NormaliserMismatch, "the agreement's version is not known here"),
     }
 }
 
@@ -142,9 +161,13 @@ mod tests {
     #[test]
     fn a_rule_that_takes_several_columns_or_is_unknown_is_refused() {
         assert_eq!(normaliser(1), Ok(Normaliser::V1));
-        for (number, detail) in [(0, "not known here"), (2, "takes several columns"), (3, "not known here")] {
+        for (number, reason, detail) in [
+            (0, ReasonCode::NormaliserMismatch, "not known here"),
+            (2, ReasonCode::SessionMismatch, "takes several columns"),
+            (3, ReasonCode::NormaliserMismatch, "not known here"),
+        ] {
             let refusal = normaliser(number).unwrap_err();
-            assert_eq!(refusal.reason, ReasonCode::SessionMismatch);
+            assert_eq!(refusal.reason, reason);
             assert!(refusal.detail.contains(detail), "{}", refusal.detail);
         }
     }

@@ -1,19 +1,17 @@
-use super::session::MatchSession;
+use super::session::serve;
 use super::tunnel::{from_gateway, to_gateway};
 use super::{failed, no_request, refused};
 use crate::app::{Answered, App, Confirmation, ConfirmedLeaf, Outcome, accept_match};
 use firebreak_domain::{AgreementId, Closed, Identity};
 use firebreak_node::{RequestedExport, SubmittedMatch, SubmittedQuery, Unread};
 use firebreak_store::NewLeaf;
-use firebreak_transport::{ByteStream, Credential, Shutdown, peer, serve_pinned};
+use firebreak_transport::{ByteStream, Credential, Shutdown, peer};
 use firebreak_wire::agency::v1::agency_service_server::AgencyService;
 use firebreak_wire::agency::v1::{self as wire, accept_tunnel_request, accept_tunnel_response, execute_query_response};
 use firebreak_wire::cap_to_wire;
-use firebreak_wire::matching::v1::match_session_service_server::MatchSessionServiceServer;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 /// What the adapter answers to the gateway.
@@ -110,7 +108,6 @@ impl AgencyService for Agency {
                 return Ok(Response::new(ReceiverStream::new(receive)));
             }
         };
-        let pin = session.receiver_pin();
         let frame = Some(accept_tunnel_response::Frame::Accepted(wire::Accepted {
             leaf: evidence.leaf.as_bytes().to_vec(),
             opening: firebreak_wire::opening_to_wire(&evidence.opening),
@@ -119,14 +116,8 @@ impl AgencyService for Agency {
         let _ = send.send(Ok(wire::AcceptTunnelResponse { frame })).await;
         let stream = ByteStream::new(from_gateway(frames), to_gateway(send));
         let (credential, shutdown) = (self.credential.clone(), self.shutdown.clone());
-        let service = MatchSession::new(Arc::clone(&self.app), session);
-        tokio::spawn(async move {
-            let routes = Routes::new(MatchSessionServiceServer::new(service));
-            // SECURITY: the receiver's own key, by its pin: a certificate of the common authority is not enough.
-            if let Err(error) = serve_pinned(stream, &credential, &receiver, pin, routes, &shutdown).await {
-                tracing::info!(error_kind = %error, "tunnel ended");
-            }
-        });
+        let app = Arc::clone(&self.app);
+        tokio::spawn(async move { serve(app, session, stream, &credential, &receiver, &shutdown).await });
         Ok(Response::new(ReceiverStream::new(receive)))
     }
 

@@ -1,11 +1,14 @@
 mod hand_out;
 
+use super::broken::Broken;
+use super::oversized::MESSAGE;
+use super::patience::{MESSAGE_LIMIT, limit, within};
 use super::tunnel::{from_sender, to_sender};
 use super::{choices, match_status, no_request};
 use crate::app::{App, CHUNK_ELEMENTS, MatchError, MatchStep, Prepared, Receiver, prepare_receiver};
 use firebreak_domain::{FORMAT, Identity, IdentityRole, RequestId};
 use firebreak_node::{SubmittedMatch, Unread};
-use firebreak_transport::{ByteStream, Credential, TrustAnchor, connect, connect_pinned, peer, sign};
+use firebreak_transport::{ByteStream, ConnectError, Credential, TrustAnchor, connect, connect_pinned, peer, sign};
 use firebreak_wire::local::v1 as wire;
 use firebreak_wire::local::v1::local_match_service_server::LocalMatchService;
 use firebreak_wire::local::v1::run_match_response;
@@ -15,14 +18,17 @@ use firebreak_wire::matching::v1::{
     CloseSessionRequest, EvaluateRequest, ListTagsRequest, OpenSessionRequest, OpenTunnelRequest, TunnelHeader,
     open_tunnel_request, open_tunnel_response,
 };
-use firebreak_wire::{Header, RequestSignature};
+use firebreak_wire::policy::v1::ReasonCode as WireReason;
+use firebreak_wire::{Header, RequestSignature, reason_to_wire};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-/// Largest message inside a tunnel: a chunk and its proof, with room.
-const MESSAGE: usize = 1024 * 1024;
+/// How long a sender that is told of a fault may take to hear it.
+const LAST_WORD: Duration = Duration::from_secs(10);
 /// Seconds for which a request for a match is good.
 const VALID: i64 = 600;
 
@@ -75,40 +81,67 @@ impl LocalMatch {
 
     /// All that the sender is needed for. It has nothing more to hear when this returns.
     async fn ask(&self, prepared: Prepared, report: &Report) -> Result<(Receiver, String), Status> {
-        let (mut session, exporter, receipt) = self.open_tunnel(&prepared).await?;
-        let header = prepared.submitted().header.clone();
-        let session_id = header.request_id.as_bytes().to_vec();
-        let (field, normaliser) = prepared.field();
-        let opened = session
-            .open_session(OpenSessionRequest {
-                format: FORMAT,
-                session_id: session_id.clone(),
-                agreement: header.agreement.to_string(),
-                purpose: header.purpose.to_string(),
-                bundle_sequence: prepared.bundle_sequence(),
-                normaliser: normaliser.number(),
-                field: field.to_string(),
-                elements: prepared.elements(),
-                chunk_elements: CHUNK_ELEMENTS,
-                exporter: exporter.to_vec(),
-            })
-            .await?
-            .into_inner();
-        let mut receiver = prepared.begin(&self.app, &opened.public_key, opened.tags).await.map_err(match_status)?;
-        report.step(MatchStep::Committed).await;
-        let evaluated = self.evaluate(&mut session, &session_id, &mut receiver, report).await;
-        own_word(&self.app, &receiver, evaluated).await?;
-        let tags = self.tags(&mut session, &session_id, &mut receiver, report).await;
-        own_word(&self.app, &receiver, tags).await?;
-        let kept = receiver.keep(&receipt).map_err(match_status);
-        own_word(&self.app, &receiver, kept).await?;
+        let attempt = prepared.attempt();
+        let session_id = prepared.submitted().header.request_id.as_bytes().to_vec();
+        let (mut session, exporter, receipt) = match self.open_tunnel(&prepared).await {
+            Ok(opened) => opened,
+            // SECURITY: what a gateway says for the sender, outside of the tunnel, ends no session.
+            Err(Broken::Sender(status)) => return Err(status),
+            Err(broken) => return Err(broken.recorded(&self.app, &attempt).await.0),
+        };
+        let exchanged = self.exchange(&mut session, exporter.to_vec(), prepared, &receipt, report).await;
+        let (reason, exchanged) = match exchanged {
+            Ok(receiver) => (None, Ok((receiver, receipt))),
+            Err(broken) => {
+                let (status, told) = broken.recorded(&self.app, &attempt).await;
+                if told.is_none() {
+                    return Err(status);
+                }
+                (told, Err(status))
+            }
+        };
         // The sender destroys its key. If it does not hear this it does so by itself, later. All that came from it is
-        // kept by now.
-        let _ = session.close_session(CloseSessionRequest { session_id }).await;
+        // kept by now, or counts for nothing.
+        let bound = if reason.is_some() { LAST_WORD } else { MESSAGE_LIMIT };
+        let reason = reason.map_or(WireReason::Unspecified, reason_to_wire).into();
+        let _ = within(bound, session.close_session(CloseSessionRequest { session_id, reason })).await;
         // PRIVACY: the tunnel is closed before anything is compared, so that the sender can learn nothing from
         // how long that takes or how it ends.
         drop(session);
-        Ok((receiver, receipt))
+        exchanged
+    }
+
+    /// All that is said in the tunnel before its end.
+    async fn exchange(
+        &self,
+        session: &mut MatchSessionServiceClient<tonic::transport::Channel>,
+        exporter: Vec<u8>,
+        prepared: Prepared,
+        receipt: &str,
+        report: &Report,
+    ) -> Result<Receiver, Broken> {
+        let header = prepared.submitted().header.clone();
+        let session_id = header.request_id.as_bytes().to_vec();
+        let (field, normaliser) = prepared.field();
+        let opening = session.open_session(OpenSessionRequest {
+            format: FORMAT,
+            session_id: session_id.clone(),
+            agreement: header.agreement.to_string(),
+            purpose: header.purpose.to_string(),
+            bundle_sequence: prepared.bundle_sequence(),
+            normaliser: normaliser.number(),
+            field: field.to_string(),
+            elements: prepared.elements(),
+            chunk_elements: CHUNK_ELEMENTS,
+            exporter,
+        });
+        let opened = within(limit(prepared.sender_register()), opening).await??.into_inner();
+        let mut receiver = prepared.begin(&self.app, &opened.public_key, opened.tags).await?;
+        report.step(MatchStep::Committed).await;
+        self.evaluate(session, &session_id, &mut receiver, report).await?;
+        self.tags(session, &session_id, &mut receiver, report).await?;
+        receiver.keep(receipt)?;
+        Ok(receiver)
     }
 
     async fn evaluate(
@@ -117,13 +150,13 @@ impl LocalMatch {
         session_id: &[u8],
         receiver: &mut Receiver,
         report: &Report,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Broken> {
         report.step(receiver.evaluating()).await;
-        while let Some((number, chunk)) = receiver.next(&self.app).await.map_err(match_status)? {
+        while let Some((number, chunk)) = receiver.next(&self.app).await? {
             let request =
                 EvaluateRequest { session_id: session_id.to_vec(), chunk: number, blinded: chunk.as_bytes().to_vec() };
-            let evaluated = session.evaluate(request).await?.into_inner().evaluated;
-            receiver.accept(&chunk, &evaluated).map_err(match_status)?;
+            let evaluated = within(MESSAGE_LIMIT, session.evaluate(request)).await??.into_inner().evaluated;
+            receiver.accept(&chunk, &evaluated)?;
             report.step(receiver.evaluating()).await;
         }
         Ok(())
@@ -135,11 +168,16 @@ impl LocalMatch {
         session_id: &[u8],
         receiver: &mut Receiver,
         report: &Report,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Broken> {
         let request = ListTagsRequest { session_id: session_id.to_vec(), offset: receiver.tag_bytes() };
-        let mut tags = session.list_tags(request).await?.into_inner();
-        while let Some(piece) = tags.message().await? {
-            receiver.push_tags(&piece.tags).map_err(match_status)?;
+        // Making the list takes its time, and so does passing it on; each piece of it does not.
+        let whole = limit(receiver.tags().into());
+        let mut tags = within(whole, session.list_tags(request)).await??.into_inner();
+        let begun = Instant::now();
+        while let Some(piece) =
+            within(MESSAGE_LIMIT.min(whole.saturating_sub(begun.elapsed())), tags.message()).await??
+        {
+            receiver.push_tags(&piece.tags)?;
             report.step(receiver.comparing()).await;
         }
         Ok(())
@@ -177,7 +215,7 @@ impl LocalMatch {
     async fn open_tunnel(
         &self,
         prepared: &Prepared,
-    ) -> Result<(MatchSessionServiceClient<tonic::transport::Channel>, [u8; 32], String), Status> {
+    ) -> Result<(MatchSessionServiceClient<tonic::transport::Channel>, [u8; 32], String), Broken> {
         let mut gateway = None;
         for address in &self.gateways {
             if let Ok(channel) = connect(address, &self.credential, &self.trust, &self.gateway).await {
@@ -190,10 +228,12 @@ impl LocalMatch {
         let header = TunnelHeader { header: Some(prepared.submitted().header.to_wire()) };
         let first = OpenTunnelRequest { frame: Some(open_tunnel_request::Frame::Header(header)) };
         send.send(first).await.map_err(|_| Status::internal("the tunnel could not be opened"))?;
-        let mut frames =
-            MatchingServiceClient::new(gateway).open_tunnel(ReceiverStream::new(receive)).await?.into_inner();
-        let Some(open_tunnel_response::Frame::Opened(opened)) = frames.message().await?.and_then(|m| m.frame) else {
-            return Err(Status::internal("the gateway did not open the tunnel"));
+        let mut gateway = MatchingServiceClient::new(gateway);
+        let opening = gateway.open_tunnel(ReceiverStream::new(receive));
+        let mut frames = within(MESSAGE_LIMIT, opening).await??.into_inner();
+        let first = within(MESSAGE_LIMIT, frames.message()).await??;
+        let Some(open_tunnel_response::Frame::Opened(opened)) = first.and_then(|m| m.frame) else {
+            return Err(Status::internal("the gateway did not open the tunnel").into());
         };
         let stream = ByteStream::new(from_sender(frames), to_sender(send));
         let (sender, pin) = prepared.sender();
@@ -204,25 +244,15 @@ impl LocalMatch {
             role: IdentityRole::Adapter,
             id: ADAPTER_ID.to_owned(),
         };
-        let (channel, exporter) = connect_pinned(stream, &self.credential, &expected, pin)
-            .await
-            .map_err(|error| Status::unavailable(format!("the sender was not reached: {error}")))?;
+        let (channel, exporter) =
+            connect_pinned(stream, &self.credential, &expected, pin).await.map_err(|error| match error {
+                ConnectError::TimedOut => Broken::Stalled,
+                error => Status::unavailable(format!("the sender was not reached: {error}")).into(),
+            })?;
         let client = MatchSessionServiceClient::new(channel)
             .max_decoding_message_size(MESSAGE)
             .max_encoding_message_size(MESSAGE);
         Ok((client, exporter, opened.receipt))
-    }
-}
-
-/// What came of a step. Where it failed because policy ended the match on the other side or on the way, this agency's
-/// own policy says so as well, and says why.
-async fn own_word(app: &App, receiver: &Receiver, done: Result<(), Status>) -> Result<(), Status> {
-    match done {
-        Err(status) if firebreak_wire::refusal_of_status(&status).is_none() => {
-            receiver.check(app).await.map_err(match_status)?;
-            Err(status)
-        }
-        done => done,
     }
 }
 

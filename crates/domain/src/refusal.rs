@@ -124,6 +124,24 @@ reasons! {
     MatchCapExhausted = "MATCH_CAP_EXHAUSTED", "a receiver may have only so many identifiers evaluated, and so many tags, in a year and in all";
     /// The other side's session does not fit.
     SessionMismatch = "SESSION_MISMATCH", "both sides of a match hold the same agreement, keys and direction";
+    /// The two sides of a match write identifiers by different rules.
+    NormaliserMismatch = "NORMALISER_MISMATCH", "both sides of a match write identifiers by the same version of the rule";
+    /// The two sides of a match go by different policy bundles.
+    BundleMismatch = "BUNDLE_MISMATCH", "both sides of a match go by the same policy bundle";
+    /// A sender's proof of evaluation does not hold.
+    ProofRejected = "PROOF_REJECTED", "a sender proves for each chunk that it used the session's one key";
+    /// What the other side of a match sent is no canonical encoding of what is due.
+    HostileInput = "HOSTILE_INPUT", "what one side of a match sends is written in the one form that the protocol gives it";
+    /// The other side of a match sent less than was stated.
+    WrongCount = "WRONG_COUNT", "each side of a match sends as much as the session states";
+    /// The other side of a match sent more than was stated.
+    SizeExceeded = "SIZE_EXCEEDED", "nothing in a match is larger than the session states";
+    /// A chunk came again with other elements.
+    ChunkReplayed = "CHUNK_REPLAYED", "a chunk that comes again is the same, byte by byte";
+    /// The other side of a match is silent.
+    PeerStalled = "PEER_STALLED", "neither side of a match waits for the other without a bound";
+    /// The tunnel ended before the match.
+    ConnectionLost = "CONNECTION_LOST", "a match whose tunnel ends before it does can be resumed";
     /// An agency's bindings do not serve what was asked.
     NotServed = "NOT_SERVED", "an agency answers what its own bindings serve";
     /// An agency's adapter is not connected or not ready.

@@ -117,7 +117,9 @@ mod tests {
         file.finish().unwrap()
     }
 
-    fn read(parquet: &[u8]) -> (Vec<[String; 2]>, Vec<(String, Option<String>)>) {
+    type Told = Vec<(String, Option<String>)>;
+
+    fn read(parquet: &[u8]) -> (Vec<[String; 2]>, Told) {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(parquet).unwrap();
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();

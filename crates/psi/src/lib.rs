@@ -54,7 +54,7 @@ pub use commitment::{Commitment, CommitmentBuilder, Opening, Root, verify_openin
 pub use error::PsiError;
 pub use key::{KeyContext, SessionKey, derive_session_key};
 pub use normalise::{NormalisedInput, Normaliser};
-pub use oprf::{Mode, PublicKey};
+pub use oprf::{Mode, PublicKey, ReadBatch};
 pub use params::{MAX_CHUNK, MatchParams, padded_size};
 pub use receiver::{Matches, Receiver, SlotOpening};
 pub use secret::SecretSeed;

@@ -1,5 +1,5 @@
 use crate::tag::Tag;
-use crate::{MatchParams, NormalisedInput, PsiError, PublicKey, SessionKey, TagList};
+use crate::{MatchParams, NormalisedInput, PsiError, PublicKey, ReadBatch, SessionKey, TagList};
 use std::ops::Range;
 use zeroize::Zeroizing;
 
@@ -43,10 +43,26 @@ impl Evaluator {
     /// [`PsiError::NoSuchChunk`]; [`PsiError::WrongLength`], [`PsiError::InvalidElement`],
     /// [`PsiError::IdentityElement`], [`PsiError::DuplicateElement`] for a hostile chunk; [`PsiError::Randomness`].
     pub fn evaluate(&self, number: u32, blinded: &[u8]) -> Result<Vec<u8>, PsiError> {
+        self.evaluate_read(&self.read(number, blinded.to_vec())?)
+    }
+
+    /// Reads chunk `number` without evaluating it: what is hostile is found before anything is counted.
+    ///
+    /// # Errors
+    /// Those of [`Self::evaluate`] for a hostile chunk.
+    pub fn read(&self, number: u32, blinded: Vec<u8>) -> Result<ReadBatch, PsiError> {
         if number >= self.params.chunks() {
             return Err(PsiError::NoSuchChunk);
         }
-        self.key.pair.evaluate(blinded, self.params.chunk_elements() as usize)
+        ReadBatch::new(blinded, self.params.chunk_elements() as usize)
+    }
+
+    /// Evaluates a chunk that [`Self::read`] gave; otherwise as [`Self::evaluate`].
+    ///
+    /// # Errors
+    /// [`PsiError::Randomness`].
+    pub fn evaluate_read(&self, chunk: &ReadBatch) -> Result<Vec<u8>, PsiError> {
+        self.key.pair.evaluate_read(chunk)
     }
 
     /// The tags of records, in their order. Sorted among those of the whole set and padding, they say nothing of the

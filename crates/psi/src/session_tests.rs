@@ -241,6 +241,8 @@ fn a_hostile_tag_list_is_refused_and_leaves_what_was_there() {
     let length = params().tag_bytes();
     let mut us = receiver(numbers(0..64));
     assert!(matches!(us.push_tags(&list.as_bytes()[..length + 1]), Err(PsiError::WrongLength { .. })));
+    let what = "a piece of the tag list";
+    assert_eq!(us.push_tags(&[]), Err(PsiError::WrongLength { what, expected: length, found: 0 }));
     let mut swapped = list.as_bytes()[..2 * length].to_vec();
     swapped.rotate_left(length);
     assert_eq!(us.push_tags(&swapped), Err(PsiError::TagOrder));

@@ -58,7 +58,8 @@ impl TagStream {
     /// Checks the next piece. One that is refused leaves the stream as it was.
     ///
     /// # Errors
-    /// [`PsiError::WrongLength`] for a tag cut short; [`PsiError::TagOrder`]; [`PsiError::TooManyTags`].
+    /// [`PsiError::WrongLength`] for a tag cut short, and for no tag at all; [`PsiError::TagOrder`];
+    /// [`PsiError::TooManyTags`].
     pub fn check(&mut self, piece: &[u8]) -> Result<(), PsiError> {
         self.take(piece).map(drop)
     }
@@ -66,8 +67,9 @@ impl TagStream {
     pub(crate) fn take(&mut self, piece: &[u8]) -> Result<Vec<Tag>, PsiError> {
         let length = self.params.tag_bytes();
         let whole = piece.chunks_exact(length);
-        if !whole.remainder().is_empty() {
-            let expected = piece.len() / length * length;
+        // An empty piece as well, or a sender could send pieces for ever.
+        if piece.is_empty() || !whole.remainder().is_empty() {
+            let expected = piece.len().max(1).next_multiple_of(length);
             return Err(PsiError::WrongLength { what: "a piece of the tag list", expected, found: piece.len() });
         }
         if whole.len() > (self.params.sender_padded() - self.tags) as usize {

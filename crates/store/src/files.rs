@@ -70,7 +70,7 @@ impl State {
     /// The files of an open session; there are none at first.
     ///
     /// # Errors
-    /// [`SessionError::Unknown`] or [`SessionError::Closed`]; [`StoreError`] if the folder cannot be made, or the
+    /// [`SessionError::Unknown`], [`SessionError::Closed`] or [`SessionError::Ended`]; [`StoreError`] if the folder cannot be made, or the
     /// session's secret does not have 32 bytes.
     pub async fn session_files(&self, session: &[u8; 32]) -> Result<SessionFiles, SessionError> {
         let secret = self.session_secret(session).await?;

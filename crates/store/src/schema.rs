@@ -87,6 +87,9 @@ CREATE TABLE IF NOT EXISTS match_cuts (
 CREATE TABLE IF NOT EXISTS handed_out (
     number INTEGER PRIMARY KEY, sealed BLOB NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS session_ends (
+    session BLOB PRIMARY KEY REFERENCES sessions (session), reason TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Tables of an earlier program of this format that repeat what the ledger holds. That program does not open a folder

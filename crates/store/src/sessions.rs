@@ -1,8 +1,10 @@
 //! Match sessions: the secrets they run on, sealed, and gone when the session is closed. What opens a session's
 //! commitment stays, sealed. All else that a session keeps is in its [files](crate::SessionFiles).
 
+mod end;
+
 use crate::{NewLeaf, State, StoreError, codec, outbox::insert_leaf, writer::Work};
-use firebreak_domain::Timestamp;
+use firebreak_domain::{ReasonCode, Timestamp};
 use sqlx::Row;
 use zeroize::Zeroizing;
 
@@ -21,6 +23,9 @@ pub enum SessionError {
     /// It ended; its secret is destroyed and its name is used up.
     #[error("the session is closed: begin a new one")]
     Closed,
+    /// A fault ended it, with this reason; otherwise as closed.
+    #[error("the session ended, because {rule}: begin a new one", rule = .0.rule())]
+    Ended(ReasonCode),
     /// It was never opened here.
     #[error("there is no such session")]
     Unknown,
@@ -31,6 +36,9 @@ pub enum SessionError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// A session's secret and, if a fault ended it, the reason.
+const SECRET: &str = "SELECT secret, reason FROM sessions LEFT JOIN session_ends USING (session) WHERE session = ?";
 
 const SESSIONS: &str = "sessions";
 /// The table is named for what earlier programs kept in it beside the two rows that are left.
@@ -46,11 +54,11 @@ impl State {
     /// is the one first stored.
     ///
     /// # Errors
-    /// [`SessionError::Closed`] if it was closed.
+    /// [`SessionError::Closed`] or [`SessionError::Ended`] if it was.
     pub async fn open_session(&self, session: &[u8; 32], secret: &[u8]) -> Result<Zeroizing<Vec<u8>>, SessionError> {
         let sealed = self.shared.keys.sessions.seal(SESSIONS, session, secret).map_err(StoreError::from)?;
         let session = *session;
-        let stored: Option<Vec<u8>> = self
+        let (stored, reason): (Option<Vec<u8>>, Option<String>) = self
             .write(move |work| {
                 Box::pin(async move {
                     let now = work.now().secs();
@@ -63,44 +71,45 @@ impl State {
                     .bind(sealed)
                     .execute(work.sql())
                     .await?;
-                    let row = sqlx::query("SELECT secret FROM sessions WHERE session = ?")
-                        .bind(session.as_slice())
-                        .fetch_one(work.sql())
-                        .await?;
-                    Ok(row.try_get(0)?)
+                    let row = sqlx::query(SECRET).bind(session.as_slice()).fetch_one(work.sql()).await?;
+                    Ok((row.try_get(0)?, row.try_get(1)?))
                 })
             })
             .await?;
-        self.unseal_secret(&session, stored)
+        self.unseal_secret(&session, stored, reason.as_deref())
     }
 
     /// The secret of an open session.
     ///
     /// # Errors
-    /// [`SessionError::Unknown`] or [`SessionError::Closed`].
+    /// [`SessionError::Unknown`], [`SessionError::Closed`] or [`SessionError::Ended`].
     pub async fn session_secret(&self, session: &[u8; 32]) -> Result<Zeroizing<Vec<u8>>, SessionError> {
-        let row = sqlx::query("SELECT secret FROM sessions WHERE session = ?")
+        let row = sqlx::query(SECRET)
             .bind(session.as_slice())
             .fetch_optional(&self.shared.readers)
             .await
             .map_err(StoreError::from)?
             .ok_or(SessionError::Unknown)?;
-        self.unseal_secret(session, row.try_get(0).map_err(StoreError::from)?)
+        let reason: Option<&str> = row.try_get(1).map_err(StoreError::from)?;
+        self.unseal_secret(session, row.try_get(0).map_err(StoreError::from)?, reason)
     }
 
     /// When a session that is still open was opened.
     ///
     /// # Errors
-    /// [`SessionError::Unknown`] or [`SessionError::Closed`].
+    /// [`SessionError::Unknown`], [`SessionError::Closed`] or [`SessionError::Ended`].
     pub async fn session_opened(&self, session: &[u8; 32]) -> Result<Timestamp, SessionError> {
-        let row = sqlx::query("SELECT opened_at, secret IS NULL FROM sessions WHERE session = ?")
-            .bind(session.as_slice())
-            .fetch_optional(&self.shared.readers)
-            .await
-            .map_err(StoreError::from)?
-            .ok_or(SessionError::Unknown)?;
+        let row = sqlx::query(
+            "SELECT opened_at, secret IS NULL, reason FROM sessions LEFT JOIN session_ends USING (session)
+             WHERE session = ?",
+        )
+        .bind(session.as_slice())
+        .fetch_optional(&self.shared.readers)
+        .await
+        .map_err(StoreError::from)?
+        .ok_or(SessionError::Unknown)?;
         if row.try_get(1).map_err(StoreError::from)? {
-            return Err(SessionError::Closed);
+            return Err(closed_for(row.try_get(2).map_err(StoreError::from)?));
         }
         Ok(Timestamp::from_secs(row.try_get(0).map_err(StoreError::from)?))
     }
@@ -228,23 +237,32 @@ impl State {
         Ok(closed.len() as u64)
     }
 
-    fn unseal_secret(&self, session: &[u8; 32], sealed: Option<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, SessionError> {
-        let sealed = sealed.ok_or(SessionError::Closed)?;
+    fn unseal_secret(
+        &self,
+        session: &[u8; 32],
+        sealed: Option<Vec<u8>>,
+        reason: Option<&str>,
+    ) -> Result<Zeroizing<Vec<u8>>, SessionError> {
+        let sealed = sealed.ok_or_else(|| closed_for(reason))?;
         Ok(self.shared.keys.sessions.open(SESSIONS, session, &sealed).map_err(StoreError::from)?)
     }
 }
 
 /// That a session is open.
 async fn check_open(work: &mut Work, session: &[u8; 32]) -> Result<Result<(), SessionError>, StoreError> {
-    let row = sqlx::query("SELECT secret IS NULL FROM sessions WHERE session = ?")
-        .bind(session.as_slice())
-        .fetch_optional(work.sql())
-        .await?;
-    Ok(match row.map(|row| row.try_get(0)).transpose()? {
-        None => Err(SessionError::Unknown),
-        Some(true) => Err(SessionError::Closed),
-        Some(false) => Ok(()),
-    })
+    let row = sqlx::query(
+        "SELECT secret IS NULL, reason FROM sessions LEFT JOIN session_ends USING (session) WHERE session = ?",
+    )
+    .bind(session.as_slice())
+    .fetch_optional(work.sql())
+    .await?;
+    let Some(row) = row else { return Ok(Err(SessionError::Unknown)) };
+    Ok(if row.try_get(0)? { Err(closed_for(row.try_get(1)?)) } else { Ok(()) })
+}
+
+/// A session that is closed, for that reason if there is one.
+fn closed_for(reason: Option<&str>) -> SessionError {
+    reason.and_then(end::reason_of).map_or(SessionError::Closed, SessionError::Ended)
 }
 
 async fn close(work: &mut Work, session: &[u8; 32]) -> Result<(), StoreError> {

@@ -134,8 +134,17 @@ const fn code(reason: ReasonCode) -> Code {
         | R::UngroupedColumn
         | R::TooManyGroups
         | R::QueryTooLarge => Code::InvalidArgument,
-        R::AgencyUnavailable | R::EvidenceOutstanding => Code::Unavailable,
-        R::LedgerBehindLog | R::PublicationStep | R::NotServed => Code::FailedPrecondition,
+        R::AgencyUnavailable | R::EvidenceOutstanding | R::PeerStalled | R::ConnectionLost => Code::Unavailable,
+        R::LedgerBehindLog
+        | R::PublicationStep
+        | R::NotServed
+        | R::NormaliserMismatch
+        | R::BundleMismatch
+        | R::ProofRejected
+        | R::HostileInput
+        | R::WrongCount
+        | R::SizeExceeded
+        | R::ChunkReplayed => Code::FailedPrecondition,
     }
 }
 

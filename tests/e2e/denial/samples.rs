@@ -180,7 +180,7 @@ pub fn sample(path: &str) -> Result<Sample> {
             (Tunnel, &[Adapter][..], request.encode_to_vec())
         }
         "/firebreak.matching.v1.MatchSessionService/CloseSession" => {
-            let request = matching::v1::CloseSessionRequest { session_id: vec![1; 16] };
+            let request = matching::v1::CloseSessionRequest { session_id: vec![1; 16], reason: 0 };
             (Tunnel, &[Adapter][..], request.encode_to_vec())
         }
         "/firebreak.agency.v1.AgencyService/ExecuteQuery" => {

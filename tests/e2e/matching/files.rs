@@ -52,6 +52,7 @@ fn a_match_whose_two_programs_end_at_every_step_goes_on_behind_it_and_gives_exac
         ensure!(number == 0 && again.as_bytes() == first, "the first chunk is blinded otherwise");
         let charged = begun.evaluations()?;
         ensure!(charged == 4096, "{charged} are charged");
+        begun.restart_receiver().await?;
         begun.restart_sender().await?;
         begun.session = begun.accept_again().await?;
         begun.begin_again().await?;
@@ -101,7 +102,7 @@ fn a_request_that_was_begun_has_no_other_set_and_no_other_key() -> Result<()> {
         let mut begun = Begun::start().await?;
         begun.restart_receiver().await?;
         let refused = |done: Result<(), MatchError>| match done {
-            Err(MatchError::Refused(refusal)) => {
+            Err(MatchError::Refused(refusal) | MatchError::Fault(refusal)) => {
                 assert_eq!(refusal.reason, ReasonCode::SessionMismatch);
                 Ok(())
             }

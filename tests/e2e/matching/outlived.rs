@@ -3,36 +3,13 @@
 //! Both sides run in this process, under a clock that the test moves and policy that it changes between two steps.
 
 use super::begun::{Begun, DAY, OVERSEERS};
-use super::side::{RECEIVER, SENDER, Side};
+use super::side::{RECEIVER, SENDER, recorded, refused};
 use agency_adapter::app::{MatchError, SESSION_LIFETIME};
 use anyhow::{Context, Result, bail, ensure};
-use firebreak_audit::{LeafKind, SignedLeaf};
 use firebreak_domain::{Pin, ReasonCode};
 use firebreak_store::SessionError;
 use firebreak_tests::run;
-use std::fmt::Debug;
 use std::fs;
-
-fn refused<T: Debug>(done: Result<T, MatchError>, reason: ReasonCode) -> Result<()> {
-    match done {
-        Err(MatchError::Refused(refusal)) => {
-            ensure!(refusal.reason == reason, "refused for {refusal}");
-            Ok(())
-        }
-        other => bail!("not refused: {other:?}"),
-    }
-}
-
-/// The reasons in the leaves of refusals that wait for the log.
-async fn recorded(side: &Side) -> Result<Vec<ReasonCode>> {
-    let (leaves, _) = side.app.outstanding().await?;
-    let leaves = leaves.iter().map(|leaf| SignedLeaf::decode(&leaf.leaf)).collect::<Result<Vec<_>, _>>()?;
-    Ok(leaves
-        .iter()
-        .filter(|leaf| leaf.leaf().kind == LeafKind::Refusal)
-        .filter_map(|leaf| leaf.leaf().reason)
-        .collect())
-}
 
 #[test]
 fn a_match_that_runs_ends_with_its_bundle_and_goes_on_under_a_successor() -> Result<()> {

@@ -65,6 +65,7 @@ fn a_match_broken_off_when_the_sender_is_done_gives_exactly_the_truth_without_it
         let closed = session.open(&begun.sender.app, &opening(&prepared)?).await;
         ensure!(matches!(closed, Err(MatchError::Session(SessionError::Closed))), "the sender's session is open");
 
+        drop(prepared);
         let report = begun.resume().await?;
         begun.check(&report).await
     })

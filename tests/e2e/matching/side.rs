@@ -2,19 +2,20 @@
 //! may move and a log that a test brings its leaves to.
 
 use agency_adapter::app::{
-    App, CHUNK_ELEMENTS, Confirmation, ConfirmedLeaf, Gate, OpenRequest, Prepared, Receiver, Tick,
+    App, CHUNK_ELEMENTS, Confirmation, ConfirmedLeaf, Gate, MatchError, OpenRequest, Prepared, Receiver, Tick,
 };
 use agency_adapter::configuration::Configuration;
 use agency_adapter::datasets::Datasets;
 use agency_adapter::views::Views;
-use anyhow::{Context, Result};
-use firebreak_audit::{Log, NoteKey, SignedLeaf};
-use firebreak_domain::{Act, Clock, Closed, Recipient, RequestId, Timestamp};
+use anyhow::{Context, Result, bail, ensure};
+use firebreak_audit::{LeafKind, Log, NoteKey, SignedLeaf};
+use firebreak_domain::{Act, Clock, Closed, ReasonCode, Recipient, RequestId, Timestamp};
 use firebreak_node::{PolicyInForce, Recorder, SubmittedMatch, load};
 use firebreak_store::{LeafHash, State, StateKey};
 use firebreak_testbed::Federation;
 use firebreak_transport::{Credential, sign};
 use firebreak_wire::{Header, RequestSignature};
+use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,6 +107,28 @@ impl Side {
         let checkpoint = checkpoint.note().as_bytes().to_vec();
         self.app.confirm(&Confirmation { checkpoint, consistency, leaves, newest }).await?;
         Ok(())
+    }
+}
+
+/// The reasons in the leaves of refusals that wait for the log.
+pub async fn recorded(side: &Side) -> Result<Vec<ReasonCode>> {
+    let (leaves, _) = side.app.outstanding().await?;
+    let leaves = leaves.iter().map(|leaf| SignedLeaf::decode(&leaf.leaf)).collect::<Result<Vec<_>, _>>()?;
+    Ok(leaves
+        .iter()
+        .filter(|leaf| leaf.leaf().kind == LeafKind::Refusal)
+        .filter_map(|leaf| leaf.leaf().reason)
+        .collect())
+}
+
+/// That something is refused, and for that reason.
+pub fn refused<T: Debug>(done: Result<T, MatchError>, reason: ReasonCode) -> Result<()> {
+    match done {
+        Err(MatchError::Refused(refusal)) => {
+            ensure!(refusal.reason == reason, "refused for {refusal}, and not for {reason}");
+            Ok(())
+        }
+        other => bail!("not refused for {reason}: {other:?}"),
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a receiver has of the sender, kept until the comparison is recorded: from then on it needs nobody else.
 
-use super::{MatchError, Prepared, Receiver};
+use super::fault::of_peer;
+use super::{CHUNK_ELEMENTS, MatchError, Prepared, Receiver};
 use crate::app::App;
 use firebreak_domain::{ReasonCode, Refusal};
-use firebreak_psi::PsiError;
+use firebreak_psi::{FORMAT, MatchParams, PsiError, PublicKey};
 use firebreak_store::SessionFiles;
 use tokio::task::block_in_place;
 
@@ -38,7 +39,8 @@ pub(super) fn keep_sender(files: &SessionFiles, key: &[u8; KEY], tags: u32) -> R
         return Ok(());
     }
     let refusal = Refusal::new(ReasonCode::SessionMismatch);
-    Err(refusal.because("the sender stated another key or number of tags than before: begin a new match").into())
+    let refusal = refusal.because("the sender stated another key or number of tags than before: begin a new match");
+    Err(MatchError::Fault(refusal))
 }
 
 impl Receiver {
@@ -48,10 +50,10 @@ impl Receiver {
     /// PRIVACY: the sender hears of the end after this, which takes a time that follows from the padded sizes alone.
     ///
     /// # Errors
-    /// [`MatchError`]; [`MatchError::Protocol`] if the sender ended its list too early.
+    /// [`MatchError`]; [`MatchError::Fault`] if the sender ended its list too early.
     pub fn keep(&self, receipt: &str) -> Result<(), MatchError> {
         if !self.is_complete() {
-            return Err(PsiError::Incomplete.into());
+            return Err(of_peer(PsiError::Incomplete));
         }
         block_in_place(|| {
             let mut spool = self.prepared.files.spool("received")?;
@@ -90,6 +92,8 @@ impl Prepared {
     /// # Errors
     /// [`MatchError`].
     pub async fn take_up(self, app: &App, received: &Received) -> Result<Receiver, MatchError> {
-        self.begin(app, &received.public_key, received.tags).await
+        let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, self.elements(), received.tags)?;
+        let key = PublicKey::from_bytes(&received.public_key)?;
+        self.go_on(app, key, params).await
     }
 }

@@ -1,8 +1,10 @@
+mod commit;
 mod compare;
 mod form;
 mod list;
 mod withheld;
 
+use super::fault::of_peer;
 use super::participants::Participants;
 use super::running::Receiving;
 use super::{CHUNK_ELEMENTS, MatchError, normaliser, records, session_name, terms};
@@ -17,15 +19,18 @@ use firebreak_psi::{
     BlindedChunk, Blinding, FORMAT, MatchParams, Normaliser, PublicKey, SecretSeed, SessionId, Shuffle, Slot,
 };
 use firebreak_query::{CheckedQuery, check, parse_sql};
-use firebreak_store::{LeafHash, SessionFiles, Spool};
+use firebreak_store::{SessionFiles, Spool};
 use form::Formed;
 use list::List;
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::sync::Arc;
 use tokio::task::block_in_place;
-use tokio::time::{Instant, sleep};
 use withheld::Withheld;
 use zeroize::Zeroizing;
+
+/// How many times the size that its contract declares a sender's register may have in a match: one that has outgrown its
+/// contract a little is compared, and none makes a receiver keep a list without bounds.
+const MOST_OF_REGISTER: u64 = 2;
 
 /// Where a match stands, for whoever waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +72,10 @@ pub struct MatchReport {
 
 /// A match prepared by its receiver: decided by its own adapter, its set formed.
 pub struct Prepared {
-    standing: StandingMatch,
+    pub(super) standing: Arc<StandingMatch>,
+    pub(super) contest: String,
+    /// Records that the sender's register is declared to have.
+    sender_register: u64,
     submitted: SubmittedMatch,
     /// The rule by which the identifiers are written.
     normaliser: Normaliser,
@@ -127,12 +135,13 @@ async fn prepare(
 ) -> Result<Prepared, MatchError> {
     let terms = terms(&permit)?;
     let contract = permit.contract(&terms.receiver_dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?;
+    let theirs = permit.contract(&terms.sender_dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?;
     app.check_not_closed(&contract.id, std::iter::once(&terms.field))?;
     if let Err(refusal) = app.gate.check(&app.state).await? {
         return Err(refusal.into());
     }
     let normaliser = normaliser(terms.normaliser)?;
-    let standing = StandingMatch::of(&permit, intent.clone(), &app.policy)?;
+    let standing = Arc::new(StandingMatch::of(&permit, intent.clone(), &app.policy)?);
     // Whatever there is to refuse is refused before a row is read.
     let condition = condition(contract, selection)?;
     let cut = contract.latest_cut().ok_or(MatchError::Failed)?;
@@ -151,10 +160,13 @@ async fn prepare(
             form::form(rows, condition.as_ref(), normaliser, &shuffle, &files, formed_from, cut.clone()).await?
         }
     };
+    let (contest, sender_register) = (permit.agreement().contest.clone(), theirs.unit_space.register_size);
     let bundle_sequence = permit.bundle_sequence();
     let participants = Participants::of(&standing, permit.question().purpose.clone());
     Ok(Prepared {
         standing,
+        contest,
+        sender_register,
         submitted,
         normaliser,
         seed,
@@ -192,7 +204,7 @@ fn condition(contract: &Contract, selection: &str) -> Result<Option<CheckedQuery
 impl Prepared {
     /// The sender's organisation, and the one key by which it is known inside the tunnel.
     #[must_use]
-    pub const fn sender(&self) -> (&OrgId, Pin) {
+    pub fn sender(&self) -> (&OrgId, Pin) {
         (&self.standing.terms().sender, self.standing.sender_pin())
     }
 
@@ -210,14 +222,20 @@ impl Prepared {
 
     /// The field on which both sides match, and the rule by which it is written.
     #[must_use]
-    pub const fn field(&self) -> (&ColumnName, Normaliser) {
+    pub fn field(&self) -> (&ColumnName, Normaliser) {
         (&self.standing.terms().field, self.normaliser)
     }
 
     /// The dataset from which the set is formed.
     #[must_use]
-    pub const fn dataset(&self) -> &DatasetId {
+    pub fn dataset(&self) -> &DatasetId {
         &self.standing.terms().receiver_dataset
+    }
+
+    /// Records that the sender's register is declared to have.
+    #[must_use]
+    pub const fn sender_register(&self) -> u64 {
+        self.sender_register
     }
 
     /// The padded number of elements: all that the sender learns of the set's size.
@@ -230,11 +248,24 @@ impl Prepared {
     /// set. Waits until the commitment is in the log: nothing is sent for evaluation before.
     ///
     /// # Errors
-    /// [`MatchError`]; `SESSION_MISMATCH` if the sender stated another key or number before.
+    /// [`MatchError`]; [`MatchError::Fault`] for a key that is none, for no tags, for more than twice as many as the
+    /// sender's contract declares records, and if the sender stated another key or number before.
     pub async fn begin(self, app: &App, public_key: &[u8], tags: u32) -> Result<Receiver, MatchError> {
-        let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, self.elements(), tags)?;
-        let key = PublicKey::from_bytes(public_key)?;
+        let declared = self.sender_register.checked_next_multiple_of(u64::from(CHUNK_ELEMENTS)).unwrap_or(u64::MAX);
+        if u64::from(tags) > declared.saturating_mul(MOST_OF_REGISTER) {
+            let refusal = Refusal::new(ReasonCode::SizeExceeded);
+            return Err(MatchError::Fault(
+                refusal.because("the sender's list is far larger than its declared register"),
+            ));
+        }
+        let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, self.elements(), tags).map_err(of_peer)?;
+        let key = PublicKey::from_bytes(public_key).map_err(of_peer)?;
         block_in_place(|| super::received::keep_sender(&self.files, key.as_bytes(), tags))?;
+        self.go_on(app, key, params).await
+    }
+
+    /// The session with a sender whose key and number of tags are kept.
+    pub(super) async fn go_on(self, app: &App, key: PublicKey, params: MatchParams) -> Result<Receiver, MatchError> {
         self.commit(app).await?;
         let session = SessionId::from_bytes(*self.submitted.header.request_id.as_bytes());
         let blinding = Blinding::new(session, &self.seed, key, params);
@@ -248,76 +279,6 @@ impl Prepared {
         let withheld =
             block_in_place(|| Withheld::open(&self.files, Shuffle::of_session(&self.seed), self.normaliser))?;
         Ok(Receiver { prepared: self, blinding, own, withheld, list })
-    }
-
-    /// The root of the whole list.
-    fn root(&self, shuffle: &Shuffle) -> Result<firebreak_psi::Root, MatchError> {
-        let mut commitment = shuffle.commitment();
-        let mut slots = form::slots(&self.files)?.read()?;
-        while let Some(record) = slots.next()? {
-            commitment.push(records::item(record).ok_or(MatchError::Failed)?.as_ref())?;
-        }
-        Ok(commitment.root()?)
-    }
-
-    /// Commits to the set, unless it was before, and waits until that is in the log.
-    async fn commit(&self, app: &App) -> Result<(), MatchError> {
-        let leaf = match app.state.session_opening(&self.name).await? {
-            Some(kept) => kept_leaf(&kept).ok_or(MatchError::Failed)?,
-            None => {
-                let shuffle = Shuffle::of_session(&self.seed);
-                let root = block_in_place(|| self.root(&shuffle))?;
-                let set = format!("set {} {}", root.size, hex::encode(root.hash));
-                let (kind, none) = (LeafKind::MatchCommitted, Charge::default());
-                let content = Content::of_request(Some(self.standing.intent())).with_line(&set);
-                let evidence = app.recorder.record(kind, self.standing.facts(), None, none, content, &app.state);
-                let evidence = evidence.map_err(|_| MatchError::Failed)?;
-                let leaf = LeafHash::of(evidence.leaf.as_bytes());
-                // PRIVACY: what is kept opens the leaf and, beside the same set, any place of it. It gives no blind:
-                // from it nobody tells what was sent, nor what matched.
-                let opening = Zeroizing::new(
-                    [
-                        leaf.as_bytes().as_slice(),
-                        shuffle.opening_seed().expose(),
-                        &evidence.opening.nonce,
-                        &evidence.opening.payload,
-                    ]
-                    .concat(),
-                );
-                app.state.keep_opening(&self.name, &opening, evidence.new_leaf()).await?;
-                leaf
-            }
-        };
-        match wait_until_logged(app, &leaf).await? {
-            Ok(()) => Ok(()),
-            Err(refusal) => {
-                let denial = Denial { refusal, facts: self.standing.facts().clone() };
-                Err(app.refuse_match(denial, self.standing.intent()).await)
-            }
-        }
-    }
-}
-
-/// The leaf that a kept opening begins with.
-fn kept_leaf(opening: &[u8]) -> Option<LeafHash> {
-    opening.first_chunk().copied().map(LeafHash::from_bytes)
-}
-
-/// How long a commitment may take to reach the log.
-const LOGGED_WITHIN: Duration = Duration::from_secs(10);
-
-async fn wait_until_logged(app: &App, leaf: &LeafHash) -> Result<Result<(), Refusal>, MatchError> {
-    let started = Instant::now();
-    loop {
-        // SECURITY: that it stands in the log, and not that it is out of sight behind other leaves that wait.
-        if app.state.is_logged(leaf).await? {
-            return Ok(Ok(()));
-        }
-        if started.elapsed() > LOGGED_WITHIN {
-            let refusal = Refusal::new(ReasonCode::EvidenceOutstanding);
-            return Ok(Err(refusal.because("the commitment to the set did not reach the log")));
-        }
-        sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -353,14 +314,15 @@ impl Receiver {
     /// Verifies an evaluated chunk and keeps its tags, on the disk before this returns.
     ///
     /// # Errors
-    /// [`MatchError::Protocol`] for evaluations whose proof does not hold, and for a chunk other than the next.
+    /// [`MatchError::Fault`] for evaluations whose proof does not hold, and for what is none; nothing is kept of them.
+    /// [`MatchError::Failed`] for a chunk other than the next.
     pub fn accept(&mut self, chunk: &BlindedChunk, evaluated: &[u8]) -> Result<(), MatchError> {
         let number = chunk.id().number;
         if number != self.verified() {
             return Err(firebreak_psi::PsiError::ChunkRepeated.into());
         }
         block_in_place(|| {
-            let verified = self.blinding.verify(chunk, &self.slots(number)?, evaluated)?;
+            let verified = self.blinding.verify(chunk, &self.slots(number)?, evaluated).map_err(of_peer)?;
             let tags = Zeroizing::new(verified.tags().collect::<Vec<_>>().concat());
             Ok(self.own.add(&tags)?)
         })
@@ -388,10 +350,16 @@ impl Receiver {
         self.blinding.params()
     }
 
-    /// Takes a piece of the sender's tags and keeps it, on the disk before this returns.
+    /// Tags that the sender is to list.
+    #[must_use]
+    pub const fn tags(&self) -> u32 {
+        self.params().sender_padded()
+    }
+
+    /// Takes a piece of the sender's tags, one at least, and keeps it, on the disk before this returns.
     ///
     /// # Errors
-    /// [`MatchError::Protocol`].
+    /// [`MatchError::Fault`]; the list is as it was.
     pub fn push_tags(&mut self, piece: &[u8]) -> Result<(), MatchError> {
         block_in_place(|| self.list.push(piece))
     }

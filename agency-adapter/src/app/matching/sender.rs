@@ -1,5 +1,8 @@
+use super::fault::{ends_session, is_told, of_peer};
 use super::offered::{Evaluated, OfferedSet, OfferedTags};
+use super::opening::OpenRequest;
 use super::participants::Participants;
+use super::pieces::TagPieces;
 use super::{CHUNK_ELEMENTS, MatchError, normaliser, session_name, terms};
 use crate::app::query::Refused;
 use crate::app::{App, Failure, Tick};
@@ -13,7 +16,7 @@ use firebreak_policy::Denial;
 use firebreak_psi::{
     Evaluator, FORMAT, KeyContext, MatchParams, Mode, Normaliser, SecretSeed, derive_session_key, padded_size,
 };
-use firebreak_store::{CapError, EvaluationChunk, Participation, SessionFiles, TagsHandedOut};
+use firebreak_store::{CapError, EvaluationChunk, SessionFiles, TagsHandedOut};
 use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +31,8 @@ pub struct SenderSession {
     standing: StandingMatch,
     /// Whether a refusal of this session is recorded already: a receiver that goes on asking makes no more leaves.
     refused: AtomicBool,
+    /// Whether the receiver has said that it has all that it wanted.
+    done: AtomicBool,
     agreement: AgreementId,
     purpose: PurposeId,
     bundle_sequence: u64,
@@ -50,7 +55,8 @@ pub(super) struct Open {
     evaluated: Arc<Mutex<Evaluated>>,
     tags: OnceCell<Made>,
     name: [u8; 32],
-    /// The year in which the session was first opened, and which its list of tags is charged to.
+    /// The year in which the session was first opened. Its chunks and its list count in it, so that what is sent again
+    /// over New Year is what was charged.
     year: i32,
 }
 
@@ -58,26 +64,6 @@ pub(super) struct Open {
 struct Made {
     list: Arc<Mutex<OfferedTags>>,
     hash: [u8; 32],
-}
-
-/// What the receiver names when it opens a session.
-pub struct OpenRequest {
-    /// The session: the request that was permitted.
-    pub session: RequestId,
-    /// The agreement.
-    pub agreement: String,
-    /// The purpose.
-    pub purpose: String,
-    /// Sequence of the receiver's bundle.
-    pub bundle_sequence: u64,
-    /// The receiver's rule for identifiers.
-    pub normaliser: u32,
-    /// The receiver's field.
-    pub field: String,
-    /// Padded number of elements.
-    pub elements: u32,
-    /// Elements in a chunk.
-    pub chunk_elements: u32,
 }
 
 /// Decides, as the sender's own adapter, whether a match may begin, and records that it was authorised.
@@ -112,6 +98,7 @@ pub async fn accept_match(
             participants: Participants::of(&standing, permit.question().purpose.clone()),
             standing,
             refused: AtomicBool::new(false),
+            done: AtomicBool::new(false),
             agreement: permit.agreement().id.clone(),
             purpose: permit.question().purpose.clone(),
             bundle_sequence: permit.bundle_sequence(),
@@ -161,7 +148,8 @@ impl SenderSession {
             return Err(self.refuse(app, denial).await);
         }
         match self.open.get() {
-            Some(open) => app.check_session(&open.name).await,
+            // What is open is shared: another tunnel's session may have ended it for a fault.
+            Some(open) => self.recorded(app, app.check_session(&open.name).await).await,
             None => Ok(()),
         }
     }
@@ -173,9 +161,57 @@ impl SenderSession {
         app.refuse_match(denial, self.standing.intent()).await
     }
 
+    /// Records a fault of the receiver, and ends the session if it may not be resumed. Gives what the receiver is told.
+    pub async fn fault(&self, app: &App, refusal: Refusal) -> MatchError {
+        if ends_session(refusal.reason) {
+            let name = session_name(&self.agreement, &self.request);
+            match app.end_session(&name, refusal.reason, &self.standing).await {
+                Ok(true) => {
+                    self.refused.store(true, Ordering::SeqCst);
+                    return refusal.into();
+                }
+                Ok(false) => {}
+                Err(error) => return error,
+            }
+        }
+        self.refuse(app, Denial { refusal, facts: self.standing.facts().clone() }).await
+    }
+
+    /// Ends the match for a fault that the receiver says it found.
+    ///
+    /// # Errors
+    /// [`MatchError`]; `MALFORMED_REQUEST` for a reason that no receiver has.
+    pub async fn broken_off(&self, app: &App, reason: ReasonCode) -> Result<(), MatchError> {
+        if !is_told(reason) {
+            let refusal = Refusal::new(ReasonCode::MalformedRequest);
+            return Err(refusal.because("no receiver ends a match for this reason").into());
+        }
+        let refusal = Refusal::new(reason).because("the receiver found it in what it was sent");
+        match self.fault(app, refusal).await {
+            MatchError::Refused(_) => Ok(()),
+            error => Err(error),
+        }
+    }
+
+    /// Records that the tunnel is gone, for that reason. That says nothing where the match was over: the receiver had
+    /// all that it wanted, or a refusal is recorded already.
+    ///
+    /// # Errors
+    /// [`MatchError`] if it could not be recorded.
+    pub async fn left(&self, app: &App, reason: ReasonCode) -> Result<(), MatchError> {
+        if self.done.load(Ordering::SeqCst) || self.refused.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        match self.fault(app, Refusal::new(reason)).await {
+            MatchError::Refused(_) => Ok(()),
+            error => Err(error),
+        }
+    }
+
     /// What was done, its refusal recorded.
     async fn recorded<T>(&self, app: &App, done: Result<T, MatchError>) -> Result<T, MatchError> {
         match done {
+            Err(MatchError::Fault(refusal)) => Err(self.fault(app, refusal).await),
             Err(MatchError::Refused(refusal)) => {
                 let facts = self.standing.facts().clone();
                 Err(self.refuse(app, Denial { refusal, facts }).await)
@@ -196,18 +232,17 @@ impl SenderSession {
     }
 
     async fn open_checked(&self, app: &App, request: &OpenRequest) -> Result<([u8; 32], u32), MatchError> {
-        let same = request.session == self.request
-            && request.agreement == self.agreement.as_str()
-            && request.purpose == self.purpose.as_str()
-            && request.bundle_sequence == self.bundle_sequence
-            && request.normaliser == self.normaliser.number()
-            && request.field == self.field.as_str()
-            && request.chunk_elements == CHUNK_ELEMENTS;
-        if !same {
-            let refusal = Refusal::new(ReasonCode::SessionMismatch)
-                .because("agreement, purpose, bundle, field, normaliser or chunk differ between the two sides");
-            return Err(refusal.into());
-        }
+        let same = request.compare(&OpenRequest {
+            session: self.request,
+            agreement: self.agreement.to_string(),
+            purpose: self.purpose.to_string(),
+            bundle_sequence: self.bundle_sequence,
+            normaliser: self.normaliser.number(),
+            field: self.field.to_string(),
+            elements: request.elements,
+            chunk_elements: CHUNK_ELEMENTS,
+        });
+        same.map_err(MatchError::Fault)?;
         self.check_size(app, u64::from(request.elements))?;
         let since = Instant::now();
         let opened = self.open.get_or_try_init(|| async {
@@ -227,7 +262,7 @@ impl SenderSession {
             let padded = set.identifiers.max(self.contract.unit_space.register_size);
             let padded = padded_size(usize::try_from(padded).unwrap_or(usize::MAX), CHUNK_ELEMENTS)?;
             self.check_tags(app, &name, year, u64::from(padded))?;
-            let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, request.elements, padded)?;
+            let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, request.elements, padded).map_err(of_peer)?;
             let context = KeyContext {
                 agreement: self.agreement.as_str(),
                 receiver: self.receiver().as_str(),
@@ -249,8 +284,8 @@ impl SenderSession {
         Tick::wait(since, app.tick.of_set(self.contract.unit_space.register_size)).await;
         let opened = opened?;
         if opened.evaluator.params().receiver_padded() != request.elements {
-            let refusal = Refusal::new(ReasonCode::SessionMismatch).because("the session was opened with another size");
-            return Err(refusal.into());
+            let refusal = Refusal::new(ReasonCode::WrongCount).because("the session was opened with another size");
+            return Err(MatchError::Fault(refusal));
         }
         Ok((*opened.evaluator.public_key().as_bytes(), opened.evaluator.params().sender_padded()))
     }
@@ -283,11 +318,23 @@ impl SenderSession {
             CapError::Exhausted { counted, period, left } => {
                 exhausted_cap(counted, period, left, self.last_year).into()
             }
-            CapError::ChunkMismatch => {
-                Refusal::new(ReasonCode::SessionMismatch).because("a chunk came again with other elements").into()
-            }
+            CapError::ChunkMismatch => MatchError::Fault(
+                Refusal::new(ReasonCode::ChunkReplayed).because("it was evaluated before with other elements"),
+            ),
             CapError::Store(error) => error.into(),
         }
+    }
+
+    /// The session: the request that was let in.
+    #[must_use]
+    pub const fn session(&self) -> RequestId {
+        self.request
+    }
+
+    /// Padded elements of the receiver; none before the session is open.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        self.open.get().map_or(0, |open| open.evaluator.params().receiver_padded().into())
     }
 
     fn opened(&self) -> Result<&Open, MatchError> {
@@ -295,8 +342,9 @@ impl SenderSession {
         Ok(self.open.get().ok_or_else(refusal)?)
     }
 
-    /// Evaluates a chunk, after a [`SenderSession::check`] and after charging it durably to the receiver's cap. A chunk
-    /// that comes again costs nothing and is given the same bytes.
+    /// Evaluates a chunk, after a [`SenderSession::check`], after reading it whole, and after charging it durably to the
+    /// receiver's cap: what is hostile is charged to nobody. A chunk that comes again costs nothing and is given the same
+    /// bytes.
     ///
     /// # Errors
     /// [`MatchError`].
@@ -308,20 +356,16 @@ impl SenderSession {
 
     async fn evaluate_checked(&self, app: &App, chunk: u32, blinded: Vec<u8>) -> Result<Vec<u8>, MatchError> {
         let opened = self.opened()?;
-        if chunk >= opened.evaluator.params().chunks()
-            || blinded.len() != opened.evaluator.params().blinded_chunk_bytes()
-        {
-            return Err(Refusal::new(ReasonCode::SessionMismatch)
-                .because("the chunk has another number or length")
-                .into());
-        }
+        let (evaluator, hash) = (Arc::clone(&opened.evaluator), Sha256::digest(&blinded));
+        let read = tokio::task::spawn_blocking(move || evaluator.read(chunk, blinded)).await;
+        let read = read.map_err(|_| MatchError::Failed)?.map_err(of_peer)?;
         let charged = EvaluationChunk {
             agreement: self.agreement.clone(),
             receiver: self.receiver().clone(),
-            period: app.state.now().year(),
+            period: opened.year,
             session: opened.name,
             number: chunk,
-            blinded_hash: Sha256::digest(&blinded).into(),
+            blinded_hash: hash.into(),
             elements: u64::from(CHUNK_ELEMENTS),
         };
         let charged = app.state.charge_evaluations(&charged, self.caps.evaluations).await;
@@ -332,7 +376,7 @@ impl SenderSession {
             if let Some(kept) = locked().get(chunk)? {
                 return Ok(kept);
             }
-            let made = evaluator.evaluate(chunk, &blinded)?;
+            let made = evaluator.evaluate_read(&read)?;
             locked().keep(chunk, made)
         });
         done.await.map_err(|_| MatchError::Failed)?
@@ -345,7 +389,9 @@ impl SenderSession {
     /// # Errors
     /// [`MatchError`].
     pub async fn close(&self, app: &App) -> Result<(), MatchError> {
-        Ok(app.state.close_session(&self.opened()?.name).await?)
+        app.state.close_session(&self.opened()?.name).await?;
+        self.done.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
     /// The padded tags of the whole set in pieces of whole tags, from byte `offset` on. The list is made once, and is
@@ -359,7 +405,7 @@ impl SenderSession {
         self.check(app).await?;
         let tags = self.tags_checked(app).await;
         let list = self.recorded(app, tags).await?;
-        let pieces = TagPieces::from(list, offset);
+        let pieces = TagPieces::of(list, offset);
         self.recorded(app, pieces).await
     }
 
@@ -404,37 +450,5 @@ impl SenderSession {
     #[must_use]
     pub const fn dataset(&self) -> &DatasetId {
         &self.dataset
-    }
-}
-
-/// A list that is sent, piece by piece.
-pub struct TagPieces {
-    list: Arc<Mutex<OfferedTags>>,
-    next: usize,
-    /// Bytes of the next piece that its receiver has.
-    skip: usize,
-}
-
-impl TagPieces {
-    fn from(list: Arc<Mutex<OfferedTags>>, offset: u64) -> Result<Self, MatchError> {
-        let refusal = || Refusal::new(ReasonCode::SessionMismatch).because("a list of tags goes on at a whole tag");
-        let offset = usize::try_from(offset).map_err(|_| refusal())?;
-        let (tag, piece) = {
-            let list = list.lock().unwrap_or_else(PoisonError::into_inner);
-            (list.tag_bytes(), list.piece_bytes())
-        };
-        if !offset.is_multiple_of(tag) {
-            return Err(refusal().into());
-        }
-        Ok(Self { list, next: offset / piece, skip: offset % piece })
-    }
-
-    fn next(&mut self, who: &Participation) -> Result<Option<Vec<u8>>, MatchError> {
-        let mut piece = self.list.lock().unwrap_or_else(PoisonError::into_inner).piece(self.next, who)?;
-        self.next = self.next.saturating_add(1);
-        if let Some(piece) = piece.as_mut() {
-            piece.drain(..std::mem::take(&mut self.skip).min(piece.len()));
-        }
-        Ok(piece.filter(|piece| !piece.is_empty()))
     }
 }

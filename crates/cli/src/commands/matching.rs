@@ -11,7 +11,7 @@ use crate::number::count;
 use crate::table::fields;
 use crate::terminal::{Terminal, printable};
 use clap::Args;
-use firebreak_domain::RequestId;
+use firebreak_domain::{ReasonCode, RequestId};
 use firebreak_wire::local::v1::{MatchProgress, MatchSummary};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -24,6 +24,10 @@ const AGAIN: Duration = Duration::from_secs(1);
 const CLEAR: &str = "\u{1b}[K";
 /// Where no bar can be drawn, a line is written each time that so many more hundredths are done.
 const STRIDE: u64 = 10;
+
+/// Refusals after which the same request goes on where it was.
+const RESUMED: [&str; 3] =
+    [ReasonCode::ConnectionLost.as_str(), ReasonCode::PeerStalled.as_str(), ReasonCode::BundleMismatch.as_str()];
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -59,7 +63,12 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
     let mut shown_step = |progress: &MatchProgress| terminal.note_block(bar.step(progress, Instant::now()));
     let came = run_match(&connection, &ask, &mut shown_step).await;
     terminal.note_block(bar.end());
-    if let Err(ClientError::Failed { .. } | ClientError::Answer(_)) = came {
+    let resumes = match &came {
+        Err(ClientError::Failed { .. } | ClientError::Answer(_)) => true,
+        Err(ClientError::Refused(refused)) => RESUMED.contains(&refused.refusal.reason.as_str()),
+        _ => false,
+    };
+    if resumes {
         terminal.note(format!("The request was {}: add --request-id {0} to resume it.", ask.request_id));
     }
     let summary = receipt::keep(came, |summary| summary.receipt.as_str(), arguments.receipt.as_deref())?;

@@ -99,22 +99,27 @@ impl KeyPair {
     /// [`PsiError::BatchSize`], [`PsiError::WrongLength`], [`PsiError::InvalidElement`],
     /// [`PsiError::IdentityElement`], [`PsiError::DuplicateElement`], [`PsiError::Randomness`].
     pub fn evaluate(&self, blinded: &[u8], count: usize) -> Result<Vec<u8>, PsiError> {
-        self.evaluate_with(blinded, count, |composite| self.nonce(composite))
+        self.evaluate_read(&ReadBatch::new(blinded.to_vec(), count)?)
+    }
+
+    /// `BlindEvaluate` on a batch that was read before.
+    ///
+    /// # Errors
+    /// [`PsiError::Randomness`].
+    pub fn evaluate_read(&self, batch: &ReadBatch) -> Result<Vec<u8>, PsiError> {
+        self.evaluate_with(batch, |composite| self.nonce(composite))
     }
 
     fn evaluate_with(
         &self,
-        blinded: &[u8],
-        count: usize,
+        batch: &ReadBatch,
         nonce: impl FnOnce(&RistrettoPoint) -> Result<Scalar, PsiError>,
     ) -> Result<Vec<u8>, PsiError> {
-        check_batch(count)?;
-        let encodings = wire::encodings("a chunk of blinded elements", blinded, count)?;
-        let points = wire::elements(encodings)?;
-        let evaluated = evaluate_elements(&self.secret, &points);
+        let (encodings, _) = batch.blinded.as_chunks::<ELEMENT>();
+        let evaluated = evaluate_elements(&self.secret, &batch.points);
         let mut out = evaluated.concat();
         if self.mode == Mode::Voprf {
-            out.extend(dleq::prove(self.mode.suite(), self, &points, encodings, &evaluated, nonce)?);
+            out.extend(dleq::prove(self.mode.suite(), self, &batch.points, encodings, &evaluated, nonce)?);
         }
         Ok(out)
     }
@@ -143,6 +148,25 @@ impl KeyPair {
             products.push(*half * suite.hash_to_group(input.as_ref())?);
         }
         suite.finalize_all(inputs, &wire::double_and_encode(&products))
+    }
+}
+
+/// Blinded elements as the other side sent them, each read and none twice: what hostile bytes can do, they have done.
+pub struct ReadBatch {
+    blinded: Vec<u8>,
+    points: Vec<RistrettoPoint>,
+}
+
+impl ReadBatch {
+    /// Reads `count` elements of 32 bytes.
+    ///
+    /// # Errors
+    /// [`PsiError::BatchSize`], [`PsiError::WrongLength`], [`PsiError::InvalidElement`],
+    /// [`PsiError::IdentityElement`], [`PsiError::DuplicateElement`].
+    pub fn new(blinded: Vec<u8>, count: usize) -> Result<Self, PsiError> {
+        check_batch(count)?;
+        let points = wire::elements(wire::encodings("a chunk of blinded elements", &blinded, count)?)?;
+        Ok(Self { blinded, points })
     }
 }
 

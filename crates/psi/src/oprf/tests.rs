@@ -108,7 +108,8 @@ fn voprf_mode_gives_the_vectors_of_rfc_9497_a_1_2_for_batches_of_one_and_two() {
         let inputs: Vec<_> = inputs.iter().map(|input| unhex(input)).collect();
         let batch = BlindedBatch::new(Mode::Voprf, &inputs, blinds.iter().map(|text| blind(text)).collect()).unwrap();
         assert_eq!(hex::encode(batch.as_bytes()), blinded);
-        let answer = key.evaluate_with(batch.as_bytes(), inputs.len(), |_| Ok(scalar(nonce))).unwrap();
+        let read = ReadBatch::new(batch.as_bytes().to_vec(), inputs.len()).unwrap();
+        let answer = key.evaluate_with(&read, |_| Ok(scalar(nonce))).unwrap();
         assert_eq!(hex::encode(&answer), format!("{evaluated}{proof}"));
         let found = batch.finalize(&inputs, key.public_key(), &answer).unwrap();
         assert_eq!(found.iter().map(hex::encode).collect::<Vec<_>>(), outputs);

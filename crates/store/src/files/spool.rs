@@ -27,8 +27,11 @@ impl SessionFiles {
     /// Opens the spool of that name, empty if there is none. A piece that a program was adding when it was killed is
     /// not in it, unless it was told to be.
     ///
+    /// In a file that somebody changed, the pieces may end before the change: nothing tells a length that was changed
+    /// from one that was being written. Those before it are as they were, or do not open.
+    ///
     /// # Errors
-    /// [`StoreError`]: the disk failed, or the file was changed.
+    /// [`StoreError`]: the disk failed.
     pub fn spool(&self, name: &str) -> Result<Spool, StoreError> {
         let path = self.path(name);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;

@@ -1,11 +1,15 @@
 //! Caps, sessions and registers of matches (R3, R14, R30), and the leaves on their way to the log (R26).
 
-use crate::{stranger::sealed, support::*};
-use firebreak_domain::{AgreementId, CapLimits, CapPeriod, Counted, OrgId, PurposeId, Timestamp};
+use crate::{
+    stranger::{sealed, stranger},
+    support::*,
+};
+use firebreak_domain::{AgreementId, CapLimits, CapPeriod, Counted, OrgId, PurposeId, ReasonCode, Timestamp};
 use firebreak_store::{
     CapError, CapOutcome, EvaluationChunk, FollowerError, LeafHash, LogView, ReconcileError, SessionError, State,
     TagsHandedOut,
 };
+use sqlx::Connection;
 
 fn chunk(session: u8, number: u32, hash: u8, elements: u64) -> EvaluationChunk {
     EvaluationChunk {
@@ -193,6 +197,47 @@ async fn when_a_session_is_closed_no_file_holds_its_secrets_and_its_commitment_c
     let opening = state.session_opening(&session).await.unwrap().unwrap();
     assert_eq!(opening.as_slice(), b"nonce and root");
     assert_eq!(state.session_opened(&session).await, Err(SessionError::Closed));
+}
+
+#[tokio::test]
+async fn a_session_that_a_fault_ended_repeats_its_reason_and_leaves_one_leaf() {
+    let folder = Folder::new();
+    folder.open().await.close().await;
+    // A folder of an earlier program has no table of reasons.
+    let mut earlier = stranger(folder.path.path(), false).await;
+    sqlx::raw_sql("DROP TABLE session_ends").execute(&mut earlier).await.unwrap();
+    earlier.close().await.unwrap();
+    let state = folder.open().await;
+    let (session, never_opened, closed) = ([5; 32], [6; 32], [7; 32]);
+    for session in [&session, &closed] {
+        state.open_session(session, &[8; 32]).await.unwrap();
+        state.session_files(session).await.unwrap().spool("evaluated").unwrap().add(b"evaluated").unwrap();
+    }
+    state.close_session(&closed).await.unwrap();
+    assert_eq!(state.session_end(&session).await, Ok(None));
+    let files = |session: &[u8; 32]| folder.path.path().join("sessions").join(hex::encode(session));
+    assert!(files(&session).exists() && !files(&closed).exists());
+
+    let reason = ReasonCode::ProofRejected;
+    assert_eq!(state.end_session(&session, reason, leaf(b"one")).await, Ok(true));
+    assert_eq!(state.end_session(&never_opened, ReasonCode::HostileInput, leaf(b"two")).await, Ok(true));
+    // The first reason stays, and what was closed without one has none.
+    assert_eq!(state.end_session(&session, ReasonCode::WrongCount, leaf(b"three")).await, Ok(false));
+    assert_eq!(state.end_session(&closed, reason, leaf(b"four")).await, Ok(false));
+    assert_eq!(state.outstanding(9).await.unwrap().len(), 2, "a leaf for each end");
+    assert!(!files(&session).exists(), "the files outlive the session");
+    state.close().await;
+
+    let state = folder.open().await;
+    assert_eq!(state.session_end(&session).await, Ok(Some(reason)));
+    assert_eq!(state.open_session(&session, b"other").await, Err(SessionError::Ended(reason)));
+    assert_eq!(state.session_secret(&session).await, Err(SessionError::Ended(reason)));
+    assert_eq!(state.session_opened(&session).await, Err(SessionError::Ended(reason)));
+    assert_eq!(state.session_files(&session).await.map(drop), Err(SessionError::Ended(reason)));
+    assert_eq!(state.record_end(&session, leaf(b"five")).await, Err(SessionError::Ended(reason)));
+    assert_eq!(state.open_session(&never_opened, b"other").await, Err(SessionError::Ended(ReasonCode::HostileInput)));
+    assert_eq!(state.open_session(&closed, b"other").await, Err(SessionError::Closed));
+    assert!(state.open_sessions().await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -110,6 +110,9 @@ pub struct ListTagsResponse {
 pub struct CloseSessionRequest {
     #[prost(bytes = "vec", tag = "1")]
     pub session_id: ::prost::alloc::vec::Vec<u8>,
+    /// The fault that the receiver found; unspecified where it has all that it wanted.
+    #[prost(enumeration = "super::super::policy::v1::ReasonCode", tag = "2")]
+    pub reason: i32,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CloseSessionResponse {}
@@ -611,7 +614,8 @@ pub mod match_session_service_client {
                 );
             self.inner.server_streaming(req, path, codec).await
         }
-        /// The receiver has the whole list and asks for nothing more: the sender destroys the session's key.
+        /// The receiver has the whole list and asks for nothing more: the sender destroys the session's key. Or the receiver
+        /// ends the match for a fault that it found in what the sender sent.
         pub async fn close_session(
             &mut self,
             request: impl tonic::IntoRequest<super::CloseSessionRequest>,
@@ -683,7 +687,8 @@ pub mod match_session_service_server {
             &self,
             request: tonic::Request<super::ListTagsRequest>,
         ) -> std::result::Result<tonic::Response<Self::ListTagsStream>, tonic::Status>;
-        /// The receiver has the whole list and asks for nothing more: the sender destroys the session's key.
+        /// The receiver has the whole list and asks for nothing more: the sender destroys the session's key. Or the receiver
+        /// ends the match for a fault that it found in what the sender sent.
         async fn close_session(
             &self,
             request: tonic::Request<super::CloseSessionRequest>,

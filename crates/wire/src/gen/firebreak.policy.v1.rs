@@ -136,6 +136,24 @@ pub enum ReasonCode {
     NotInRelease = 63,
     /// An agency's bindings do not serve what was asked.
     NotServed = 64,
+    /// The two sides of a match write identifiers by different rules.
+    NormaliserMismatch = 70,
+    /// The two sides of a match go by different policy bundles.
+    BundleMismatch = 71,
+    /// A sender's proof of evaluation does not hold.
+    ProofRejected = 72,
+    /// What the other side of a match sent is no canonical encoding of what is due.
+    HostileInput = 73,
+    /// The other side of a match sent less than was stated.
+    WrongCount = 74,
+    /// The other side of a match sent more than was stated.
+    SizeExceeded = 75,
+    /// A chunk came again with other elements.
+    ChunkReplayed = 76,
+    /// The other side of a match is silent.
+    PeerStalled = 77,
+    /// The tunnel ended before the match.
+    ConnectionLost = 78,
 }
 impl ReasonCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -202,6 +220,15 @@ impl ReasonCode {
             Self::PublicationStep => "REASON_CODE_PUBLICATION_STEP",
             Self::NotInRelease => "REASON_CODE_NOT_IN_RELEASE",
             Self::NotServed => "REASON_CODE_NOT_SERVED",
+            Self::NormaliserMismatch => "REASON_CODE_NORMALISER_MISMATCH",
+            Self::BundleMismatch => "REASON_CODE_BUNDLE_MISMATCH",
+            Self::ProofRejected => "REASON_CODE_PROOF_REJECTED",
+            Self::HostileInput => "REASON_CODE_HOSTILE_INPUT",
+            Self::WrongCount => "REASON_CODE_WRONG_COUNT",
+            Self::SizeExceeded => "REASON_CODE_SIZE_EXCEEDED",
+            Self::ChunkReplayed => "REASON_CODE_CHUNK_REPLAYED",
+            Self::PeerStalled => "REASON_CODE_PEER_STALLED",
+            Self::ConnectionLost => "REASON_CODE_CONNECTION_LOST",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -265,6 +292,15 @@ impl ReasonCode {
             "REASON_CODE_PUBLICATION_STEP" => Some(Self::PublicationStep),
             "REASON_CODE_NOT_IN_RELEASE" => Some(Self::NotInRelease),
             "REASON_CODE_NOT_SERVED" => Some(Self::NotServed),
+            "REASON_CODE_NORMALISER_MISMATCH" => Some(Self::NormaliserMismatch),
+            "REASON_CODE_BUNDLE_MISMATCH" => Some(Self::BundleMismatch),
+            "REASON_CODE_PROOF_REJECTED" => Some(Self::ProofRejected),
+            "REASON_CODE_HOSTILE_INPUT" => Some(Self::HostileInput),
+            "REASON_CODE_WRONG_COUNT" => Some(Self::WrongCount),
+            "REASON_CODE_SIZE_EXCEEDED" => Some(Self::SizeExceeded),
+            "REASON_CODE_CHUNK_REPLAYED" => Some(Self::ChunkReplayed),
+            "REASON_CODE_PEER_STALLED" => Some(Self::PeerStalled),
+            "REASON_CODE_CONNECTION_LOST" => Some(Self::ConnectionLost),
             _ => None,
         }
     }

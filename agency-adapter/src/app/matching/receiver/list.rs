@@ -1,6 +1,7 @@
 //! The sender's list as it has arrived, on the disk.
 
 use crate::app::matching::MatchError;
+use crate::app::matching::fault::of_peer;
 use firebreak_psi::{MatchParams, TagStream};
 use firebreak_store::{SessionFiles, Spool, StoreError};
 use zeroize::Zeroizing;
@@ -23,7 +24,7 @@ impl List {
 
     /// Checks and keeps the next piece.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), MatchError> {
-        self.stream.check(piece)?;
+        self.stream.check(piece).map_err(of_peer)?;
         Ok(self.spool.add(piece)?)
     }
 

@@ -1,0 +1,87 @@
+//! The commitment to the set, which is in the log before anything is sent for evaluation.
+
+use super::form;
+use crate::app::App;
+use crate::app::matching::{MatchError, Prepared, records};
+use firebreak_audit::LeafKind;
+use firebreak_domain::{Charge, ReasonCode, Refusal};
+use firebreak_node::Content;
+use firebreak_policy::Denial;
+use firebreak_psi::{Root, Shuffle};
+use firebreak_store::LeafHash;
+use std::time::Duration;
+use tokio::task::block_in_place;
+use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
+
+impl Prepared {
+    /// The root of the whole list.
+    fn root(&self, shuffle: &Shuffle) -> Result<Root, MatchError> {
+        let mut commitment = shuffle.commitment();
+        let mut slots = form::slots(&self.files)?.read()?;
+        while let Some(record) = slots.next()? {
+            commitment.push(records::item(record).ok_or(MatchError::Failed)?.as_ref())?;
+        }
+        Ok(commitment.root()?)
+    }
+
+    /// Commits to the set, unless it was before, and waits until that is in the log.
+    pub(super) async fn commit(&self, app: &App) -> Result<(), MatchError> {
+        let leaf = match app.state.session_opening(&self.name).await? {
+            Some(kept) => kept_leaf(&kept).ok_or(MatchError::Failed)?,
+            None => {
+                let shuffle = Shuffle::of_session(&self.seed);
+                let root = block_in_place(|| self.root(&shuffle))?;
+                let set = format!("set {} {}", root.size, hex::encode(root.hash));
+                let (kind, none) = (LeafKind::MatchCommitted, Charge::default());
+                let content = Content::of_request(Some(self.standing.intent())).with_line(&set);
+                let evidence = app.recorder.record(kind, self.standing.facts(), None, none, content, &app.state);
+                let evidence = evidence.map_err(|_| MatchError::Failed)?;
+                let leaf = LeafHash::of(evidence.leaf.as_bytes());
+                // PRIVACY: what is kept opens the leaf and, beside the same set, any place of it. It gives no blind:
+                // from it nobody tells what was sent, nor what matched.
+                let opening = Zeroizing::new(
+                    [
+                        leaf.as_bytes().as_slice(),
+                        shuffle.opening_seed().expose(),
+                        &evidence.opening.nonce,
+                        &evidence.opening.payload,
+                    ]
+                    .concat(),
+                );
+                app.state.keep_opening(&self.name, &opening, evidence.new_leaf()).await?;
+                leaf
+            }
+        };
+        match wait_until_logged(app, &leaf).await? {
+            Ok(()) => Ok(()),
+            Err(refusal) => {
+                let denial = Denial { refusal, facts: self.standing.facts().clone() };
+                Err(app.refuse_match(denial, self.standing.intent()).await)
+            }
+        }
+    }
+}
+
+/// The leaf that a kept opening begins with.
+fn kept_leaf(opening: &[u8]) -> Option<LeafHash> {
+    opening.first_chunk().copied().map(LeafHash::from_bytes)
+}
+
+/// How long a commitment may take to reach the log.
+const LOGGED_WITHIN: Duration = Duration::from_secs(10);
+
+async fn wait_until_logged(app: &App, leaf: &LeafHash) -> Result<Result<(), Refusal>, MatchError> {
+    let started = Instant::now();
+    loop {
+        // SECURITY: that it stands in the log, and not that it is out of sight behind other leaves that wait.
+        if app.state.is_logged(leaf).await? {
+            return Ok(Ok(()));
+        }
+        if started.elapsed() > LOGGED_WITHIN {
+            let refusal = Refusal::new(ReasonCode::EvidenceOutstanding);
+            return Ok(Err(refusal.because("the commitment to the set did not reach the log")));
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,177 @@
+//! A receiver that is none of ours, in a tunnel to a sender that is.
+
+use super::{adapter, gateway, recorded};
+use crate::matching::side::{RECEIVER, SENDER, submitted_by};
+use anyhow::{Context, Result, bail, ensure};
+use firebreak_domain::{Clock, FORMAT, Identity, ReasonCode, SystemClock};
+use firebreak_testbed::{Federation, gateway_identity};
+use firebreak_tests::{Own, run};
+use firebreak_transport::{ByteStream, Shutdown, connect, connect_pinned, receive_chunks};
+use firebreak_wire::matching::v1::match_session_service_client::MatchSessionServiceClient;
+use firebreak_wire::matching::v1::matching_service_client::MatchingServiceClient;
+use firebreak_wire::matching::v1::{
+    CloseSessionRequest, EvaluateRequest, OpenSessionRequest, OpenTunnelRequest, TunnelHeader, open_tunnel_request,
+    open_tunnel_response,
+};
+use firebreak_wire::{reason_to_wire, refusal_of_status};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::Bytes;
+use tonic::transport::Channel;
+use tonic::{Response, Status};
+
+/// A tunnel to the sender's own program, under the request of that id.
+struct Tunnel {
+    client: MatchSessionServiceClient<Channel>,
+    exporter: [u8; 32],
+    session_id: Vec<u8>,
+}
+
+impl Tunnel {
+    async fn open(federation: &Federation, gateway: &Channel, id: u8) -> Result<Self> {
+        for _ in 0..100 {
+            let (send, receive) = mpsc::channel(8);
+            let submitted = submitted_by(&federation.issue(RECEIVER, "adapter", "main")?, id, SystemClock.now())?;
+            let header = TunnelHeader { header: Some(submitted.header.to_wire()) };
+            let frame = Some(open_tunnel_request::Frame::Header(header));
+            send.send(OpenTunnelRequest { frame }).await?;
+            let mut client = MatchingServiceClient::new(gateway.clone());
+            let Ok(answer) = client.open_tunnel(ReceiverStream::new(receive)).await else {
+                // The sender has yet to dial, or to see the log.
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let mut frames = answer.into_inner();
+            let Some(open_tunnel_response::Frame::Opened(_)) = frames.message().await?.and_then(|m| m.frame) else {
+                bail!("the tunnel was not opened")
+            };
+            let incoming = receive_chunks(frames.map(|frame| match frame?.frame {
+                Some(open_tunnel_response::Frame::Bytes(bytes)) => Ok(Bytes::from(bytes)),
+                _ => Err(Status::invalid_argument("not bytes")),
+            }));
+            let (outgoing, mut chunks) = mpsc::channel::<Bytes>(8);
+            tokio::spawn(async move {
+                while let Some(chunk) = chunks.recv().await {
+                    let frame = Some(open_tunnel_request::Frame::Bytes(chunk.to_vec()));
+                    if send.send(OpenTunnelRequest { frame }).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            let own = federation.issue(RECEIVER, "adapter", "main")?;
+            let sender = federation.issue(SENDER, "adapter", "main")?;
+            let stream = ByteStream::new(incoming, outgoing);
+            let (channel, exporter) = connect_pinned(stream, &own, sender.identity(), sender.pin()).await?;
+            let client = MatchSessionServiceClient::new(channel);
+            return Ok(Self { client, exporter, session_id: vec![id; 16] });
+        }
+        bail!("no tunnel was opened")
+    }
+
+    async fn open_session(&mut self, exporter: [u8; 32]) -> Result<(), Status> {
+        let request = OpenSessionRequest {
+            format: FORMAT,
+            session_id: self.session_id.clone(),
+            agreement: "vaccination-round".to_owned(),
+            purpose: "vaccination-round".to_owned(),
+            bundle_sequence: 1,
+            normaliser: 1,
+            field: "national_number".to_owned(),
+            elements: 4096,
+            chunk_elements: 4096,
+            exporter: exporter.to_vec(),
+        };
+        self.client.open_session(request).await.map(drop)
+    }
+
+    async fn evaluate(&mut self, session_id: Vec<u8>, bytes: usize) -> Result<(), Status> {
+        let request = EvaluateRequest { session_id, chunk: 0, blinded: vec![1; bytes] };
+        self.client.evaluate(request).await.map(drop)
+    }
+
+    async fn close(&mut self, reason: i32) -> Result<(), Status> {
+        let request = CloseSessionRequest { session_id: self.session_id.clone(), reason };
+        self.client.close_session(request).await.map(Response::into_inner).map(drop)
+    }
+}
+
+/// The reason for which the sender refuses.
+fn refused(done: Result<(), Status>) -> Result<String> {
+    let status = done.err().context("it was answered")?;
+    Ok(refusal_of_status(&status).with_context(|| format!("no refusal but {status}"))?.reason)
+}
+
+#[test]
+fn a_senders_program_names_what_a_receiver_says_wrong_in_the_tunnel_and_records_it() -> Result<()> {
+    run(async {
+        let (federation, _folder) = Own::prepare(300)?;
+        let shutdown = Shutdown::new();
+        let gateway = gateway(&federation, &shutdown).await?;
+        let sender = adapter(&federation, SENDER, &[gateway.address], &shutdown).await?;
+        let credential = federation.issue(RECEIVER, "adapter", "main")?;
+        let trust = federation.authority().trust_anchor()?;
+        let expected: Identity = gateway_identity().parse()?;
+        let address = format!("localhost:{}", gateway.address.port());
+        let channel = connect(&address, &credential, &trust, &expected).await?;
+
+        // Nothing of this ends the session.
+        let mut tunnel = Tunnel::open(&federation, &channel, 1).await?;
+        assert_eq!(refused(tunnel.open_session([7; 32]).await)?, "SESSION_MISMATCH");
+        let mut tunnel = Tunnel::open(&federation, &channel, 1).await?;
+        tunnel.open_session(tunnel.exporter).await?;
+        assert_eq!(refused(tunnel.evaluate(vec![9; 16], 4096 * 32).await)?, "SESSION_MISMATCH");
+        let unknown = tunnel.close(10_000).await;
+        ensure!(unknown.is_err(), "a reason that nobody knows closed the session");
+        assert_eq!(recorded(&federation, SENDER).await?.open, 1);
+
+        // A message that no match has is not read, and ends it.
+        assert_eq!(refused(tunnel.evaluate(vec![1; 16], 2 << 20).await)?, "SIZE_EXCEEDED");
+        assert_eq!(refused(tunnel.evaluate(vec![1; 16], 4096 * 32).await)?, "SIZE_EXCEEDED");
+        let mut again = Tunnel::open(&federation, &channel, 1).await?;
+        assert_eq!(refused(again.open_session(again.exporter).await)?, "SIZE_EXCEEDED");
+
+        // What the receiver says that it found.
+        let mut tunnel = Tunnel::open(&federation, &channel, 2).await?;
+        tunnel.open_session(tunnel.exporter).await?;
+        tunnel.close(reason_to_wire(ReasonCode::ProofRejected).into()).await?;
+        let mut again = Tunnel::open(&federation, &channel, 2).await?;
+        assert_eq!(refused(again.open_session(again.exporter).await)?, "PROOF_REJECTED");
+
+        // A tunnel that is gone, and then the same session.
+        let mut tunnel = Tunnel::open(&federation, &channel, 3).await?;
+        tunnel.open_session(tunnel.exporter).await?;
+        drop(tunnel);
+        let mut found = recorded(&federation, SENDER).await?;
+        for _ in 0..100 {
+            if found.reasons.contains(&ReasonCode::ConnectionLost) {
+                break;
+            }
+            sleep(Duration::from_millis(50)).await;
+            found = recorded(&federation, SENDER).await?;
+        }
+        let mut again = Tunnel::open(&federation, &channel, 3).await?;
+        again.open_session(again.exporter).await.context("after a lost connection")?;
+        // An end like any other is no fault.
+        again.close(0).await?;
+
+        let found = recorded(&federation, SENDER).await?;
+        assert_eq!(found.ended, ["PROOF_REJECTED", "SIZE_EXCEEDED"]);
+        assert_eq!((found.counted, found.open), (0, 0));
+        for (reason, leaves) in [
+            (ReasonCode::SessionMismatch, 2),
+            (ReasonCode::SizeExceeded, 2),
+            (ReasonCode::ProofRejected, 2),
+            (ReasonCode::ConnectionLost, 1),
+        ] {
+            let of_reason = found.reasons.iter().filter(|found| **found == reason).count();
+            assert_eq!(of_reason, leaves, "leaves of {reason}: {:?}", found.reasons);
+        }
+        shutdown.request();
+        gateway.finished().await;
+        sender.finished().await;
+        Ok(())
+    })
+}
