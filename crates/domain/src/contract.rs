@@ -390,11 +390,11 @@ impl Column {
             Domain::Year { first, last } if first > last || last.abs_diff(*first) > 1000 => {
                 return problem("the first year must not be after the last, at most 1000 years");
             }
-            Domain::Integer { min, max } if min > max || min.abs().max(max.abs()) > 1 << 40 => {
+            Domain::Integer { min, max } if min > max || min.unsigned_abs().max(max.unsigned_abs()) > 1 << 40 => {
                 return problem("the lower bound must not be above the upper, and both within ±2^40");
             }
             Domain::Decimal { min, max, decimals }
-                if min > max || min.abs().max(max.abs()) > 1 << 30 || *decimals > 6 =>
+                if min > max || min.unsigned_abs().max(max.unsigned_abs()) > 1 << 30 || *decimals > 6 =>
             {
                 return problem(
                     "the lower bound must not be above the upper, both within ±2^30, with at most 6 decimals",
@@ -449,14 +449,15 @@ impl Domain {
         }
     }
 
-    /// Bounds in fixed point, and the decimals of that fixed point, of a domain that can be measured.
+    /// Bounds in fixed point, and the decimals of that fixed point, of a domain that can be measured. What does not fit
+    /// 64 bits, which no contract that was checked has, is the most that fits.
     #[must_use]
     pub const fn fixed_point_bounds(&self) -> Option<(i64, i64, u8)> {
         match *self {
             Self::Integer { min, max } => Some((min, max, 0)),
             Self::Decimal { min, max, decimals } => {
-                let scale = 10_i64.pow(decimals as u32);
-                Some((min * scale, max * scale, decimals))
+                let scale = 10_i64.saturating_pow(decimals as u32);
+                Some((min.saturating_mul(scale), max.saturating_mul(scale), decimals))
             }
             _ => None,
         }
@@ -489,5 +490,26 @@ mod tests {
     #[test]
     fn decimal_bounds_are_in_fixed_point() {
         assert_eq!(Domain::Decimal { min: 0, max: 5000, decimals: 2 }.fixed_point_bounds(), Some((0, 500_000, 2)));
+        let beyond = Domain::Decimal { min: i64::MIN, max: 1, decimals: 255 };
+        assert_eq!(beyond.fixed_point_bounds(), Some((i64::MIN, i64::MAX, 255)));
+    }
+
+    #[test]
+    fn bounds_and_decimals_however_large_are_refused_and_end_no_program() {
+        let text = include_str!("../../../deploy/sample/bundle/contracts/health.visits.toml");
+        let contract: Contract = toml::from_str(text).unwrap();
+        assert!(contract.check().is_ok());
+        let measured = contract.columns.iter().position(|column| column.role == ColumnRole::Measure).unwrap();
+        for domain in [
+            Domain::Integer { min: i64::MIN, max: i64::MAX },
+            Domain::Integer { min: i64::MIN, max: 0 },
+            Domain::Decimal { min: i64::MIN, max: 0, decimals: 2 },
+            Domain::Decimal { min: 0, max: 1, decimals: 255 },
+            Domain::Decimal { min: 0, max: i64::MAX, decimals: 6 },
+        ] {
+            let mut contract = contract.clone();
+            contract.columns[measured].domain = domain.clone();
+            assert!(contract.check().is_err(), "{domain:?}");
+        }
     }
 }
