@@ -1,6 +1,7 @@
 //! R3, R14: permitted matches. The receiver learns exactly which of its own persons the sender holds; the sender learns
 //! nothing.
 
+mod ahead;
 mod begun;
 mod caps;
 mod choices;

@@ -95,6 +95,14 @@ pub fn peak_of(process: &Path) -> Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
+/// From now on, what a process has at most is counted anew: clear_refs in proc(5).
+///
+/// # Errors
+/// A program that has ended, or a kernel that does not let it.
+pub fn forget_peak(process: &Path) -> Result<()> {
+    fs::write(process.join("clear_refs"), "5").context("the peak of a program cannot be counted anew")
+}
+
 /// The CPU time of one program, with all its threads.
 pub struct Cpu {
     stat: PathBuf,

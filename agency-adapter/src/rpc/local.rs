@@ -146,18 +146,22 @@ impl LocalMatch {
 
     async fn evaluate(
         &self,
-        session: &mut MatchSessionServiceClient<tonic::transport::Channel>,
+        session: &MatchSessionServiceClient<tonic::transport::Channel>,
         session_id: &[u8],
         receiver: &mut Receiver,
         report: &Report,
     ) -> Result<(), Broken> {
         report.step(receiver.evaluating()).await;
-        while let Some((number, chunk)) = receiver.next(&self.app).await? {
-            let request =
-                EvaluateRequest { session_id: session_id.to_vec(), chunk: number, blinded: chunk.as_bytes().to_vec() };
-            let evaluated = within(MESSAGE_LIMIT, session.evaluate(request)).await??.into_inner().evaluated;
-            receiver.accept(&chunk, &evaluated)?;
-            report.step(receiver.evaluating()).await;
+        let mut exchange = receiver.exchange(|chunk, blinded| {
+            let (mut session, session_id) = (session.clone(), session_id.to_vec());
+            Box::pin(async move {
+                let request = EvaluateRequest { session_id, chunk, blinded };
+                let answer = within(MESSAGE_LIMIT, session.evaluate(request)).await;
+                Ok::<_, Broken>(answer??.into_inner().evaluated)
+            })
+        });
+        while let Some(step) = exchange.verified(&self.app).await? {
+            report.step(step).await;
         }
         Ok(())
     }

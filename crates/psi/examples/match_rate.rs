@@ -1,7 +1,8 @@
 //! Measures a match of n × n elements on one thread, without a network.
 //!
-//! `cargo run --release --example match_rate -- [N] [CHUNK]` prints the CPU time of each step in microseconds an
-//! element, and `match_rate: x elements/core-s`: n over the CPU seconds of both sides together.
+//! `cargo run --release -p firebreak-psi --example match_rate -- [N] [CHUNK] [oprf]` prints the CPU time of each step in
+//! microseconds an element, and `match_rate: x elements/core-s`: n over the CPU seconds of both sides together. `oprf`
+//! leaves the proofs out.
 #![expect(clippy::print_stdout, reason = "a program that measures prints what it measured")]
 
 use firebreak_psi::{
@@ -22,6 +23,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let n: u32 = arguments.next().as_deref().unwrap_or("100000").parse()?;
     let chunk: u32 = arguments.next().as_deref().unwrap_or("4096").parse()?;
+    let mode = match arguments.next().as_deref() {
+        None => Mode::Voprf,
+        Some("oprf") => Mode::Oprf,
+        Some(other) => return Err(format!("{other} is no mode: oprf leaves the proofs out").into()),
+    };
     let start = Instant::now();
     let mut last = cpu_time(start);
     let mut step = |name: &str| {
@@ -44,11 +50,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         field: "number",
         normaliser: Normaliser::V1,
         session: &[0; 16],
-        mode: Mode::Voprf,
+        mode,
     };
     let key = derive_session_key(&SecretSeed::generate()?, &context)?;
     let public = key.public_key().clone();
-    let params = MatchParams::new(FORMAT, chunk, padded_size(mine.len(), chunk)?, n)?;
+    let params = MatchParams::new(FORMAT, chunk, padded_size(mine.len(), chunk)?, n)?.in_mode(mode);
     let mut receiver = Receiver::new(SessionId::from_bytes([0; 16]), &SecretSeed::generate()?, mine, public, params)?;
     let mut total = step("receiver_new");
     let sender = Sender::new(key, theirs, params)?;

@@ -2,6 +2,7 @@ mod commit;
 mod compare;
 mod form;
 mod list;
+mod pipeline;
 mod withheld;
 
 use super::fault::of_peer;
@@ -15,9 +16,7 @@ use firebreak_domain::{
 };
 use firebreak_node::{Content, StandingMatch, SubmittedMatch, decide_match};
 use firebreak_policy::{Denial, Permit};
-use firebreak_psi::{
-    BlindedChunk, Blinding, FORMAT, MatchParams, Normaliser, PublicKey, SecretSeed, SessionId, Shuffle, Slot,
-};
+use firebreak_psi::{Blinding, FORMAT, MatchParams, Normaliser, PublicKey, SecretSeed, SessionId, Shuffle, Slot};
 use firebreak_query::{CheckedQuery, check, parse_sql};
 use firebreak_store::{SessionFiles, Spool};
 use form::Formed;
@@ -25,8 +24,7 @@ use list::List;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tokio::task::block_in_place;
-use withheld::Withheld;
-use zeroize::Zeroizing;
+use withheld::{Choice, Withheld};
 
 /// How many times the size that its contract declares a sender's register may have in a match: one that has outgrown its
 /// contract a little is compared, and none makes a receiver keep a list without bounds.
@@ -92,7 +90,7 @@ pub struct Prepared {
 /// last chunk that was verified and the last piece of the list that arrived.
 pub struct Receiver {
     pub(super) prepared: Prepared,
-    blinding: Blinding,
+    blinding: Arc<Blinding>,
     /// The tags of each chunk that was verified.
     own: Spool,
     withheld: Withheld,
@@ -268,7 +266,7 @@ impl Prepared {
     pub(super) async fn go_on(self, app: &App, key: PublicKey, params: MatchParams) -> Result<Receiver, MatchError> {
         self.commit(app).await?;
         let session = SessionId::from_bytes(*self.submitted.header.request_id.as_bytes());
-        let blinding = Blinding::new(session, &self.seed, key, params);
+        let blinding = Arc::new(Blinding::new(session, &self.seed, key, params));
         let (own, list) = block_in_place(|| {
             let own = self.files.spool("own-tags")?;
             if own.len() > params.chunks() as usize {
@@ -292,51 +290,15 @@ impl Receiver {
         app.check_session(&self.prepared.name).await
     }
 
-    /// The next chunk to be evaluated, after a [`Receiver::check`]; `None` once all are.
-    ///
-    /// # Errors
-    /// [`MatchError`].
-    pub async fn next(&mut self, app: &App) -> Result<Option<(u32, BlindedChunk)>, MatchError> {
-        self.check(app).await?;
-        let number = self.verified();
-        if number >= self.params().chunks() {
-            return Ok(None);
-        }
-        let who = self.prepared.participants.now(app).await?;
-        block_in_place(|| {
-            self.withheld.decide(number, &self.prepared.files, &|key| who.allows(&app.state.person_reference(key)))
-        })?;
-        // About 0.1 s of arithmetic: the runtime may move other work away meanwhile.
-        let chunk = block_in_place(|| Ok::<_, MatchError>(self.blinding.blind(number, &self.slots(number)?)?))?;
-        Ok(Some((number, chunk)))
-    }
-
-    /// Verifies an evaluated chunk and keeps its tags, on the disk before this returns.
-    ///
-    /// # Errors
-    /// [`MatchError::Fault`] for evaluations whose proof does not hold, and for what is none; nothing is kept of them.
-    /// [`MatchError::Failed`] for a chunk other than the next.
-    pub fn accept(&mut self, chunk: &BlindedChunk, evaluated: &[u8]) -> Result<(), MatchError> {
-        let number = chunk.id().number;
-        if number != self.verified() {
-            return Err(firebreak_psi::PsiError::ChunkRepeated.into());
-        }
-        block_in_place(|| {
-            let verified = self.blinding.verify(chunk, &self.slots(number)?, evaluated).map_err(of_peer)?;
-            let tags = Zeroizing::new(verified.tags().collect::<Vec<_>>().concat());
-            Ok(self.own.add(&tags)?)
-        })
-    }
-
-    /// What the places of a chunk hold.
-    fn slots(&self, number: u32) -> Result<Vec<Slot>, MatchError> {
+    /// What the places of a chunk hold, once those who take no part are withheld.
+    fn slots(&self, number: u32, choice: &Choice) -> Result<Vec<Slot>, MatchError> {
         let mut reader = form::slots(&self.prepared.files)?.read_from(u64::from(number) * u64::from(CHUNK_ELEMENTS))?;
         let mut slots = Vec::with_capacity(CHUNK_ELEMENTS as usize);
         while slots.len() < CHUNK_ELEMENTS as usize {
             let record = reader.next()?.ok_or(MatchError::Failed)?;
             slots.push(records::item(record).ok_or(MatchError::Failed)?);
         }
-        self.withheld.apply(number, &mut slots)?;
+        self.withheld.apply(number, choice, &mut slots)?;
         Ok(slots)
     }
 
@@ -346,13 +308,13 @@ impl Receiver {
         self.own.len() as u32
     }
 
-    const fn params(&self) -> &MatchParams {
+    fn params(&self) -> &MatchParams {
         self.blinding.params()
     }
 
     /// Tags that the sender is to list.
     #[must_use]
-    pub const fn tags(&self) -> u32 {
+    pub fn tags(&self) -> u32 {
         self.params().sender_padded()
     }
 
@@ -379,7 +341,7 @@ impl Receiver {
 
     /// How far the tags are.
     #[must_use]
-    pub const fn comparing(&self) -> MatchStep {
+    pub fn comparing(&self) -> MatchStep {
         MatchStep::Comparing { done: self.list.bytes(), of: self.params().tag_list_bytes() as u64 }
     }
 

@@ -5,10 +5,15 @@ use crate::app::matching::records::key;
 use crate::app::matching::{CHUNK_ELEMENTS, MatchError};
 use firebreak_psi::{Normaliser, Shuffle, Slot};
 use firebreak_store::{SessionFiles, Spool};
+use std::cmp::Ordering;
 use zeroize::Zeroizing;
 
 /// Bytes of where the persons of the next chunk begin, and of how many of this one are withheld.
 const HEAD: usize = 16;
+
+/// Which places of a chunk are sent as padding, behind where the persons of the next chunk begin and how many persons of
+/// this one are withheld.
+pub(super) struct Choice(Zeroizing<Vec<u8>>);
 
 /// Of each chunk that was sent, the places that were sent as padding.
 ///
@@ -25,17 +30,16 @@ impl Withheld {
         Ok(Self { decided: files.spool("withheld")?, shuffle, normaliser })
     }
 
-    /// Decides, the first time that a chunk is sent, who of it takes part. On the disk before it returns, so that the
-    /// chunk is the same whenever it is sent again.
-    pub(super) fn decide(
-        &mut self,
+    /// Who of a chunk takes part: as it was kept, or else as `takes_part` says. The chunk before it is kept.
+    pub(super) fn choose(
+        &self,
         chunk: u32,
         files: &SessionFiles,
         takes_part: &dyn Fn(&[u8]) -> bool,
-    ) -> Result<(), MatchError> {
+    ) -> Result<Choice, MatchError> {
         let number = chunk as usize;
         if number < self.decided.len() {
-            return Ok(());
+            return self.kept(chunk);
         }
         let (mut position, _) = match number.checked_sub(1) {
             None => (0, 0),
@@ -56,14 +60,28 @@ impl Withheld {
             }
         }
         let piece = [position.to_be_bytes().as_slice(), &count.to_be_bytes(), &places].concat();
-        Ok(self.decided.add(&Zeroizing::new(piece))?)
+        Ok(Choice(Zeroizing::new(piece)))
+    }
+
+    /// Keeps a choice as its chunk is sent for the first time. On the disk before it returns, so that the chunk is the
+    /// same whenever it is sent again; of one that is kept the first stays.
+    pub(super) fn keep(&mut self, chunk: u32, choice: &Choice) -> Result<(), MatchError> {
+        match (chunk as usize).cmp(&self.decided.len()) {
+            Ordering::Less => Ok(()),
+            Ordering::Equal => Ok(self.decided.add(&choice.0)?),
+            Ordering::Greater => Err(MatchError::Failed),
+        }
+    }
+
+    /// The choice that was kept.
+    pub(super) fn kept(&self, chunk: u32) -> Result<Choice, MatchError> {
+        Ok(Choice(self.decided.get(chunk as usize)?))
     }
 
     /// Puts padding into the places of a chunk that are withheld.
-    pub(super) fn apply(&self, chunk: u32, slots: &mut [Slot]) -> Result<(), MatchError> {
-        let piece = self.decided.get(chunk as usize)?;
+    pub(super) fn apply(&self, chunk: u32, choice: &Choice, slots: &mut [Slot]) -> Result<(), MatchError> {
         let first = chunk.saturating_mul(CHUNK_ELEMENTS);
-        for place in piece.get(HEAD..).unwrap_or_default().as_chunks().0 {
+        for place in choice.0.get(HEAD..).unwrap_or_default().as_chunks().0 {
             let place = u32::from_be_bytes(*place);
             let slot = place.checked_sub(first).and_then(|within| slots.get_mut(within as usize));
             // Counted from the other end: no place of the list holds this padding.

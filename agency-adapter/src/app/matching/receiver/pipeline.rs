@@ -1,0 +1,214 @@
+//! Chunks on their way: while the sender works on one, the one before it is verified and the one after it is blinded.
+
+use super::Receiver;
+use super::withheld::Choice;
+use crate::app::App;
+use crate::app::matching::fault::of_peer;
+use crate::app::matching::{MatchError, MatchStep};
+use firebreak_psi::{BlindedChunk, PsiError, Slot, VerifiedChunk};
+use firebreak_store::Participation;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use tokio::task::{JoinError, JoinHandle, block_in_place, spawn_blocking};
+
+/// A chunk that was blinded for those who took part at that moment.
+pub(super) struct Ready {
+    number: u32,
+    who: Arc<Participation>,
+    choice: Choice,
+    chunk: Blinded,
+}
+
+/// A chunk, with what its places hold.
+pub(super) struct Blinded {
+    slots: Vec<Slot>,
+    chunk: BlindedChunk,
+}
+
+/// The sender's answer to a chunk, as it comes.
+pub type Answer<E> = Pin<Box<dyn Future<Output = Result<Vec<u8>, E>> + Send>>;
+
+/// The chunks of a session that were not verified yet, on their way to the sender and back. At most one is with the
+/// sender, one is being verified and one blinded ahead. What was verified stays if it is dropped.
+pub struct Exchange<'a, E, F> {
+    receiver: &'a mut Receiver,
+    evaluate: F,
+    /// The next chunk to blind.
+    next: u32,
+    blinding: Option<JoinHandle<Result<Ready, MatchError>>>,
+    ready: Option<Ready>,
+    sent: Option<(Blinded, Answer<E>)>,
+    answered: Option<(Blinded, Vec<u8>)>,
+    verifying: Option<JoinHandle<Result<VerifiedChunk, PsiError>>>,
+}
+
+impl<E: From<MatchError>, F: FnMut(u32, Vec<u8>) -> Answer<E>> Exchange<'_, E, F> {
+    /// Goes on until another chunk is verified and its tags are on the disk; `None` once all are.
+    ///
+    /// Before a chunk is sent there is a [`Receiver::check`], and who takes part is asked; where that has changed since
+    /// it was blinded, it is blinded anew.
+    ///
+    /// # Errors
+    /// Those of the sender's answers, [`MatchError::Fault`] for an answer whose proof does not hold or that is none, and
+    /// other [`MatchError`]s.
+    pub async fn verified(&mut self, app: &App) -> Result<Option<MatchStep>, E> {
+        loop {
+            self.start(app).await?;
+            if self.is_idle() {
+                return Ok(None);
+            }
+            tokio::select! {
+                blinded = finished(&mut self.blinding) => {
+                    self.blinding = None;
+                    self.ready = Some(blinded.map_err(|_| MatchError::Failed)??);
+                }
+                answer = answer_of(&mut self.sent) => {
+                    let evaluated = answer?;
+                    self.answered = self.sent.take().map(|(chunk, _)| (chunk, evaluated));
+                }
+                verified = finished(&mut self.verifying) => {
+                    self.verifying = None;
+                    let verified = verified.map_err(|_| MatchError::Failed)?.map_err(of_peer)?;
+                    self.receiver.keep_verified(&verified)?;
+                    return Ok(Some(self.receiver.evaluating()));
+                }
+            }
+        }
+    }
+
+    /// Starts whatever can be.
+    async fn start(&mut self, app: &App) -> Result<(), E> {
+        if self.sent.is_none()
+            && self.answered.is_none()
+            && let Some(ready) = self.ready.take()
+        {
+            let (number, chunk) = self.receiver.settle(app, ready).await?;
+            let answer = (self.evaluate)(number, chunk.chunk.as_bytes().to_vec());
+            self.sent = Some((chunk, answer));
+        }
+        // After the chunk before it was settled: the choice goes on behind that one's.
+        if self.blinding.is_none() && self.ready.is_none() && self.next < self.receiver.params().chunks() {
+            self.blinding = Some(self.receiver.blind_ahead(app, self.next).await?);
+            self.next = self.next.saturating_add(1);
+        }
+        if self.verifying.is_none()
+            && let Some((chunk, evaluated)) = self.answered.take()
+        {
+            let arithmetic = Arc::clone(&self.receiver.blinding);
+            let verify = move || arithmetic.verify(&chunk.chunk, &chunk.slots, &evaluated);
+            self.verifying = Some(spawn_blocking(verify));
+        }
+        Ok(())
+    }
+
+    const fn is_idle(&self) -> bool {
+        self.blinding.is_none() && self.ready.is_none() && self.sent.is_none() && self.verifying.is_none()
+    }
+}
+
+impl Receiver {
+    /// Begins to have every chunk evaluated that was not verified yet. `evaluate` sends the sender a chunk of that
+    /// number, and gives its answer.
+    pub fn exchange<E, F: FnMut(u32, Vec<u8>) -> Answer<E>>(&mut self, evaluate: F) -> Exchange<'_, E, F> {
+        let next = self.verified();
+        Exchange {
+            receiver: self,
+            evaluate,
+            next,
+            blinding: None,
+            ready: None,
+            sent: None,
+            answered: None,
+            verifying: None,
+        }
+    }
+
+    /// The next chunk to be evaluated, after a [`Receiver::check`]; `None` once all are verified. It is the same until
+    /// it was accepted.
+    ///
+    /// # Errors
+    /// [`MatchError`].
+    pub async fn next(&mut self, app: &App) -> Result<Option<(u32, BlindedChunk)>, MatchError> {
+        self.check(app).await?;
+        let number = self.verified();
+        if number >= self.params().chunks() {
+            return Ok(None);
+        }
+        let ready = self.blind_ahead(app, number).await?.await.map_err(|_| MatchError::Failed)??;
+        let (number, blinded) = self.settle(app, ready).await?;
+        Ok(Some((number, blinded.chunk)))
+    }
+
+    /// Verifies an evaluated chunk and keeps its tags, on the disk before this returns.
+    ///
+    /// # Errors
+    /// [`MatchError::Fault`] for evaluations whose proof does not hold, and for what is none; nothing is kept of them.
+    /// [`MatchError::Failed`] for a chunk other than the next.
+    pub fn accept(&mut self, chunk: &BlindedChunk, evaluated: &[u8]) -> Result<(), MatchError> {
+        if chunk.id().number != self.verified() {
+            return Err(PsiError::ChunkRepeated.into());
+        }
+        block_in_place(|| {
+            let slots = self.slots(chunk.id().number, &self.withheld.kept(chunk.id().number)?)?;
+            let verified = self.blinding.verify(chunk, &slots, evaluated).map_err(of_peer)?;
+            self.keep_verified(&verified)
+        })
+    }
+
+    /// Begins to blind a chunk for those who take part now. The chunk before it is settled.
+    async fn blind_ahead(&self, app: &App, number: u32) -> Result<JoinHandle<Result<Ready, MatchError>>, MatchError> {
+        let who = self.prepared.participants.now(app).await?;
+        let (choice, slots) = block_in_place(|| {
+            let choice = self.choose(app, number, &who)?;
+            let slots = self.slots(number, &choice)?;
+            Ok::<_, MatchError>((choice, slots))
+        })?;
+        let blinding = Arc::clone(&self.blinding);
+        Ok(spawn_blocking(move || {
+            let chunk = Blinded { chunk: blinding.blind(number, &slots)?, slots };
+            Ok(Ready { number, who, choice, chunk })
+        }))
+    }
+
+    /// Decides for good who takes part in a chunk, on the disk before this returns, and gives it as it is to be sent.
+    async fn settle(&mut self, app: &App, ready: Ready) -> Result<(u32, Blinded), MatchError> {
+        self.check(app).await?;
+        let who = self.prepared.participants.now(app).await?;
+        let Ready { number, who: then, mut choice, chunk: mut blinded } = ready;
+        if !Arc::ptr_eq(&who, &then) {
+            choice = block_in_place(|| self.choose(app, number, &who))?;
+            let slots = block_in_place(|| self.slots(number, &choice))?;
+            blinded = Blinded { chunk: block_in_place(|| self.blinding.blind(number, &slots))?, slots };
+        }
+        block_in_place(|| self.withheld.keep(number, &choice))?;
+        Ok((number, blinded))
+    }
+
+    fn choose(&self, app: &App, number: u32, who: &Participation) -> Result<Choice, MatchError> {
+        let takes_part = |key: &[u8]| who.allows(&app.state.person_reference(key));
+        self.withheld.choose(number, &self.prepared.files, &takes_part)
+    }
+
+    fn keep_verified(&mut self, verified: &VerifiedChunk) -> Result<(), MatchError> {
+        if verified.id().number != self.verified() {
+            return Err(PsiError::ChunkRepeated.into());
+        }
+        let tags = zeroize::Zeroizing::new(verified.tags().collect::<Vec<_>>().concat());
+        Ok(block_in_place(|| self.own.add(&tags))?)
+    }
+}
+
+async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => pending().await,
+    }
+}
+
+async fn answer_of<E>(sent: &mut Option<(Blinded, Answer<E>)>) -> Result<Vec<u8>, E> {
+    match sent {
+        Some((_, answer)) => answer.await,
+        None => pending().await,
+    }
+}

@@ -1,0 +1,72 @@
+//! While the sender works on a chunk, the next one is blinded ahead.
+
+use super::begun::Begun;
+use super::side::begin;
+use agency_adapter::app::MatchError;
+use anyhow::{Context, Result, ensure};
+use firebreak_store::Choice;
+use firebreak_tests::{copy_folder, run};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Persons, of whom enough stand in the receiver's register for two chunks.
+const PERSONS: u32 = 30_000;
+
+/// The second chunk as it is sent, when those persons are restricted while the first is with the sender.
+async fn second_chunk(begun: &mut Begun, answer: &[u8], restricted: &[String]) -> Result<Vec<u8>> {
+    let state = begun.receiver.app.state().clone();
+    let (send, sent) = mpsc::channel();
+    let mut exchange = begun.machine.exchange(|number, blinded| {
+        let (state, restricted) = (state.clone(), restricted.to_vec());
+        let (answer, send) = (answer.to_vec(), send.clone());
+        Box::pin(async move {
+            if number > 0 {
+                let _ = send.send(blinded);
+                return Err(MatchError::Failed);
+            }
+            // Several times what blinding a chunk takes.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            for person in &restricted {
+                state.record_choice(person.as_bytes(), &Choice::Restrict(None)).await?;
+            }
+            Ok(answer)
+        })
+    });
+    ensure!(exchange.verified(&begun.receiver.app).await?.is_some(), "the first chunk was not verified");
+    while let Ok(Some(_)) = exchange.verified(&begun.receiver.app).await {}
+    sent.try_recv().context("the second chunk was not sent")
+}
+
+#[test]
+fn a_chunk_blinded_ahead_is_blinded_anew_for_whom_a_choice_came_in_between() -> Result<()> {
+    run(async {
+        let mut begun = Begun::of(PERSONS).await?;
+        ensure!(begun.opening.elements > begun.opening.chunk_elements, "the set has one chunk");
+        let persons = begun.federation.population().truth();
+        let patients: Vec<_> =
+            persons.filter(|row| row.register.as_str() == "health").map(|row| row.person_key).collect();
+        ensure!(patients.len() > 100, "the register is empty");
+
+        let (number, first) = begun.machine.next(&begun.receiver.app).await?.context("no chunk")?;
+        let answer = begun.session.evaluate(&begun.sender.app, number, first.as_bytes().to_vec()).await?;
+        let folder = begun.federation.layout().adapter("health-agency").join("state");
+        let before = begun.federation.layout().root().join("state-before");
+        copy_folder(&folder, &before)?;
+        let with = second_chunk(&mut begun, &answer, &[]).await?;
+
+        begun.receiver.app.state().clone().close().await;
+        std::fs::remove_dir_all(&folder)?;
+        copy_folder(&before, &folder)?;
+        begun.restart_receiver().await?;
+        let prepared = begun.prepare_again("").await?;
+        let (key, tags) = begun.session.open(&begun.sender.app, &begun.opening).await?;
+        begun.machine = begin(prepared, &begun.receiver, &mut begun.log, &key, tags).await?;
+        let again = begun.machine.next(&begun.receiver.app).await?.context("no chunk")?.1;
+        ensure!(again.as_bytes() == first.as_bytes(), "the first chunk is another");
+        // Somebody of them stands in the second chunk, but for one in a million runs.
+        let without = second_chunk(&mut begun, &answer, patients.get(..100).unwrap_or_default()).await?;
+        ensure!(with.len() == without.len(), "the size tells that somebody is withheld");
+        ensure!(with != without, "who was restricted before the second chunk was sent took part in it");
+        Ok(())
+    })
+}
