@@ -11,6 +11,7 @@ mod files;
 mod handed_out;
 mod heard;
 mod hostile;
+mod killed;
 mod learned;
 mod outlived;
 mod peers;

@@ -1,0 +1,109 @@
+//! Either side or the gateway is killed while a match runs.
+
+use super::exact::{ask, desk, match_until_done, this_year};
+use super::truth::expected;
+use agency_adapter::app::CHUNK_ELEMENTS;
+use anyhow::{Context, Result, ensure};
+use firebreak::client::{MatchAsk, list_matched, run_match};
+use firebreak_domain::{CapPeriod, Counted, SystemClock};
+use firebreak_store::{State, StateKey};
+use firebreak_tests::{Caller, Own, passes, run};
+use firebreak_wire::local::v1::MatchProgress;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+const RECEIVER: &str = "health-agency";
+const SENDER: &str = "education-agency";
+const CHUNK: u64 = CHUNK_ELEMENTS as u64;
+
+#[derive(Debug, Clone, Copy)]
+enum Killed {
+    Receiver,
+    Sender,
+    Gateway,
+}
+
+/// Elements that were verified: as the match took up, and at last. Everything that was told of, also after the kill.
+struct Progress {
+    begun: u64,
+    done: u64,
+}
+
+fn progress(told: &mut UnboundedReceiver<u64>, mut known: Option<Progress>) -> Option<Progress> {
+    while let Ok(done) = told.try_recv() {
+        known = Some(Progress { begun: known.map_or(done, |known| known.begun), done });
+    }
+    known
+}
+
+/// Runs the match until so many elements are verified, then kills one of the three and starts it again.
+async fn kill(own: &mut Own, ask: &MatchAsk, at: u64, killed: Killed) -> Result<Progress> {
+    let (connection, ask) = (desk(own).await?, ask.clone());
+    let (send, mut told) = unbounded_channel();
+    let broken = tokio::spawn(async move {
+        loop {
+            let mut seen = |progress: &MatchProgress| {
+                if progress.unit == "elements" {
+                    let _ = send.send(progress.done);
+                }
+            };
+            match run_match(&connection, &ask, &mut seen).await {
+                Err(error) if passes(&error) && !send.is_closed() => {
+                    tokio::time::sleep(Duration::from_millis(50)).await
+                }
+                ended => return ended.is_err(),
+            }
+        }
+    });
+    let mut known: Option<Progress> = None;
+    while known.as_ref().is_none_or(|known| known.done < at) {
+        let done = told.recv().await.context("the match ended before its time")?;
+        known = Some(Progress { begun: known.map_or(done, |known| known.begun), done });
+    }
+    match killed {
+        Killed::Receiver => own.kill_adapter(RECEIVER).await?,
+        Killed::Sender => own.kill_adapter(SENDER).await?,
+        Killed::Gateway => own.kill_gateway().await?,
+    }
+    let known = progress(&mut told, known).context("nothing was told")?;
+    told.close();
+    ensure!(broken.await?, "the match ended before the {killed:?} was killed");
+    match killed {
+        Killed::Receiver => own.start_adapter(RECEIVER).await?,
+        Killed::Sender => own.start_adapter(SENDER).await?,
+        Killed::Gateway => own.start_gateway().await?,
+    }
+    Ok(known)
+}
+
+#[test]
+fn whoever_of_the_three_is_killed_no_chunk_that_was_verified_is_lost_and_none_is_counted_twice() -> Result<()> {
+    run(async {
+        let mut own = Own::start(30_000, &[]).await?;
+        let ask = ask()?;
+        let expected = expected(own.federation.population(), i32::MIN..=i32::MAX);
+        let elements = (expected.elements.0 as u64).next_multiple_of(CHUNK);
+        ensure!(elements >= 4 * CHUNK, "the set has too few chunks: {elements} elements");
+        let mut before = 0;
+        for (chunks, killed) in (1..).zip([Killed::Sender, Killed::Receiver, Killed::Gateway]) {
+            let at = kill(&mut own, &ask, chunks * CHUNK, killed).await?;
+            ensure!(at.begun >= before, "{} elements were verified, and the match took up at {}", before, at.begun);
+            before = at.done;
+        }
+        let summary = match_until_done(&own, &ask, &mut BTreeSet::new()).await?;
+        let officer = Caller::connect_officer(&own.federation, RECEIVER, own.live.adapter(RECEIVER)?.local).await?;
+        let listed: BTreeSet<_> = list_matched(&officer, &summary.session_id).await?.into_iter().collect();
+        assert_eq!(listed, expected.matched);
+        own.live.stop().await?;
+        let folder = own.federation.layout().adapter(SENDER);
+        let key = StateKey::load_or_create(&folder.join("state.key"))?;
+        let state = State::open(&folder.join("state"), key, Arc::new(SystemClock)).await?;
+        let (agreement, receiver) = ("vaccination-round".parse()?, RECEIVER.parse()?);
+        let counted = state.counted(Counted::Evaluations, &agreement, &receiver, CapPeriod::Year(this_year()));
+        assert_eq!(counted, elements, "a chunk was counted twice, or not at all");
+        state.close().await;
+        Ok(())
+    })
+}
