@@ -9,8 +9,9 @@ mod tick;
 pub use evidence::{ConfirmError, Confirmation, ConfirmedLeaf, Gate};
 pub use hand_out::AskedHandOut;
 pub use matching::{
-    Attempt, BrokenOff, CHUNK_ELEMENTS, MatchError, MatchReport, MatchStep, OpenRequest, Prepared, Received, Receiver,
-    SESSION_LIFETIME, SenderSession, TagPieces, accept_match, of_the_match, prepare_receiver,
+    Attempt, BrokenOff, CHUNK_ELEMENTS, MOST_PLACES, MatchError, MatchReport, MatchStep, OPEN_AT_ONCE, OpenRequest,
+    Prepared, Received, Receiver, SESSION_LIFETIME, Sample, SampledPlace, SenderSession, TagPieces, accept_match,
+    of_the_match, prepare_receiver,
 };
 pub use query::{Answered, Outcome, Refused};
 pub use tick::Tick;

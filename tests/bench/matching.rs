@@ -1,7 +1,8 @@
 //! A permitted match of two registers of one size, through both adapters and the gateway between them.
 //!
 //! `bench-match [PERSONS]`: as many in each register, half of them in both; 1,000,000 make `match_1m_proved`, 10,000,000 the
-//! aim of `match_peak`. The CPU time is that of both adapters, from reading their files to writing down who matched.
+//! aim of `match_peak`. The CPU time is that of both adapters, from reading their files to writing down who matched. A second
+//! match is made by programs of their own under an agreement that wants no proofs: `match_1m`.
 //! Beside it the protocol alone, on one thread of this process: how fast the curve is on this machine.
 
 mod registers;
@@ -11,7 +12,7 @@ use firebreak::client::{ClientError, Connection, MatchAsk, run_match};
 use firebreak_psi::{
     FORMAT, KeyContext, MatchParams, Mode, Normaliser, Receiver, SecretSeed, Sender, SessionId, derive_session_key,
 };
-use firebreak_testbed::figure as counted;
+use firebreak_testbed::{Federation, figure as counted};
 use firebreak_tests::Caller;
 use firebreak_tests::bench::{
     Bench, Spent, aimed, argument, conditions, figure, forget_peak, peak_of, process_of, remark,
@@ -25,15 +26,22 @@ const PERSONS: u32 = 100_000;
 const MILLION: u64 = 1_000_000;
 /// The gateway's count of what it carried, in both directions.
 const TUNNEL: &str = "firebreak_tunnel_bytes_total";
+const AGREEMENT: &str = "vaccination-round";
 
 #[tokio::main]
 async fn main() -> Result<()> {
     conditions();
     let persons = argument(PERSONS)?;
+    proved(persons).await?;
+    unproved(persons).await
+}
+
+/// The match as agreements have it that say nothing of proofs, measured in every respect.
+async fn proved(persons: u32) -> Result<()> {
     let bench = Bench::start_with(1000, |federation| registers::stretch(federation, persons)).await?;
     let local = bench.live.adapter("health-agency")?.local;
     let staff = Caller::connect_local(&bench.federation, "health-agency", local).await?;
-    let ask = MatchAsk::new("vaccination-round", "vaccination-round")?;
+    let ask = MatchAsk::new(AGREEMENT, AGREEMENT)?;
 
     let programs = [bench.adapter("health-agency"), bench.adapter("education-agency"), bench.gateway()];
     let carried = || counted(bench.live.gateway_metrics, TUNNEL);
@@ -77,6 +85,39 @@ async fn main() -> Result<()> {
     aimed("match_rate", rate, "elements/core-s", "at least 8,000");
     figure("match_rate_over_protocol_alone", rate / bare, "ratio");
     Ok(())
+}
+
+/// The same match under an agreement that wants no proofs: its CPU time alone.
+async fn unproved(persons: u32) -> Result<()> {
+    let bench = Bench::start_with(1000, |federation| {
+        without_proofs(federation)?;
+        // With which the bundle is signed.
+        registers::stretch(federation, persons)
+    });
+    let bench = bench.await?;
+    let local = bench.live.adapter("health-agency")?.local;
+    let staff = Caller::connect_local(&bench.federation, "health-agency", local).await?;
+    let spent = Spent::by(&[bench.adapter("health-agency"), bench.adapter("education-agency")])?;
+    let summary = matched(&staff, &MatchAsk::new(AGREEMENT, AGREEMENT)?, &mut |_| {}).await?;
+    let spent = spent.each()?;
+    let [receiver, sender] = spent.as_slice() else { anyhow::bail!("two programs are measured") };
+    let (n, both) = (u64::from(persons), u64::from(persons - persons / 2));
+    ensure!(summary.offered == n && summary.matched == both, "{} of {both} matched", summary.matched);
+    remark(&format!("CPU without proofs: receiver {receiver:.1} s, sender {sender:.1} s"));
+    bench.stop().await?;
+    if n >= MILLION {
+        aimed("match_1m", (receiver + sender) / n as f64 * MILLION as f64, "core-seconds", "at most 90");
+    }
+    aimed("match_rate_unproved", n as f64 / (receiver + sender), "elements/core-s", "at least 11,000");
+    Ok(())
+}
+
+/// Has the agreement want no proofs. The bundle is to be signed anew.
+fn without_proofs(federation: &Federation) -> Result<()> {
+    let file = federation.layout().bundle().join(format!("agreements/{AGREEMENT}.toml"));
+    let text = std::fs::read_to_string(&file)?;
+    ensure!(text.contains("cap_permille = "), "the sample's terms are written in another way");
+    Ok(std::fs::write(&file, text.replace("cap_permille = ", "proofs = false\ncap_permille = "))?)
 }
 
 /// Elements in a second for which one thread does what both sides do: hash, blind, evaluate, prove, verify, unblind and

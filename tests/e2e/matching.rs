@@ -2,6 +2,7 @@
 //! nothing.
 
 mod ahead;
+mod at_once;
 mod begun;
 mod caps;
 mod choices;
@@ -18,6 +19,9 @@ mod peers;
 mod prepared;
 mod refused;
 mod resumed;
+mod sampled;
 mod side;
 pub mod truth;
 mod tunnel;
+mod unproved;
+mod view;

@@ -18,16 +18,16 @@ pub use fault::of_the_match;
 pub use opening::OpenRequest;
 pub use pieces::TagPieces;
 pub use received::Received;
-pub use receiver::{MatchReport, MatchStep, Prepared, Receiver, prepare_receiver};
+pub use receiver::{MOST_PLACES, MatchReport, MatchStep, Prepared, Receiver, Sample, SampledPlace, prepare_receiver};
 pub(crate) use running::Running;
 pub use sender::{SenderSession, accept_match};
 
 use super::{App, Failure};
 use crate::datasets::DatasetError;
-use firebreak_domain::{AgreementId, Intent, MATCH_CHUNK, ReasonCode, Refusal, RequestId, Timestamp};
+use firebreak_domain::{AgreementId, Intent, MATCH_CHUNK, MatchTerms, ReasonCode, Refusal, RequestId, Timestamp};
 use firebreak_node::StandingMatch;
 use firebreak_policy::{Denial, Permit};
-use firebreak_psi::{Normaliser, PsiError};
+use firebreak_psi::{Mode, Normaliser, PsiError};
 use firebreak_store::{SessionError, StoreError};
 use sha2::{Digest, Sha256};
 
@@ -36,6 +36,10 @@ pub const CHUNK_ELEMENTS: u32 = MATCH_CHUNK;
 
 /// Seconds for which a session may be open, resumed or not. Then its secrets are destroyed, however far it came.
 pub const SESSION_LIFETIME: i64 = 24 * 3600;
+
+/// Sessions that one receiver may have open at a sender at once under one agreement. Each takes room on its disk for
+/// the whole set and list.
+pub const OPEN_AT_ONCE: u32 = 8;
 
 /// A match that did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -65,9 +69,17 @@ impl From<SessionError> for MatchError {
         match error {
             SessionError::Store(error) => Self::Store(error),
             SessionError::Ended(reason) => Self::Refused(fault::ended(reason)),
+            SessionError::TooManyOpen => Self::Refused(too_many_open()),
             error @ (SessionError::Closed | SessionError::Unknown | SessionError::AlreadyKept) => Self::Session(error),
         }
     }
+}
+
+fn too_many_open() -> Refusal {
+    let hours = SESSION_LIFETIME / 3600;
+    Refusal::new(ReasonCode::MatchCapExhausted)
+        .because(format!("{OPEN_AT_ONCE} sessions of this receiver are open under the agreement, the most at once"))
+        .instead(format!("resume one of them and finish it; one that is left open ends {hours} hours after it began"))
 }
 
 /// What fails in the protocol's own work, on what this side has made itself.
@@ -88,12 +100,15 @@ impl From<Failure> for MatchError {
 }
 
 impl App {
-    /// Closes every session that is past its lifetime, whose secrets are gone then. Gives how many.
+    /// Closes every session that is past its lifetime, whose secrets are gone then, and deletes what opens commitments
+    /// that are past their retention. Gives how many sessions were closed.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn close_old_sessions(&self) -> Result<u64, StoreError> {
-        self.state.close_sessions_of(self.oldest_session()).await
+        let closed = self.state.close_sessions_of(self.oldest_session()).await?;
+        self.state.forget_openings().await?;
+        Ok(closed)
     }
 
     fn oldest_session(&self) -> Timestamp {
@@ -137,8 +152,13 @@ fn session_name(agreement: &AgreementId, session: &RequestId) -> [u8; 32] {
         .into()
 }
 
-fn terms(permit: &Permit) -> Result<&firebreak_domain::MatchTerms, Refusal> {
+fn terms(permit: &Permit) -> Result<&MatchTerms, Refusal> {
     permit.agreement().matching.as_ref().ok_or(Refusal::new(ReasonCode::OperationNotCovered))
+}
+
+/// Whether evaluations are proved, as the agreement says.
+const fn mode(terms: &MatchTerms) -> Mode {
+    if terms.proofs { Mode::Voprf } else { Mode::Oprf }
 }
 
 /// The rule of that number, by which both sides write the one column on which they match.

@@ -150,6 +150,15 @@ mod tests {
         assert!(tick.length(u64::MAX) > Duration::from_secs(86_400));
     }
 
+    #[test]
+    fn the_tick_of_a_set_follows_from_its_declared_size_alone() {
+        let tick = Tick::of(Duration::from_millis(50));
+        assert_eq!(tick.of_set(0), Duration::from_millis(50));
+        assert_eq!(tick.of_set(2_500), Duration::from_millis(50));
+        assert_eq!(tick.of_set(1_000_000), Duration::from_secs(20));
+        assert!(tick.of_set(u64::MAX) > Duration::from_secs(86_400));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_overrun_waits_for_the_next_doubling() {
         let start = Instant::now();

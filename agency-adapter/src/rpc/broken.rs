@@ -1,6 +1,7 @@
 //! What breaks a conversation with a sender off, and what is made of it.
 
 use super::match_status;
+use super::oversized::NoMessage;
 use super::patience::Stalled;
 use crate::app::{App, Attempt, BrokenOff, MatchError, of_the_match};
 use firebreak_domain::ReasonCode;
@@ -64,9 +65,12 @@ fn meant(status: &Status) -> Option<BrokenOff> {
         let reason = ReasonCode::ALL.iter().copied().find(|reason| reason.as_str() == refusal.reason)?;
         return of_the_match(reason).then_some(BrokenOff::BySender(reason));
     }
+    match NoMessage::of(status) {
+        Some(NoMessage::TooLarge) => return Some(BrokenOff::TooLarge),
+        Some(NoMessage::Unreadable) => return Some(BrokenOff::Unreadable),
+        None => {}
+    }
     match status.code() {
-        // The codec's own, of a message that is too large.
-        Code::OutOfRange => Some(BrokenOff::TooLarge),
         // A connection that broke, or a stream that ended in the middle: neither comes from the sender's program.
         Code::Unknown | Code::Unavailable | Code::Cancelled => Some(BrokenOff::Lost),
         _ => status.source().is_some().then_some(BrokenOff::Lost),
@@ -87,6 +91,8 @@ mod tests {
         let broken = Status::from_error(Box::new(std::io::Error::from(std::io::ErrorKind::BrokenPipe)));
         assert!(matches!(meant(&broken), Some(BrokenOff::Lost)));
         assert!(matches!(meant(&Status::out_of_range("too large")), Some(BrokenOff::TooLarge)));
+        let unreadable = Status::internal("failed to decode Protobuf message: invalid varint");
+        assert!(matches!(meant(&unreadable), Some(BrokenOff::Unreadable)));
         assert!(meant(&Status::internal("the match failed at this agency")).is_none());
         let said = |reason| meant(&status_of_refusal(&Refusal::new(reason), None));
         for reason in [ReasonCode::ChunkReplayed, ReasonCode::BundleMismatch, ReasonCode::PeerStalled] {

@@ -1,4 +1,5 @@
 mod hand_out;
+mod sample;
 
 use super::broken::Broken;
 use super::oversized::MESSAGE;
@@ -134,6 +135,7 @@ impl LocalMatch {
             elements: prepared.elements(),
             chunk_elements: CHUNK_ELEMENTS,
             exporter,
+            unproved: !prepared.proofs(),
         });
         let opened = within(limit(prepared.sender_register()), opening).await??.into_inner();
         let mut receiver = prepared.begin(&self.app, &opened.public_key, opened.tags).await?;
@@ -269,6 +271,7 @@ impl LocalMatchService for LocalMatch {
     type ListMatchedStream = hand_out::Parts<wire::ListMatchedResponse>;
     type HandOutStream = hand_out::Parts<wire::HandOutResponse>;
     type ListHandedOutStream = hand_out::Parts<wire::ListHandedOutResponse>;
+    type OpenSampleStream = hand_out::Parts<wire::OpenSampleResponse>;
 
     async fn run_match(
         &self,
@@ -331,6 +334,13 @@ impl LocalMatchService for LocalMatch {
         allowed(&request, READ)?;
         self.send_register().await
     }
+
+    async fn open_sample(
+        &self,
+        request: Request<wire::OpenSampleRequest>,
+    ) -> Result<Response<Self::OpenSampleStream>, Status> {
+        self.send_sample(request).await
+    }
 }
 
 /// Who records who takes part in matches.
@@ -341,6 +351,8 @@ const RUN: &[IdentityRole] = &[IdentityRole::Officer, IdentityRole::Caseworker, 
 const TAKE: &[IdentityRole] = &[IdentityRole::Officer];
 /// Who reads what was taken out.
 const READ: &[IdentityRole] = &[IdentityRole::Officer, IdentityRole::Steward];
+/// Who opens a sample of a committed set: who answers for the data, with those who oversee the agency.
+const OPEN: &[IdentityRole] = &[IdentityRole::Steward];
 
 fn allowed<T>(request: &Request<T>, roles: &[IdentityRole]) -> Result<(), Status> {
     if roles.contains(&peer(request)?.identity.role) {

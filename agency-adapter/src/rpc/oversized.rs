@@ -1,4 +1,4 @@
-//! Messages to a sender that are larger than any of a match: cut off unread, and recorded.
+//! What comes in a tunnel and is no message of a match: larger than any, or none at all. Cut off unread, and recorded.
 
 use super::session::MatchSession;
 use firebreak_domain::ReasonCode;
@@ -15,7 +15,38 @@ use tonic::{Code, Status};
 /// The largest message inside a tunnel, either way: a chunk and its proof, with room.
 pub(super) const MESSAGE: usize = 1024 * 1024;
 
-/// A session's service that reads no message beyond [`MESSAGE`], and records that one came.
+/// What the codec says of bytes that are not the message that is due, whoever reads them.
+const UNREADABLE: &str = "failed to decode Protobuf message";
+
+/// What a status means that the codec gave for what it could not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoMessage {
+    /// It is larger than [`MESSAGE`].
+    TooLarge,
+    /// It is not written as the message that is due.
+    Unreadable,
+}
+
+impl NoMessage {
+    /// That of a status, if it is the codec's own. This program gives no other of the one code, and no other of the
+    /// other that begins like this.
+    pub(super) fn of(status: &Status) -> Option<Self> {
+        match status.code() {
+            Code::OutOfRange => Some(Self::TooLarge),
+            Code::Internal if status.message().starts_with(UNREADABLE) => Some(Self::Unreadable),
+            _ => None,
+        }
+    }
+
+    const fn fault(self) -> (ReasonCode, &'static str) {
+        match self {
+            Self::TooLarge => (ReasonCode::SizeExceeded, "a message is larger than any of a match"),
+            Self::Unreadable => (ReasonCode::HostileInput, "a message is not written as any of a match"),
+        }
+    }
+}
+
+/// A session's service that reads no message beyond [`MESSAGE`], and records what came that was none.
 #[derive(Clone)]
 pub(super) struct Measured {
     session: Arc<MatchSession>,
@@ -48,13 +79,24 @@ impl Service<Request<Body>> for Measured {
         let (answer, session) = (self.server.call(request), Arc::clone(&self.session));
         Box::pin(async move {
             let answer = answer.await?;
-            // The one status of that code is the codec's own, of a message that is too large.
-            let status = Status::from_header_map(answer.headers());
-            if status.is_some_and(|status| status.code() == Code::OutOfRange) {
-                let fault = session.fault(ReasonCode::SizeExceeded, "a message is larger than any of a match").await;
-                return Ok(fault.into_http());
-            }
-            Ok(answer)
+            let none = Status::from_header_map(answer.headers()).and_then(|status| NoMessage::of(&status));
+            let Some(none) = none else { return Ok(answer) };
+            let (reason, what) = none.fault();
+            Ok(session.fault(reason, what).await.into_http())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_codec_cannot_read_is_told_from_what_fails_here() {
+        let unreadable = Status::internal("failed to decode Protobuf message: invalid varint");
+        assert_eq!(NoMessage::of(&unreadable), Some(NoMessage::Unreadable));
+        assert_eq!(NoMessage::of(&Status::out_of_range("too large")), Some(NoMessage::TooLarge));
+        assert_eq!(NoMessage::of(&Status::internal("the match failed at this agency")), None);
+        assert_eq!(NoMessage::of(&Status::unknown(unreadable.message())), None);
     }
 }

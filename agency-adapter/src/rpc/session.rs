@@ -105,6 +105,7 @@ impl MatchSessionService for MatchSession {
             field: request.field,
             elements: request.elements,
             chunk_elements: request.chunk_elements,
+            proofs: !request.unproved,
         };
         let (public_key, tags) = self.session.open(&self.app, &open).await.map_err(match_status)?;
         Ok(Response::new(wire::OpenSessionResponse {

@@ -1,7 +1,7 @@
 use crate::client::{ClientError, Connection, Profile};
 use crate::commands::{
     audit, budget, bundle, certs, choice, contract, datasets, export, loss, matched, matching, publication, query,
-    register, release,
+    register, release, sample,
 };
 use chrono::{DateTime, NaiveDate};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Choice(choice::Command),
     /// Shows what your agency's adapter has handed out of matches: to whom, when, and its SHA-256
     Register(register::Arguments),
+    /// Opens a random sample of the set that a match committed to, for overseers to check against the source
+    Sample(sample::Arguments),
     /// Checks and signs dataset contracts
     #[command(subcommand)]
     Contract(contract::Command),
@@ -267,6 +269,7 @@ mod tests {
             "choice list -",
             "matched --session 00ff --out f --format parquet",
             "register --local l:1",
+            "sample --session 00ff --seed 00ff --places 300 --out f",
             "audit verify --log d --key k --receipt r --receipt s",
             "audit key firebreak.example/log --out f",
             "audit fetch --out f --gateway g:1",
@@ -291,6 +294,8 @@ mod tests {
             "contract check c.toml --binding b.toml",
             "export --agreement a --purpose p --kind raw",
             "matched --session 00ff --format csv",
+            "sample --session 00ff --seed 00ff --places 0 --out f",
+            "sample --session 00ff --seed 00ff --places 5",
             "match --agreement a --purpose p --out f --format json",
         ] {
             assert!(Arguments::try_parse_from(std::iter::once("firebreak").chain(line.split(' '))).is_err(), "{line}");

@@ -24,6 +24,7 @@ mod profile;
 mod publication;
 mod query;
 mod release;
+mod sample;
 
 pub use ask::Ask;
 pub use catalogue::{describe_dataset, get_budget, get_budget_and_caps, get_loss, list_datasets};
@@ -39,3 +40,4 @@ pub use profile::Profile;
 pub use publication::{Published, get_publication, list_publications, take_step};
 pub use query::{Step, run_query, validate_query};
 pub use release::{cite_release, get_release};
+pub use sample::{Sample, open_sample};

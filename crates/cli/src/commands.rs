@@ -21,6 +21,7 @@ pub(crate) mod query;
 mod receipt;
 pub(crate) mod register;
 pub(crate) mod release;
+pub(crate) mod sample;
 
 use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
@@ -40,6 +41,7 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
         Command::Matched(arguments) => matched::run(arguments, terminal).await,
         Command::Choice(command) => choice::run(command, terminal).await,
         Command::Register(arguments) => register::run(arguments, terminal).await,
+        Command::Sample(arguments) => sample::run(arguments, terminal).await,
         Command::Contract(command) => contract::run(command, terminal),
         Command::Bundle(command) => bundle::run(command, terminal),
         Command::Audit(command) => audit::run(command, terminal).await,

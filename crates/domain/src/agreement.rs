@@ -197,10 +197,18 @@ pub struct MatchTerms {
     /// years allow together.
     #[serde(default)]
     pub life_tags_permille: Option<u32>,
+    /// Whether the sender proves for each chunk that it used the session's one key. Without proofs a match takes less
+    /// time, and what the sender evaluates is its word alone.
+    #[serde(default = "default_proofs")]
+    pub proofs: bool,
 }
 
 const fn default_cap_permille() -> u32 {
     1050
+}
+
+const fn default_proofs() -> bool {
+    true
 }
 
 impl Agreement {

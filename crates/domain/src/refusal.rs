@@ -120,8 +120,9 @@ reasons! {
     TooManyGroups = "TOO_MANY_GROUPS", "one answer has at most 100,000 cells";
     /// Too large or too deep.
     QueryTooLarge = "QUERY_TOO_LARGE", "a question has a bounded length and depth";
-    /// One of the sender's caps, on evaluations or on tags, for a year or for life, is spent.
-    MatchCapExhausted = "MATCH_CAP_EXHAUSTED", "a receiver may have only so many identifiers evaluated, and so many tags, in a year and in all";
+    /// One of the sender's caps, on evaluations or on tags, for a year or for life, is spent; or as many sessions are open
+    /// as may be at once.
+    MatchCapExhausted = "MATCH_CAP_EXHAUSTED", "a receiver may have only so many identifiers evaluated, so many tags, and so many sessions open at once";
     /// The other side's session does not fit.
     SessionMismatch = "SESSION_MISMATCH", "both sides of a match hold the same agreement, keys and direction";
     /// The two sides of a match write identifiers by different rules.

@@ -233,6 +233,10 @@ fn agreement_facts(
     let cap = |a: &Agreement| a.matching.as_ref().map(|m| m.cap_permille);
     let raised = cap(new).zip(cap(old)).is_some_and(|(new, old)| new > old);
     facts.loosened_if(raised, || format!("agreement {id}: match.cap_permille is raised"));
+    let proofs = |a: &Agreement| a.matching.as_ref().map(|m| m.proofs);
+    facts.loosened_if(proofs(old) == Some(true) && proofs(new) == Some(false), || {
+        format!("agreement {id}: match.proofs is turned off")
+    });
     // What an agreement leaves unsaid follows from what it says: a later end raises a life that is not stated. Lists of
     // tags are of one length before and after.
     let caps = |a: &Agreement| MatchCaps::of(a, register).map(|caps| (caps.evaluations, caps.tags(tags_of(register))));

@@ -156,20 +156,20 @@ pub fn verify_opening(root: &Root, opening: &Opening) -> Result<(), PsiError> {
     if fits { Ok(()) } else { Err(PsiError::OpeningRejected) }
 }
 
-fn salts_of(seed: &SecretSeed) -> Prf {
+pub(crate) fn salts_of(seed: &SecretSeed) -> Prf {
     Prf::new(seed.expose(), "firebreak match commitment salt")
 }
 
-fn salt_of(salts: &Prf, index: u32) -> [u8; 32] {
+pub(crate) fn salt_of(salts: &Prf, index: u32) -> [u8; 32] {
     *salts.block_seed(&index.to_be_bytes()).expose()
 }
 
-fn leaf(index: u32, salt: &[u8; 32], item: &[u8]) -> Hash {
+pub(crate) fn leaf(index: u32, salt: &[u8; 32], item: &[u8]) -> Hash {
     let hash = Sha256::new().chain_update([0x00]).chain_update(LEAF).chain_update(crate::FORMAT.to_be_bytes());
     hash.chain_update(index.to_be_bytes()).chain_update(salt).chain_update(item).finalize().into()
 }
 
-fn node(left: &Hash, right: &Hash) -> Hash {
+pub(crate) fn node(left: &Hash, right: &Hash) -> Hash {
     Sha256::new().chain_update([0x01]).chain_update(left).chain_update(right).finalize().into()
 }
 

@@ -1,6 +1,8 @@
 use crate::normalise::LONGEST;
 use crate::secret::Prf;
-use crate::{Commitment, CommitmentBuilder, NormalisedInput, Normaliser, Opening, PsiError, Root, SecretSeed};
+use crate::{
+    Commitment, CommitmentBuilder, NormalisedInput, Normaliser, Opening, PsiError, Root, SampleBuilder, SecretSeed,
+};
 use zeroize::{Zeroize, Zeroizing};
 
 /// What a place in the receiver's list holds: an input of its own, or padding. Both are blinded, evaluated and unblinded
@@ -122,6 +124,12 @@ impl Shuffle {
     #[must_use]
     pub fn commitment(&self) -> CommitmentBuilder {
         CommitmentBuilder::new(&self.salt())
+    }
+
+    /// The same, which opens those places on the way.
+    #[must_use]
+    pub fn sample(&self, wanted: Vec<u32>) -> SampleBuilder {
+        SampleBuilder::new(&self.salt(), wanted)
     }
 
     fn salt(&self) -> SecretSeed {

@@ -8,12 +8,14 @@
 //! The calls read and write files and so wait: a caller runs them where waiting is allowed.
 
 mod records;
+mod scratch;
 mod sorter;
 mod spool;
 #[cfg(test)]
 mod tests;
 
 pub use records::{RecordFile, RecordReader, RecordWriter};
+pub use scratch::ScratchFiles;
 pub use sorter::{Sorted, Sorter};
 pub use spool::Spool;
 

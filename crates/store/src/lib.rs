@@ -64,7 +64,7 @@ pub use accounts::{
 pub use caps::{CapError, CapOutcome, EvaluationChunk, TagsHandedOut};
 pub use choices::{Choice, Participation, PersonReference, RecordedChoice};
 pub use error::{Fault, OpenError, StoreError};
-pub use files::{RecordFile, RecordReader, RecordWriter, SessionFiles, Sorted, Sorter, Spool};
+pub use files::{RecordFile, RecordReader, RecordWriter, ScratchFiles, SessionFiles, Sorted, Sorter, Spool};
 pub use handed_out::{HandOutForm, HandedOut, NewHandedOut, RecordedMatch};
 pub use key::{KeyError, StateKey};
 pub use ledger::LedgerHead;
@@ -74,7 +74,7 @@ pub use reconcile::ReconcileError;
 pub use registers::{MatchedEntry, MatchedPage, OfferedEntry};
 pub use releases::{AnsweredQuestion, OwnRelease, ReleaseId, ReleaseKey, Settled, StoredRelease};
 pub use seal::{SealError, Sealer};
-pub use sessions::{OpenSession, SessionError};
+pub use sessions::{CommittedSetSource, OpenBound, OpenSession, SessionError};
 pub use state::State;
 pub use verify::ChainError;
 pub use watermark::{AcceptedBundle, BundleError};

@@ -87,6 +87,13 @@ CREATE TABLE IF NOT EXISTS match_cuts (
 CREATE TABLE IF NOT EXISTS handed_out (
     number INTEGER PRIMARY KEY, sealed BLOB NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS session_receivers (
+    session BLOB PRIMARY KEY REFERENCES sessions (session), agreement TEXT NOT NULL, receiver TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS set_sources (
+    session BLOB PRIMARY KEY REFERENCES sessions (session), agreement TEXT NOT NULL, dataset TEXT NOT NULL,
+    cut TEXT NOT NULL, selection BLOB NOT NULL, until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS session_ends (
     session BLOB PRIMARY KEY REFERENCES sessions (session), reason TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -1,7 +1,12 @@
 //! Match sessions: the secrets they run on, sealed, and gone when the session is closed. What opens a session's
 //! commitment stays, sealed. All else that a session keeps is in its [files](crate::SessionFiles).
 
+mod bound;
+mod committed;
 mod end;
+
+pub use bound::OpenBound;
+pub use committed::CommittedSetSource;
 
 use crate::{NewLeaf, State, StoreError, codec, outbox::insert_leaf, writer::Work};
 use firebreak_domain::{ReasonCode, Timestamp};
@@ -26,6 +31,9 @@ pub enum SessionError {
     /// A fault ended it, with this reason; otherwise as closed.
     #[error("the session ended, because {rule}: begin a new one", rule = .0.rule())]
     Ended(ReasonCode),
+    /// As many of its receiver are open under its agreement as may be at once. It was not opened.
+    #[error("too many sessions are open: finish one of them first")]
+    TooManyOpen,
     /// It was never opened here.
     #[error("there is no such session")]
     Unknown,
@@ -58,24 +66,8 @@ impl State {
     pub async fn open_session(&self, session: &[u8; 32], secret: &[u8]) -> Result<Zeroizing<Vec<u8>>, SessionError> {
         let sealed = self.shared.keys.sessions.seal(SESSIONS, session, secret).map_err(StoreError::from)?;
         let session = *session;
-        let (stored, reason): (Option<Vec<u8>>, Option<String>) = self
-            .write(move |work| {
-                Box::pin(async move {
-                    let now = work.now().secs();
-                    sqlx::query(
-                        "INSERT INTO sessions (session, opened_at, secret) VALUES (?, ?, ?)
-                         ON CONFLICT (session) DO NOTHING",
-                    )
-                    .bind(session.as_slice())
-                    .bind(now)
-                    .bind(sealed)
-                    .execute(work.sql())
-                    .await?;
-                    let row = sqlx::query(SECRET).bind(session.as_slice()).fetch_one(work.sql()).await?;
-                    Ok((row.try_get(0)?, row.try_get(1)?))
-                })
-            })
-            .await?;
+        let (stored, reason) =
+            self.write(move |work| Box::pin(async move { open(work, &session, sealed).await })).await?;
         self.unseal_secret(&session, stored, reason.as_deref())
     }
 
@@ -115,7 +107,7 @@ impl State {
     }
 
     /// Keeps what opens the commitment of `session`, and with it records the leaf that commits. It outlives the
-    /// session.
+    /// session, until [`State::forget_openings`].
     ///
     /// # Errors
     /// [`SessionError`]: not an open session, or it has committed before.
@@ -248,6 +240,22 @@ impl State {
     }
 }
 
+/// The sealed secret of a session, if it is open, and the reason for which it ended, if there is one.
+type Stored = (Option<Vec<u8>>, Option<String>);
+
+/// Opens a session, or takes it as it is.
+async fn open(work: &mut Work, session: &[u8; 32], sealed: Vec<u8>) -> Result<Stored, StoreError> {
+    let now = work.now().secs();
+    sqlx::query("INSERT INTO sessions (session, opened_at, secret) VALUES (?, ?, ?) ON CONFLICT (session) DO NOTHING")
+        .bind(session.as_slice())
+        .bind(now)
+        .bind(sealed)
+        .execute(work.sql())
+        .await?;
+    let row = sqlx::query(SECRET).bind(session.as_slice()).fetch_one(work.sql()).await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
 /// That a session is open.
 async fn check_open(work: &mut Work, session: &[u8; 32]) -> Result<Result<(), SessionError>, StoreError> {
     let row = sqlx::query(
@@ -276,6 +284,7 @@ async fn close(work: &mut Work, session: &[u8; 32]) -> Result<(), StoreError> {
         .bind(session.as_slice())
         .execute(work.sql())
         .await?;
+    sqlx::query("DELETE FROM session_receivers WHERE session = ?").bind(session.as_slice()).execute(work.sql()).await?;
     work.scrub();
     Ok(())
 }

@@ -168,6 +168,7 @@ pub fn sample(path: &str) -> Result<Sample> {
                 elements: 1024,
                 chunk_elements: 1024,
                 exporter: vec![2; 32],
+                unproved: false,
             };
             (Tunnel, &[Adapter][..], request.encode_to_vec())
         }
@@ -229,6 +230,10 @@ pub fn sample(path: &str) -> Result<Sample> {
         }
         "/firebreak.local.v1.LocalMatchService/ListHandedOut" => {
             (Local, &[Officer, Steward][..], local::v1::ListHandedOutRequest {}.encode_to_vec())
+        }
+        "/firebreak.local.v1.LocalMatchService/OpenSample" => {
+            let request = local::v1::OpenSampleRequest { session_id: vec![4; 32], seed: vec![5; 32], places: 10 };
+            (Local, &[Steward][..], request.encode_to_vec())
         }
         "/arrow.flight.protocol.FlightService/GetFlightInfo"
         | "/arrow.flight.protocol.FlightService/PollFlightInfo"

@@ -5,5 +5,5 @@
 
 mod by_receiver;
 mod by_sender;
-mod pair;
+pub mod pair;
 mod passing;

@@ -13,16 +13,19 @@ use sqlx::{ConnectOptions, Connection};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+pub(super) const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// The gateway, in this process.
-async fn gateway(federation: &Federation, shutdown: &Shutdown) -> Result<firebreak_gateway::program::Running> {
+pub(super) async fn gateway(
+    federation: &Federation,
+    shutdown: &Shutdown,
+) -> Result<firebreak_gateway::program::Running> {
     let checked = firebreak_gateway::program::check(&federation.configure_gateway(ANY, None, None)?)?;
     Ok(firebreak_gateway::program::serve(checked, Arc::new(SystemClock), shutdown).await?)
 }
 
 /// An agency's adapter, in this process, which dials those gateways.
-async fn adapter(
+pub(super) async fn adapter(
     federation: &Federation,
     agency: &str,
     gateways: &[SocketAddr],

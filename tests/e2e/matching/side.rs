@@ -164,6 +164,7 @@ pub fn opening(prepared: &Prepared) -> Result<OpenRequest> {
         field: prepared.field().0.to_string(),
         elements: prepared.elements(),
         chunk_elements: CHUNK_ELEMENTS,
+        proofs: prepared.proofs(),
     })
 }
 

@@ -21,6 +21,8 @@ pub enum BrokenOff {
     Lost,
     /// A message of the sender is larger than any message of a match.
     TooLarge,
+    /// A message of the sender is not written as any message of a match.
+    Unreadable,
 }
 
 impl BrokenOff {
@@ -36,6 +38,9 @@ impl BrokenOff {
             }
             Self::Lost => Refusal::new(ReasonCode::ConnectionLost).because("the tunnel was cut").instead(again),
             Self::TooLarge => Refusal::new(ReasonCode::SizeExceeded).because("a message is larger than any of a match"),
+            Self::Unreadable => {
+                Refusal::new(ReasonCode::HostileInput).because("a message is not written as any of a match")
+            }
         })
     }
 
@@ -46,6 +51,7 @@ impl BrokenOff {
             Self::Here(MatchError::Fault(refusal)) => refusal.reason,
             Self::Stalled => ReasonCode::PeerStalled,
             Self::TooLarge => ReasonCode::SizeExceeded,
+            Self::Unreadable => ReasonCode::HostileInput,
             // PRIVACY: what fails or is refused on this side is this side's own.
             Self::Here(_) | Self::BySender(_) | Self::Lost => return None,
         };

@@ -20,6 +20,8 @@ pub struct OpenRequest {
     pub elements: u32,
     /// Elements in a chunk.
     pub chunk_elements: u32,
+    /// Whether evaluations are proved.
+    pub proofs: bool,
 }
 
 impl OpenRequest {
@@ -38,6 +40,12 @@ impl OpenRequest {
         }
         if self.field != decided.field || self.chunk_elements != decided.chunk_elements {
             return mismatch(ReasonCode::SessionMismatch, "field or size of a chunk differ between the two sides");
+        }
+        if self.proofs != decided.proofs {
+            return mismatch(
+                ReasonCode::SessionMismatch,
+                "one side goes by proofs of evaluation and the other by none",
+            );
         }
         Ok(())
     }

@@ -3,12 +3,15 @@ mod compare;
 mod form;
 mod list;
 mod pipeline;
+mod sample;
 mod withheld;
+
+pub use sample::{MOST_PLACES, Sample, SampledPlace};
 
 use super::fault::of_peer;
 use super::participants::Participants;
 use super::running::Receiving;
-use super::{CHUNK_ELEMENTS, MatchError, normaliser, records, session_name, terms};
+use super::{CHUNK_ELEMENTS, MatchError, mode, normaliser, records, session_name, terms};
 use crate::app::App;
 use firebreak_audit::LeafKind;
 use firebreak_domain::{
@@ -82,6 +85,10 @@ pub struct Prepared {
     formed: Formed,
     participants: Participants,
     bundle_sequence: u64,
+    /// The condition by which the set is formed.
+    selection: String,
+    /// Days for which what opens the set's commitment is kept.
+    retention_days: u32,
     pub(super) name: [u8; 32],
     _running: Receiving,
 }
@@ -172,6 +179,8 @@ async fn prepare(
         formed,
         participants,
         bundle_sequence,
+        selection: selection.to_owned(),
+        retention_days: permit.agreement().retention_days,
         name,
         _running: running,
     })
@@ -224,6 +233,12 @@ impl Prepared {
         (&self.standing.terms().field, self.normaliser)
     }
 
+    /// Whether the sender proves its evaluations.
+    #[must_use]
+    pub fn proofs(&self) -> bool {
+        self.standing.terms().proofs
+    }
+
     /// The dataset from which the set is formed.
     #[must_use]
     pub fn dataset(&self) -> &DatasetId {
@@ -264,6 +279,8 @@ impl Prepared {
 
     /// The session with a sender whose key and number of tags are kept.
     pub(super) async fn go_on(self, app: &App, key: PublicKey, params: MatchParams) -> Result<Receiver, MatchError> {
+        // SECURITY: as the agreement says and nothing else: no sender leaves a proof away that is due.
+        let params = params.in_mode(mode(self.standing.terms()));
         self.commit(app).await?;
         let session = SessionId::from_bytes(*self.submitted.header.request_id.as_bytes());
         let blinding = Arc::new(Blinding::new(session, &self.seed, key, params));

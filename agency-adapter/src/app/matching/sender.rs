@@ -3,7 +3,7 @@ use super::offered::{Evaluated, OfferedSet, OfferedTags};
 use super::opening::OpenRequest;
 use super::participants::Participants;
 use super::pieces::TagPieces;
-use super::{CHUNK_ELEMENTS, MatchError, normaliser, session_name, terms};
+use super::{CHUNK_ELEMENTS, MatchError, OPEN_AT_ONCE, mode, normaliser, session_name, terms};
 use crate::app::query::Refused;
 use crate::app::{App, Failure, Tick};
 use firebreak_audit::LeafKind;
@@ -14,9 +14,9 @@ use firebreak_domain::{
 use firebreak_node::{Content, Evidence, StandingMatch, SubmittedMatch, decide_match, exhausted_cap};
 use firebreak_policy::Denial;
 use firebreak_psi::{
-    Evaluator, FORMAT, KeyContext, MatchParams, Mode, Normaliser, SecretSeed, derive_session_key, padded_size,
+    Evaluator, FORMAT, KeyContext, MatchParams, Normaliser, SecretSeed, derive_session_key, padded_size,
 };
-use firebreak_store::{CapError, EvaluationChunk, SessionFiles, TagsHandedOut};
+use firebreak_store::{CapError, EvaluationChunk, OpenBound, SessionFiles, TagsHandedOut};
 use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -241,13 +241,20 @@ impl SenderSession {
             field: self.field.to_string(),
             elements: request.elements,
             chunk_elements: CHUNK_ELEMENTS,
+            proofs: self.standing.terms().proofs,
         });
         same.map_err(MatchError::Fault)?;
         self.check_size(app, u64::from(request.elements))?;
         let since = Instant::now();
         let opened = self.open.get_or_try_init(|| async {
             let name = session_name(&self.agreement, &self.request);
-            let seed = app.state.open_session(&name, SecretSeed::generate()?.expose()).await?;
+            let bound = OpenBound {
+                agreement: self.agreement.clone(),
+                receiver: self.receiver().clone(),
+                most: OPEN_AT_ONCE,
+                after: app.oldest_session(),
+            };
+            let seed = app.state.open_session_within(&name, SecretSeed::generate()?.expose(), bound).await?;
             app.check_session(&name).await?;
             let year = app.state.session_opened(&name).await?.year();
             let seed = SecretSeed::from_bytes(seed.as_slice().try_into().map_err(|_| MatchError::Failed)?);
@@ -262,14 +269,16 @@ impl SenderSession {
             let padded = set.identifiers.max(self.contract.unit_space.register_size);
             let padded = padded_size(usize::try_from(padded).unwrap_or(usize::MAX), CHUNK_ELEMENTS)?;
             self.check_tags(app, &name, year, u64::from(padded))?;
+            let mode = mode(self.standing.terms());
             let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, request.elements, padded).map_err(of_peer)?;
+            let params = params.in_mode(mode);
             let context = KeyContext {
                 agreement: self.agreement.as_str(),
                 receiver: self.receiver().as_str(),
                 field: self.field.as_str(),
                 normaliser: self.normaliser,
                 session: self.request.as_bytes(),
-                mode: Mode::Voprf,
+                mode,
             };
             let key = derive_session_key(&seed, &context)?;
             let evaluator = Arc::new(Evaluator::new(key, params));

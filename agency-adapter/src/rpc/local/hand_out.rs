@@ -114,13 +114,13 @@ fn officer<T>(request: &Request<T>) -> Result<Identity, Status> {
 }
 
 /// What there is, so many at a time.
-fn batches<T>(all: Vec<T>, most: usize) -> impl Iterator<Item = Vec<T>> {
+pub(super) fn batches<T>(all: Vec<T>, most: usize) -> impl Iterator<Item = Vec<T>> {
     let mut rest = all.into_iter();
     std::iter::from_fn(move || Some(rest.by_ref().take(most).collect::<Vec<_>>()).filter(|some| !some.is_empty()))
 }
 
 /// Sends what there is, as fast as it is taken.
-fn sent<T: Send + 'static>(parts: impl Iterator<Item = T> + Send + 'static) -> Response<Parts<T>> {
+pub(super) fn sent<T: Send + 'static>(parts: impl Iterator<Item = T> + Send + 'static) -> Response<Parts<T>> {
     let (send, receive) = mpsc::channel(4);
     tokio::spawn(async move {
         for part in parts {

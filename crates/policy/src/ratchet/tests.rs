@@ -67,7 +67,7 @@ fn an_ordinary_bundle_may_tighten_facts() {
 #[test]
 fn loosening_takes_all_overseers_the_agency_and_the_waiting_period() {
     let a_year = |to| [(VISITS, "rho_per_year = 1000000000", to), (PATIENTS, "rho_per_year = 1000000000", to)];
-    let loosening: [(Edits<'_>, &str, Option<&str>); 21] = [
+    let loosening: [(Edits<'_>, &str, Option<&str>); 22] = [
         (&[(AGREEMENT, "rho_total = 500000000", "rho_total = 500000001")], "budget.rho_total", Some("health")),
         (
             &[(AGREEMENT, "rho_per_query_max = 50000000", "rho_per_query_max = 60000000")],
@@ -127,6 +127,7 @@ fn loosening_takes_all_overseers_the_agency_and_the_waiting_period() {
             "organisation:new, which was not registered",
             None,
         ),
+        (&[(MATCH, "normaliser = 1", "normaliser = 1, proofs = false")], "match.proofs", Some("education")),
         // Three calendar years, of 26 chunks each: 105 % of 100,000.
         (&[(MATCH, "normaliser = 1", "normaliser = 1, cap_permille = 1051")], "match.cap_permille", Some("education")),
         (

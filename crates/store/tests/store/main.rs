@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "what fails here fails a test")]
 
 mod accounts;
+mod bound;
 mod choices;
 mod crash;
 mod edits;
@@ -13,5 +14,6 @@ mod model;
 mod questions;
 mod schedules;
 mod scrub;
+mod sources;
 mod stranger;
 mod support;

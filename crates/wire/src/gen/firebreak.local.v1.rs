@@ -163,6 +163,52 @@ pub struct ListHandedOutResponse {
     #[prost(message, repeated, tag = "1")]
     pub entries: ::prost::alloc::vec::Vec<HandedOut>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenSampleRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub session_id: ::prost::alloc::vec::Vec<u8>,
+    /// 32 bytes, which the overseers draw once the commitment is in the log. The places follow from them and the commitment.
+    #[prost(bytes = "vec", tag = "2")]
+    pub seed: ::prost::alloc::vec::Vec<u8>,
+    /// How many places: 1 to 65,536, and no more than there are.
+    #[prost(uint32, tag = "3")]
+    pub places: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OpenSampleResponse {
+    /// Places that were committed to, padding included; the same in every message.
+    #[prost(uint32, tag = "1")]
+    pub size: u32,
+    /// The root of the Merkle tree over them (SHA-256).
+    #[prost(bytes = "vec", tag = "2")]
+    pub root: ::prost::alloc::vec::Vec<u8>,
+    /// The leaf of the log in which size and root stand (SHA-256 of its bytes, as RFC 6962 hashes a leaf).
+    #[prost(bytes = "vec", tag = "3")]
+    pub leaf: ::prost::alloc::vec::Vec<u8>,
+    /// In ascending order, over all messages.
+    #[prost(message, repeated, tag = "4")]
+    pub places: ::prost::alloc::vec::Vec<SampledPlace>,
+}
+/// A place of the committed set, with what ties it to the root.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SampledPlace {
+    #[prost(uint32, tag = "1")]
+    pub place: u32,
+    /// What stands there: an identifier in its normal form, or padding.
+    #[prost(bytes = "vec", tag = "2")]
+    pub item: ::prost::alloc::vec::Vec<u8>,
+    /// No identifier stands there.
+    #[prost(bool, tag = "3")]
+    pub padding: bool,
+    /// The agency's own keys of those whose identifier it is.
+    #[prost(string, repeated, tag = "4")]
+    pub persons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub salt: ::prost::alloc::vec::Vec<u8>,
+    /// The hashes beside the way from the leaf to the root, the leaf's neighbour first, 32 bytes each.
+    #[prost(bytes = "vec", tag = "6")]
+    pub path: ::prost::alloc::vec::Vec<u8>,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ChoiceKind {
@@ -502,6 +548,34 @@ pub mod local_match_service_client {
                 );
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Opens a random sample of the set that a session committed to, for overseers to check against the source, inside the
+        /// agency. It says nothing of what was sent or matched.
+        pub async fn open_sample(
+            &mut self,
+            request: impl tonic::IntoRequest<super::OpenSampleRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::OpenSampleResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/firebreak.local.v1.LocalMatchService/OpenSample",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("firebreak.local.v1.LocalMatchService", "OpenSample"),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -584,6 +658,18 @@ pub mod local_match_service_server {
             tonic::Response<Self::ListHandedOutStream>,
             tonic::Status,
         >;
+        /// Server streaming response type for the OpenSample method.
+        type OpenSampleStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::OpenSampleResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Opens a random sample of the set that a session committed to, for overseers to check against the source, inside the
+        /// agency. It says nothing of what was sent or matched.
+        async fn open_sample(
+            &self,
+            request: tonic::Request<super::OpenSampleRequest>,
+        ) -> std::result::Result<tonic::Response<Self::OpenSampleStream>, tonic::Status>;
     }
     /// What an adapter answers to its own agency's staff, on its local listener only.
     #[derive(Debug)]
@@ -925,6 +1011,52 @@ pub mod local_match_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListHandedOutSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/firebreak.local.v1.LocalMatchService/OpenSample" => {
+                    #[allow(non_camel_case_types)]
+                    struct OpenSampleSvc<T: LocalMatchService>(pub Arc<T>);
+                    impl<
+                        T: LocalMatchService,
+                    > tonic::server::ServerStreamingService<super::OpenSampleRequest>
+                    for OpenSampleSvc<T> {
+                        type Response = super::OpenSampleResponse;
+                        type ResponseStream = T::OpenSampleStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::OpenSampleRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as LocalMatchService>::open_sample(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = OpenSampleSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

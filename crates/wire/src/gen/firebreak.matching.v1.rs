@@ -66,6 +66,9 @@ pub struct OpenSessionRequest {
     /// The receiver's value of the TLS exporter, which only the two ends of this connection can know.
     #[prost(bytes = "vec", tag = "10")]
     pub exporter: ::prost::alloc::vec::Vec<u8>,
+    /// The agreement wants no proofs: mode OPRF in place of VOPRF.
+    #[prost(bool, tag = "11")]
+    pub unproved: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OpenSessionResponse {
@@ -89,7 +92,8 @@ pub struct EvaluateRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EvaluateResponse {
-    /// Evaluated elements, 32 bytes each, in order, then the DLEQ proof over the chunk, 64 bytes.
+    /// Evaluated elements, 32 bytes each, in order, then the DLEQ proof over the chunk, 64 bytes; no proof in a session that is
+    /// unproved.
     #[prost(bytes = "vec", tag = "1")]
     pub evaluated: ::prost::alloc::vec::Vec<u8>,
 }
@@ -443,7 +447,8 @@ pub mod match_session_service_client {
     )]
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
-    /// Spoken inside the tunnel, between the pinned keys; the sender serves it. RFC 9497, ristretto255-SHA512, VOPRF.
+    /// Spoken inside the tunnel, between the pinned keys; the sender serves it. RFC 9497, ristretto255-SHA512, VOPRF; OPRF
+    /// where the agreement wants no proofs.
     #[derive(Debug, Clone)]
     pub struct MatchSessionServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -697,7 +702,8 @@ pub mod match_session_service_server {
             tonic::Status,
         >;
     }
-    /// Spoken inside the tunnel, between the pinned keys; the sender serves it. RFC 9497, ristretto255-SHA512, VOPRF.
+    /// Spoken inside the tunnel, between the pinned keys; the sender serves it. RFC 9497, ristretto255-SHA512, VOPRF; OPRF
+    /// where the agreement wants no proofs.
     #[derive(Debug)]
     pub struct MatchSessionServiceServer<T> {
         inner: Arc<T>,

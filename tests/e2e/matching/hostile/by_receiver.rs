@@ -100,6 +100,7 @@ fn other(open: &OpenRequest, change: impl FnOnce(&mut OpenRequest)) -> OpenReque
         field: open.field.clone(),
         elements: open.elements,
         chunk_elements: open.chunk_elements,
+        proofs: open.proofs,
     };
     change(&mut other);
     other
@@ -111,7 +112,7 @@ type Change = fn(&mut OpenRequest);
 fn a_peer_that_goes_by_something_else_is_named_and_loses_nothing() -> Result<()> {
     run(async {
         let mut pair = Pair::open().await?;
-        let changes: [(Change, ReasonCode); 7] = [
+        let changes: [(Change, ReasonCode); 8] = [
             (|open| open.bundle_sequence += 1, ReasonCode::BundleMismatch),
             (|open| open.normaliser += 1, ReasonCode::NormaliserMismatch),
             (|open| open.session = RequestId::from_bytes([200; 16]), ReasonCode::SessionMismatch),
@@ -119,6 +120,7 @@ fn a_peer_that_goes_by_something_else_is_named_and_loses_nothing() -> Result<()>
             (|open| open.purpose.push('s'), ReasonCode::SessionMismatch),
             (|open| open.field.push('s'), ReasonCode::SessionMismatch),
             (|open| open.chunk_elements /= 2, ReasonCode::SessionMismatch),
+            (|open| open.proofs = false, ReasonCode::SessionMismatch),
         ];
         // All of them are of one session, which goes on in the end.
         for (change, reason) in changes {

@@ -19,6 +19,7 @@ enum Sent {
     UnderAnotherKey,
     ProofOfAnotherSession,
     NoScalar,
+    NoProof,
     OneByteShort,
     TenTimesTheChunk,
     TagsFalling,
@@ -29,7 +30,7 @@ enum Sent {
     TenTimesTheList,
 }
 
-const ALL: [(Sent, ReasonCode); 15] = [
+const ALL: [(Sent, ReasonCode); 16] = [
     (Sent::NoElement, ReasonCode::HostileInput),
     (Sent::Identity, ReasonCode::HostileInput),
     (Sent::OneTwice, ReasonCode::HostileInput),
@@ -37,6 +38,7 @@ const ALL: [(Sent, ReasonCode); 15] = [
     (Sent::UnderAnotherKey, ReasonCode::ProofRejected),
     (Sent::ProofOfAnotherSession, ReasonCode::ProofRejected),
     (Sent::NoScalar, ReasonCode::HostileInput),
+    (Sent::NoProof, ReasonCode::WrongCount),
     (Sent::OneByteShort, ReasonCode::WrongCount),
     (Sent::TenTimesTheChunk, ReasonCode::SizeExceeded),
     (Sent::TagsFalling, ReasonCode::HostileInput),
@@ -88,6 +90,7 @@ fn answer(honest: &[u8], blinded: &[u8], sent: Sent) -> Result<Vec<u8>> {
         Sent::UnderAnotherKey => another,
         Sent::ProofOfAnotherSession => [but_proof, part(&another, but_proof.len(), another.len())].concat(),
         Sent::NoScalar => [but_proof, &[0xff; PROOF]].concat(),
+        Sent::NoProof => but_proof.to_vec(),
         Sent::OneByteShort => part(honest, 0, honest.len().saturating_sub(1)).to_vec(),
         Sent::TenTimesTheChunk => honest.repeat(10),
         _ => honest.to_vec(),

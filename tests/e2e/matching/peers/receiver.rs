@@ -26,6 +26,7 @@ use tonic::{Response, Status};
 /// A tunnel to the sender's own program, under the request of that id.
 struct Tunnel {
     client: MatchSessionServiceClient<Channel>,
+    channel: Channel,
     exporter: [u8; 32],
     session_id: Vec<u8>,
 }
@@ -65,8 +66,8 @@ impl Tunnel {
             let sender = federation.issue(SENDER, "adapter", "main")?;
             let stream = ByteStream::new(incoming, outgoing);
             let (channel, exporter) = connect_pinned(stream, &own, sender.identity(), sender.pin()).await?;
-            let client = MatchSessionServiceClient::new(channel);
-            return Ok(Self { client, exporter, session_id: vec![id; 16] });
+            let client = MatchSessionServiceClient::new(channel.clone());
+            return Ok(Self { client, channel, exporter, session_id: vec![id; 16] });
         }
         bail!("no tunnel was opened")
     }
@@ -83,6 +84,7 @@ impl Tunnel {
             elements: 4096,
             chunk_elements: 4096,
             exporter: exporter.to_vec(),
+            unproved: false,
         };
         self.client.open_session(request).await.map(drop)
     }
@@ -133,6 +135,14 @@ fn a_senders_program_names_what_a_receiver_says_wrong_in_the_tunnel_and_records_
         let mut again = Tunnel::open(&federation, &channel, 1).await?;
         assert_eq!(refused(again.open_session(again.exporter).await)?, "SIZE_EXCEEDED");
 
+        // Bytes that are no message are not taken for one, and end it likewise.
+        let mut tunnel = Tunnel::open(&federation, &channel, 4).await?;
+        tunnel.open_session(tunnel.exporter).await?;
+        let evaluate = "/firebreak.matching.v1.MatchSessionService/Evaluate";
+        let said = firebreak_tests::send(&tunnel.channel, evaluate, vec![0xff; 3]).await?;
+        assert_eq!(refused(said.map(drop))?, "HOSTILE_INPUT");
+        assert_eq!(refused(tunnel.evaluate(vec![4; 16], 4096 * 32).await)?, "HOSTILE_INPUT");
+
         // What the receiver says that it found.
         let mut tunnel = Tunnel::open(&federation, &channel, 2).await?;
         tunnel.open_session(tunnel.exporter).await?;
@@ -158,11 +168,12 @@ fn a_senders_program_names_what_a_receiver_says_wrong_in_the_tunnel_and_records_
         again.close(0).await?;
 
         let found = recorded(&federation, SENDER).await?;
-        assert_eq!(found.ended, ["PROOF_REJECTED", "SIZE_EXCEEDED"]);
+        assert_eq!(found.ended, ["HOSTILE_INPUT", "PROOF_REJECTED", "SIZE_EXCEEDED"]);
         assert_eq!((found.counted, found.open), (0, 0));
         for (reason, leaves) in [
             (ReasonCode::SessionMismatch, 2),
             (ReasonCode::SizeExceeded, 2),
+            (ReasonCode::HostileInput, 1),
             (ReasonCode::ProofRejected, 2),
             (ReasonCode::ConnectionLost, 1),
         ] {

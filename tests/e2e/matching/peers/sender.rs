@@ -14,14 +14,18 @@ use firebreak_wire::matching::v1::matching_service_server::{MatchingService, Mat
 use firebreak_wire::matching::v1::{open_tunnel_request, open_tunnel_response};
 use firebreak_wire::policy::v1::ReasonCode as WireReason;
 use firebreak_wire::reason_from_wire;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::codegen::Bytes;
+use tonic::body::Body;
+use tonic::codegen::{BoxFuture, Bytes, Service, http};
+use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -32,6 +36,7 @@ const ELEMENTS: u32 = 4096;
 enum Lie {
     AnotherKey,
     LargerThanAnyMessage,
+    NoMessage,
     ListTooShort,
     CutInTheMiddle,
 }
@@ -107,11 +112,40 @@ impl MatchingService for InTheTunnel {
         let serving = tokio::spawn(async move {
             let stream = ByteStream::new(incoming, outgoing);
             let (peer, pin) = (this.receiver.identity().clone(), this.receiver.pin());
-            let (credential, routes) = (this.sender.clone(), Routes::new(MatchSessionServiceServer::new(this)));
+            let (credential, routes) = (this.sender.clone(), Routes::new(Garbling(this)));
             serve_pinned(stream, &credential, &peer, pin, routes, &Shutdown::new()).await
         });
         self.met(|met| met.tunnel = Some(serving.abort_handle()));
         Ok(Response::new(ReceiverStream::new(answers)))
+    }
+}
+
+/// The sender in the tunnel, whose evaluations are no messages where it lies so.
+#[derive(Clone)]
+struct Garbling(InTheTunnel);
+
+impl NamedService for Garbling {
+    const NAME: &'static str = <MatchSessionServiceServer<InTheTunnel> as NamedService>::NAME;
+}
+
+impl Service<http::Request<Body>> for Garbling {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Self::Error>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let garbled = self.0.met(|met| met.lie == Some(Lie::NoMessage)) && request.uri().path().ends_with("/Evaluate");
+        if !garbled {
+            return MatchSessionServiceServer::new(self.0.clone()).call(request);
+        }
+        // A frame of two bytes: a field of 127 bytes, of which none follows.
+        let mut answer = http::Response::new(Body::new("\0\0\0\0\x02\n\x7f".to_owned()));
+        answer.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc"));
+        Box::pin(async move { Ok(answer) })
     }
 }
 
@@ -211,6 +245,7 @@ fn a_receivers_program_finds_a_sender_out_tells_it_and_ends_the_session() -> Res
         for (lie, reason) in [
             (Lie::AnotherKey, ReasonCode::ProofRejected),
             (Lie::LargerThanAnyMessage, ReasonCode::SizeExceeded),
+            (Lie::NoMessage, ReasonCode::HostileInput),
             (Lie::ListTooShort, ReasonCode::WrongCount),
         ] {
             tunnel.met(|met| met.lie = Some(lie));
@@ -234,11 +269,12 @@ fn a_receivers_program_finds_a_sender_out_tells_it_and_ends_the_session() -> Res
         assert_eq!(tunnel.met(|met| std::mem::take(&mut met.told)), [None]);
 
         let found = recorded(&federation, RECEIVER).await?;
-        assert_eq!(found.ended, ["PROOF_REJECTED", "SIZE_EXCEEDED", "WRONG_COUNT"]);
+        assert_eq!(found.ended, ["HOSTILE_INPUT", "PROOF_REJECTED", "SIZE_EXCEEDED", "WRONG_COUNT"]);
         assert_eq!(found.open, 0);
         for (reason, leaves) in [
             (ReasonCode::ProofRejected, 2),
             (ReasonCode::SizeExceeded, 2),
+            (ReasonCode::HostileInput, 2),
             (ReasonCode::WrongCount, 2),
             (ReasonCode::ConnectionLost, 1),
         ] {

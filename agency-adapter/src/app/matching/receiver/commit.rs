@@ -8,7 +8,7 @@ use firebreak_domain::{Charge, ReasonCode, Refusal};
 use firebreak_node::Content;
 use firebreak_policy::Denial;
 use firebreak_psi::{Root, Shuffle};
-use firebreak_store::LeafHash;
+use firebreak_store::{CommittedSetSource, LeafHash};
 use std::time::Duration;
 use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep};
@@ -23,6 +23,18 @@ impl Prepared {
             commitment.push(records::item(record).ok_or(MatchError::Failed)?.as_ref())?;
         }
         Ok(commitment.root()?)
+    }
+
+    /// Of what the set is formed again when its commitment is to be opened.
+    fn set_source(&self, app: &App) -> CommittedSetSource {
+        let kept = i64::from(self.retention_days).saturating_mul(86_400);
+        CommittedSetSource {
+            agreement: self.submitted.header.agreement.clone(),
+            dataset: self.dataset().clone(),
+            cut: self.formed.cut.clone(),
+            selection: self.selection.clone(),
+            until: app.state.now().plus_secs(kept),
+        }
     }
 
     /// Commits to the set, unless it was before, and waits until that is in the log.
@@ -49,6 +61,7 @@ impl Prepared {
                     ]
                     .concat(),
                 );
+                app.state.record_set_source(&self.name, &self.set_source(app)).await?;
                 app.state.keep_opening(&self.name, &opening, evidence.new_leaf()).await?;
                 leaf
             }

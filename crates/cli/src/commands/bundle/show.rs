@@ -236,7 +236,7 @@ fn match_terms(terms: &MatchTerms) -> String {
     );
     format!(
         "{} learns which records of {} {} holds in {}, by {} (rule {}); at most {} ‰ of its register evaluated a year, \
-         {}; tags: {lists} a year, {}",
+         {}; tags: {lists} a year, {}; {}",
         terms.receiver,
         terms.receiver_dataset,
         terms.sender,
@@ -246,6 +246,7 @@ fn match_terms(terms: &MatchTerms) -> String {
         terms.cap_permille,
         in_all(terms.life_cap_permille),
         in_all(terms.life_tags_permille),
+        if terms.proofs { "with a proof of each evaluation" } else { "without proofs of the evaluations" },
     )
 }
 
