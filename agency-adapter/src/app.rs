@@ -1,17 +1,20 @@
 //! What an adapter does, with neither sockets nor messages in it.
 
+mod disclosed;
 mod evidence;
 mod hand_out;
+mod joining;
 mod matching;
 mod query;
 mod tick;
 
 pub use evidence::{ConfirmError, Confirmation, ConfirmedLeaf, Gate};
 pub use hand_out::AskedHandOut;
+pub use joining::{Arrival, JoinList, JoinRun, PreparedJoin, Replay, Replayed};
 pub use matching::{
     Attempt, BrokenOff, CHUNK_ELEMENTS, MOST_PLACES, MatchError, MatchReport, MatchStep, OPEN_AT_ONCE, OpenRequest,
-    Prepared, Received, Receiver, SESSION_LIFETIME, Sample, SampledPlace, SenderSession, TagPieces, accept_match,
-    of_the_match, prepare_receiver,
+    PayloadOffer, PayloadReport, Prepared, Received, Receiver, SESSION_LIFETIME, Sample, SampledPlace, SenderSession,
+    TagPieces, accept_match, of_the_match, prepare_receiver,
 };
 pub use query::{Answered, Outcome, Refused};
 pub use tick::Tick;
@@ -39,6 +42,7 @@ pub struct App {
     pub(crate) gate: Gate,
     pub(crate) tick: Tick,
     pub(crate) running: matching::Running,
+    pub(crate) joins: joining::Joins,
 }
 
 /// A request that was neither answered nor refused, for the program's own log. The caller learns that it failed.
@@ -78,7 +82,8 @@ impl App {
         gate: Gate,
         tick: Tick,
     ) -> Self {
-        Self { state, policy, trust, recorder, datasets, closed, gate, tick, running: matching::Running::default() }
+        let (running, joins) = (matching::Running::default(), joining::Joins::default());
+        Self { state, policy, trust, recorder, datasets, closed, gate, tick, running, joins }
     }
 
     /// Makes the bounded view of the latest cut of every dataset served. From the end of the first call on there are

@@ -41,7 +41,7 @@ impl RankingKey {
 
     /// The rank of a person's row: a pseudo-random function of the person, the row's values and which of the
     /// person's equal rows it is (BLAKE3 keyed mode).
-    fn rank(&self, person: &[u8], row: &[i64], ordinal: u32) -> [u8; 16] {
+    pub(crate) fn rank(&self, person: &[u8], row: &[i64], ordinal: u32) -> [u8; 16] {
         let mut state = blake3::Hasher::new_keyed(&self.0);
         state.update(&(person.len() as u64).to_le_bytes());
         state.update(person);

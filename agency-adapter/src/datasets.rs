@@ -256,6 +256,11 @@ impl Datasets {
         Ok(Engine::over_file(file, self.threads).await?)
     }
 
+    /// The key by which a dataset's rows are ranked.
+    pub(crate) fn ranking_key(&self, contract: &Contract) -> RankingKey {
+        RankingKey::of(&self.secret, &contract.unit_space.id)
+    }
+
     /// The rows of a cut, batch by batch, with the match key as the register writes it; counted like an engine's
     /// execution.
     ///

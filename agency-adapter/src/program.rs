@@ -3,7 +3,7 @@
 use crate::app::{App, Gate, Tick};
 use crate::configuration::Configuration;
 use crate::datasets::{DatasetError, Datasets};
-use crate::rpc::{Agency, LocalMatch};
+use crate::rpc::{Agency, LocalMatch, Way};
 use crate::views::Views;
 use firebreak_audit::VerifierKey;
 use firebreak_domain::{Binding, Clock, Closed, Identity, IdentityRole, Pin, SystemClock};
@@ -162,6 +162,12 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
             if let Err(error) = watched.close_old_sessions().await {
                 tracing::error!(error_kind = %error, "match sessions past their lifetime could not be closed");
             }
+            if let Err(error) = watched.delete_expired_disclosures().await {
+                tracing::error!(error_kind = %error, "what matches disclosed could not be deleted on its day");
+            }
+            if let Err(error) = watched.state().delete_old_joins(watched.state().now()).await {
+                tracing::error!(error_kind = %error, "what joins are replayed from could not be deleted");
+            }
             tokio::select! {
                 () = watching.requested() => return,
                 () = tokio::time::sleep(interval) => {}
@@ -189,7 +195,13 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
         bundle.and_then(|bundle| bundle.registry().organisation(&own)?.pin) == Some(key)
     };
     tasks.spawn(async move { renewal.keep(interval, is_pinned, &renewing).await });
-    let agency = Agency::new(Arc::clone(&app), gateway.clone(), credential.clone(), shutdown.clone());
+    let way = Way {
+        credential: credential.clone(),
+        trust: trust.clone(),
+        gateways: configuration.gateways.clone(),
+        gateway: gateway.clone(),
+    };
+    let agency = Agency::new(Arc::clone(&app), way.clone(), shutdown.clone());
     let agency = AgencyServiceServer::new(agency).max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE);
     let local = match &configuration.local {
         None => None,
@@ -200,9 +212,7 @@ pub async fn serve(checked: Checked, clock: Arc<dyn Clock>, shutdown: &Shutdown)
             tasks.spawn(async move { renewal.keep(interval, |_| true, &renewing).await });
             let server = Server::bind(local.listen, ServerTls::local(&own, &authority)).await?;
             let address = server.local_addr();
-            let gateways = configuration.gateways.clone();
-            let service =
-                LocalMatch::new(Arc::clone(&app), credential.clone(), trust.clone(), gateways, gateway.clone());
+            let service = LocalMatch::new(Arc::clone(&app), way.clone());
             let routes = Routes::new(LocalMatchServiceServer::new(service));
             let ending = shutdown.clone();
             tasks.spawn(async move {

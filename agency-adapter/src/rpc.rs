@@ -3,14 +3,18 @@
 mod agency;
 mod broken;
 mod choices;
+mod join_session;
+mod joining;
 mod local;
 mod oversized;
 mod patience;
 mod session;
 mod tunnel;
+mod way;
 
 pub use agency::Agency;
 pub use local::LocalMatch;
+pub use way::Way;
 
 use crate::app::{Failure, MatchError, Refused};
 use firebreak_domain::Refusal;

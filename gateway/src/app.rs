@@ -5,6 +5,7 @@ mod caps;
 mod catalogue;
 mod closed;
 mod courier;
+mod joining;
 mod log;
 mod loss;
 mod matching;
@@ -13,17 +14,18 @@ mod publication;
 mod query;
 
 pub use agencies::{
-    Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, LeafInLog, OfferedLeaf, Outstanding,
-    Shown, TunnelAnswer,
+    Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, JoinStep, JoinSteps, LeafInLog,
+    OfferedLeaf, Outstanding, Shown, TunnelAnswer,
 };
 pub use catalogue::{Described, Visible};
 pub use courier::{Courier, MOST_LEAVES};
+pub use joining::JoinTunnel;
 pub use log::{EvidenceLog, LogFailure};
 pub use loss::{Losses, RegisterLoss};
 pub use matching::TunnelAuthorised;
 pub use openings::{KeptOpening, OpeningsPage};
 pub use publication::{ShownPublication, TakenStep};
-pub use query::{AcceptedQuery, Budget, Budgets, Finished, LeftOut, Validated};
+pub use query::{AcceptedJoin, AcceptedQuery, Budget, Budgets, Finished, LeftOut, Validated, ValidatedJoin};
 
 use closed::ClosedByAgencies;
 use firebreak_audit::{LeafKind, LogEntry, SealedOpening, SignedLeaf};
@@ -51,6 +53,8 @@ pub struct App {
     behind: AtomicBool,
     /// What agencies keep closed, whatever a bundle says.
     closed: ClosedByAgencies,
+    /// The joins that run, for whose tunnels the gateway is asked.
+    joins: joining::InFlight,
 }
 
 /// Why a request has no answer.
@@ -115,7 +119,9 @@ impl App {
     ) -> Result<Self, Failure> {
         let (behind, publishing) = (AtomicBool::new(false), tokio::sync::Mutex::default());
         let closed = ClosedByAgencies::open(&state).await?;
-        let this = Self { state, policy, trust, recorder, log, agencies, public_url, publishing, behind, closed };
+        let joins = joining::InFlight::default();
+        let this =
+            Self { state, policy, trust, recorder, log, agencies, public_url, publishing, behind, closed, joins };
         if let Some((_, newest)) =
             this.log.newest_of(this.recorder.organisation(), firebreak_audit::SignerRole::Gateway)?
         {

@@ -173,7 +173,7 @@ fn theoretical(query: &CheckedQuery, mechanism: Mechanism, rho: Rho) -> Result<V
             // Either has half of ρ.
             Mechanism::DiscreteGaussian => moved / (2.0 * (rho / 2.0)).sqrt(),
             // ε = √(2ρ), in proportion to the cube roots of the uses.
-            Mechanism::DiscreteLaplace => {
+            Mechanism::DiscreteLaplace | Mechanism::MatchingDummies => {
                 let epsilon = (2.0 * rho).sqrt() * uses.cbrt() / (2.0_f64.cbrt() + 1.0);
                 let scale = moved / epsilon;
                 std::f64::consts::SQRT_2 * (0.5 / scale).exp() / (1.0 / scale).exp_m1()

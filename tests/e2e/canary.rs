@@ -30,19 +30,19 @@ use std::time::Duration;
 
 const RECEIVER: &str = "health-agency";
 
-/// The person's number as one register writes it, row by row.
-fn spellings(file: &Path, key_column: &str, number_column: &str, key: &str) -> Result<BTreeSet<String>> {
+/// What stands in one column of the person's rows in a register: each way in which it is written there.
+fn spellings(file: &Path, key_column: &str, column: &str, key: &str) -> Result<BTreeSet<String>> {
     let mut spellings = BTreeSet::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(file)?)?.build()? {
         let batch = batch?;
-        let column = |name: &str| {
+        let texts = |name: &str| {
             let column = batch.column_by_name(name).with_context(|| format!("no column {name}"))?;
             column.as_any().downcast_ref::<StringArray>().cloned().context("not a column of text")
         };
-        let (keys, numbers) = (column(key_column)?, column(number_column)?);
+        let (keys, values) = (texts(key_column)?, texts(column)?);
         for row in 0..keys.len() {
-            if keys.value(row) == key && !numbers.is_null(row) {
-                spellings.insert(numbers.value(row).to_owned());
+            if keys.value(row) == key && !values.is_null(row) {
+                spellings.insert(values.value(row).to_owned());
             }
         }
     }
@@ -54,14 +54,16 @@ fn spellings(file: &Path, key_column: &str, number_column: &str, key: &str) -> R
 fn identifiers(own: &Shared, canary: &Canary) -> Result<BTreeSet<String>> {
     let population = own.federation.layout().population();
     let [permit_key, patient, pupil] = &canary.person_keys;
-    let mut all = spellings(&population.join("health/visits.parquet"), "person_key", "national_number", patient)?;
-    all.extend(spellings(&population.join("education/enrolments.parquet"), "pupil_no", "nat_id", pupil)?);
-    all.extend(spellings(
-        &population.join("immigration/permits.parquet"),
-        "person_key",
-        "national_number",
-        permit_key,
-    )?);
+    let mut all = BTreeSet::new();
+    for (file, key_column, columns, key) in [
+        ("health/visits.parquet", "person_key", ["national_number", "name", "family_name"], patient),
+        ("education/enrolments.parquet", "pupil_no", ["nat_id", "full_name", "surname"], pupil),
+        ("immigration/permits.parquet", "person_key", ["national_number", "name", "family_name"], permit_key),
+    ] {
+        for column in columns {
+            all.extend(spellings(&population.join(file), key_column, column, key)?);
+        }
+    }
     all.extend([canary.national_number.clone(), canary.name.clone()]);
     all.extend(canary.person_keys.clone());
     Ok(all)

@@ -15,6 +15,8 @@ mod half_width;
 mod hardship;
 mod health;
 mod identity;
+mod join_terms;
+mod joining;
 mod left_out;
 mod loss;
 mod matching;

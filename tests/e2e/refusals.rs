@@ -2,6 +2,7 @@
 //! holds the real one's certificate passes it on or lies about it; beside each refusal stands a twin that is answered.
 
 mod cases;
+mod disclosed;
 mod facts;
 pub mod ground;
 mod misnamed;

@@ -1,13 +1,22 @@
-//! Matched keys that leave the adapter: to an officer of the receiver, and never without an entry in its register.
+//! Matched keys that leave the adapter, with what was disclosed of their persons: to an officer of the receiver, and never
+//! without an entry in its register.
 
 use super::{App, MatchError};
-use firebreak_domain::{FORMAT, Identity, ReasonCode, Refusal};
+use firebreak_domain::{ColumnName, FORMAT, Identity, ReasonCode, Refusal};
 use firebreak_format::FormatError;
 use firebreak_format::records::{RecordFile, RecordFormat};
 use firebreak_node::{SubmittedMatch, decide_match};
 use firebreak_policy::Denial;
-use firebreak_store::{HandOutForm, HandedOut, NewHandedOut, RecordedMatch};
+use firebreak_store::{DisclosedValues, HandOutForm, HandedOut, NewHandedOut, RecordedMatch};
 use sha2::{Digest, Sha256};
+
+/// What the policy in force lets a file hold.
+struct Permitted {
+    /// The name of the column that names a person.
+    unit: String,
+    /// The columns that the agreement discloses now.
+    columns: Vec<ColumnName>,
+}
 
 /// A handing-out that is asked for.
 pub struct AskedHandOut<'a> {
@@ -26,7 +35,8 @@ pub struct AskedHandOut<'a> {
 
 impl App {
     /// The keys of the persons whom a session matched as a file, in an order that tells nothing, recorded as handed
-    /// out. The same session gives the same file each time.
+    /// out. Behind each key stand the columns that the session disclosed, as long as they are kept and the agreement
+    /// names them; empty of whom nothing was disclosed. The same session gives the same file each time until then.
     ///
     /// # Errors
     /// [`MatchError`]: nothing may leave. A refusal is recorded in the log.
@@ -35,7 +45,15 @@ impl App {
         asked: &AskedHandOut<'_>,
         format: RecordFormat,
     ) -> Result<(Vec<u8>, HandedOut), MatchError> {
-        let column = self.decide_hand_out(asked).await?;
+        let permitted = self.decide_hand_out(asked).await?;
+        let disclosure = self.state.disclosure(&asked.session).await?;
+        let disclosure = disclosure.filter(|disclosure| disclosure.delete_at > self.state.now());
+        // The places among the values, with their names.
+        let columns: Vec<(usize, &ColumnName)> = disclosure
+            .iter()
+            .flat_map(|disclosure| disclosure.columns.iter().enumerate())
+            .filter(|(_, column)| permitted.columns.contains(column))
+            .collect();
         let (number, session) = (FORMAT.to_string(), hex::encode(asked.session));
         let mut told = vec![
             ("format", number.as_str()),
@@ -46,11 +64,19 @@ impl App {
         if let Some((dataset, cut)) = &asked.recorded.cut {
             told.extend([("dataset", dataset.as_str()), ("cut", cut.as_str())]);
         }
-        let mut file = RecordFile::new(format, &[column.as_str()], &told).map_err(unwritten)?;
+        let delete_by = disclosure.as_ref().map(|disclosure| disclosure.delete_at.to_string());
+        told.extend(delete_by.iter().filter(|_| !columns.is_empty()).map(|day| ("delete_by", day.as_str())));
+        let names = std::iter::once(permitted.unit.as_str()).chain(columns.iter().map(|(_, column)| column.as_str()));
+        let mut file = RecordFile::new(format, &names.collect::<Vec<_>>(), &told).map_err(unwritten)?;
         let rows = self
-            .each_page(asked, |keys| {
+            .each_page(asked, !columns.is_empty(), |keys, values| {
+                let of = |place: usize| {
+                    let texts = values.iter().map(|row| row.as_ref().and_then(|row| row.get(place)));
+                    texts.map(|text| text.map_or("", String::as_str)).collect::<Vec<_>>()
+                };
                 let keys = keys.iter().map(String::as_str).collect();
-                file.push(&[keys]).map_err(unwritten)
+                let file_columns = std::iter::once(keys).chain(columns.iter().map(|(place, _)| of(*place)));
+                file.push(&file_columns.collect::<Vec<_>>()).map_err(unwritten)
             })
             .await?;
         let file = file.finish().map_err(unwritten)?;
@@ -70,7 +96,7 @@ impl App {
         self.decide_hand_out(asked).await?;
         let (mut keys, mut hash) = (Vec::new(), Sha256::new());
         let rows = self
-            .each_page(asked, |page| {
+            .each_page(asked, false, |page, _| {
                 for key in &page {
                     hash.update(key.as_bytes());
                     hash.update(b"\n");
@@ -83,9 +109,8 @@ impl App {
         Ok((keys, entry))
     }
 
-    /// Decides, by the policy in force, whether the match would be permitted to its receiver now. Gives the name of the
-    /// column that names a person.
-    async fn decide_hand_out(&self, asked: &AskedHandOut<'_>) -> Result<String, MatchError> {
+    /// Decides, by the policy in force, whether the match would be permitted to its receiver now.
+    async fn decide_hand_out(&self, asked: &AskedHandOut<'_>) -> Result<Permitted, MatchError> {
         let intent = asked.submitted.intent(asked.own);
         let decided = decide_match(asked.submitted, asked.own, &self.policy, &self.trust, self.state.now());
         let permit = match decided {
@@ -95,7 +120,11 @@ impl App {
         let terms = permit.agreement().matching.as_ref();
         let contract = terms.and_then(|terms| permit.contract(&terms.receiver_dataset));
         match contract.and_then(|contract| contract.privacy_unit()) {
-            Some(unit) => Ok(unit.name.to_string()),
+            Some(unit) => {
+                let payload = terms.and_then(|terms| terms.payload.as_ref());
+                let columns = payload.map_or_else(Vec::new, |payload| payload.columns.clone());
+                Ok(Permitted { unit: unit.name.to_string(), columns })
+            }
             None => {
                 let (refusal, facts) = (Refusal::new(ReasonCode::DatasetNotCovered), permit.facts().clone());
                 Err(self.refuse_match(Denial { refusal, facts }, &intent).await)
@@ -103,19 +132,22 @@ impl App {
         }
     }
 
-    /// Takes the keys of a session page by page. Gives how many there are.
+    /// Takes the keys of a session page by page, with what was disclosed if it is wanted. Gives how many there are.
     async fn each_page(
         &self,
         asked: &AskedHandOut<'_>,
-        mut take: impl FnMut(Vec<String>) -> Result<(), MatchError> + Send,
+        disclosed: bool,
+        mut take: impl FnMut(Vec<String>, &[Option<DisclosedValues>]) -> Result<(), MatchError> + Send,
     ) -> Result<u64, MatchError> {
         let (mut rows, mut last) = (0, None);
         loop {
             let page = self.state.matched_page(&asked.session, last).await?;
+            let values =
+                if disclosed { self.state.disclosed_values(&asked.session, &page.persons).await? } else { Vec::new() };
             let keys = page.persons.iter().map(|key| String::from_utf8(key.to_vec()));
             let keys = keys.collect::<Result<Vec<_>, _>>().map_err(|_| MatchError::Failed)?;
             rows += keys.len() as u64;
-            take(keys)?;
+            take(keys, &values)?;
             last = page.last;
             if last.is_none() {
                 return Ok(rows);

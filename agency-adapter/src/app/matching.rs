@@ -2,23 +2,28 @@
 
 mod broken;
 mod caps;
-mod fault;
+pub(in crate::app) mod fault;
 mod offered;
 mod opening;
 mod participants;
+mod payload;
 mod pieces;
 mod received;
 mod receiver;
-mod records;
+pub(in crate::app) mod records;
 mod running;
 mod sender;
 
 pub use broken::{Attempt, BrokenOff};
 pub use fault::of_the_match;
 pub use opening::OpenRequest;
+pub use payload::PayloadOffer;
 pub use pieces::TagPieces;
 pub use received::Received;
-pub use receiver::{MOST_PLACES, MatchReport, MatchStep, Prepared, Receiver, Sample, SampledPlace, prepare_receiver};
+pub(in crate::app) use receiver::wait_until_logged;
+pub use receiver::{
+    MOST_PLACES, MatchReport, MatchStep, PayloadReport, Prepared, Receiver, Sample, SampledPlace, prepare_receiver,
+};
 pub(crate) use running::Running;
 pub use sender::{SenderSession, accept_match};
 
@@ -116,7 +121,7 @@ impl App {
     }
 
     /// That a session which was opened here may go on: it is not closed and not past its lifetime.
-    async fn check_session(&self, name: &[u8; 32]) -> Result<(), MatchError> {
+    pub(in crate::app) async fn check_session(&self, name: &[u8; 32]) -> Result<(), MatchError> {
         if self.state.session_opened(name).await? <= self.oldest_session() {
             self.state.close_session(name).await?;
             return Err(SessionError::Closed.into());

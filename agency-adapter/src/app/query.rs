@@ -215,7 +215,7 @@ fn still_answers(stored: &StoredRelease, decided: &DecidedQuery) -> Result<Resul
 }
 
 /// What a caller is told follows from contracts and bindings alone.
-fn not_served(error: &DatasetError) -> Refusal {
+pub(super) fn not_served(error: &DatasetError) -> Refusal {
     let refusal = Refusal::new(ReasonCode::NotServed);
     match error {
         DatasetError::NotBound(dataset) => refusal.because(format!("{dataset} is bound to no file yet")),
@@ -228,6 +228,6 @@ fn not_served(error: &DatasetError) -> Refusal {
     .instead("ask of another cut or dataset; the contract names the controller, who can have it bound")
 }
 
-fn request_changed(error: ReserveError) -> Refusal {
+pub(super) fn request_changed(error: ReserveError) -> Refusal {
     Refusal::new(ReasonCode::RequestIdReused).because(error.to_string())
 }

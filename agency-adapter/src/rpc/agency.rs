@@ -1,13 +1,16 @@
 use super::session::serve;
 use super::tunnel::{from_gateway, to_gateway};
-use super::{failed, no_request, refused};
+use super::way::Way;
+use super::{failed, join_session, joining, no_request, refused};
 use crate::app::{Answered, App, Confirmation, ConfirmedLeaf, Outcome, accept_match};
-use firebreak_domain::{AgreementId, Closed, Identity};
+use firebreak_domain::{AgreementId, Closed, Identity, ReasonCode, Refusal};
 use firebreak_node::{RequestedExport, SubmittedMatch, SubmittedQuery, Unread};
 use firebreak_store::NewLeaf;
-use firebreak_transport::{ByteStream, Credential, Shutdown, peer};
+use firebreak_transport::{ByteStream, Shutdown, peer};
 use firebreak_wire::agency::v1::agency_service_server::AgencyService;
-use firebreak_wire::agency::v1::{self as wire, accept_tunnel_request, accept_tunnel_response, execute_query_response};
+use firebreak_wire::agency::v1::{
+    self as wire, accept_tunnel_request, accept_tunnel_response, execute_query_response, run_join_response,
+};
 use firebreak_wire::cap_to_wire;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -17,20 +20,23 @@ use tonic::{Request, Response, Status, Streaming};
 /// What the adapter answers to the gateway.
 pub struct Agency {
     app: Arc<App>,
-    gateway: Identity,
-    credential: Credential,
+    way: Way,
     shutdown: Shutdown,
 }
 
 impl Agency {
-    /// Serves `app` to that gateway and to nobody else.
+    /// Serves `app` to the gateway of that way and to nobody else.
     #[must_use]
-    pub const fn new(app: Arc<App>, gateway: Identity, credential: Credential, shutdown: Shutdown) -> Self {
-        Self { app, gateway, credential, shutdown }
+    pub const fn new(app: Arc<App>, way: Way, shutdown: Shutdown) -> Self {
+        Self { app, way, shutdown }
     }
 
     fn check_gateway<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        if peer(request)?.identity == self.gateway { Ok(()) } else { Err(Status::permission_denied("not the gateway")) }
+        if peer(request)?.identity == self.way.gateway {
+            Ok(())
+        } else {
+            Err(Status::permission_denied("not the gateway"))
+        }
     }
 }
 
@@ -44,6 +50,7 @@ type Answers<T> = ReceiverStream<Result<T, Status>>;
 #[tonic::async_trait]
 impl AgencyService for Agency {
     type ExecuteQueryStream = Answers<wire::ExecuteQueryResponse>;
+    type RunJoinStream = Answers<wire::RunJoinResponse>;
     type AcceptTunnelStream = Answers<wire::AcceptTunnelResponse>;
 
     async fn execute_query(
@@ -82,6 +89,44 @@ impl AgencyService for Agency {
         Ok(Response::new(ReceiverStream::new(receive)))
     }
 
+    async fn check_join(
+        &self,
+        request: Request<wire::CheckJoinRequest>,
+    ) -> Result<Response<wire::CheckJoinResponse>, Status> {
+        self.check_gateway(&request)?;
+        let wire::CheckJoinRequest { claim, header, question } = request.into_inner();
+        let claimed = claimed(claim.as_ref())?;
+        let checked = match joining::read(&self.app, header.as_ref(), question.as_ref(), &claimed).await? {
+            Ok(submitted) => self.app.check_join(&submitted, &claimed).await.map_err(|f| failed(&f))?,
+            Err(refusal) => Err(refusal),
+        };
+        let refused = checked.err().map(|refusal| refused(&refusal));
+        Ok(Response::new(wire::CheckJoinResponse { refused }))
+    }
+
+    async fn run_join(&self, request: Request<wire::RunJoinRequest>) -> Result<Response<Self::RunJoinStream>, Status> {
+        self.check_gateway(&request)?;
+        let wire::RunJoinRequest { claim, header, question } = request.into_inner();
+        let claimed = claimed(claim.as_ref())?;
+        let submitted = joining::read(&self.app, header.as_ref(), question.as_ref(), &claimed).await?;
+        let (send, receive) = mpsc::channel(4);
+        let (app, way) = (Arc::clone(&self.app), self.way.clone());
+        tokio::spawn(async move {
+            match submitted {
+                Ok(submitted) => tokio::select! {
+                    // What was made is on the disk: without a gateway to send it to, it waits there.
+                    () = send.closed() => {}
+                    () = joining::run(&app, &way, &submitted, &claimed, &send) => {}
+                },
+                Err(refusal) => {
+                    let step = Some(run_join_response::Step::Refused(refused(&refusal)));
+                    let _ = send.send(Ok(wire::RunJoinResponse { step })).await;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receive)))
+    }
+
     async fn accept_tunnel(
         &self,
         request: Request<Streaming<wire::AcceptTunnelRequest>>,
@@ -94,6 +139,19 @@ impl AgencyService for Agency {
         };
         let receiver = claimed(header.claim.as_ref())?;
         let (send, receive) = mpsc::channel(4);
+        if let Some(session) = header.tunnel.as_ref().map(|t| &t.join).filter(|join| !join.is_empty()) {
+            let run = session.as_slice().try_into().ok().and_then(|name| self.app.accepting_join(name, &receiver));
+            let Some(run) = run else {
+                let refusal = Refusal::new(ReasonCode::SessionMismatch);
+                return Err(no_request(&refusal.because("no join of that session waits here for its left side")));
+            };
+            let frame = Some(accept_tunnel_response::Frame::Accepted(wire::Accepted::default()));
+            let _ = send.send(Ok(wire::AcceptTunnelResponse { frame })).await;
+            let stream = ByteStream::new(from_gateway(frames), to_gateway(send));
+            let (app, way, shutdown) = (Arc::clone(&self.app), self.way.clone(), self.shutdown.clone());
+            tokio::spawn(async move { join_session::serve(app, run, stream, &way, &shutdown).await });
+            return Ok(Response::new(ReceiverStream::new(receive)));
+        }
         let accepted = match SubmittedMatch::read(header.tunnel.as_ref().and_then(|t| t.header.as_ref())) {
             Err(Unread::NoRequest(refusal)) => return Err(no_request(&refusal)),
             Err(Unread::Misnamed(misnamed)) => self.app.refuse_misnamed(&misnamed, &receiver).await.map(Err),
@@ -115,7 +173,7 @@ impl AgencyService for Agency {
         }));
         let _ = send.send(Ok(wire::AcceptTunnelResponse { frame })).await;
         let stream = ByteStream::new(from_gateway(frames), to_gateway(send));
-        let (credential, shutdown) = (self.credential.clone(), self.shutdown.clone());
+        let (credential, shutdown) = (self.way.credential.clone(), self.shutdown.clone());
         let app = Arc::clone(&self.app);
         tokio::spawn(async move { serve(app, session, stream, &credential, &receiver, &shutdown).await });
         Ok(Response::new(ReceiverStream::new(receive)))

@@ -1,23 +1,23 @@
 mod hand_out;
+mod replay;
 mod sample;
 
 use super::broken::Broken;
 use super::oversized::MESSAGE;
 use super::patience::{MESSAGE_LIMIT, limit, within};
-use super::tunnel::{from_sender, to_sender};
+use super::way::{Reached, Way};
 use super::{choices, match_status, no_request};
-use crate::app::{App, CHUNK_ELEMENTS, MatchError, MatchStep, Prepared, Receiver, prepare_receiver};
-use firebreak_domain::{FORMAT, Identity, IdentityRole, RequestId};
+use crate::app::{App, CHUNK_ELEMENTS, MatchError, MatchStep, PayloadOffer, Prepared, Receiver, prepare_receiver};
+use firebreak_domain::{FORMAT, IdentityRole, RequestId};
 use firebreak_node::{SubmittedMatch, Unread};
-use firebreak_transport::{ByteStream, ConnectError, Credential, TrustAnchor, connect, connect_pinned, peer, sign};
+use firebreak_transport::{peer, sign};
 use firebreak_wire::local::v1 as wire;
 use firebreak_wire::local::v1::local_match_service_server::LocalMatchService;
 use firebreak_wire::local::v1::run_match_response;
 use firebreak_wire::matching::v1::match_session_service_client::MatchSessionServiceClient;
-use firebreak_wire::matching::v1::matching_service_client::MatchingServiceClient;
 use firebreak_wire::matching::v1::{
-    CloseSessionRequest, EvaluateRequest, ListTagsRequest, OpenSessionRequest, OpenTunnelRequest, TunnelHeader,
-    open_tunnel_request, open_tunnel_response,
+    CloseSessionRequest, EvaluateRequest, ListTagsRequest, OpenSessionRequest, PayloadOffer as WirePayload,
+    TunnelHeader,
 };
 use firebreak_wire::policy::v1::ReasonCode as WireReason;
 use firebreak_wire::{Header, RequestSignature, reason_to_wire};
@@ -36,29 +36,20 @@ const VALID: i64 = 600;
 /// Matches for the agency's own staff.
 pub struct LocalMatch {
     app: Arc<App>,
-    credential: Credential,
-    trust: TrustAnchor,
-    gateways: Vec<String>,
-    gateway: Identity,
+    way: Way,
 }
 
 impl LocalMatch {
     /// Asks for matches under the adapter's own certificate, at the first gateway that answers.
     #[must_use]
-    pub const fn new(
-        app: Arc<App>,
-        credential: Credential,
-        trust: TrustAnchor,
-        gateways: Vec<String>,
-        gateway: Identity,
-    ) -> Self {
-        Self { app, credential, trust, gateways, gateway }
+    pub const fn new(app: Arc<App>, way: Way) -> Self {
+        Self { app, way }
     }
 
     async fn run(&self, request: wire::RunMatchRequest, report: &Report) -> Result<wire::MatchSummary, Status> {
         report.step(MatchStep::Forming).await;
         let submitted = self.signed(&request).await?;
-        let own = self.credential.identity();
+        let own = self.way.credential.identity();
         let prepared = prepare_receiver(&self.app, submitted, own, &request.selection).await.map_err(match_status)?;
         let (receiver, receipt) = match prepared.received().map_err(match_status)? {
             // Broken off after the sender was done: it has nothing left that it could be asked for.
@@ -76,6 +67,11 @@ impl LocalMatch {
             matched: done.matched,
             unusable: done.unusable,
             withheld: done.withheld,
+            payload: done.payload.map(|payload| wire::MatchPayload {
+                disclosed: payload.disclosed,
+                undisclosed: payload.undisclosed,
+                unreadable: payload.unreadable,
+            }),
             receipt,
         })
     }
@@ -136,6 +132,7 @@ impl LocalMatch {
             chunk_elements: CHUNK_ELEMENTS,
             exporter,
             unproved: !prepared.proofs(),
+            payload: to_wire(prepared.payload()),
         });
         let opened = within(limit(prepared.sender_register()), opening).await??.into_inner();
         let mut receiver = prepared.begin(&self.app, &opened.public_key, opened.tags).await?;
@@ -205,12 +202,12 @@ impl LocalMatch {
             Ok(unsigned) => unsigned,
             Err(Unread::NoRequest(refusal)) => return Err(no_request(&refusal)),
             Err(Unread::Misnamed(misnamed)) => {
-                let refused = self.app.refuse_misnamed(&misnamed, self.credential.identity()).await;
+                let refused = self.app.refuse_misnamed(&misnamed, self.way.credential.identity()).await;
                 return Err(match_status(refused.map_or_else(MatchError::from, |r| MatchError::Refused(r.refusal))));
             }
         };
-        let intent = unsigned.intent(self.credential.identity());
-        let credential = self.credential.snapshot();
+        let intent = unsigned.intent(self.way.credential.identity());
+        let credential = self.way.credential.snapshot();
         let signature = sign(&credential, &intent.signing_bytes())
             .map_err(|_| Status::internal("the adapter's key could not sign the request"))?;
         let signature = Some(RequestSignature { certificates: credential.chain(), signature });
@@ -222,48 +219,21 @@ impl LocalMatch {
         &self,
         prepared: &Prepared,
     ) -> Result<(MatchSessionServiceClient<tonic::transport::Channel>, [u8; 32], String), Broken> {
-        let mut gateway = None;
-        for address in &self.gateways {
-            if let Ok(channel) = connect(address, &self.credential, &self.trust, &self.gateway).await {
-                gateway = Some(channel);
-                break;
-            }
-        }
-        let gateway = gateway.ok_or_else(|| Status::unavailable("no gateway answers; try again later"))?;
-        let (send, receive) = mpsc::channel(8);
-        let header = TunnelHeader { header: Some(prepared.submitted().header.to_wire()) };
-        let first = OpenTunnelRequest { frame: Some(open_tunnel_request::Frame::Header(header)) };
-        send.send(first).await.map_err(|_| Status::internal("the tunnel could not be opened"))?;
-        let mut gateway = MatchingServiceClient::new(gateway);
-        let opening = gateway.open_tunnel(ReceiverStream::new(receive));
-        let mut frames = within(MESSAGE_LIMIT, opening).await??.into_inner();
-        let first = within(MESSAGE_LIMIT, frames.message()).await??;
-        let Some(open_tunnel_response::Frame::Opened(opened)) = first.and_then(|m| m.frame) else {
-            return Err(Status::internal("the gateway did not open the tunnel").into());
-        };
-        let stream = ByteStream::new(from_sender(frames), to_sender(send));
+        let header = TunnelHeader { header: Some(prepared.submitted().header.to_wire()), join: Vec::new() };
         let (sender, pin) = prepared.sender();
-        let own = self.credential.identity();
-        let expected = Identity {
-            trust_domain: own.trust_domain.clone(),
-            org: sender.clone(),
-            role: IdentityRole::Adapter,
-            id: ADAPTER_ID.to_owned(),
-        };
-        let (channel, exporter) =
-            connect_pinned(stream, &self.credential, &expected, pin).await.map_err(|error| match error {
-                ConnectError::TimedOut => Broken::Stalled,
-                error => Status::unavailable(format!("the sender was not reached: {error}")).into(),
-            })?;
+        let Reached { channel, exporter, receipt } = self.way.reach(header, sender, pin, MESSAGE_LIMIT).await?;
         let client = MatchSessionServiceClient::new(channel)
             .max_decoding_message_size(MESSAGE)
             .max_encoding_message_size(MESSAGE);
-        Ok((client, exporter, opened.receipt))
+        Ok((client, exporter, receipt))
     }
 }
 
-/// The last part of every adapter's identity: an agency has one adapter, known by its pin.
-const ADAPTER_ID: &str = "main";
+/// What the receiver says of its payload; absent without one.
+fn to_wire(offer: PayloadOffer) -> Option<WirePayload> {
+    let PayloadOffer { format, columns, row_bytes } = offer;
+    (format > 0).then_some(WirePayload { format, columns, row_bytes })
+}
 
 #[tonic::async_trait]
 impl LocalMatchService for LocalMatch {
@@ -279,13 +249,7 @@ impl LocalMatchService for LocalMatch {
     ) -> Result<Response<Self::RunMatchStream>, Status> {
         allowed(&request, if request.get_ref().hand_out { TAKE } else { RUN })?;
         let (send, receive) = mpsc::channel(16);
-        let this = Self {
-            app: Arc::clone(&self.app),
-            credential: self.credential.clone(),
-            trust: self.trust.clone(),
-            gateways: self.gateways.clone(),
-            gateway: self.gateway.clone(),
-        };
+        let this = Self { app: Arc::clone(&self.app), way: self.way.clone() };
         tokio::spawn(async move {
             let report = Report(send);
             let end = this.run(request.into_inner(), &report).await;
@@ -341,7 +305,18 @@ impl LocalMatchService for LocalMatch {
     ) -> Result<Response<Self::OpenSampleStream>, Status> {
         self.send_sample(request).await
     }
+
+    async fn replay_join(
+        &self,
+        request: Request<wire::ReplayJoinRequest>,
+    ) -> Result<Response<wire::ReplayJoinResponse>, Status> {
+        allowed(&request, REPLAY)?;
+        replay::run(&self.app, request.get_ref()).await.map(Response::new)
+    }
 }
+
+/// Who has a join made again, for overseers.
+const REPLAY: &[IdentityRole] = &[IdentityRole::Steward];
 
 /// Who records who takes part in matches.
 const RECORD: &[IdentityRole] = &[IdentityRole::Caseworker, IdentityRole::Steward];

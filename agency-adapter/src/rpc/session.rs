@@ -1,7 +1,7 @@
 use super::match_status;
 use super::oversized::Measured;
 use super::patience::{Activity, limit};
-use crate::app::{App, OpenRequest, SenderSession};
+use crate::app::{App, OpenRequest, PayloadOffer, SenderSession};
 use firebreak_domain::{Identity, ReasonCode, Refusal, RequestId, check_format};
 use firebreak_transport::{ByteStream, ConnectError, Credential, Shutdown, peer, serve_pinned};
 use firebreak_wire::matching::v1 as wire;
@@ -106,6 +106,11 @@ impl MatchSessionService for MatchSession {
             elements: request.elements,
             chunk_elements: request.chunk_elements,
             proofs: !request.unproved,
+            payload: request.payload.map_or_else(PayloadOffer::default, |payload| PayloadOffer {
+                format: payload.format,
+                columns: payload.columns,
+                row_bytes: payload.row_bytes,
+            }),
         };
         let (public_key, tags) = self.session.open(&self.app, &open).await.map_err(match_status)?;
         Ok(Response::new(wire::OpenSessionResponse {

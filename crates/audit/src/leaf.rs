@@ -60,6 +60,12 @@ words! {
         MatchCommitted = "match_committed",
         /// A match came to its end.
         MatchDone = "match_done",
+        /// The receiver of a match deleted what the match disclosed to it, because its days were over.
+        DisclosureDeleted = "disclosure_deleted",
+        /// A side of a join charged its persons and committed to its seed and its list, before its first byte.
+        JoinCommitted = "join_committed",
+        /// A side of a join made the list that it sends on, before the first byte of that.
+        JoinSent = "join_sent",
         /// A policy bundle was taken up.
         BundleAccepted = "bundle_accepted",
         /// A policy bundle was not taken up.
@@ -82,8 +88,11 @@ impl LeafKind {
             | Self::Published
             | Self::MatchAuthorised
             | Self::MatchCommitted
-            | Self::MatchDone => true,
-            Self::Refusal | Self::BundleAccepted | Self::BundleRejected => false,
+            | Self::MatchDone
+            | Self::JoinCommitted
+            | Self::JoinSent => true,
+            // What is to be deleted does not wait for the log.
+            Self::Refusal | Self::DisclosureDeleted | Self::BundleAccepted | Self::BundleRejected => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 use crate::client::{ClientError, Connection, Profile};
 use crate::commands::{
-    audit, budget, bundle, certs, choice, contract, datasets, export, loss, matched, matching, publication, query,
-    register, release, sample,
+    audit, budget, bundle, certs, choice, contract, datasets, export, join, loss, matched, matching, publication,
+    query, register, release, sample,
 };
 use chrono::{DateTime, NaiveDate};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -56,6 +56,9 @@ pub(crate) enum Command {
     Register(register::Arguments),
     /// Opens a random sample of the set that a match committed to, for overseers to check against the source
     Sample(sample::Arguments),
+    /// Has your agency's adapter make what it sent in joins once more, for overseers
+    #[command(subcommand)]
+    Join(join::Command),
     /// Checks and signs dataset contracts
     #[command(subcommand)]
     Contract(contract::Command),

@@ -10,6 +10,7 @@ pub(crate) mod datasets;
 pub(crate) mod export;
 mod files;
 mod hand_out;
+pub(crate) mod join;
 pub(crate) mod loss;
 pub(crate) mod matched;
 pub(crate) mod matching;
@@ -40,6 +41,7 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
         Command::Match(arguments) => matching::run(arguments, terminal).await,
         Command::Matched(arguments) => matched::run(arguments, terminal).await,
         Command::Choice(command) => choice::run(command, terminal).await,
+        Command::Join(command) => join::run(command, terminal).await,
         Command::Register(arguments) => register::run(arguments, terminal).await,
         Command::Sample(arguments) => sample::run(arguments, terminal).await,
         Command::Contract(command) => contract::run(command, terminal),

@@ -1,6 +1,6 @@
 use crate::{
-    AgreementId, AssessmentId, Charge, ColumnName, DatasetId, OrgId, PurposeId, Rho, SpecialKind, Timestamp,
-    UnknownFormat, check_format,
+    AgreementId, AssessmentId, Charge, ColumnName, DatasetId, JoinTerms, OrgId, PayloadTerms, PurposeId, Rho,
+    SpecialKind, Timestamp, UnknownFormat, check_format,
 };
 use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,9 @@ pub struct Agreement {
     /// The terms of a match, if it permits one.
     #[serde(default, rename = "match")]
     pub matching: Option<MatchTerms>,
+    /// The terms of statistics over the join of two agencies' datasets, if it permits them.
+    #[serde(default)]
+    pub join: Option<JoinTerms>,
 }
 
 /// A dataset and the columns of it that an agreement covers.
@@ -83,6 +86,8 @@ pub enum Operation {
     Export,
     /// Making a release public.
     Publish,
+    /// That a match gives its receiver columns of the persons matched. Nothing asks for it by itself.
+    Disclose,
 }
 
 /// The ground in law for the processing.
@@ -152,6 +157,10 @@ pub enum Mechanism {
     DiscreteGaussian,
     /// Discrete Laplace under pure DP (Ghosh, Roughgarden and Sundararajan 2009): for few questions.
     DiscreteLaplace,
+    /// Dummies that both sides of a join put into their lists (`docs/JOIN_PRIVACY.md`): of joins alone, and of every
+    /// one, so that no agreement names it.
+    #[serde(skip)]
+    MatchingDummies,
 }
 
 impl Mechanism {
@@ -161,11 +170,13 @@ impl Mechanism {
         match self {
             Self::DiscreteGaussian => "discrete_gaussian",
             Self::DiscreteLaplace => "discrete_laplace",
+            Self::MatchingDummies => "matching_dummies",
         }
     }
 }
 
-/// The terms of a match: the receiver learns which of its own records the sender holds, and nothing else.
+/// The terms of a match: the receiver learns which of its own records the sender holds, what the payload names of these,
+/// and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MatchTerms {
@@ -201,6 +212,9 @@ pub struct MatchTerms {
     /// time, and what the sender evaluates is its word alone.
     #[serde(default = "default_proofs")]
     pub proofs: bool,
+    /// What the receiver gets of each person matched, beside that it is matched; without it, nothing.
+    #[serde(default)]
+    pub payload: Option<PayloadTerms>,
 }
 
 const fn default_cap_permille() -> u32 {

@@ -16,7 +16,9 @@ mod contract;
 mod identity;
 mod ids;
 mod intent;
+mod join_terms;
 mod open_code;
+mod payload;
 mod publication;
 mod recipient;
 mod refusal;
@@ -41,7 +43,9 @@ pub use ids::{
     UnitSpaceId,
 };
 pub use intent::{Act, Intent};
+pub use join_terms::{JoinSide, JoinTerms, MAX_JOIN_CELLS};
 pub use open_code::OpenCode;
+pub use payload::{PayloadError, PayloadLayout, PayloadRow, PayloadTerms};
 pub use publication::{InvalidPublication, PublicationId, PublicationStep, SeriesId};
 pub use recipient::{ClassFinding, Endpoint, Organisation, Pin, Recipient, RecipientClass, Registry, RegistryError};
 pub use refusal::{ReasonCode, Refusal};

@@ -89,7 +89,7 @@ reasons! {
     /// Rows were asked for.
     RowsAsked = "ROWS_ASKED", "rows never leave an agency, only aggregates do";
     /// A join.
-    JoinAsked = "JOIN_ASKED", "datasets of one agency are joined on the person, and no others";
+    JoinAsked = "JOIN_ASKED", "datasets of one agency are joined on the person, those of two only as an agreement's join says";
     /// A sub-query or a common table expression.
     SubqueryAsked = "SUBQUERY_ASKED", "a question has one level";
     /// UNION, INTERSECT, EXCEPT, VALUES.

@@ -126,45 +126,7 @@ fn decide(
     policy: &PolicyInForce,
     now: Timestamp,
 ) -> Result<DecidedQuery, Denial> {
-    let output = submitted.output();
-    let bundle = policy.bundle().map_err(|refusal| unfounded(refusal, submitted.operation(), output))?;
-    let caller = match &authenticated {
-        Ok(caller) => caller.clone(),
-        Err(_) => Caller { identity: claimed.clone(), signed: false },
-    };
-    let question = Question {
-        principal: caller.identity.clone(),
-        operation: submitted.operation(),
-        agreement: submitted.header.agreement.clone(),
-        purpose: submitted.header.purpose.clone(),
-        recipients: vec![submitted.recipient(claimed)],
-        datasets: accesses(
-            submitted.query.as_ref().ok(),
-            submitted.export.as_ref().and_then(|e| e.dataset.as_ref()),
-            &bundle,
-        ),
-        output,
-        signed: caller.signed,
-    };
-    let decided = bundle.decide(&question, &policy.suspensions(), now);
-    let caller = match (authenticated, &decided) {
-        (Ok(caller), _) => caller,
-        // A request that does not come from whom it names is refused as that, under the facts of what it asked.
-        (Err(refusal), Ok(permit)) => return Err(Denial { refusal, facts: permit.facts().clone() }),
-        (Err(refusal), Err(denial)) => return Err(Denial { refusal, facts: denial.facts.clone() }),
-    };
-    // Made for whoever is refused alone: most are not.
-    let visible = || Visible::to(&bundle, &claimed.org, &submitted.header.agreement, now);
-    let permit = decided.map_err(|denial| match &submitted.query {
-        // A question that cannot be read names no dataset. Where policy holds nothing else against it, what is wrong
-        // with it is the reason.
-        Err(unread) if question.datasets.is_empty() && denial.refusal.reason == ReasonCode::DatasetNotCovered => {
-            let contest = denial.refusal.contest;
-            let refusal = Refusal { contest, ..suggested(unread.clone(), submitted, &visible()) };
-            Denial { refusal, facts: denial.facts }
-        }
-        _ => with_suggestion(denial, submitted, &visible()),
-    })?;
+    let (permit, caller, bundle) = permit(submitted, claimed, authenticated, policy, now)?;
     let facts = permit.facts().clone();
     let refused = |refusal: Refusal| {
         let contest = Some(permit.agreement().contest.clone());
@@ -172,8 +134,14 @@ fn decide(
     };
     let asked = match &submitted.query {
         Ok(query) => query,
-        Err(refusal) => return Err(refused(suggested(refusal.clone(), submitted, &visible()))),
+        Err(refusal) => {
+            let visible = Visible::to(&bundle, &claimed.org, &submitted.header.agreement, now);
+            return Err(refused(suggested(refusal.clone(), submitted, &visible)));
+        }
     };
+    if asked.on_person {
+        return Err(refused(Refusal::new(ReasonCode::JoinAsked).because(JOINED)));
+    }
     let parts: Vec<&DatasetId> = parts(asked, &bundle).map(|contract| &contract.id).collect();
     let of_permit = |dataset: &DatasetId| permit.contract(dataset);
     let contracts: Option<Vec<_>> = match parts.as_slice() {
@@ -205,6 +173,62 @@ fn decide(
         return Err(refused(Refusal::new(ReasonCode::DatasetNotCovered)));
     };
     Ok(DecidedQuery { permit, query, price, intent, caller, accounts, cost, logical, others: priced.collect() })
+}
+
+/// Why what two agencies join is not answered where one agency's answers are.
+const JOINED: &str =
+    "what two agencies join is asked as a question of its own: it is not rolled up, exported or published";
+
+/// Leave to do what a request asks, as far as policy cares.
+#[expect(clippy::result_large_err, reason = "a denial is used up at once, and is as ordinary as a permit")]
+pub(crate) fn permit(
+    submitted: &SubmittedQuery,
+    claimed: &Identity,
+    authenticated: Result<Caller, Refusal>,
+    policy: &PolicyInForce,
+    now: Timestamp,
+) -> Result<(Permit, Caller, Arc<Bundle>), Denial> {
+    let output = submitted.output();
+    let bundle = policy.bundle().map_err(|refusal| unfounded(refusal, submitted.operation(), output))?;
+    let caller = match &authenticated {
+        Ok(caller) => caller.clone(),
+        Err(_) => Caller { identity: claimed.clone(), signed: false },
+    };
+    let question = Question {
+        principal: caller.identity.clone(),
+        operation: submitted.operation(),
+        agreement: submitted.header.agreement.clone(),
+        purpose: submitted.header.purpose.clone(),
+        recipients: vec![submitted.recipient(claimed)],
+        datasets: accesses(
+            submitted.query.as_ref().ok(),
+            submitted.export.as_ref().and_then(|e| e.dataset.as_ref()),
+            &bundle,
+        ),
+        output,
+        joined: submitted.is_join(),
+        signed: caller.signed,
+    };
+    let decided = bundle.decide(&question, &policy.suspensions(), now);
+    let caller = match (authenticated, &decided) {
+        (Ok(caller), _) => caller,
+        // A request that does not come from whom it names is refused as that, under the facts of what it asked.
+        (Err(refusal), Ok(permit)) => return Err(Denial { refusal, facts: permit.facts().clone() }),
+        (Err(refusal), Err(denial)) => return Err(Denial { refusal, facts: denial.facts.clone() }),
+    };
+    // Made for whoever is refused alone: most are not.
+    let visible = || Visible::to(&bundle, &claimed.org, &submitted.header.agreement, now);
+    let permit = decided.map_err(|denial| match &submitted.query {
+        // A question that cannot be read names no dataset. Where policy holds nothing else against it, what is wrong
+        // with it is the reason.
+        Err(unread) if question.datasets.is_empty() && denial.refusal.reason == ReasonCode::DatasetNotCovered => {
+            let contest = denial.refusal.contest;
+            let refusal = Refusal { contest, ..suggested(unread.clone(), submitted, &visible()) };
+            Denial { refusal, facts: denial.facts }
+        }
+        _ => with_suggestion(denial, submitted, &visible()),
+    })?;
+    Ok((permit, caller, bundle))
 }
 
 /// In how many registers one person may stand that a question is over: as many as it has parts.
@@ -280,6 +304,7 @@ pub fn decide_match(
         recipients: Vec::new(),
         datasets: Vec::new(),
         output: OutputKind::Match,
+        joined: false,
         signed: authenticated.as_ref().is_ok_and(|c| c.signed),
     };
     let permit = match (authenticated, bundle.decide(&question, &policy.suspensions(), now)) {
@@ -320,6 +345,7 @@ pub fn refuse_misnamed(
         recipient: misnamed.endpoint.clone().map(|named| named.unwrap_or_else(own)).ok(),
         datasets: accesses(misnamed.query.as_ref(), misnamed.dataset.as_ref(), &bundle),
         output: misnamed.output,
+        joined: misnamed.query.as_ref().is_some_and(|query| query.on_person),
     };
     let denial = bundle.refuse(&asked, &policy.suspensions(), now);
     match check_expiry(misnamed.header.expires, now) {
@@ -412,7 +438,7 @@ impl Contracts for Visible {
 }
 
 /// The contract with the columns that the agreement covers, and the person's key.
-fn restricted(contract: &Contract, agreement: &Agreement) -> Contract {
+pub(crate) fn restricted(contract: &Contract, agreement: &Agreement) -> Contract {
     let covered = agreement.columns_of(&contract.id).unwrap_or_default();
     cut_down(contract, |c| covered.contains(&c.name))
 }
@@ -424,6 +450,9 @@ fn cut_down(contract: &Contract, keep: impl Fn(&firebreak_domain::Column) -> boo
 
 /// Where the policy's refusal names no way out and the question has one, the question's.
 fn with_suggestion(denial: Denial, submitted: &SubmittedQuery, visible: &Visible) -> Denial {
+    if let Some(query) = submitted.query.as_ref().ok().filter(|query| query.on_person) {
+        return of_one_agency(denial, query, visible);
+    }
     let of_columns = matches!(
         denial.refusal.reason,
         ReasonCode::ColumnNotCovered
@@ -449,6 +478,20 @@ fn with_suggestion(denial: Denial, submitted: &SubmittedQuery, visible: &Visible
         None => return denial,
     };
     Denial { refusal, facts: denial.facts }
+}
+
+/// That datasets of one register are joined otherwise says more than that the agreement has no join of them.
+fn of_one_agency(denial: Denial, query: &AggregateQuery, visible: &Visible) -> Denial {
+    let registers: Option<BTreeSet<_>> =
+        query.datasets().map(|id| Some(&visible.contract(id)?.unit_space.id)).collect();
+    let one = registers.is_some_and(|registers| registers.len() == 1);
+    let planned = plan_query(query, visible).err().filter(|_| one);
+    match planned.filter(|_| denial.refusal.reason == ReasonCode::OperationNotCovered) {
+        Some(refusal) => {
+            Denial { refusal: Refusal { contest: denial.refusal.contest, ..refusal }, facts: denial.facts }
+        }
+        None => denial,
+    }
 }
 
 fn suggested(refusal: Refusal, submitted: &SubmittedQuery, visible: &Visible) -> Refusal {

@@ -1,7 +1,7 @@
 //! What the gateway and an adapter do alike: read their configuration, hold the policy in force, decide a request
 //! from the bytes that came in, and sign evidence of what they did.
 //!
-//! Neither believes the other. Both call [`decide_query`] and [`decide_match`] on the caller's own, signed request;
+//! Neither believes the other. Both call [`decide_query`], [`decide_join`] and [`decide_match`] on the caller's own, signed request;
 //! that they run the same code is why a request that the gateway lets through is one that an honest adapter answers.
 
 mod accounts;
@@ -9,6 +9,8 @@ mod caps;
 mod configuration;
 mod decide;
 mod evidence;
+mod join;
+mod join_session;
 mod misnamed;
 mod policy;
 mod publication;
@@ -21,6 +23,8 @@ pub use caps::{caps_of, exhausted_cap};
 pub use configuration::{Bundles, ConfigurationError, Tls, check_folder, check_loopback, check_state_key, load};
 pub use decide::{DecidedPart, DecidedQuery, decide_match, decide_query, facts_of, foresee_query, refuse_misnamed};
 pub use evidence::{Content, Evidence, EvidenceError, Recorder, is_release_payload, is_request_payload, release_name};
+pub use join::{DecidedJoin, DecidedSide, StandingJoin, decide_join, foresee_join};
+pub use join_session::join_session;
 pub use misnamed::{MisnamedRequest, Unread};
 pub use policy::{PolicyError, PolicyInForce};
 pub use publication::{PublicationContent, permit_publication, publication_payload, published_figures};

@@ -191,6 +191,12 @@ impl SubmittedQuery {
         output(self.export.as_ref().map(|e| e.kind))
     }
 
+    /// Whether it is over the join of two agencies' datasets.
+    #[must_use]
+    pub fn is_join(&self) -> bool {
+        self.query.as_ref().is_ok_and(|query| query.on_person)
+    }
+
     /// The operation asked for.
     #[must_use]
     pub const fn operation(&self) -> Operation {

@@ -3,13 +3,14 @@
 use crate::candidate::Candidate;
 use crate::ceilings;
 use crate::constitution::{self, Constitution};
+use crate::disclosure;
 use crate::error::BundleError;
 use crate::overseers::{Overseers, SignedText};
 use crate::signing::contract_text;
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet};
 use firebreak_domain::{
-    Agreement, AgreementId, Assessment, AssessmentId, ColumnRole, Contract, DatasetId, MatchTerms, Operation, Registry,
-    Rho, UnitSpaceId,
+    Agreement, AgreementId, Assessment, AssessmentId, ColumnRole, Contract, DatasetId, JoinTerms, MatchTerms,
+    Operation, Registry, Rho, UnitSpaceId,
 };
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -202,6 +203,12 @@ fn check_agreement(
     if let Some(wrong) = agreement.matching.as_ref().and_then(|terms| wrong_terms(agreement, terms, contracts)) {
         return problem(wrong.to_owned());
     }
+    if let Some(wrong) = agreement.join.as_ref().and_then(|terms| wrong_join(agreement, terms, contracts)) {
+        return problem(wrong.to_owned());
+    }
+    if let Some(wrong) = disclosure::wrong_payload(agreement, contracts) {
+        return problem(wrong);
+    }
     let budget = &agreement.budget;
     if budget.rho_per_query > budget.rho_per_query_max {
         return problem("budget.rho_per_query is above budget.rho_per_query_max".to_owned());
@@ -236,6 +243,46 @@ fn wrong_terms(
         }
         let covered = agreement.columns_of(dataset).is_some_and(|columns| columns.contains(&terms.field));
         (!covered).then_some("match.field is not among the agreement's columns on both sides")
+    })
+}
+
+/// What is wrong with the terms of a join beside the agreement and the contracts that they name.
+fn wrong_join(
+    agreement: &Agreement,
+    terms: &JoinTerms,
+    contracts: &BTreeMap<DatasetId, Arc<Contract>>,
+) -> Option<&'static str> {
+    if let Some(wrong) = terms.problem() {
+        return Some(wrong);
+    }
+    if !agreement.operations.contains(&Operation::Aggregate) {
+        return Some("a join is asked as an aggregate: the section [join] takes the operation aggregate");
+    }
+    let (Some(left), Some(right)) = (contracts.get(&terms.left), contracts.get(&terms.right)) else {
+        return Some("join.left and join.right are datasets that there are contracts for");
+    };
+    if left.agency == right.agency {
+        return Some("join.left and join.right are of one agency: its datasets are joined without terms");
+    }
+    if left.cuts.iter().all(|cut| !right.cuts.contains(cut)) {
+        return Some("the contracts of join.left and join.right have no cut in common");
+    }
+    if terms.charge().rho > agreement.budget.rho_per_query_max {
+        return Some("join.epsilon costs more than budget.rho_per_query_max: a question costs half of its square");
+    }
+    [left, right].into_iter().find_map(|contract| {
+        if !agreement.parties.contains(&contract.agency) {
+            return Some("the agencies of join.left and join.right are both parties of the agreement");
+        }
+        let key = contract.column(terms.field.as_str()).filter(|column| column.role == ColumnRole::MatchKey);
+        let Some(key) = key else {
+            return Some("join.field is not a match_key in the contracts of both sides");
+        };
+        if key.special.is_some() {
+            return Some("join.field is of a special kind: persons are never joined by one");
+        }
+        let covered = agreement.columns_of(&contract.id).is_some_and(|columns| columns.contains(&terms.field));
+        (!covered).then_some("join.field is not among the agreement's columns on both sides")
     })
 }
 

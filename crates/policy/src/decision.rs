@@ -1,4 +1,5 @@
 use crate::bundle::Bundle;
+use crate::disclosure;
 use crate::permit::{Denial, Permit};
 use crate::refusal::{self, because_of_class};
 use crate::suspension::Suspensions;
@@ -29,6 +30,9 @@ pub struct Question {
     pub datasets: Vec<DatasetAccess>,
     /// What would leave.
     pub output: OutputKind,
+    /// Whether the datasets are two agencies' and joined on the person, so that nobody learns a match. The match key of
+    /// the agreement's terms is added by the decision.
+    pub joined: bool,
     /// Whether the caller's own signature over the request was verified.
     pub signed: bool,
 }
@@ -52,6 +56,8 @@ pub struct Misnamed {
     pub datasets: Vec<DatasetAccess>,
     /// As in [`Question`].
     pub output: OutputKind,
+    /// As in [`Question`].
+    pub joined: bool,
 }
 
 /// What is decided, whether or not all of it has a name.
@@ -66,6 +72,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) nameless_recipient: bool,
     pub(crate) datasets: &'a [DatasetAccess],
     pub(crate) output: OutputKind,
+    pub(crate) joined: bool,
     pub(crate) signed: bool,
 }
 
@@ -80,6 +87,7 @@ impl<'a> From<&'a Question> for Asked<'a> {
             nameless_recipient: false,
             datasets: &question.datasets,
             output: question.output,
+            joined: question.joined,
             signed: question.signed,
         }
     }
@@ -96,6 +104,7 @@ impl<'a> From<&'a Misnamed> for Asked<'a> {
             nameless_recipient: misnamed.recipient.is_none(),
             datasets: &misnamed.datasets,
             output: misnamed.output,
+            joined: misnamed.joined,
             // It is refused for its name: that a signature is missing as well would only hide why.
             signed: true,
         }
@@ -192,6 +201,7 @@ impl Bundle {
         if view.worst_class() == RecipientClass::Enforcement && view.asked.output != OutputKind::PublishedRelease {
             return Err(because_of_class(view));
         }
+        disclosure::check(view)?;
         // No permit is given outside an agreement and contracts, even if every policy were silent.
         let agreement = view.agreement.ok_or(Refusal::new(ReasonCode::NoAgreement))?;
         if view.accesses.iter().any(|a| a.contract.is_none()) {
@@ -227,6 +237,7 @@ pub(crate) const fn operation_name(operation: Operation) -> &'static str {
         Operation::Match => "match",
         Operation::Export => "export",
         Operation::Publish => "publish",
+        Operation::Disclose => "disclose",
     }
 }
 
@@ -236,5 +247,7 @@ fn decisive(response: &Response) -> Vec<String> {
     ids.into_iter().collect()
 }
 
+#[cfg(test)]
+mod join_tests;
 #[cfg(test)]
 mod tests;

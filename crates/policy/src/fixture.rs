@@ -54,6 +54,22 @@ impl Fixture {
         this
     }
 
+    /// [`Fixture::unsealed`] with agreements that join.
+    pub(crate) fn unsealed_with_joins() -> Self {
+        let this = Self::unsealed();
+        for (id, body) in JOINS {
+            this.write(&format!("agreements/{id}.toml"), &agreement(id, body));
+        }
+        this
+    }
+
+    /// [`Fixture::new`] with agreements that join.
+    pub(crate) fn with_joins() -> Self {
+        let this = Self::unsealed_with_joins();
+        this.seal(1, None, VALIDITY, &[0, 1]);
+        this
+    }
+
     pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.dir.path().join(file)
     }
@@ -145,6 +161,7 @@ pub(crate) fn question() -> Question {
         recipients: vec![Recipient::Organisation(OrgId::new("nso").unwrap())],
         datasets: vec![access("health.visits", &["region", "kind"])],
         output: OutputKind::DpAggregate,
+        joined: false,
         signed: true,
     }
 }
@@ -159,7 +176,18 @@ pub(crate) fn match_question() -> Question {
         recipients: vec![],
         datasets: vec![],
         output: OutputKind::Match,
+        joined: false,
         signed: true,
+    }
+}
+
+/// What the statistical office asks of the persons whom education and health both have.
+pub(crate) fn join_question() -> Question {
+    Question {
+        agreement: "school-join".parse().unwrap(),
+        datasets: vec![access("education.enrolments", &["level"]), access("health.visits", &["region"])],
+        joined: true,
+        ..question()
     }
 }
 
@@ -310,6 +338,33 @@ recipients = ["immigration"]
 operations = ["match"]
 dataset = [{ id = "immigration.permits", columns = ["number"] }, { id = "education.enrolments", columns = ["number"] }]
 match = { receiver = "immigration", sender = "education", receiver_dataset = "immigration.permits", sender_dataset = "education.enrolments", field = "number", normaliser = 1 }"#,
+            RUNS,
+        ],
+    ),
+];
+
+/// Agreements with the terms of a join, which a bundle has where a test asks for them.
+const JOINS: [(&str, &[&str]); 2] = [
+    (
+        "school-join",
+        &[
+            r#"parties = ["health", "education", "nso"]
+recipients = ["nso", "firm"]
+operations = ["aggregate", "export", "publish"]
+dataset = [{ id = "education.enrolments", columns = ["number", "level"] }, { id = "health.visits", columns = ["number", "region", "kind"] }, { id = "health.patients", columns = ["number", "region"] }]
+join = { left = "education.enrolments", right = "health.visits", field = "number", normaliser = 1, epsilon = 300000000, semi_honest_join = true }"#,
+            GROUND,
+            RUNS,
+        ],
+    ),
+    (
+        "permit-join",
+        &[
+            r#"parties = ["immigration", "education", "nso"]
+recipients = ["nso"]
+operations = ["aggregate"]
+dataset = [{ id = "immigration.permits", columns = ["number", "status"] }, { id = "education.enrolments", columns = ["number", "level"] }]
+join = { left = "education.enrolments", right = "immigration.permits", field = "number", normaliser = 1, epsilon = 300000000, semi_honest_join = true }"#,
             RUNS,
         ],
     ),

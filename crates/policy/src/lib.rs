@@ -17,6 +17,7 @@ pub mod constitution;
 mod content;
 mod context;
 mod decision;
+mod disclosure;
 mod error;
 mod manifest;
 mod overseers;

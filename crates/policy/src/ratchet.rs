@@ -8,8 +8,8 @@ use crate::candidate::Candidate;
 use crate::error::BundleError;
 use crate::overseers::Overseers;
 use firebreak_domain::{
-    Agreement, AgreementId, Column, ColumnRole, Contract, Domain, MatchCaps, OrgId, Recipient, Rho, SpecialKind,
-    tags_of,
+    Agreement, AgreementId, Column, ColumnRole, Contract, Domain, JoinTerms, MatchCaps, OrgId, Recipient, Rho,
+    SpecialKind, tags_of,
 };
 use std::collections::BTreeSet;
 use std::fmt;
@@ -230,6 +230,10 @@ fn agreement_facts(
         format!("agreement {id}: gateway_asserted is turned on")
     });
     facts.loosened_if(new.retention_days > old.retention_days, || format!("agreement {id}: kept longer"));
+    if let Some(terms) = &new.join {
+        join_facts(id, old.join.as_ref(), terms, &mut facts);
+    }
+    payload_facts(old, new, &mut facts);
     let cap = |a: &Agreement| a.matching.as_ref().map(|m| m.cap_permille);
     let raised = cap(new).zip(cap(old)).is_some_and(|(new, old)| new > old);
     facts.loosened_if(raised, || format!("agreement {id}: match.cap_permille is raised"));
@@ -248,6 +252,37 @@ fn agreement_facts(
     ] {
         facts.loosened_if(after > before, || format!("agreement {id}: match.{field}, stated or not, is raised"));
     }
+}
+
+/// Without terms nothing is joined, so that any are looser; another key, or another rule by which it is written, joins
+/// others.
+fn join_facts(id: &AgreementId, old: Option<&JoinTerms>, new: &JoinTerms, facts: &mut Facts<'_>) {
+    let Some(old) = old else {
+        facts.loosened_if(true, || format!("agreement {id}: a join of {} and {}", new.left, new.right));
+        return;
+    };
+    let persons = |terms: &JoinTerms| (terms.left.clone(), terms.right.clone(), terms.field.clone(), terms.normaliser);
+    facts.loosened_if(persons(new) != persons(old), || format!("agreement {id}: another join"));
+    facts.loosened_if(new.epsilon > old.epsilon, || format!("agreement {id}: join.epsilon is raised"));
+    facts.loosened_if(new.semi_honest_join && !old.semi_honest_join, || {
+        format!("agreement {id}: join.semi_honest_join is turned on")
+    });
+}
+
+/// What of persons leaves with a match, and for how long it is kept.
+fn payload_facts(old: &Agreement, new: &Agreement, facts: &mut Facts<'_>) {
+    let payload = |a: &Agreement| {
+        let terms = a.matching.as_ref()?;
+        let payload = terms.payload.as_ref()?;
+        let columns = payload.columns.iter().map(|column| format!("{}.{column}", terms.sender_dataset));
+        Some((columns.collect::<BTreeSet<_>>(), payload.retention_days))
+    };
+    let Some((columns, days)) = payload(new) else { return };
+    let (before, kept) = payload(old).unwrap_or_default();
+    let gained: Vec<_> = columns.difference(&before).cloned().collect();
+    let id = &new.id;
+    facts.loosened_if(!gained.is_empty(), || format!("agreement {id}: match.payload gains {}", gained.join(", ")));
+    facts.loosened_if(!before.is_empty() && days > kept, || format!("agreement {id}: match.payload is kept longer"));
 }
 
 #[cfg(test)]

@@ -51,6 +51,11 @@ pub(crate) fn from_policies(bundle: &Bundle, view: &View<'_>, policies: &[String
 /// Why the recipients as a whole count as enforcement: one of them is, or is not registered, or passes data on.
 pub(crate) fn because_of_class(view: &View<'_>) -> Refusal {
     const INSTEAD: &str = "read the releases that are published to everybody";
+    let is_enforcement = |r| view.bundle.finding(r).is_none_or(|f| f.class == RecipientClass::Enforcement);
+    if view.exposed.iter().any(is_enforcement) && !view.recipients.iter().any(is_enforcement) {
+        let what = "no enforcement body, and nobody who passes data on to one, takes part in a join";
+        return Refusal::new(ReasonCode::EnforcementRecipient).because(what).instead(INSTEAD);
+    }
     let enforcement = || view.findings().filter(|f| f.is_none_or(|f| f.class == RecipientClass::Enforcement));
     let refusal = if enforcement().flatten().any(|f| f.registered && f.path.len() <= 1) {
         Refusal::new(ReasonCode::EnforcementRecipient)
@@ -76,6 +81,10 @@ fn suggestion(view: &View<'_>, reason: ReasonCode) -> Option<String> {
         ReasonCode::PurposeNotCovered => {
             agreement.map(|a| format!("its purposes are {}", list(a.purposes.iter().map(ToString::to_string))))
         }
+        ReasonCode::OperationNotCovered if view.asked.joined => agreement.map(|a| match &a.join {
+            Some(terms) => format!("its join is of {} and {}, asked as an aggregate", terms.left, terms.right),
+            None => "it joins no two agencies' datasets: ask each by itself".to_owned(),
+        }),
         ReasonCode::OperationNotCovered => agreement
             .map(|a| format!("it permits {}", list(a.operations.iter().map(|o| operation_name(*o).to_owned())))),
         ReasonCode::DatasetNotCovered => {

@@ -19,6 +19,10 @@ pub(crate) struct View<'a> {
     // PRIVACY: an agreement of others and none at all are the same from here on, so no answer tells them apart.
     pub(crate) agreement: Option<&'a Arc<Agreement>>,
     pub(crate) recipients: BTreeSet<Recipient>,
+    /// The agencies of a join: each works on points of the other's.
+    // SECURITY: one that does not follow the protocol can learn matches. What an enforcement body must not learn it
+    // gets no chance to.
+    pub(crate) exposed: BTreeSet<Recipient>,
     pub(crate) accesses: Vec<Access<'a>>,
 }
 
@@ -26,6 +30,8 @@ pub(crate) struct View<'a> {
 pub(crate) struct Access<'a> {
     pub(crate) dataset: &'a DatasetId,
     pub(crate) columns: BTreeSet<&'a ColumnName>,
+    /// The key of a join, which the agreement names and the question does not.
+    pub(crate) key: Option<&'a ColumnName>,
     pub(crate) contract: Option<&'a Arc<Contract>>,
 }
 
@@ -34,7 +40,8 @@ impl<'a> View<'a> {
         let caller = &asked.principal.org;
         let named = asked.agreement.and_then(|id| bundle.agreements().get(id));
         let agreement = named.filter(|a| takes_part(caller, a));
-        let mut view = Self { bundle, asked, agreement, recipients: BTreeSet::new(), accesses: Vec::new() };
+        let (recipients, exposed) = (BTreeSet::new(), BTreeSet::new());
+        let mut view = Self { bundle, asked, agreement, recipients, exposed, accesses: Vec::new() };
         view.recipients.extend(asked.recipients.iter().cloned());
         view.recipients.insert(Recipient::Organisation(caller.clone()));
         for access in asked.datasets {
@@ -45,8 +52,23 @@ impl<'a> View<'a> {
             view.recipients.insert(Recipient::Organisation(terms.receiver.clone()));
             view.touch(&terms.receiver_dataset, [&terms.field]);
             view.touch(&terms.sender_dataset, [&terms.field]);
+            view.touch(&terms.sender_dataset, terms.payload.iter().flat_map(|payload| &payload.columns));
+        }
+        if let Some(agreement) = view.agreement.filter(|_| asked.joined) {
+            view.join(agreement);
         }
         view
+    }
+
+    /// Adds what a join touches and whom it exposes to what, as the agreement has it and whatever the caller says.
+    fn join(&mut self, agreement: &'a Agreement) {
+        // PRIVACY: whose a dataset is that the agreement does not cover changes nothing here.
+        let covered = self.contracts().filter(|contract| agreement.columns_of(&contract.id).is_some());
+        self.exposed = covered.map(|contract| Recipient::Organisation(contract.agency.clone())).collect();
+        let Some(terms) = &agreement.join else { return };
+        for access in self.accesses.iter_mut().filter(|access| terms.side_of(access.dataset).is_some()) {
+            access.key = Some(&terms.field);
+        }
     }
 
     fn touch(&mut self, dataset: &'a DatasetId, columns: impl IntoIterator<Item = &'a ColumnName>) {
@@ -54,7 +76,7 @@ impl<'a> View<'a> {
             access.columns.extend(columns);
         } else {
             let contract = self.bundle.contracts().get(dataset);
-            self.accesses.push(Access { dataset, columns: columns.into_iter().collect(), contract });
+            self.accesses.push(Access { dataset, columns: columns.into_iter().collect(), key: None, contract });
         }
     }
 
@@ -63,10 +85,10 @@ impl<'a> View<'a> {
         self.accesses.iter().filter_map(|a| a.contract)
     }
 
-    /// The findings about the recipients; `None` for whoever is not registered.
+    /// The findings about the recipients and whoever else is exposed to something; `None` for whoever is not registered.
     pub(crate) fn findings(&self) -> impl Iterator<Item = Option<&ClassFinding>> {
         let nameless = self.asked.nameless_recipient.then_some(None);
-        self.recipients.iter().map(|r| self.bundle.finding(r)).chain(nameless)
+        self.recipients.union(&self.exposed).map(|r| self.bundle.finding(r)).chain(nameless)
     }
 
     pub(crate) fn worst_class(&self) -> RecipientClass {
@@ -77,6 +99,12 @@ impl<'a> View<'a> {
     fn match_terms(&self) -> Option<&'a MatchTerms> {
         let is_match = self.asked.operation == Operation::Match || self.asked.output == OutputKind::Match;
         self.agreement.filter(|_| is_match).and_then(|a| a.matching.as_ref())
+    }
+
+    /// The agreement and the terms by which columns of persons would leave, if any would.
+    pub(crate) fn discloses(&self) -> Option<(&'a Agreement, &'a MatchTerms)> {
+        let terms = self.match_terms().filter(|terms| terms.payload.is_some())?;
+        Some((self.agreement?.as_ref(), terms))
     }
 
     /// What the log may say: names that the bundle holds and the caller may know of, never what it merely typed.
@@ -113,6 +141,8 @@ impl<'a> View<'a> {
             caller_role: asked.principal.role.as_str(),
             operation: operation_name(asked.operation),
             output: asked.output.as_str(),
+            joined: asked.joined,
+            discloses: self.discloses().is_some(),
             purpose: asked.purpose.map(ToString::to_string).unwrap_or_default(),
             recipients: self
                 .recipients
@@ -148,6 +178,8 @@ impl<'a> View<'a> {
             columns: columns.flat_map(|d| d.columns.iter().map(|c| qualified(&d.id, c))).collect(),
             grounds: kinds.filter(|k| agreement.has_ground_for(*k)).map(SpecialKind::as_str).collect(),
             legal_basis: agreement.legal_basis.as_str(),
+            join: agreement.join.iter().flat_map(|t| [&t.left, &t.right]).map(ToString::to_string).collect(),
+            semi_honest_join: agreement.join.as_ref().is_some_and(|terms| terms.semi_honest_join),
             match_receiver: agreement.matching.as_ref().map(|m| m.receiver.to_string()).unwrap_or_default(),
             gateway_asserted: agreement.gateway_asserted,
             retention_days: i64::from(agreement.retention_days),
@@ -190,18 +222,27 @@ impl<'a> View<'a> {
 
 impl Access<'_> {
     fn known_columns(&self) -> impl Iterator<Item = &firebreak_domain::Column> {
-        let contract = self.contract;
-        self.columns.iter().filter_map(move |name| contract.and_then(|c| c.column(name.as_str())))
+        self.columns.iter().chain(&self.key).filter_map(move |name| self.known(name))
+    }
+
+    fn known(&self, name: &ColumnName) -> Option<&firebreak_domain::Column> {
+        self.contract.and_then(|c| c.column(name.as_str()))
     }
 
     fn roles(&self) -> BTreeSet<&'static str> {
-        self.known_columns().map(|c| role_name(c.role)).collect()
+        let read = self.columns.iter().filter_map(|name| self.known(name)).map(|c| role_name(c.role));
+        // SECURITY: a question that names the key itself reads a match key.
+        let key = self.key.and_then(|name| self.known(name)).map(|c| match c.role {
+            ColumnRole::MatchKey => "join_key",
+            other => role_name(other),
+        });
+        read.chain(key).collect()
     }
 
     /// Every column touched but the privacy unit, which an agreement need not name: it can only be counted.
     fn columns_to_cover(&self) -> Vec<String> {
         let unit = self.contract.and_then(|c| c.privacy_unit()).map(|c| &c.name);
-        self.columns.iter().filter(|c| Some(**c) != unit).map(|c| qualified(self.dataset, c)).collect()
+        self.columns.iter().chain(&self.key).filter(|c| Some(**c) != unit).map(|c| qualified(self.dataset, c)).collect()
     }
 }
 

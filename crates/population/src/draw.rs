@@ -14,6 +14,11 @@ pub(crate) enum Topic {
     HealthInterpreting = 7,
     EducationInterpreting = 8,
     Weeks = 9,
+    Identity = 10,
+    Spelling = 11,
+    RowsOfNames = 12,
+    Typing = 13,
+    Pupils = 14,
 }
 
 /// A stream of draws of its own for each topic and index, so that no file depends on the order in which others are

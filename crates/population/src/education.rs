@@ -4,6 +4,7 @@
 use crate::draw::{Draws, Topic};
 use crate::person::Person;
 use crate::table::{Columns, PopulationError, Table};
+use crate::writing::NameColumns;
 use crate::{Population, Register};
 use arrow::array::{ArrayRef, Int32Builder, StringBuilder};
 use arrow::datatypes::DataType;
@@ -18,6 +19,7 @@ struct Enrolments {
     pupil_no: StringBuilder,
     nat_id: StringBuilder,
     full_name: StringBuilder,
+    names: NameColumns,
     year: Int32Builder,
     region_no: StringBuilder,
     level_code: Int32Builder,
@@ -30,6 +32,9 @@ impl Columns for Enrolments {
         ("pupil_no", DataType::Utf8),
         ("nat_id", DataType::Utf8),
         ("full_name", DataType::Utf8),
+        ("surname", DataType::Utf8),
+        ("first_names", DataType::Utf8),
+        ("born", DataType::Utf8),
         ("year", DataType::Int32),
         ("region_no", DataType::Utf8),
         ("level_code", DataType::Int32),
@@ -38,10 +43,14 @@ impl Columns for Enrolments {
     ];
 
     fn finish(&mut self) -> Vec<ArrayRef> {
+        let [surname, first_names, born] = self.names.finish();
         vec![
             Arc::new(self.pupil_no.finish()),
             Arc::new(self.nat_id.finish()),
             Arc::new(self.full_name.finish()),
+            surname,
+            first_names,
+            born,
             Arc::new(self.year.finish()),
             Arc::new(self.region_no.finish()),
             Arc::new(self.level_code.finish()),
@@ -56,13 +65,16 @@ pub(crate) fn write_enrolments(population: &Population, folder: &Path) -> Result
     for (person, registration) in population.registered(Register::Education) {
         let mut draws = population.draws(Topic::Enrolments, person.index);
         let mut lengths = population.draws(Topic::Weeks, person.index);
-        let name = person.name();
+        let held = population.held(Register::Education, &person);
+        let mut names = population.draws_in(Topic::RowsOfNames, Register::Education, &person);
+        let name = held.name();
         let (first, last) = school_years(&person, registration.least_rows() as i32, &mut draws);
         for (ordinal, year) in (0_u32..).zip(first..=last) {
             let columns = &mut table.columns;
             columns.pupil_no.append_value(registration.key_of_row(ordinal));
             columns.nat_id.append_option(registration.number_in_row(&mut draws));
             columns.full_name.append_value(&name);
+            columns.names.append(&held.in_row(Register::Education, &mut names));
             columns.year.append_value(year);
             columns.region_no.append_value(format!("{:02}", person.region));
             let level = level(year - person.birth_year, &mut draws);

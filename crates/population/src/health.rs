@@ -4,6 +4,7 @@ use crate::draw::{Draws, Topic};
 use crate::immigration::{EARLIER_MONTHS, day_number, first_day, region};
 use crate::person::Person;
 use crate::table::{Columns, PopulationError, Table};
+use crate::writing::NameColumns;
 use crate::{Population, Register};
 use arrow::array::{ArrayRef, BinaryBuilder, Date32Builder, Decimal128Builder, Int32Builder, StringBuilder};
 use arrow::datatypes::DataType;
@@ -39,6 +40,7 @@ struct Visits {
     person_key: StringBuilder,
     national_number: StringBuilder,
     name: StringBuilder,
+    names: NameColumns,
     visit_date: Date32Builder,
     visit_year: Int32Builder,
     birth_year: Int32Builder,
@@ -64,6 +66,9 @@ impl Columns for Visits {
         ("person_key", DataType::Utf8),
         ("national_number", DataType::Utf8),
         ("name", DataType::Utf8),
+        ("family_name", DataType::Utf8),
+        ("given_name", DataType::Utf8),
+        ("birth_date", DataType::Utf8),
         ("visit_date", DataType::Date32),
         ("visit_year", DataType::Int32),
         ("birth_year", DataType::Int32),
@@ -74,10 +79,14 @@ impl Columns for Visits {
     ];
 
     fn finish(&mut self) -> Vec<ArrayRef> {
+        let [family, given, birth_date] = self.names.finish();
         vec![
             Arc::new(self.person_key.finish()),
             Arc::new(self.national_number.finish()),
             Arc::new(self.name.finish()),
+            family,
+            given,
+            birth_date,
             Arc::new(self.visit_date.finish()),
             Arc::new(self.visit_year.finish()),
             Arc::new(self.birth_year.finish()),
@@ -126,7 +135,9 @@ pub(crate) fn write_visits(population: &Population, folder: &Path) -> Result<u64
         let mut template = [0; 32];
         draws.fill(&mut template);
         let visits = (draws.weighted(&VISITS) as u32 + 1).max(registration.least_rows());
-        let name = person.name();
+        let held = population.held(Register::Health, &person);
+        let mut names = population.draws_in(Topic::RowsOfNames, Register::Health, &person);
+        let name = held.name();
         for ordinal in 0..visits {
             let date = a_day_since_arrival(&person, &mut draws);
             let kind = draws.choose(&KINDS);
@@ -134,6 +145,7 @@ pub(crate) fn write_visits(population: &Population, folder: &Path) -> Result<u64
             columns.person_key.append_value(registration.key_of_row(ordinal));
             columns.national_number.append_option(registration.number_in_row(&mut draws));
             columns.name.append_value(&name);
+            columns.names.append(&held.in_row(Register::Health, &mut names));
             columns.visit_date.append_value(day_number(date));
             columns.visit_year.append_value(date.year());
             columns.birth_year.append_value(person.birth_year);

@@ -3,6 +3,7 @@
 use crate::draw::{Draws, Topic};
 use crate::person::Person;
 use crate::table::{Columns, PopulationError, Table};
+use crate::writing::NameColumns;
 use crate::{Population, Register};
 use arrow::array::{ArrayRef, BinaryBuilder, Date32Builder, StringBuilder};
 use arrow::datatypes::DataType;
@@ -41,6 +42,7 @@ struct Permits {
     person_key: StringBuilder,
     national_number: StringBuilder,
     name: StringBuilder,
+    names: NameColumns,
     arrival_month: StringBuilder,
     region: StringBuilder,
     status: StringBuilder,
@@ -55,6 +57,9 @@ impl Columns for Permits {
         ("person_key", DataType::Utf8),
         ("national_number", DataType::Utf8),
         ("name", DataType::Utf8),
+        ("family_name", DataType::Utf8),
+        ("given_name", DataType::Utf8),
+        ("birth_date", DataType::Utf8),
         ("arrival_month", DataType::Utf8),
         ("region", DataType::Utf8),
         ("status", DataType::Utf8),
@@ -65,10 +70,14 @@ impl Columns for Permits {
     ];
 
     fn finish(&mut self) -> Vec<ArrayRef> {
+        let [family, given, birth_date] = self.names.finish();
         vec![
             Arc::new(self.person_key.finish()),
             Arc::new(self.national_number.finish()),
             Arc::new(self.name.finish()),
+            family,
+            given,
+            birth_date,
             Arc::new(self.arrival_month.finish()),
             Arc::new(self.region.finish()),
             Arc::new(self.status.finish()),
@@ -109,7 +118,9 @@ pub(crate) fn write_permits(population: &Population, folder: &Path) -> Result<u6
         let mut template = [0; 64];
         draws.fill(&mut template);
         let permits = (draws.weighted(&PERMITS) as u32 + 1).max(registration.least_rows());
-        let name = person.name();
+        let held = population.held(Register::Immigration, &person);
+        let mut names = population.draws_in(Topic::RowsOfNames, Register::Immigration, &person);
+        let name = held.name();
         let arrival_month = format!("{}-{:02}", 2020 + person.arrival / 12, person.arrival % 12 + 1);
         let mut valid_until = first_day(person.arrival);
         for ordinal in 0..permits {
@@ -117,6 +128,7 @@ pub(crate) fn write_permits(population: &Population, folder: &Path) -> Result<u6
             columns.person_key.append_value(registration.key_of_row(ordinal));
             columns.national_number.append_option(registration.number_in_row(&mut draws));
             columns.name.append_value(&name);
+            columns.names.append(&held.in_row(Register::Immigration, &mut names));
             columns.arrival_month.append_value(&arrival_month);
             columns.region.append_option(region(person.region, &mut draws));
             columns.status.append_value(draws.choose(&STATUSES));

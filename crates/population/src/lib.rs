@@ -13,36 +13,49 @@
 //! | `health/visits.parquet` | visits, several for a person |
 //! | `health/vaccinations.parquet` | at most one for a person and vaccine |
 //! | `education/enrolments.parquet` | one for a person and school year, under the columns of the agency's own system |
+//! | `education/pupils.parquet` | those enrolled now, one for each key of the register; no earlier cut |
 //! | `health/interpreting.parquet`, `education/interpreting.parquet` | interpreters for newcomers, in one form |
 //! | `<agency>/2024-Q3/<file>` | the same register as it stood at the end of the third quarter of 2024 |
 //! | `truth.parquet` | who stands in which register under which keys and number; for tests alone |
 //!
 //! Each agency has its own key of a person. The national number that they share is written as registers write it: in
-//! either case, with spaces, hyphens, dots and slashes, in full-width characters, sometimes missing, and sometimes
-//! another person's. A few persons have two keys in one register. Values lie outside their declared domains now and
-//! then, as they do in real files.
+//! either case, with spaces, hyphens, dots and slashes, in full-width characters, sometimes missing or mistyped, and
+//! sometimes another person's. A few persons have two keys in one register. Values lie outside their declared domains
+//! now and then, as they do in real files.
+//!
+//! Names and days of birth are written so, too: in three cases, with marks or without, in Cyrillic or by one of several
+//! standards in Latin, in other forms, each day as the register's own forms ask for it. What is wrong or missing, and
+//! how often, is [`Fault`].
 
 mod draw;
 mod education;
+mod fault;
 mod health;
+mod held;
 mod immigration;
 mod interpreting;
 mod names;
 mod number;
 mod permutation;
 mod person;
+mod pupils;
 mod table;
 mod truth;
+mod writing;
 
 use draw::Topic;
 use permutation::Permutation;
 use std::path::Path;
 use std::thread;
 
+pub use fault::{Fault, RATED};
 pub use number::NationalNumber;
 pub use person::Register;
 pub use table::PopulationError;
-pub use truth::TruthRow;
+pub use truth::{Entry, TruthRow};
+
+/// The fewest letters of a family name that is looked for where it may not turn up.
+const LONG_NAME: usize = 7;
 
 /// The most persons that the keys' eight digits have room for, second keys included.
 pub const MOST_PERSONS: u32 = 40_000_000;
@@ -67,6 +80,8 @@ pub struct Written {
     pub vaccinations: u64,
     /// Rows of `education/enrolments.parquet`.
     pub enrolments: u64,
+    /// Rows of `education/pupils.parquet`.
+    pub pupils: u64,
     /// Rows of `health/interpreting.parquet`.
     pub health_interpreting: u64,
     /// Rows of `education/interpreting.parquet`.
@@ -81,7 +96,7 @@ pub struct Written {
 pub struct Canary {
     /// The national number as its normaliser writes it.
     pub national_number: String,
-    /// Given and family name.
+    /// Given and family name in the health agency's register.
     pub name: String,
     /// The agencies' keys, in the order immigration, health, education.
     pub person_keys: [String; 3],
@@ -137,6 +152,7 @@ impl Population {
             let permits = scope.spawn(|| immigration::write_permits(self, &folder.join("immigration")));
             let vaccinations = scope.spawn(|| health::write_vaccinations(self, &folder.join("health")));
             let enrolments = scope.spawn(|| education::write_enrolments(self, &folder.join("education")));
+            let pupils = scope.spawn(|| pupils::write_pupils(self, &folder.join("education")));
             let interpreting = |register: Register, topic| {
                 interpreting::write_assignments(self, register, topic, &folder.join(register.as_str()))
             };
@@ -148,6 +164,7 @@ impl Population {
                 visits: join(visits)?,
                 vaccinations: join(vaccinations)?,
                 enrolments: join(enrolments)?,
+                pupils: join(pupils)?,
                 health_interpreting: join(at_clinics)?,
                 education_interpreting: join(at_schools)?,
                 truth: join(truth)?,
@@ -160,6 +177,11 @@ impl Population {
         truth::rows(self)
     }
 
+    /// What the register's file says of each person under each of their keys, in the order of the keys.
+    pub fn entries(&self, register: Register) -> impl Iterator<Item = Entry> + '_ {
+        truth::entries(self, register)
+    }
+
     /// The first [`Canary`] of school age; `None` if the population is too small to have one.
     #[must_use]
     pub fn canary(&self) -> Option<Canary> {
@@ -168,9 +190,18 @@ impl Population {
             let [im, he, ed] = Register::ALL.map(|register| self.registration(register, &person));
             let (im, he, ed) = (im?, he?, ed?);
             let plain = [&im, &he, &ed].iter().all(|r| r.number == Some(person.number) && r.second_key.is_none());
-            (plain && person.is_of_school_age()).then(|| Canary {
+            if !plain || !person.is_of_school_age() {
+                return None;
+            }
+            // A name that can stand in a question, and that nothing else is called.
+            let held = Register::ALL.map(|register| self.held(register, &person));
+            let [_, at_clinics, _] = &held;
+            let name = at_clinics.name();
+            let in_ascii = name.chars().all(|letter| letter.is_ascii_alphabetic() || letter == ' ');
+            let named = in_ascii && at_clinics.family.as_ref().is_some_and(|family| family.len() >= LONG_NAME);
+            (named && held.iter().all(|held| held.faults.is_empty())).then(|| Canary {
                 national_number: person.number.to_string(),
-                name: person.name(),
+                name,
                 person_keys: [im.key, he.key, ed.key],
                 birth_year: person.birth_year,
             })

@@ -30,6 +30,7 @@ fn main() -> anyhow::Result<()> {
         ("health/visits.parquet", written.visits),
         ("health/vaccinations.parquet", written.vaccinations),
         ("education/enrolments.parquet", written.enrolments),
+        ("education/pupils.parquet", written.pupils),
         ("health/interpreting.parquet", written.health_interpreting),
         ("education/interpreting.parquet", written.education_interpreting),
         ("truth.parquet", written.truth),

@@ -30,6 +30,20 @@ impl NationalNumber {
         Self { letters: [letter(), letter()], digits }
     }
 
+    /// Another number: one digit is another, or two neighbours changed places. That it is somebody else's is about as
+    /// likely as that any other number is.
+    pub(crate) fn mistyped(self, draws: &mut Draws) -> Self {
+        let unit = 10_u32.pow(draws.below(8));
+        let (digit, next) = (self.digits / unit % 10, self.digits / unit / 10 % 10);
+        let others = self.digits - (digit + 10 * next) * unit;
+        let digits = if draws.below(2) == 0 && digit != next {
+            others + (next + 10 * digit) * unit
+        } else {
+            others + ((digit + 1 + draws.below(9)) % 10 + 10 * next) * unit
+        };
+        Self { digits, ..self }
+    }
+
     /// The number as somebody typed it. Every way of writing it has the same normal form.
     pub(crate) fn spelled(self, draws: &mut Draws) -> String {
         let [first, second] = self.letters;
@@ -81,6 +95,20 @@ mod tests {
 
     fn normal(text: &str) -> String {
         text.nfkc().filter(|c| !c.is_whitespace() && !matches!(c, '-' | '.' | '/')).collect::<String>().to_uppercase()
+    }
+
+    #[test]
+    fn a_mistyped_number_is_another_in_one_digit_or_two() {
+        let mut draws = Draws::of_keys(7, 8);
+        for digits in [0, 7, 123_456_789, 999_999_999, 100_000_000, 20_813_057] {
+            let number = NationalNumber::new(digits, &mut draws);
+            for _ in 0..500 {
+                let typed = number.mistyped(&mut draws);
+                let (typed, plain) = (typed.to_string(), number.to_string());
+                let differing = typed.chars().zip(plain.chars()).filter(|(one, other)| one != other).count();
+                assert!(typed.len() == plain.len() && (1..=2).contains(&differing), "{plain}: {typed}");
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
-use crate::Population;
 use crate::draw::{Draws, Topic};
-use crate::names::{FAMILY, GIVEN};
 use crate::number::NationalNumber;
+use crate::{Fault, Population};
 
 /// An agency's register of persons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,8 +65,6 @@ pub(crate) struct Person {
     pub(crate) region: u32,
     /// Months since January 2020 at which an immigrant arrived.
     pub(crate) arrival: u32,
-    given: usize,
-    family: usize,
     registers: [bool; 3],
 }
 
@@ -79,14 +76,11 @@ pub(crate) struct Registration {
     pub(crate) second_key: Option<String>,
     /// The number that the register holds for them, which may be nobody's or somebody else's.
     pub(crate) number: Option<NationalNumber>,
+    /// What is wrong with that number.
+    pub(crate) fault: Option<Fault>,
 }
 
 impl Person {
-    pub(crate) fn name(&self) -> String {
-        let part = |list: &[&'static str], at: usize| list.get(at).copied().unwrap_or_default();
-        format!("{} {}", part(&GIVEN, self.given), part(&FAMILY, self.family))
-    }
-
     /// Between 6 and 18 years in 2024.
     pub(crate) const fn is_of_school_age(&self) -> bool {
         self.birth_year >= 2006 && self.birth_year <= 2018
@@ -130,6 +124,11 @@ impl Population {
         Draws::new(self.seed, topic, index)
     }
 
+    /// The stream of a person in one register.
+    pub(crate) fn draws_in(&self, topic: Topic, register: Register, person: &Person) -> Draws {
+        self.draws(topic, person.index.wrapping_mul(3).wrapping_add(register as u32))
+    }
+
     /// The person of that number, which is below the population's size.
     pub(crate) fn person(&self, index: u32) -> Person {
         let mut draws = self.draws(Topic::Person, index);
@@ -139,8 +138,9 @@ impl Population {
         let region = draws.weighted(&REGION_WEIGHTS) as u32 + 1;
         let year = draws.weighted(&YEARLY_ARRIVALS) as u32;
         let arrival = year * 12 + draws.weighted(&MONTHLY_ARRIVALS) as u32;
-        let given = draws.below(GIVEN.len() as u32) as usize;
-        let family = draws.below(FAMILY.len() as u32) as usize;
+        // INVARIANT: two draws that nobody reads keep those behind them in their places. Names have a stream of their own.
+        draws.next();
+        draws.next();
         let immigration = draws.permille(600);
         let education = draws.permille(match birth_year {
             2006..=2018 => 820,
@@ -152,7 +152,7 @@ impl Population {
         // Whoever stands in neither of the others is a patient, so that everybody is somebody's.
         let health = draws.permille(590) || !(immigration || education);
         let registers = [immigration, health, education];
-        Person { index, number, birth_year, region, arrival, given, family, registers }
+        Person { index, number, birth_year, region, arrival, registers }
     }
 
     /// How `register` knows the person; `None` if it does not.
@@ -163,10 +163,11 @@ impl Population {
         let keys = self.keys.get(register as usize)?;
         let place = keys.apply(person.index);
         let key = |place: u32| format!("{}-{place:08}", register.prefix());
-        let mut draws = self.draws(Topic::Registration, person.index.wrapping_mul(3).wrapping_add(register as u32));
-        let mut registration = Registration { key: key(place), second_key: None, number: Some(person.number) };
+        let mut draws = self.draws_in(Topic::Registration, register, person);
+        let mut registration =
+            Registration { key: key(place), second_key: None, number: Some(person.number), fault: None };
         match draws.below(10_000) {
-            0..200 => registration.number = None,
+            0..200 => (registration.number, registration.fault) = (None, Some(Fault::NumberMissing)),
             // The number of a neighbour, a brother's in place of a sister's.
             200..230 => {
                 let neighbour = person.index ^ 1;
@@ -174,12 +175,18 @@ impl Population {
                     let neighbour = self.person(neighbour);
                     if neighbour.is_in(register) {
                         registration.number = Some(neighbour.number);
+                        registration.fault = Some(Fault::NumberOfAnother);
                     }
                 }
             }
             // Second keys lie above all first ones.
             230..260 => registration.second_key = Some(key(place + self.persons)),
             _ => {}
+        }
+        let mut typing = self.draws_in(Topic::Typing, register, person);
+        if registration.fault.is_none() && Fault::NumberMistyped.strikes(&mut typing) {
+            registration.number = Some(person.number.mistyped(&mut typing));
+            registration.fault = Some(Fault::NumberMistyped);
         }
         Some(registration)
     }

@@ -1,8 +1,9 @@
 //! Who is who: for tests, and for the truths that a demonstration can show because nobody here exists.
 
+use crate::draw::Topic;
 use crate::person::{Person, Registration};
 use crate::table::{Columns, PopulationError, Table};
-use crate::{NationalNumber, Population, Register};
+use crate::{Fault, NationalNumber, Population, Register};
 use arrow::array::{ArrayRef, Int32Builder, Int64Builder, StringBuilder};
 use arrow::datatypes::DataType;
 use std::path::Path;
@@ -21,6 +22,52 @@ pub struct TruthRow {
     pub person_key: String,
     /// The number that the register holds for the person, not always their own.
     pub national_number: Option<NationalNumber>,
+}
+
+/// What one register's file says of one person under one key, and what is wrong with it.
+///
+/// The file has several rows of most persons. Each may write this in other ways (case, separators, the form of the day),
+/// and none says anything else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The person, by their number in the population.
+    pub person: u32,
+    /// The key under which the register knows the person.
+    pub person_key: String,
+    /// The number, as one row has it.
+    pub national_number: Option<String>,
+    /// The family name, as one row has it.
+    pub family_name: Option<String>,
+    /// The given names, as one row has them.
+    pub given_name: Option<String>,
+    /// The day of birth, as one row has it.
+    pub birth_date: Option<String>,
+    /// Whether the person writes their own name in Cyrillic.
+    pub is_cyrillic: bool,
+    /// What is wrong with the entry, or makes it differ from those of other registers.
+    pub faults: Vec<Fault>,
+}
+
+pub(crate) fn entries(population: &Population, register: Register) -> impl Iterator<Item = Entry> + '_ {
+    population.registered(register).flat_map(move |(person, registration)| {
+        let held = population.held(register, &person);
+        let mut draws = population.draws_in(Topic::RowsOfNames, register, &person);
+        let entry = |key: &String| {
+            let national_number = registration.number_in_row(&mut draws);
+            let written = held.in_row(register, &mut draws);
+            Entry {
+                person: person.index,
+                person_key: key.clone(),
+                national_number,
+                family_name: written.family,
+                given_name: written.given,
+                birth_date: written.birth_date,
+                is_cyrillic: held.is_cyrillic,
+                faults: registration.fault.iter().chain(&held.faults).copied().collect(),
+            }
+        };
+        std::iter::once(&registration.key).chain(&registration.second_key).map(entry).collect::<Vec<_>>()
+    })
 }
 
 #[derive(Default)]

@@ -4,7 +4,7 @@
 use arrow::datatypes::{DataType, FieldRef};
 use firebreak_domain::{
     Agreement, Assessment, Binding, ClassFinding, ColumnRole, Contract, Domain, Endpoint, EndpointId, FileType,
-    Operation, OrgId, Recipient, RecipientClass, Registry, SpecialKind, Timestamp,
+    JoinSide, Operation, OrgId, Recipient, RecipientClass, Registry, SpecialKind, Timestamp,
 };
 use firebreak_population::Population;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -47,7 +47,7 @@ fn now() -> Timestamp {
 #[test]
 fn every_contract_is_sound_and_shares_its_register_word_for_word() {
     let contracts = all::<Contract>("bundle/contracts");
-    assert_eq!(contracts.len(), 6);
+    assert_eq!(contracts.len(), 7);
     let mut spaces = BTreeMap::new();
     for (name, contract) in &contracts {
         assert_eq!(contract.id.as_str(), name);
@@ -58,6 +58,13 @@ fn every_contract_is_sound_and_shares_its_register_word_for_word() {
         let key =
             contract.columns.iter().any(|c| c.role == ColumnRole::MatchKey && c.name.as_str() == "national_number");
         assert_eq!(key, contract.part_of.is_none(), "{name}");
+    }
+    // Those that know persons by name hold all that the rule for names takes.
+    for dataset in ["health.visits", "education.enrolments", "immigration.permits"] {
+        for name in ["family_name", "given_name", "birth_date"] {
+            let column = contracts[dataset].column(name).unwrap();
+            assert_eq!((column.role, &column.domain), (ColumnRole::MatchKey, &Domain::Text), "{dataset}: {name}");
+        }
     }
     assert!(contracts["health.interpreting"].reads_like(&contracts["education.interpreting"]));
     for dataset in ["health.visits", "immigration.permits"] {
@@ -120,7 +127,7 @@ fn every_agreement_names_what_exists_and_the_sound_ones_count() {
     let contracts = all::<Contract>("bundle/contracts");
     let assessments = all::<Assessment>("bundle/assessments");
     let agreements = all::<Agreement>("bundle/agreements");
-    assert_eq!(agreements.len(), 18);
+    assert_eq!(agreements.len(), 20);
     for (name, agreement) in &agreements {
         assert_eq!(agreement.id.as_str(), name);
         agreement.check_format().unwrap();
@@ -132,6 +139,9 @@ fn every_agreement_names_what_exists_and_the_sound_ones_count() {
         }
         assert!(agreement.recipients.iter().all(|r| agreement.parties.contains(r) || r.as_str() == "school-portal"));
         assert_eq!(agreement.operations.contains(&Operation::Match), agreement.matching.is_some());
+        let payload = agreement.matching.as_ref().and_then(|terms| terms.payload.as_ref());
+        assert_eq!(agreement.operations.contains(&Operation::Disclose), payload.is_some(), "{name}");
+        assert_eq!(payload.is_some(), name == "vaccination-letters");
         assert!(!agreement.contest.trim().is_empty() && !agreement.controller.trim().is_empty());
         let budget = &agreement.budget;
         assert!(budget.rho_per_query <= budget.rho_per_query_max && budget.rho_per_analyst <= budget.rho_total);
@@ -154,6 +164,26 @@ fn every_agreement_names_what_exists_and_the_sound_ones_count() {
         "residence-statistics-unsigned",
     ];
     assert_eq!(unsigned, expected);
+}
+
+#[test]
+fn each_side_of_a_join_holds_the_dataset_and_the_field_that_it_names() {
+    let contracts = all::<Contract>("bundle/contracts");
+    let joins: Vec<_> = all::<Agreement>("bundle/agreements").into_values().filter(|a| a.join.is_some()).collect();
+    assert_eq!(joins.iter().map(|a| a.id.as_str()).collect::<Vec<_>>(), ["school-vaccinations"]);
+    for agreement in &joins {
+        let terms = agreement.join.as_ref().unwrap();
+        assert_eq!(terms.problem(), None);
+        let agencies = JoinSide::BOTH.map(|side| {
+            let contract = &contracts[terms.dataset(side).as_str()];
+            assert_eq!(contract.column(terms.field.as_str()).unwrap().role, ColumnRole::MatchKey);
+            assert!(agreement.columns_of(&contract.id).unwrap().contains(&terms.field));
+            assert_ne!(registry().class_of(&contract.agency).class, RecipientClass::Enforcement);
+            &contract.agency
+        });
+        assert_ne!(agencies[0], agencies[1]);
+        assert!(terms.charge().rho <= agreement.budget.rho_per_query_max);
+    }
 }
 
 #[test]
@@ -218,7 +248,7 @@ fn every_binding_fits_its_contract_and_the_files_that_the_population_writes() {
 #[test]
 fn the_school_census_is_bound_by_other_names_and_codes() {
     let binding = &all::<Binding>("bindings")["education.enrolments"];
-    assert_eq!((binding.columns.len(), binding.recodes.len()), (8, 2));
+    assert_eq!((binding.columns.len(), binding.recodes.len()), (11, 2));
 }
 
 #[test]

@@ -246,11 +246,12 @@ pub fn deviations(query: &CheckedQuery, mechanism: Mechanism, scales: impl Itera
 /// An upper bound of the standard deviation of noise of that scale; of a choice, the scale itself.
 ///
 /// σ for the discrete Gaussian (Canonne, Kamath and Steinke 2020, corollary 9). The variance of the discrete Laplace,
-/// `2·e^(1/b) / (e^(1/b) − 1)²`, is at most `2·b²`, because `e^(x/2) − e^(−x/2) ≥ x`.
+/// `2·e^(1/b) / (e^(1/b) − 1)²`, is at most `2·b²`, because `e^(x/2) − e^(−x/2) ≥ x`. Of dummies the scale is their
+/// deviation itself.
 #[must_use]
 pub fn deviation(mechanism: Mechanism, kind: &PrimitiveKind, scale: f64) -> f64 {
     match (mechanism, kind) {
-        (_, PrimitiveKind::Quantile { .. }) | (Mechanism::DiscreteGaussian, _) => scale,
+        (_, PrimitiveKind::Quantile { .. }) | (Mechanism::DiscreteGaussian | Mechanism::MatchingDummies, _) => scale,
         (Mechanism::DiscreteLaplace, _) => scale * std::f64::consts::SQRT_2,
     }
 }
@@ -259,13 +260,18 @@ pub fn deviation(mechanism: Mechanism, kind: &PrimitiveKind, scale: f64) -> f64 
 ///
 /// A Laplace leaves ±b·ln 20 once in twenty draws, 2.118 of its deviations; a discrete one of a small scale somewhat
 /// more often, because only whole numbers lie within (at b = 1, in 7 of 100). A sum of several independent ones is
-/// closer to the normal distribution and leaves as many of its own more rarely.
+/// closer to the normal distribution and leaves as many of its own more rarely. The dummies of both sides of a join are
+/// such a sum of two, whose deviation is 2·b.
 pub(crate) fn tails(mechanism: Mechanism) -> f64 {
     match mechanism {
         Mechanism::DiscreteGaussian => 1.0,
         Mechanism::DiscreteLaplace => 20.0_f64.ln() / std::f64::consts::SQRT_2 / INTERVAL_95,
+        Mechanism::MatchingDummies => TWO_LAPLACES / 2.0 / INTERVAL_95,
     }
 }
+
+/// The t beyond which a sum of two independent Laplaces of scale 1 is once in twenty draws: e^(−t)·(1 + t/2) = 1/20.
+const TWO_LAPLACES: f64 = 4.113_1;
 
 impl Answer {
     /// The same answer of which a part is missing: what would be normal is provisional.

@@ -6,6 +6,8 @@
 
 mod count;
 mod law;
+mod price;
 
 pub use count::{JoinCells, JoinList, JoinListError, ListSide, Point, count, points};
 pub use law::{DummyLaw, DummyLawError};
+pub use price::{JoinPrice, OtherJoin, join_price};

@@ -42,6 +42,9 @@ pub enum NoiseError {
         "groups whose codes are not declared are selected with a delta: ask under an agreement with discrete_gaussian"
     )]
     PureSelection,
+    /// Dummies are drawn by both sides of a join, and added to nothing.
+    #[error("matching dummies are the noise of a join alone: price the join")]
+    OfAJoin,
     /// The measurement says that it loses more than it was paid for.
     #[error("the measurement loses more than its share of the charge")]
     Underpaid,

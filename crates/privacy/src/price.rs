@@ -41,6 +41,7 @@ pub fn price(query: &CheckedQuery, mechanism: Mechanism, rho: Rho) -> Result<Pri
             let epsilon = rho.to_epsilon();
             (Charge::of_epsilon(epsilon), NoisePlan::of_epsilon(query, epsilon)?)
         }
+        Mechanism::MatchingDummies => return Err(NoiseError::OfAJoin),
     };
     Ok(Price {
         mechanism,

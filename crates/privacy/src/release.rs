@@ -12,8 +12,9 @@ const SELECTED_MAGIC: &[u8; 4] = b"FBRG";
 /// A differentially private release: what a measurement gave, and what is stored and repeated.
 ///
 /// It holds noisy whole numbers for each vector and cell of one query, in the primitives' fixed point, and the scale of
-/// their noise. Two things make one: [`Armed::measure`](crate::Armed::measure), and [`Released::decode`] from
-/// bytes that one encoded. It is not personal data: whatever is computed from it is post-processing and costs nothing.
+/// their noise. Three things make one: [`Armed::measure`](crate::Armed::measure); of a join
+/// [`JoinPrice::release`](crate::join::JoinPrice::release), from counts in which the noise is already; and
+/// [`Released::decode`], from bytes that one encoded. It is not personal data: whatever is computed from it is post-processing and costs nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Released {
     mechanism: Mechanism,
@@ -76,7 +77,7 @@ pub enum ReleaseFormatError {
 }
 
 impl Released {
-    // INVARIANT: called by the measurement alone.
+    // INVARIANT: called by the measurement alone, and for what was counted of a join.
     pub(crate) const fn measured(
         mechanism: Mechanism,
         query: [u8; 32],
@@ -151,7 +152,8 @@ impl Released {
 
     /// The one form in which it is stored, committed to and sent. Integers are big-endian:
     ///
-    /// `"FBRL"`, format `u32`, mechanism `u8` (1: discrete Gaussian, 2: discrete Laplace), query digest 32 bytes,
+    /// `"FBRL"`, format `u32`, mechanism `u8` (1: discrete Gaussian, 2: discrete Laplace,
+    /// 3: matching dummies), query digest 32 bytes,
     /// basis 32 bytes, nano-ρ `u64`, atto-δ `u64`, nano-ε `u64`, number of vectors `u32`; then for each vector σ as an
     /// IEEE 754 double, its number of cells `u32`, and their values as `i64`.
     ///
@@ -268,6 +270,7 @@ const fn mechanism_code(mechanism: Mechanism) -> u8 {
     match mechanism {
         Mechanism::DiscreteGaussian => 1,
         Mechanism::DiscreteLaplace => 2,
+        Mechanism::MatchingDummies => 3,
     }
 }
 
@@ -275,6 +278,7 @@ const fn mechanism_of(code: u8) -> Option<Mechanism> {
     match code {
         1 => Some(Mechanism::DiscreteGaussian),
         2 => Some(Mechanism::DiscreteLaplace),
+        3 => Some(Mechanism::MatchingDummies),
         _ => None,
     }
 }
@@ -337,7 +341,7 @@ mod tests {
         assert_eq!(Released::decode(&release(&[], 1, 0).encode()), Err(ReleaseFormatError::Malformed));
         assert_eq!(Released::decode(&release(&[1.0], 0, 0).encode()), Err(ReleaseFormatError::Malformed));
         let mut bytes = release(&[1.5], 1, 0).encode();
-        bytes[8] = 3;
+        bytes[8] = 4;
         assert_eq!(Released::decode(&bytes), Err(ReleaseFormatError::Malformed));
     }
 

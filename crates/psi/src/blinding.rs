@@ -1,4 +1,5 @@
 use crate::oprf::{Blind, BlindedBatch};
+use crate::payload::{PAYLOAD_KEY_BYTES, PayloadKey};
 use crate::secret::Prf;
 use crate::set::{Shuffle, Slot};
 use crate::tag::Tag;
@@ -29,6 +30,7 @@ impl BlindedChunk {
 pub struct VerifiedChunk {
     id: ChunkId,
     tags: Zeroizing<Vec<Tag>>,
+    keys: Vec<PayloadKey>,
     length: usize,
 }
 
@@ -42,6 +44,19 @@ impl VerifiedChunk {
     /// The tags, of [`MatchParams::tag_bytes`] each, in the order of the chunk's places.
     pub fn tags(&self) -> impl Iterator<Item = &[u8]> {
         self.tags.iter().map(|tag| tag.cut_to(self.length))
+    }
+
+    /// The key of the row that stands behind each tag, in the same order; none where the session has no rows.
+    #[must_use]
+    pub fn keys(&self) -> &[PayloadKey] {
+        &self.keys
+    }
+
+    /// Bytes of all tags and keys.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let keys = self.keys.len().saturating_mul(PAYLOAD_KEY_BYTES);
+        self.tags.len().saturating_mul(self.length).saturating_add(keys)
     }
 
     pub(crate) fn raw(&self) -> &[Tag] {
@@ -108,7 +123,9 @@ impl Blinding {
         let outputs = chunk.batch.finalize(slots, &self.public_key, evaluated)?;
         let length = self.params.tag_bytes();
         let tags = Zeroizing::new(outputs.iter().map(|output| Tag::cut(output, length)).collect());
-        Ok(VerifiedChunk { id: chunk.id, tags, length })
+        let rows = if self.params.sealed_bytes() == 0 { &[][..] } else { outputs.as_slice() };
+        let keys = rows.iter().map(PayloadKey::of).collect();
+        Ok(VerifiedChunk { id: chunk.id, tags, keys, length })
     }
 
     /// SECURITY: the input is in it as well as the place, so that a session made again with another set by mistake

@@ -17,7 +17,8 @@
 //! # What is proved, and what is not
 //! In mode VOPRF, the proof that comes with each chunk (RFC 9497 §2.2) shows that the sender raised **every blinded element of
 //! the chunk to the one key** whose public half the session names. It says nothing of the **tag list**: a sender
-//! may leave records out of it, put guessed identifiers in, or use another key for it. A receiver that lies about
+//! may leave records out of it, put guessed identifiers in, or use another key for it. Nor does it say anything of the
+//! rows that stand beside tags where a match has a payload ([`PayloadKey`]). A receiver that lies about
 //! its set is not stopped here either: the sender's cap on evaluations bounds it, and the commitment
 //! ([`Receiver::root`]) lets overseers have a sample of the set opened.
 //!
@@ -38,6 +39,7 @@ mod key;
 pub mod normalise;
 pub mod oprf;
 mod params;
+mod payload;
 mod receiver;
 mod sample;
 mod secret;
@@ -57,6 +59,7 @@ pub use key::{KeyContext, SessionKey, derive_session_key};
 pub use normalise::{NormalisedInput, Normaliser};
 pub use oprf::{Mode, PublicKey, ReadBatch};
 pub use params::{MAX_CHUNK, MatchParams, padded_size};
+pub use payload::{PAYLOAD_KEY_BYTES, PayloadKey, SEAL_BYTES};
 pub use receiver::{Matches, Receiver, SlotOpening};
 pub use sample::{SampleBuilder, sample_places};
 pub use secret::SecretSeed;

@@ -11,6 +11,8 @@ pub struct MatchParams {
     receiver_padded: u32,
     sender_padded: u32,
     mode: Mode,
+    /// Bytes of a sealed row behind each tag; 0 where there is none.
+    sealed: u32,
 }
 
 impl MatchParams {
@@ -41,13 +43,17 @@ impl MatchParams {
         if sender_padded == 0 {
             return Err(PsiError::Parameters("the sender's padded size is at least one tag"));
         }
-        Ok(Self { chunk_elements, receiver_padded, sender_padded, mode: Mode::Voprf })
+        Ok(Self { chunk_elements, receiver_padded, sender_padded, mode: Mode::Voprf, sealed: 0 })
     }
 
     /// The same in another mode; without this it is [`Mode::Voprf`].
     #[must_use]
     pub const fn in_mode(self, mode: Mode) -> Self {
         Self { mode, ..self }
+    }
+
+    pub(crate) const fn sealing(self, sealed: u32) -> Self {
+        Self { sealed, ..self }
     }
 
     /// The mode.
@@ -112,10 +118,22 @@ impl MatchParams {
         self.tag_bits().div_ceil(8) as usize
     }
 
+    /// Bytes of the sealed row behind each tag; 0 where the match has no payload.
+    #[must_use]
+    pub const fn sealed_bytes(&self) -> usize {
+        self.sealed as usize
+    }
+
+    /// Bytes of an entry of the tag list: a tag, and its sealed row.
+    #[must_use]
+    pub const fn entry_bytes(&self) -> usize {
+        self.tag_bytes() + self.sealed_bytes()
+    }
+
     /// Bytes of the whole tag list.
     #[must_use]
     pub const fn tag_list_bytes(&self) -> usize {
-        self.sender_padded as usize * self.tag_bytes()
+        self.sender_padded as usize * self.entry_bytes()
     }
 }
 

@@ -80,7 +80,8 @@ impl Receiver {
     /// The set is filled up to the declared size with padding and shuffled.
     ///
     /// # Errors
-    /// [`PsiError::SetTooLarge`] if the set is larger than the declared padded size.
+    /// [`PsiError::SetTooLarge`] if the set is larger than the declared padded size; [`PsiError::Parameters`] for a list
+    /// with rows, which a caller reads with [`Blinding`] and [`TagStream`].
     pub fn new(
         session: SessionId,
         seed: &SecretSeed,
@@ -88,6 +89,7 @@ impl Receiver {
         public_key: PublicKey,
         params: MatchParams,
     ) -> Result<Self, PsiError> {
+        crate::sender::no_rows(&params)?;
         let opening_seed = Shuffle::of_session(seed).opening_seed().clone();
         let set = CommittedSet::new(&opening_seed, inputs, params.receiver_padded())?;
         let own_tags = Zeroizing::new(vec![Tag::default(); params.receiver_padded() as usize]);

@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 ///
 /// It holds no part of the set: a caller whose set does not fit into memory gives it piece by piece.
 pub struct Evaluator {
-    key: SessionKey,
-    params: MatchParams,
+    pub(crate) key: SessionKey,
+    pub(crate) params: MatchParams,
 }
 
 impl Evaluator {
@@ -92,8 +92,8 @@ impl Evaluator {
 
 /// Tags of a part of the sender's list. Wiped when dropped.
 pub struct Tags {
-    tags: Zeroizing<Vec<Tag>>,
-    length: usize,
+    pub(crate) tags: Zeroizing<Vec<Tag>>,
+    pub(crate) length: usize,
 }
 
 impl Tags {
@@ -116,8 +116,10 @@ impl Sender {
     /// A session over `inputs`, of which one written twice counts once.
     ///
     /// # Errors
-    /// [`PsiError::SetTooLarge`] if the set is larger than the declared padded size.
+    /// [`PsiError::SetTooLarge`] if the set is larger than the declared padded size; [`PsiError::Parameters`] for a list
+    /// with rows, which a caller makes of an [`Evaluator`].
     pub fn new(key: SessionKey, mut inputs: Vec<NormalisedInput>, params: MatchParams) -> Result<Self, PsiError> {
+        no_rows(&params)?;
         inputs.sort_unstable();
         inputs.dedup();
         if inputs.len() > params.sender_padded() as usize {
@@ -188,5 +190,14 @@ impl Sender {
     /// Those of [`Self::tags`].
     pub fn tag_list(&self) -> Result<TagList, PsiError> {
         self.tag_list_of(&[self.tags(0..self.set_size())?])
+    }
+}
+
+/// That a list has tags alone: what is held in memory whole carries no rows.
+pub(crate) const fn no_rows(params: &MatchParams) -> Result<(), PsiError> {
+    if params.sealed_bytes() == 0 {
+        Ok(())
+    } else {
+        Err(PsiError::Parameters("a side with its whole set in memory takes no rows beside tags"))
     }
 }

@@ -41,7 +41,7 @@ impl TagList {
     }
 }
 
-/// Reads the sender's list as it comes, in pieces of whole tags.
+/// Reads the sender's list as it comes, in pieces of whole tags, each with the sealed row that stands behind it.
 pub struct TagStream {
     params: MatchParams,
     last: Option<Tag>,
@@ -65,11 +65,11 @@ impl TagStream {
     }
 
     pub(crate) fn take(&mut self, piece: &[u8]) -> Result<Vec<Tag>, PsiError> {
-        let length = self.params.tag_bytes();
-        let whole = piece.chunks_exact(length);
+        let (entry, length) = (self.params.entry_bytes(), self.params.tag_bytes());
+        let whole = piece.chunks_exact(entry);
         // An empty piece as well, or a sender could send pieces for ever.
         if piece.is_empty() || !whole.remainder().is_empty() {
-            let expected = piece.len().max(1).next_multiple_of(length);
+            let expected = piece.len().max(1).next_multiple_of(entry);
             return Err(PsiError::WrongLength { what: "a piece of the tag list", expected, found: piece.len() });
         }
         if whole.len() > (self.params.sender_padded() - self.tags) as usize {
@@ -88,7 +88,7 @@ impl TagStream {
     /// Bytes that have arrived: where a resumed transfer goes on.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
-        self.tags as u64 * self.params.tag_bytes() as u64
+        self.tags as u64 * self.params.entry_bytes() as u64
     }
 
     /// Whether all tags are there.

@@ -79,7 +79,8 @@ impl AggregateQuery {
         let mut text = format!("firebreak query format {CANONICAL_FORMAT}\ndataset {}\n", self.dataset);
         for Join { dataset, on: _ } in &self.joins {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "join {dataset}");
+            let how = if self.on_person { " on person" } else { "" };
+            let _ = writeln!(text, "join {dataset}{how}");
         }
         if self.partial {
             text.push_str("partial\n");

@@ -42,6 +42,10 @@
 //! c.person`. Then each column is written behind the name of its dataset. A person's contribution is bounded by the
 //! product of the bounds.
 //!
+//! Datasets of two agencies are joined `ON PERSON`, where an agreement has the terms of a join ([`check_join`]): `FROM
+//! education.enrolments e JOIN health.vaccinations v ON PERSON`. Each person of both registers counts once, `COUNT(*)`
+//! is all that is asked, and each condition and group is of one side's columns.
+//!
 //! A logical dataset, which several agencies hold together, stands in `FROM` by its own id. Over it a question is the
 //! same question over each part; what is counted and added up is added up over them.
 //!
@@ -60,6 +64,7 @@ mod checked;
 mod decimal;
 mod evaluate;
 mod finish;
+mod joined;
 mod margins;
 mod model;
 mod number;
@@ -75,11 +80,12 @@ mod view;
 pub use basis::Basis;
 pub use canonical::Canonical;
 pub use category::{BoundCategory, Category, DatePart, Group};
-pub use check::{LogicalDataset, Part, check, check_over, check_parts};
+pub use check::{LogicalDataset, Part, check, check_join, check_over, check_parts};
 pub use checked::{CheckedGroup, CheckedOutput, CheckedQuery, CheckedRow, Primitive, PrimitiveKind, Reads};
 pub use decimal::{Decimal, InvalidDecimal};
 pub use evaluate::{INTERVAL_95, Noise, OutputValue, combined};
 pub use finish::{End, MAX_ROUNDING};
+pub use joined::{CheckedJoin, CheckedSide};
 pub use margins::{Figures, GroupingSet};
 pub use model::{
     Aggregate, AggregateQuery, Arithmetic, Comparison, Having, Join, Literal, Measure, Order, OrderKey, Output,

@@ -17,6 +17,9 @@ pub struct AggregateQuery {
     /// The datasets that are joined to it on the person, in the order of their ids. With any, every column is named
     /// behind its dataset's id: `health.visits.region`.
     pub joins: Vec<Join>,
+    /// Whether the one dataset that is joined is another agency's, and persons are joined by an identifier that both
+    /// agencies have (`ON PERSON`), so that nobody learns a single match.
+    pub on_person: bool,
     /// Over several agencies: whether what some of them give is wanted as well, should others give no answer. Where it
     /// cannot matter it is passed over.
     pub partial: bool,

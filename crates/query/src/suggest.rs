@@ -198,6 +198,7 @@ fn question(
     AggregateQuery {
         dataset: dataset.clone(),
         joins: Vec::new(),
+        on_person: false,
         partial: false,
         cut: None,
         filter,

@@ -38,7 +38,8 @@ pub fn to_sql(query: &AggregateQuery) -> String {
         let _ = write!(sql, " FOR SYSTEM_TIME AS OF '{cut}'");
     }
     for Join { dataset: joined, on: _ } in &query.joins {
-        let _ = write!(sql, " JOIN {} USING (person)", dataset(joined.as_str()));
+        let how = if query.on_person { "ON PERSON" } else { "USING (person)" };
+        let _ = write!(sql, " JOIN {} {how}", dataset(joined.as_str()));
     }
     if let Some(filter) = &query.filter {
         let _ = write!(sql, " WHERE {}", condition(filter).0);
@@ -310,11 +311,11 @@ fn literal(literal: &Literal) -> String {
     }
 }
 
-fn dataset(id: &str) -> String {
+pub(crate) fn dataset(id: &str) -> String {
     if id.split('.').all(is_plain) { id.to_owned() } else { quoted(id) }
 }
 
-fn name(text: &str) -> String {
+pub(crate) fn name(text: &str) -> String {
     if is_plain(text) { text.to_owned() } else { quoted(text) }
 }
 

@@ -220,6 +220,7 @@ prop_compose! {
         AggregateQuery {
             dataset: DatasetId::new("health.visits").unwrap(),
             joins: Vec::new(),
+            on_person: false,
             partial: false,
             cut: cut.map(|cut| CutId::new(cut).unwrap()),
             filter,

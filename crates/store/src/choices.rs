@@ -50,6 +50,12 @@ impl Participation {
         !self.restricted.contains(person)
             && self.consenting.as_ref().is_none_or(|consenting| consenting.contains(person))
     }
+
+    /// The moment, by which [`State::participation_at`] finds it again.
+    #[must_use]
+    pub const fn moment(&self) -> i64 {
+        self.recorded
+    }
 }
 
 /// Numbers in the table; they never change.
@@ -139,6 +145,19 @@ impl State {
         if known.is_some_and(|known| known.recorded == recorded) {
             return Ok(None);
         }
+        self.participation_at(purpose, by_consent, recorded).await.map(Some)
+    }
+
+    /// Who took part at a moment that [`Participation::moment`] told.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the state failed.
+    pub async fn participation_at(
+        &self,
+        purpose: &PurposeId,
+        by_consent: bool,
+        recorded: i64,
+    ) -> Result<Participation, StoreError> {
         let latest = |one: i64, other: i64| {
             sqlx::query(
                 "SELECT person FROM choices AS latest WHERE choice = ? AND seq <= ? AND (purpose = ? OR (choice = 3 AND purpose = ''))
@@ -159,7 +178,7 @@ impl State {
         };
         let restricted = persons(latest(RESTRICT, LIFT).await?)?;
         let consenting = if by_consent { Some(persons(latest(CONSENT, WITHDRAW).await?)?) } else { None };
-        Ok(Some(Participation { recorded, restricted, consenting }))
+        Ok(Participation { recorded, restricted, consenting })
     }
 
     /// The reference of a person, by the agency's own key.

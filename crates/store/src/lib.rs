@@ -23,11 +23,13 @@
 //! | ledger and log | `reconcile` | [`State::check_not_behind`], [`State::head_at`] |
 //! | caps of a match | `caps` | [`State::charge_evaluations`], [`State::charge_tags`], [`State::counted`] |
 //! | match sessions | `sessions` | [`State::open_session`], [`State::keep_opening`], [`State::close_session`] |
+//! | what a join is replayed from | `joins` | [`State::keep_join`], [`State::end_join`], [`State::kept_join`] |
 //! | a session's files | `files` | [`State::session_files`] |
 //! | what agencies have closed | `closed` | [`State::keep_closed`], [`State::closed`] |
 //! | publications | `publications` | [`State::draft_publication`], [`State::publish`], [`State::publications`] |
 //! | who takes part | `choices` | [`State::record_choice`], [`State::participation`] |
 //! | registers | `registers` | [`State::record_matched`], [`State::complete_matched`], [`State::matches_of`], [`State::record_offered`] |
+//! | what matches disclosed | `disclosed` | [`State::record_disclosed`], [`State::disclosed_values`], [`State::delete_disclosed`] |
 //! | what of matches was handed out | `handed_out` | [`State::record_handed_out`], [`State::handed_out`] |
 
 mod accounts;
@@ -37,9 +39,11 @@ mod checkpoint;
 mod choices;
 mod closed;
 mod codec;
+mod disclosed;
 mod error;
 mod files;
 mod handed_out;
+mod joins;
 mod key;
 mod ledger;
 mod openings;
@@ -63,6 +67,7 @@ pub use accounts::{
 };
 pub use caps::{CapError, CapOutcome, EvaluationChunk, TagsHandedOut};
 pub use choices::{Choice, Participation, PersonReference, RecordedChoice};
+pub use disclosed::{DisclosedValues, Disclosure};
 pub use error::{Fault, OpenError, StoreError};
 pub use files::{RecordFile, RecordReader, RecordWriter, ScratchFiles, SessionFiles, Sorted, Sorter, Spool};
 pub use handed_out::{HandOutForm, HandedOut, NewHandedOut, RecordedMatch};

@@ -4,7 +4,7 @@
 //! of its records matched.
 
 use crate::{State, StoreError, key::prf};
-use firebreak_domain::{AgreementId, PurposeId, Timestamp};
+use firebreak_domain::{AgreementId, ColumnName, PurposeId, Timestamp};
 use sqlx::{QueryBuilder, Row, Sqlite, sqlite::SqliteRow};
 use zeroize::Zeroizing;
 
@@ -19,6 +19,8 @@ pub struct MatchedEntry {
     pub agreement: AgreementId,
     /// When it was recorded.
     pub at: Timestamp,
+    /// The sender's columns that were received of the person, whether or not they are deleted by now.
+    pub disclosed: Vec<ColumnName>,
 }
 
 /// A match to which the sender offered its set.
@@ -32,6 +34,8 @@ pub struct OfferedEntry {
     pub purpose: PurposeId,
     /// When it was recorded.
     pub at: Timestamp,
+    /// The columns that were offered beside the tags, of whoever would match.
+    pub columns: Vec<ColumnName>,
 }
 
 /// Some of the persons whom a session matched.
@@ -130,8 +134,11 @@ impl State {
     /// [`StoreError`] if the state failed.
     pub async fn matches_of(&self, person: &[u8]) -> Result<Vec<MatchedEntry>, StoreError> {
         let rows = sqlx::query(
-            "SELECT session, purpose, agreement, matched_at FROM matched JOIN matches USING (session)
-             WHERE person = ? AND matched_at > ? ORDER BY matched_at, session",
+            "SELECT matches.session, matches.purpose, matches.agreement, matched_at, columns
+             FROM matched JOIN matches ON matches.session = matched.session
+             LEFT JOIN disclosed ON disclosed.person = matched.person AND disclosed.session = matched.session
+             LEFT JOIN disclosures ON disclosures.session = disclosed.session
+             WHERE matched.person = ? AND matched_at > ? ORDER BY matched_at, matches.session",
         )
         .bind(self.person_index(person).to_vec())
         .bind(INCOMPLETE)
@@ -140,7 +147,8 @@ impl State {
         rows.iter()
             .map(|row| {
                 let Shared { session, purpose, agreement, at } = read(row)?;
-                Ok(MatchedEntry { session, purpose, agreement, at })
+                let disclosed = crate::disclosed::columns(row.try_get(4)?)?;
+                Ok(MatchedEntry { session, purpose, agreement, at, disclosed })
             })
             .collect()
     }
@@ -226,14 +234,17 @@ impl State {
     /// # Errors
     /// [`StoreError`] if the state failed.
     pub async fn offered(&self) -> Result<Vec<OfferedEntry>, StoreError> {
-        let rows =
-            sqlx::query("SELECT session, purpose, agreement, offered_at FROM offered ORDER BY offered_at, session")
-                .fetch_all(&self.shared.readers)
-                .await?;
+        let rows = sqlx::query(
+            "SELECT session, purpose, agreement, offered_at, columns FROM offered LEFT JOIN offered_columns USING (session)
+             ORDER BY offered_at, session",
+        )
+        .fetch_all(&self.shared.readers)
+        .await?;
         rows.iter()
             .map(|row| {
                 let Shared { session, purpose, agreement, at } = read(row)?;
-                Ok(OfferedEntry { session, agreement, purpose, at })
+                let columns = crate::disclosed::columns(row.try_get(4)?)?;
+                Ok(OfferedEntry { session, agreement, purpose, at, columns })
             })
             .collect()
     }

@@ -94,6 +94,23 @@ CREATE TABLE IF NOT EXISTS set_sources (
     session BLOB PRIMARY KEY REFERENCES sessions (session), agreement TEXT NOT NULL, dataset TEXT NOT NULL,
     cut TEXT NOT NULL, selection BLOB NOT NULL, until INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS disclosures (
+    session BLOB PRIMARY KEY, agreement TEXT NOT NULL, purpose TEXT NOT NULL, columns TEXT NOT NULL,
+    delete_at INTEGER NOT NULL, deleted_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS disclosed (
+    person BLOB NOT NULL, session BLOB NOT NULL REFERENCES disclosures (session), sealed BLOB,
+    PRIMARY KEY (person, session)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS disclosed_by_session ON disclosed (session);
+CREATE TABLE IF NOT EXISTS offered_columns (
+    session BLOB PRIMARY KEY, columns TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS joins (
+    session BLOB NOT NULL, part INTEGER NOT NULL, request BLOB NOT NULL, until INTEGER NOT NULL, sealed BLOB NOT NULL,
+    PRIMARY KEY (session, part)
+) STRICT;
+CREATE INDEX IF NOT EXISTS joins_by_request ON joins (request);
 CREATE TABLE IF NOT EXISTS session_ends (
     session BLOB PRIMARY KEY REFERENCES sessions (session), reason TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;

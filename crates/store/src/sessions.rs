@@ -257,7 +257,7 @@ async fn open(work: &mut Work, session: &[u8; 32], sealed: Vec<u8>) -> Result<St
 }
 
 /// That a session is open.
-async fn check_open(work: &mut Work, session: &[u8; 32]) -> Result<Result<(), SessionError>, StoreError> {
+pub(crate) async fn check_open(work: &mut Work, session: &[u8; 32]) -> Result<Result<(), SessionError>, StoreError> {
     let row = sqlx::query(
         "SELECT secret IS NULL, reason FROM sessions LEFT JOIN session_ends USING (session) WHERE session = ?",
     )

@@ -21,7 +21,7 @@ pub const TRUST_DOMAIN: &str = "firebreak.example";
 /// The agencies, each with the folder of its files and the datasets that it serves.
 pub const AGENCIES: [(&str, &str, &[&str]); 3] = [
     ("health-agency", "health", &["health.visits", "health.vaccinations", "health.interpreting"]),
-    ("education-agency", "education", &["education.enrolments", "education.interpreting"]),
+    ("education-agency", "education", &["education.enrolments", "education.pupils", "education.interpreting"]),
     ("immigration-agency", "immigration", &["immigration.permits"]),
 ];
 /// The cut that is asked when none is named.

@@ -60,6 +60,7 @@ fn aggregate_query(query: &wire::AggregateQuery) -> Result<AggregateQuery, Refus
     Ok(AggregateQuery {
         dataset: DatasetId::new(query.dataset.clone()).map_err(|_| Refusal::new(ReasonCode::UnknownDataset))?,
         joins: query.joins.iter().map(join).collect::<Result<_, _>>()?,
+        on_person: query.on_person,
         partial: false,
         cut: None,
         filter: query.filter.as_ref().map(predicate).transpose()?,
@@ -311,6 +312,7 @@ pub fn question_to_wire(query: &AggregateQuery) -> wire::Question {
         view: (query.view != View::default()).then(|| view_to_wire(&query.view)),
         grouping_sets: query.grouping_sets.iter().map(set).collect(),
         joins: query.joins.iter().map(|join| join.dataset.to_string()).collect(),
+        on_person: query.on_person,
     };
     wire::Question {
         form: Some(question::Form::Query(message)),

@@ -1,8 +1,7 @@
 //! `cargo xtask bench`: the programs under `tests/bench`.
 
-use crate::commands::{self, cargo};
+use crate::commands::{self, cargo, target_folder};
 use anyhow::{Context, Result, ensure};
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,11 +40,9 @@ pub fn run(root: &Path, names: &[String], arguments: &[String], profile: &str) -
     Ok(all_went_well)
 }
 
-/// Where cargo puts what it builds with a profile: beside the folder of this very program.
+/// Where cargo puts what it builds with a profile.
 fn folder_of(profile: &str) -> Result<PathBuf> {
-    let this = env::current_exe().context("this program does not know where it is")?;
-    let target = this.ancestors().nth(2).context("this program lies in no target folder")?;
-    Ok(target.join(if profile == "dev" { "debug" } else { profile }))
+    Ok(target_folder()?.join(if profile == "dev" { "debug" } else { profile }))
 }
 
 /// The names of the measuring programs in a manifest, without their prefix, in the manifest's order.

@@ -27,6 +27,12 @@ pub fn cargo(root: &Path) -> Command {
     command
 }
 
+/// Cargo's target folder: the one above the folder of this very program.
+pub fn target_folder() -> Result<PathBuf> {
+    let this = env::current_exe().context("this program does not know where it is")?;
+    Ok(this.ancestors().nth(2).context("this program lies in no target folder")?.to_owned())
+}
+
 /// The program of that name in `PATH`.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;

@@ -1,10 +1,12 @@
-//! The project's own chores: `cargo xtask test`, `cargo xtask bench`, `cargo xtask faults`, `cargo xtask codegen`.
+//! The project's own chores: `cargo xtask test`, `cargo xtask bench`, `cargo xtask faults`, `cargo xtask fuzz`,
+//! `cargo xtask codegen`.
 #![expect(clippy::print_stdout, reason = "a chore speaks to the person at the terminal")]
 
 mod bench;
 mod codegen;
 mod commands;
 mod faults;
+mod fuzz;
 mod needs;
 mod outcome;
 mod suite;
@@ -43,6 +45,14 @@ enum Chore {
         /// Only these.
         names: Vec<String>,
     },
+    /// Looks for inputs that break a decoder: libFuzzer on the targets of `tests/fuzz`.
+    Fuzz {
+        /// Only these targets.
+        names: Vec<String>,
+        /// How long each is tried, in seconds.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Writes the Rust code for `proto/` into `crates/wire/src/gen`.
     Codegen {
         /// Only checks that what stands there is current.
@@ -56,6 +66,7 @@ fn main() -> ExitCode {
         Chore::Test { names } => suite::run(&root(), &names),
         Chore::Bench { names, profile, arguments } => bench::run(&root(), &names, &arguments, &profile),
         Chore::Faults { names } => faults::run(&root(), &names),
+        Chore::Fuzz { names, seconds } => fuzz::run(&root(), &names, seconds),
         Chore::Codegen { check } => codegen::run(&root(), check).map(|()| true),
     };
     match outcome {

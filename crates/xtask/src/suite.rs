@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that is tested, in one go.
 
-use crate::commands::{cargo, run_and_read, succeeds};
+use crate::commands::{cargo, run_and_read, succeeds, target_folder};
 use crate::outcome::Outcome;
 use crate::{codegen, needs};
 use anyhow::Result;
@@ -42,7 +42,7 @@ pub fn run(root: &Path, names: &[String]) -> Result<bool> {
 
     let mut total = Outcome::default();
     if built {
-        for (name, command) in runners(root, names) {
+        for (name, command) in runners(root, names)? {
             let mut outcome = Outcome::default();
             let ended_well = run_and_read(&mut with_needs(command), &mut |line| outcome.read(line))?;
             let went_well = ended_well && outcome.failed == 0 && outcome.skipped == 0;
@@ -58,22 +58,27 @@ pub fn run(root: &Path, names: &[String]) -> Result<bool> {
 /// What runs the tests: plain `cargo test`, or `cargo nextest`, which is faster, where it is installed.
 ///
 /// End-to-end tests share one federation in one process and examples in docs are compiled one by one: both are always
-/// run by `cargo test`.
-fn runners(root: &Path, names: &[String]) -> Vec<(&'static str, Command)> {
+/// run by `cargo test`. The oracle is a package outside the workspace, with a lock and a target folder of its own: what it
+/// brings is older than what the programs are built of.
+fn runners(root: &Path, names: &[String]) -> Result<Vec<(&'static str, Command)>> {
     let runner = |arguments: &[&str]| {
         let mut command = cargo(root);
         command.args(arguments).args(["--workspace", "--no-fail-fast", "--"]).args(names);
         command
     };
+    let mut oracle = cargo(root);
+    oracle.args(["test", "--manifest-path", "tests/oracle/Cargo.toml", "--no-fail-fast", "--"]).args(names);
+    oracle.env("CARGO_TARGET_DIR", target_folder()?.join("oracle"));
     if !succeeds(cargo(root).args(["nextest", "--version"])) {
-        return vec![("tests", runner(&["test"]))];
+        return Ok(vec![("tests", runner(&["test"])), ("oracle", oracle)]);
     }
     let of_packages = ["nextest", "run", "--filterset", "not binary(=e2e)", "--no-tests=pass"];
-    vec![
+    Ok(vec![
         ("tests of packages", runner(&of_packages)),
         ("tests end to end", runner(&["test", "--test", "e2e"])),
         ("examples in docs", runner(&["test", "--doc"])),
-    ]
+        ("oracle", oracle),
+    ])
 }
 
 /// Prints how each step ended and, last, the plain line. True if all went well.

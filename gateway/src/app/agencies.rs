@@ -38,6 +38,27 @@ pub enum TunnelAnswer {
     Refused(AgencyRefusal),
 }
 
+/// What one side of a join says as it runs.
+pub enum JoinStep {
+    /// It has charged its persons and committed: the evidence of that.
+    Committed(Evidence),
+    /// The commitment is in the log; points of its own list, by label.
+    Prepared(Vec<u64>),
+    /// The next points of the other side's list as it sends that on.
+    Points(Vec<u8>),
+    /// There are no more.
+    Sent,
+    /// It ends here.
+    Refused(AgencyRefusal),
+}
+
+/// The steps of one side of a join. Dropped, it ends that side's part; the same request takes it up again.
+#[async_trait]
+pub trait JoinSteps: Send {
+    /// The next step.
+    async fn next(&mut self) -> Result<JoinStep, AgencyError>;
+}
+
 /// An agency that gave no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AgencyError {
@@ -109,6 +130,30 @@ pub trait Agencies: Send + Sync {
         caller: &Identity,
         submitted: &SubmittedMatch,
     ) -> Result<TunnelAnswer, AgencyError>;
+
+    /// Whether an agency would take part in a join now: its refusal, if it would not. Nothing is charged there.
+    async fn check_join(
+        &self,
+        agency: &OrgId,
+        caller: &Identity,
+        asked: &Asked,
+    ) -> Result<Option<AgencyRefusal>, AgencyError>;
+
+    /// Has an agency run its side of a join.
+    async fn run_join(
+        &self,
+        agency: &OrgId,
+        caller: &Identity,
+        asked: &Asked,
+    ) -> Result<Box<dyn JoinSteps>, AgencyError>;
+
+    /// Opens the right side's end of a join's tunnel to the left one, which is `left`.
+    async fn open_join_tunnel(
+        &self,
+        agency: &OrgId,
+        left: &Identity,
+        session: &[u8; 32],
+    ) -> Result<ByteStream, AgencyError>;
 
     /// How the caps stand of an agreement's match, by the agency that is its sender.
     async fn caps(

@@ -1,9 +1,13 @@
+mod join;
 mod left_out;
 mod parts;
 mod release;
+mod run_join;
 
+pub use join::ValidatedJoin;
 pub use left_out::LeftOut;
 pub(in crate::app) use release::{By, FoundRelease};
+pub use run_join::AcceptedJoin;
 
 use super::agencies::{AgencyRefusal, AgencyRelease, Asked};
 use super::{App, Failure, Unanswered};
@@ -118,6 +122,8 @@ pub struct Finished {
     pub missing: Vec<(Part, String)>,
     /// Whether figures count a person once in each of several registers.
     pub registrations: bool,
+    /// Whether they are of two agencies' join, in which each person has one row.
+    pub joined: bool,
     /// What bounding leaves out of each cut that was read.
     pub left_out: Vec<LeftOut>,
 }
@@ -310,6 +316,7 @@ impl App {
             missing,
             registrations,
             rolled_up: roll_up.is_some(),
+            joined: false,
             left_out,
         })
     }
@@ -436,9 +443,15 @@ impl App {
         let canonical = submitted.query?.canonical();
         let DecidedQuery { permit, query, price, accounts, cost, logical, others, .. } = decided;
         let rho = query.rho().unwrap_or(permit.agreement().budget.rho_per_query);
-        let mut due: Vec<(AccountLimit, Charge)> = Vec::new();
         let of_others = others.iter().map(|part| (&part.accounts, part.price.charge()));
-        for (accounts, charge) in iter::once((&accounts, price.charge())).chain(of_others) {
+        let affordable = self.affordable(iter::once((&accounts, price.charge())).chain(of_others))?;
+        Ok(Validated { canonical, query, price, cost, logical, rho, affordable })
+    }
+
+    /// Whether the accounts of all parts of a question could pay it now. One that stands in several pays for each.
+    fn affordable<'a>(&self, parts: impl Iterator<Item = (&'a Vec<AccountLimit>, Charge)>) -> Result<bool, Refusal> {
+        let mut due: Vec<(AccountLimit, Charge)> = Vec::new();
+        for (accounts, charge) in parts {
             for account in accounts {
                 match due.iter_mut().find(|(known, _)| known == account) {
                     Some((_, sum)) => *sum = sum.plus(charge).map_err(|_| Refusal::new(ReasonCode::LossCeiling))?,
@@ -450,8 +463,7 @@ impl App {
         let payable = |(budget, (_, due)): (&Budget, &(AccountLimit, Charge))| {
             budget.spent.plus(*due).is_ok_and(|sum| sum.within(&budget.limit))
         };
-        let affordable = self.budgets(&charged).iter().zip(&due).all(payable);
-        Ok(Validated { canonical, query, price, cost, logical, rho, affordable })
+        Ok(self.budgets(&charged).iter().zip(&due).all(payable))
     }
 
     /// The caller's accounts under an agreement that it takes part in, and how the caps of the agreement's match stand.

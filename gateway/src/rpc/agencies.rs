@@ -1,6 +1,6 @@
 use crate::app::{
-    Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, LeafInLog, MOST_LEAVES, OfferedLeaf,
-    Outstanding, Shown, TunnelAnswer,
+    Agencies, AgencyAnswer, AgencyError, AgencyRefusal, AgencyRelease, Asked, JoinStep, JoinSteps, LeafInLog,
+    MOST_LEAVES, OfferedLeaf, Outstanding, Shown, TunnelAnswer,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,10 +9,12 @@ use firebreak_domain::{AgreementId, CapStanding, Closed, ColumnName, DatasetId, 
 use firebreak_node::{Evidence, SubmittedMatch};
 use firebreak_transport::{ByteStream, Peer, ReverseConnections, receive_chunks, verify};
 use firebreak_wire::agency::v1::agency_service_client::AgencyServiceClient;
-use firebreak_wire::agency::v1::{self as wire, accept_tunnel_request, accept_tunnel_response, execute_query_response};
+use firebreak_wire::agency::v1::{
+    self as wire, accept_tunnel_request, accept_tunnel_response, execute_query_response, run_join_response,
+};
 use firebreak_wire::export::v1::RequestExportRequest;
 use firebreak_wire::matching::v1::TunnelHeader;
-use firebreak_wire::query::v1::RunQueryRequest;
+use firebreak_wire::query::v1::{Question, RequestHeader, RunQueryRequest};
 use firebreak_wire::{cap_from_wire, opening_from_wire, refusal_from_wire};
 use prost::Message;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tonic::{Code, Status, Streaming};
 
 /// Largest message between gateway and adapter.
 const MESSAGE: usize = 16 * 1024 * 1024;
@@ -71,6 +73,56 @@ fn envelope(asked: &Asked, caller: &Identity) -> Result<wire::ExecuteQueryReques
     let export =
         wire::Export { kind: request.kind, endpoint: request.endpoint.clone(), dataset: request.dataset.clone() };
     Ok(wire::ExecuteQueryRequest { claim, header: request.header, question: request.question, export: Some(export) })
+}
+
+/// The caller's own request for a join, as it came.
+fn signed(asked: &Asked) -> Result<(Option<RequestHeader>, Option<Question>), AgencyError> {
+    let request = RunQueryRequest::decode(asked.message.as_ref().clone()).map_err(|_| AgencyError::Unreadable)?;
+    Ok((request.header, request.question))
+}
+
+/// The end of a tunnel whose first frame was taken.
+fn carried(
+    answers: Streaming<wire::AcceptTunnelResponse>,
+    send: mpsc::Sender<wire::AcceptTunnelRequest>,
+) -> ByteStream {
+    let incoming = receive_chunks(answers.map(|answer| match answer?.frame {
+        Some(accept_tunnel_response::Frame::Bytes(bytes)) => Ok(Bytes::from(bytes)),
+        _ => Err(Status::new(Code::InvalidArgument, "a tunnel carries bytes alone")),
+    }));
+    let (outgoing, mut chunks) = mpsc::channel::<Bytes>(8);
+    tokio::spawn(async move {
+        while let Some(chunk) = chunks.recv().await {
+            let frame = Some(accept_tunnel_request::Frame::Bytes(chunk.into()));
+            if send.send(wire::AcceptTunnelRequest { frame }).await.is_err() {
+                return;
+            }
+        }
+    });
+    ByteStream::new(incoming, outgoing)
+}
+
+/// One side of a join, as its agency says it.
+struct SideOfJoin {
+    signer: Signer,
+    answers: Streaming<wire::RunJoinResponse>,
+}
+
+#[async_trait]
+impl JoinSteps for SideOfJoin {
+    async fn next(&mut self) -> Result<JoinStep, AgencyError> {
+        let answer = self.answers.message().await.map_err(|s| lost(&s))?.ok_or(AgencyError::Lost)?;
+        match answer.step.ok_or(AgencyError::Unreadable)? {
+            run_join_response::Step::Committed(committed) => {
+                let (leaf, opening) = (&committed.leaf, &committed.opening);
+                Ok(JoinStep::Committed(self.signer.evidence(leaf, opening, committed.sealed_opening)?))
+            }
+            run_join_response::Step::Prepared(prepared) => Ok(JoinStep::Prepared(prepared.sizes)),
+            run_join_response::Step::Points(points) => Ok(JoinStep::Points(points)),
+            run_join_response::Step::Sent(_) => Ok(JoinStep::Sent),
+            run_join_response::Step::Refused(refused) => Ok(JoinStep::Refused(self.signer.refusal(refused)?)),
+        }
+    }
 }
 
 /// What an agency keeps closed, if it names something as a dataset or a column can be named.
@@ -143,7 +195,7 @@ impl Agencies for ConnectedAgencies {
         submitted: &SubmittedMatch,
     ) -> Result<TunnelAnswer, AgencyError> {
         let (send, receive) = mpsc::channel::<wire::AcceptTunnelRequest>(8);
-        let tunnel = Some(TunnelHeader { header: Some(submitted.header.to_wire()) });
+        let tunnel = Some(TunnelHeader { header: Some(submitted.header.to_wire()), join: Vec::new() });
         let signer = self.signer(agency)?;
         let header = wire::AcceptTunnelHeader { claim: claim(caller), tunnel };
         let frame = Some(accept_tunnel_request::Frame::Header(header));
@@ -155,25 +207,57 @@ impl Agencies for ConnectedAgencies {
         match answers.message().await.map_err(|s| lost(&s))?.and_then(|m| m.frame) {
             Some(accept_tunnel_response::Frame::Accepted(accepted)) => {
                 let evidence = signer.evidence(&accepted.leaf, &accepted.opening, accepted.sealed_opening)?;
-                let incoming = receive_chunks(answers.map(|answer| match answer?.frame {
-                    Some(accept_tunnel_response::Frame::Bytes(bytes)) => Ok(Bytes::from(bytes)),
-                    _ => Err(Status::new(Code::InvalidArgument, "a tunnel carries bytes alone")),
-                }));
-                let (outgoing, mut chunks) = mpsc::channel::<Bytes>(8);
-                tokio::spawn(async move {
-                    while let Some(chunk) = chunks.recv().await {
-                        let frame = Some(accept_tunnel_request::Frame::Bytes(chunk.into()));
-                        if send.send(wire::AcceptTunnelRequest { frame }).await.is_err() {
-                            return;
-                        }
-                    }
-                });
-                Ok(TunnelAnswer::Open(ByteStream::new(incoming, outgoing), evidence))
+                Ok(TunnelAnswer::Open(carried(answers, send), evidence))
             }
             Some(accept_tunnel_response::Frame::Refused(refused)) => {
                 Ok(TunnelAnswer::Refused(signer.refusal(refused)?))
             }
             Some(accept_tunnel_response::Frame::Bytes(_)) | None => Err(AgencyError::Unreadable),
+        }
+    }
+
+    async fn check_join(
+        &self,
+        agency: &OrgId,
+        caller: &Identity,
+        asked: &Asked,
+    ) -> Result<Option<AgencyRefusal>, AgencyError> {
+        let (header, question) = signed(asked)?;
+        let signer = self.signer(agency)?;
+        let request = wire::CheckJoinRequest { claim: claim(caller), header, question };
+        let answer = self.client(agency)?.check_join(request).await.map_err(|s| lost(&s))?.into_inner();
+        answer.refused.map(|refused| signer.refusal(refused)).transpose()
+    }
+
+    async fn run_join(
+        &self,
+        agency: &OrgId,
+        caller: &Identity,
+        asked: &Asked,
+    ) -> Result<Box<dyn JoinSteps>, AgencyError> {
+        let (header, question) = signed(asked)?;
+        let signer = self.signer(agency)?;
+        let request = wire::RunJoinRequest { claim: claim(caller), header, question };
+        let answers = self.client(agency)?.run_join(request).await.map_err(|s| lost(&s))?.into_inner();
+        Ok(Box::new(SideOfJoin { signer, answers }))
+    }
+
+    async fn open_join_tunnel(
+        &self,
+        agency: &OrgId,
+        left: &Identity,
+        session: &[u8; 32],
+    ) -> Result<ByteStream, AgencyError> {
+        let (send, receive) = mpsc::channel::<wire::AcceptTunnelRequest>(8);
+        let tunnel = Some(TunnelHeader { header: None, join: session.to_vec() });
+        let header = wire::AcceptTunnelHeader { claim: claim(left), tunnel };
+        let frame = Some(accept_tunnel_request::Frame::Header(header));
+        send.send(wire::AcceptTunnelRequest { frame }).await.map_err(|_| AgencyError::Lost)?;
+        let answers = self.client(agency)?.accept_tunnel(ReceiverStream::new(receive)).await;
+        let mut answers = answers.map_err(|s| lost(&s))?.into_inner();
+        match answers.message().await.map_err(|s| lost(&s))?.and_then(|m| m.frame) {
+            Some(accept_tunnel_response::Frame::Accepted(_)) => Ok(carried(answers, send)),
+            _ => Err(AgencyError::Unreadable),
         }
     }
 

@@ -1,6 +1,7 @@
 use super::status;
 use crate::app::App;
 use bytes::Bytes;
+use firebreak_domain::Identity;
 use firebreak_node::SubmittedMatch;
 use firebreak_transport::{ByteStream, Direction, RelayEnd, Shutdown, peer, receive_chunks, relay};
 use firebreak_wire::matching::v1::matching_service_server::MatchingService;
@@ -43,8 +44,11 @@ impl MatchingService for Matching {
         let Some(open_tunnel_request::Frame::Header(header)) = frames.message().await?.and_then(|m| m.frame) else {
             return Err(Status::invalid_argument("the first frame of a tunnel is its header"));
         };
-        let submitted = SubmittedMatch::read(header.header.as_ref());
         let app = Arc::clone(&self.app);
+        if !header.join.is_empty() {
+            return self.open_join(app, header.join, caller, frames).await;
+        }
+        let submitted = SubmittedMatch::read(header.header.as_ref());
         // A refusal leaves evidence also when its caller is gone.
         let opening = tokio::spawn(async move {
             match submitted {
@@ -60,19 +64,8 @@ impl MatchingService for Matching {
         let _ = send.send(Ok(wire::OpenTunnelResponse { frame: Some(frame) })).await;
         let receiver = ByteStream::new(from_receiver(frames), to_receiver(send.clone()));
         let app = Arc::clone(&self.app);
-        let cut = self.shutdown.token().child_token();
+        let shutdown = self.shutdown.clone();
         tokio::spawn(async move {
-            let passed = AtomicU64::new(0);
-            let meter = |direction: Direction, bytes: usize| {
-                let way = match direction {
-                    Direction::Forth => "to_sender",
-                    Direction::Back => "to_receiver",
-                };
-                metrics::counter!("firebreak_tunnel_bytes_total", "way" => way).increment(bytes as u64);
-                if passed.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64 > MOST_BYTES {
-                    cut.cancel();
-                }
-            };
             // A relay that is dropped is cut: both its streams go with it.
             let outcome = tokio::select! {
                 denial = app.until_refused(&opened.standing) => {
@@ -81,15 +74,60 @@ impl MatchingService for Matching {
                     let _ = send.try_send(Err(refused));
                     "refused"
                 }
-                end = relay(receiver, opened.sender, meter, &cut) => match end {
-                    RelayEnd::Finished => "finished",
-                    RelayEnd::Broken => "broken",
-                    RelayEnd::Cut => "cut",
-                },
+                outcome = carry(receiver, opened.sender, &shutdown) => outcome,
             };
             tracing::info!(outcome, "tunnel");
         });
         Ok(Response::new(ReceiverStream::new(receive)))
+    }
+}
+
+impl Matching {
+    /// The tunnel of a join that runs, from its left side to its right one. It is cut when the join is over.
+    async fn open_join(
+        &self,
+        app: Arc<App>,
+        session: Vec<u8>,
+        caller: Identity,
+        frames: Streaming<wire::OpenTunnelRequest>,
+    ) -> Result<Response<<Self as MatchingService>::OpenTunnelStream>, Status> {
+        let opening = tokio::spawn(async move { app.open_join_tunnel(&session, &caller).await });
+        let opened = opening.await.map_err(|_| Status::internal("the tunnel could not be opened"))?;
+        self.wake.notify_one();
+        let (right, over) = opened.map_err(status)?.parts();
+        let (send, receive) = mpsc::channel(8);
+        let frame = open_tunnel_response::Frame::Opened(wire::TunnelOpened::default());
+        let _ = send.send(Ok(wire::OpenTunnelResponse { frame: Some(frame) })).await;
+        let left = ByteStream::new(from_receiver(frames), to_receiver(send));
+        let shutdown = self.shutdown.clone();
+        tokio::spawn(async move {
+            let outcome = tokio::select! {
+                () = over => "over",
+                outcome = carry(left, right, &shutdown) => outcome,
+            };
+            tracing::info!(outcome, "tunnel of a join");
+        });
+        Ok(Response::new(ReceiverStream::new(receive)))
+    }
+}
+
+/// Carries a tunnel to its end, and meters it.
+async fn carry(first: ByteStream, second: ByteStream, shutdown: &Shutdown) -> &'static str {
+    let (passed, cut) = (AtomicU64::new(0), shutdown.token().child_token());
+    let meter = |direction: Direction, bytes: usize| {
+        let way = match direction {
+            Direction::Forth => "to_sender",
+            Direction::Back => "to_receiver",
+        };
+        metrics::counter!("firebreak_tunnel_bytes_total", "way" => way).increment(bytes as u64);
+        if passed.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64 > MOST_BYTES {
+            cut.cancel();
+        }
+    };
+    match relay(first, second, meter, &cut).await {
+        RelayEnd::Finished => "finished",
+        RelayEnd::Broken => "broken",
+        RelayEnd::Cut => "cut",
     }
 }
 

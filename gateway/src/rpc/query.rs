@@ -1,7 +1,7 @@
 use super::{ROWS, refused, status};
-use crate::app::{App, Asked, Budget, Finished, LeftOut, Losses, RegisterLoss, Unanswered};
+use crate::app::{App, Asked, Budget, Finished, LeftOut, Losses, RegisterLoss, Unanswered, ValidatedJoin};
 use bytes::Bytes;
-use firebreak_domain::{Charge, ColumnName, Delta, Identity, Rho, UnitSpaceId};
+use firebreak_domain::{Charge, ColumnName, Delta, Identity, Mechanism, Rho, UnitSpaceId};
 use firebreak_node::{SubmittedQuery, Unread};
 use firebreak_privacy::{Price, deviations};
 use firebreak_query::{
@@ -11,7 +11,8 @@ use firebreak_transport::peer;
 use firebreak_wire::query::v1::query_service_server::QueryService;
 use firebreak_wire::query::v1::{self as wire, run_query_response::Step};
 use firebreak_wire::{
-    accepted_at, accepted_over, all_groups, answer_rows, cap_to_wire, charge_to_wire, left_out_to_wire, part_to_wire,
+    accepted, accepted_at, accepted_over, all_groups, answer_rows, cap_to_wire, charge_to_wire, left_out_to_wire,
+    part_to_wire,
 };
 use prost::Message;
 use std::sync::Arc;
@@ -22,6 +23,11 @@ use tonic::{Request, Response, Status};
 /// What every figure estimates.
 const ESTIMAND: &str = "the bounded, clamped view of the cut: at most the contract's number of rows of each \
     person, each value within its declared bounds; intervals cover the noise alone";
+
+/// What every figure over a join estimates.
+const JOINED: &str = "the persons whom both registers know by one and the same identifier, each with one row of each \
+    cut: the first by rank among those that are in a group; whoever takes part in none is not in it; intervals cover the \
+    noise alone";
 
 /// What a roll-up estimates beside.
 const ADDED_UP: &str = "; added up over the cells of the release: rows that are in none of its groups are not in it";
@@ -71,6 +77,15 @@ where
         Ok(submitted) => Asked { submitted, message },
         Err(unread) => return Err(app.refuse_unread(unread, caller).await),
     };
+    if asked.submitted.is_join() && asked.submitted.export.is_none() {
+        let join = app.accept_join(&asked, caller).await?;
+        let accepted = accepted(join.answered(), join.cost(), Mechanism::MatchingDummies);
+        say(RunStep::Accepted(Box::new(accepted))).await;
+        say(RunStep::Progress(wire::Progress { step: "asking both agencies".to_owned() })).await;
+        let finished = app.finish_join(join, &asked).await?;
+        say(RunStep::Finished(Box::new(finished))).await;
+        return Ok(());
+    }
     let query = app.accept(&asked, caller).await?;
     let accepted = announced(query.logical.as_ref(), query.query(), query.cost, query.price());
     say(RunStep::Accepted(Box::new(accepted))).await;
@@ -140,7 +155,8 @@ pub(super) fn foreseen(accepted: &wire::Accepted) -> Option<(i64, Delta)> {
 
 /// The end of an answer as sent.
 pub(super) fn released(finished: Finished) -> wire::Released {
-    let mut estimand = estimand(finished.answer.selected.map(|selected| (selected.threshold, selected.delta)));
+    let selected = finished.answer.selected.map(|selected| (selected.threshold, selected.delta));
+    let mut estimand = if finished.joined { JOINED.to_owned() } else { estimand(selected) };
     if finished.registrations {
         estimand.push_str(REGISTRATIONS);
     }
@@ -220,6 +236,10 @@ impl QueryService for Query {
         let header = self.unsigned(request.agreement, request.purpose);
         let submitted = SubmittedQuery::read(Some(&header), request.question.as_ref(), None)
             .map_err(|unread| refused(self.app.foresee_unread(unread, &caller)))?;
+        if submitted.is_join() {
+            let validated = self.app.validate_join(&submitted, &caller, request.half_width).map_err(refused)?;
+            return Ok(Response::new(join_to_wire(validated)));
+        }
         let validated = self.app.validate(&submitted, &caller, request.half_width).map_err(refused)?;
         let (logical, query) = (validated.logical.as_ref(), &validated.query);
         let accepted = announced(logical, query, validated.cost, &validated.price);
@@ -312,6 +332,28 @@ pub(super) fn loss_to_wire(losses: Losses) -> wire::GetLossResponse {
     wire::GetLossResponse {
         registers: losses.registers.into_iter().map(register).collect(),
         together: Some(charge_to_wire(losses.together)),
+    }
+}
+
+/// What a question over a join would cost, as a message.
+fn join_to_wire(validated: ValidatedJoin) -> wire::ValidateQueryResponse {
+    let ValidatedJoin { canonical, join, price, cost, affordable } = validated;
+    let answered = join.answered();
+    let accepted = accepted(answered, cost, Mechanism::MatchingDummies);
+    let noise = wire::MeasuredNoise { measured: "count of persons".to_owned(), standard_error: price.deviation() };
+    wire::ValidateQueryResponse {
+        cost: accepted.cost,
+        canonical_query: canonical.into(),
+        dataset: accepted.dataset,
+        cut: accepted.cut,
+        columns: accepted.columns,
+        groups: accepted.groups,
+        cells: answered.cells() as u64,
+        noise: vec![noise],
+        affordable,
+        rho_nano: price.charge().rho.nano(),
+        selection: None,
+        not_covered: Vec::new(),
     }
 }
 

@@ -107,6 +107,8 @@ impl Case {
             (Mechanism::DiscreteGaussian, true) => "blackbox_rho_exponential_mechanism",
             (Mechanism::DiscreteLaplace, false) => "blackbox_epsilon_discrete_laplace",
             (Mechanism::DiscreteLaplace, true) => "blackbox_epsilon_permute_and_flip",
+            // No case is of a join, whose noise is in what is counted.
+            (Mechanism::MatchingDummies, _) => "blackbox_epsilon_matching_dummies",
         }
     }
 }
@@ -216,7 +218,7 @@ fn over_declared(neighbours: &Neighbours, p: f64, q: f64) -> (Option<f64>, f64) 
         }
         // No event is more than e^ε times as probable at the one as at the other (Dwork, McSherry, Nissim and Smith
         // 2006).
-        Mechanism::DiscreteLaplace => {
+        Mechanism::DiscreteLaplace | Mechanism::MatchingDummies => {
             let found = if p > q && q > 0.0 { (p / q).ln() } else { 0.0 };
             (None, found / neighbours.price.charge().epsilon.as_f64())
         }

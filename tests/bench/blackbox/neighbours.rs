@@ -156,7 +156,7 @@ fn middle_of(case: &Case, query: &CheckedQuery) -> Option<i64> {
     let count = candidates.count() as usize;
     Some(candidates.value(match case.mechanism {
         Mechanism::DiscreteGaussian => count / 2,
-        Mechanism::DiscreteLaplace => count.saturating_sub(2),
+        Mechanism::DiscreteLaplace | Mechanism::MatchingDummies => count.saturating_sub(2),
     }))
 }
 
@@ -238,7 +238,9 @@ fn scored(
 ) -> Result<(Vec<Tells>, [f64; THRESHOLDS])> {
     let sensitivities: Vec<f64> = match case.mechanism {
         Mechanism::DiscreteGaussian => query.squared_sensitivities().iter().map(|s| (*s as f64).sqrt()).collect(),
-        Mechanism::DiscreteLaplace => query.l1_sensitivities().iter().map(|s| *s as f64).collect(),
+        Mechanism::DiscreteLaplace | Mechanism::MatchingDummies => {
+            query.l1_sensitivities().iter().map(|s| *s as f64).collect()
+        }
     };
     // Deviations between both neighbours, as declared.
     let squares = sensitivities.iter().zip(price.sigmas()).map(|(s, sigma)| (s / sigma).powi(2));
@@ -253,7 +255,7 @@ fn scored(
                 let weight = match mechanism {
                     Mechanism::DiscreteGaussian => sensitivity / sigma / distance,
                     // Twice its movement over the scale is what a choice loses.
-                    Mechanism::DiscreteLaplace => 2.0 * moved * sensitivity / sigma,
+                    Mechanism::DiscreteLaplace | Mechanism::MatchingDummies => 2.0 * moved * sensitivity / sigma,
                 };
                 largest += weight;
                 Tells::Side { weight, middle: middle.context("no candidates")? }
@@ -263,7 +265,7 @@ fn scored(
                 Tells::Units { weight: sensitivity / sigma / distance / sigma, without }
             }
             // And for the discrete Laplace the sum of these.
-            (_, Mechanism::DiscreteLaplace) => {
+            (_, Mechanism::DiscreteLaplace | Mechanism::MatchingDummies) => {
                 largest += with.abs_diff(without) as f64 / sigma;
                 Tells::Nearer { scale: sigma, without, with }
             }
@@ -271,7 +273,7 @@ fn scored(
     }
     let thresholds = match case.mechanism {
         Mechanism::DiscreteGaussian => DEVIATIONS.map(|deviations| distance / 2.0 + deviations),
-        Mechanism::DiscreteLaplace => PARTS.map(|part| part * largest),
+        Mechanism::DiscreteLaplace | Mechanism::MatchingDummies => PARTS.map(|part| part * largest),
     };
     Ok((tells, thresholds))
 }

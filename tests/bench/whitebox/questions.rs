@@ -136,6 +136,7 @@ impl Ground {
         Ok(AggregateQuery {
             dataset: first.contract.id.clone(),
             joins: joins.collect::<Result<_>>()?,
+            on_person: false,
             partial: false,
             cut: None,
             filter: None,

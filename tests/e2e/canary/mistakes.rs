@@ -117,7 +117,8 @@ pub async fn made(own: &Shared, canary: &Canary, told: &mut Told) -> Result<()> 
         let mut header = sent.header.clone();
         header.agreement.clone_from(number);
         let claim = Some(Claim { principal: sent.claim.clone() });
-        let header = AcceptTunnelHeader { claim, tunnel: Some(TunnelHeader { header: Some(header) }) };
+        let header =
+            AcceptTunnelHeader { claim, tunnel: Some(TunnelHeader { header: Some(header), join: Vec::new() }) };
         let frame = Some(accept_tunnel_request::Frame::Header(header));
         told.keep(agency, hear(&channel, TUNNEL, AcceptTunnelRequest { frame }.encode_to_vec()).await?);
         let claim = Some(Claim { principal: sent.claim.clone() });

@@ -105,7 +105,7 @@ fn header(agreement: &str, purpose: &str) -> RequestHeader {
 pub fn sample(path: &str) -> Result<Sample> {
     let question = || Some(sql_question("SELECT COUNT(*) AS n FROM health.visits"));
     let asked = || Some(header("health-statistics", "health-planning"));
-    let tunnel = || TunnelHeader { header: Some(header("vaccination-round", "vaccination-round")) };
+    let tunnel = || TunnelHeader { header: Some(header("vaccination-round", "vaccination-round")), join: Vec::new() };
     let claim = || Some(agency::v1::Claim { principal: format!("spiffe://{TRUST_DOMAIN}/org/nso/analyst/ada") });
     let (agreement, purpose) = ("health-statistics".to_owned(), "health-planning".to_owned());
     let tables = || CommandGetTables::default().as_any().encode_to_vec();
@@ -169,6 +169,7 @@ pub fn sample(path: &str) -> Result<Sample> {
                 chunk_elements: 1024,
                 exporter: vec![2; 32],
                 unproved: false,
+                payload: None,
             };
             (Tunnel, &[Adapter][..], request.encode_to_vec())
         }
@@ -187,6 +188,32 @@ pub fn sample(path: &str) -> Result<Sample> {
         "/firebreak.agency.v1.AgencyService/ExecuteQuery" => {
             let request =
                 agency::v1::ExecuteQueryRequest { claim: claim(), header: asked(), question: question(), export: None };
+            (Dialled, &[Gateway][..], request.encode_to_vec())
+        }
+        "/firebreak.matching.v1.JoinSessionService/OpenJoin" => {
+            let (session, terms, exporter) = (vec![1; 32], vec![2; 32], vec![3; 32]);
+            let (key, sizes) = (vec![4; 96], vec![1, 2]);
+            let request = matching::v1::OpenJoinRequest { format: 1, session, terms, exporter, key, sizes };
+            (Tunnel, &[Adapter][..], request.encode_to_vec())
+        }
+        "/firebreak.matching.v1.JoinSessionService/PutPoints" => {
+            let request = matching::v1::PutPointsRequest { session: vec![1; 32], offset: 0, points: vec![5; 34] };
+            (Tunnel, &[Adapter][..], request.encode_to_vec())
+        }
+        "/firebreak.matching.v1.JoinSessionService/ListPoints" => {
+            let request = matching::v1::ListPointsRequest { session: vec![1; 32], offset: 0 };
+            (Tunnel, &[Adapter][..], request.encode_to_vec())
+        }
+        "/firebreak.matching.v1.JoinSessionService/CloseJoin" => {
+            let request = matching::v1::CloseJoinRequest { session: vec![1; 32], reason: 0 };
+            (Tunnel, &[Adapter][..], request.encode_to_vec())
+        }
+        "/firebreak.agency.v1.AgencyService/CheckJoin" => {
+            let request = agency::v1::CheckJoinRequest { claim: claim(), header: asked(), question: question() };
+            (Dialled, &[Gateway][..], request.encode_to_vec())
+        }
+        "/firebreak.agency.v1.AgencyService/RunJoin" => {
+            let request = agency::v1::RunJoinRequest { claim: claim(), header: asked(), question: question() };
             (Dialled, &[Gateway][..], request.encode_to_vec())
         }
         "/firebreak.agency.v1.AgencyService/AcceptTunnel" => {
@@ -234,6 +261,9 @@ pub fn sample(path: &str) -> Result<Sample> {
         "/firebreak.local.v1.LocalMatchService/OpenSample" => {
             let request = local::v1::OpenSampleRequest { session_id: vec![4; 32], seed: vec![5; 32], places: 10 };
             (Local, &[Steward][..], request.encode_to_vec())
+        }
+        "/firebreak.local.v1.LocalMatchService/ReplayJoin" => {
+            (Local, &[Steward][..], local::v1::ReplayJoinRequest { request_id: vec![3; 16] }.encode_to_vec())
         }
         "/arrow.flight.protocol.FlightService/GetFlightInfo"
         | "/arrow.flight.protocol.FlightService/PollFlightInfo"

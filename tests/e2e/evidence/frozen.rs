@@ -5,15 +5,15 @@ use async_trait::async_trait;
 use firebreak_audit::{LogEntry, NoteKey, OpeningKey, Sealer};
 use firebreak_domain::{AgreementId, CapStanding, Identity, OrgId, SystemClock};
 use firebreak_gateway::app::{
-    Agencies, AgencyAnswer, AgencyError, App, Asked, Courier, EvidenceLog, MOST_LEAVES, OfferedLeaf, Outstanding,
-    Shown, TunnelAnswer,
+    Agencies, AgencyAnswer, AgencyError, AgencyRefusal, App, Asked, Courier, EvidenceLog, JoinSteps, MOST_LEAVES,
+    OfferedLeaf, Outstanding, Shown, TunnelAnswer,
 };
 use firebreak_gateway::configuration::Configuration;
 use firebreak_node::{PolicyInForce, Recorder, SubmittedMatch, load};
 use firebreak_store::{State, StateKey};
 use firebreak_testbed::Federation;
 use firebreak_tests::{Own, run};
-use firebreak_transport::{Credential, Validity};
+use firebreak_transport::{ByteStream, Credential, Validity};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -46,6 +46,18 @@ impl Agencies for Some3 {
     }
 
     async fn open_tunnel(&self, _: &OrgId, _: &Identity, _: &SubmittedMatch) -> Result<TunnelAnswer, AgencyError> {
+        Err(AgencyError::NotConnected)
+    }
+
+    async fn check_join(&self, _: &OrgId, _: &Identity, _: &Asked) -> Result<Option<AgencyRefusal>, AgencyError> {
+        Err(AgencyError::NotConnected)
+    }
+
+    async fn run_join(&self, _: &OrgId, _: &Identity, _: &Asked) -> Result<Box<dyn JoinSteps>, AgencyError> {
+        Err(AgencyError::NotConnected)
+    }
+
+    async fn open_join_tunnel(&self, _: &OrgId, _: &Identity, _: &[u8; 32]) -> Result<ByteStream, AgencyError> {
         Err(AgencyError::NotConnected)
     }
 

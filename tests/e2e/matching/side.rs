@@ -139,9 +139,19 @@ pub fn submitted(federation: &Federation, now: Timestamp) -> Result<SubmittedMat
 
 /// The receiver's request of a session of that number, under a certificate of its own.
 pub fn submitted_by(credential: &Credential, session: u8, now: Timestamp) -> Result<SubmittedMatch> {
+    submitted_under(credential, "vaccination-round", session, now)
+}
+
+/// The same under another agreement.
+pub fn submitted_under(
+    credential: &Credential,
+    agreement: &str,
+    session: u8,
+    now: Timestamp,
+) -> Result<SubmittedMatch> {
     let unsigned = Header {
         request_id: RequestId::from_bytes([session; 16]),
-        agreement: "vaccination-round".parse()?,
+        agreement: agreement.parse()?,
         purpose: "vaccination-round".parse()?,
         expires: now.plus_secs(600),
         signature: None,
@@ -165,6 +175,7 @@ pub fn opening(prepared: &Prepared) -> Result<OpenRequest> {
         elements: prepared.elements(),
         chunk_elements: CHUNK_ELEMENTS,
         proofs: prepared.proofs(),
+        payload: prepared.payload(),
     })
 }
 

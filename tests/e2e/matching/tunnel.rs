@@ -58,7 +58,7 @@ fn an_open_tunnel_is_cut_when_the_bundle_expires_and_not_before() -> Result<()> 
         for _ in 0..100 {
             let (send, receive) = mpsc::channel(1);
             let header = Some(MATCH.signed(&federation, start, 0)?.header);
-            let frame = Some(open_tunnel_request::Frame::Header(TunnelHeader { header }));
+            let frame = Some(open_tunnel_request::Frame::Header(TunnelHeader { header, join: Vec::new() }));
             send.send(OpenTunnelRequest { frame }).await?;
             match client.open_tunnel(ReceiverStream::new(receive)).await {
                 Ok(answer) => {

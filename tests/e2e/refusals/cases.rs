@@ -107,6 +107,7 @@ const NO_GROUND: Ground = (ReasonCode::NoSpecialGround, "special-kinds-on-a-name
 const ENDED: Ground = (ReasonCode::AgreementNotInForce, "the-agreement-is-in-force");
 const UNASSESSED: Ground = (ReasonCode::AgreementNotAssessed, "the-agreement-is-assessed");
 const PURPOSE: Ground = (ReasonCode::PurposeNotCovered, "purposes-are-the-agreements");
+const NO_SERVICE: Ground = (ReasonCode::RecipientNotCovered, "disclosures-are-for-services");
 const COLUMN: Ground = (ReasonCode::ColumnNotCovered, "columns-are-the-agreements");
 
 const BY_NUMBER: &str = "SELECT national_number, COUNT(*) AS n FROM health.visits GROUP BY national_number";
@@ -355,6 +356,28 @@ pub const PASSED_ON: Case = at(
         "a match whose receiver has a desk from which it goes on to enforcement in three steps",
         matching(EDUCATION, "language-support", "language-support"),
         ONWARD,
+        matching(HEALTH, "vaccination-round", "vaccination-round"),
+    ),
+);
+
+/// Refused where the receiver is enforcement; without that it is let in.
+pub const DISCLOSED: Case = at(
+    "education-agency",
+    case(
+        "a match with a payload whose receiver is enforcement",
+        matching(HEALTH, "vaccination-letters", "vaccination-round"),
+        ENFORCEMENT,
+        matching(EDUCATION, "language-support", "language-support"),
+    ),
+);
+
+/// Refused where the receiver is a statistics office, to which a match without a payload would go.
+pub const DISCLOSED_BEYOND: Case = at(
+    "education-agency",
+    case(
+        "a match with a payload whose receiver is a statistics office",
+        matching(HEALTH, "vaccination-letters", "vaccination-round"),
+        NO_SERVICE,
         matching(HEALTH, "vaccination-round", "vaccination-round"),
     ),
 );

@@ -15,6 +15,10 @@ pub enum Fact {
     NewcomerRegistered,
     /// The school census desk, of the education agency, passes on to the contractor what it gets.
     SchoolDeskPassesOn,
+    /// The health agency is enforcement.
+    HealthEnforces,
+    /// The health agency is a statistics office.
+    HealthCounts,
 }
 
 impl Fact {
@@ -50,6 +54,12 @@ impl Fact {
                 for desk in registry.endpoints.iter_mut().filter(|e| e.id.as_str() == "school-census-desk") {
                     desk.passes_to.push("it-contractor".parse()?);
                 }
+            }
+            Self::HealthEnforces => {
+                organisation(registry, "health-agency").for_each(|health| health.class = RecipientClass::Enforcement);
+            }
+            Self::HealthCounts => {
+                organisation(registry, "health-agency").for_each(|health| health.class = RecipientClass::Statistics);
             }
         }
         Ok(())

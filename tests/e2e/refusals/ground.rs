@@ -185,7 +185,7 @@ impl Ground {
     }
 
     /// A request is answered by gateway and adapter, each of which runs the engine for it.
-    async fn answered(&self, request: &Request, case: &Case) -> Result<()> {
+    pub(super) async fn answered(&self, request: &Request, case: &Case) -> Result<()> {
         let sent = || self.sign(request).map(|s| if case.signs { s } else { s.unsigned() });
         let before = self.executions().await?;
         let by_gateway = self.at_gateway(&sent()?).await?.answered().context("by the gateway")?;
@@ -214,7 +214,7 @@ impl Ground {
     }
 
     /// A case is refused by both, and no engine runs.
-    async fn refused(&self, case: &Case) -> Result<()> {
+    pub(super) async fn refused(&self, case: &Case) -> Result<()> {
         self.quietly(async {
             let by_gateway = self.refused_by_the_gateway(case).await.context("at the gateway");
             let by_adapter = self.refused_by_the_adapter(case).await.context("at the adapter");

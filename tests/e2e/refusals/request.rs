@@ -184,7 +184,7 @@ impl Sent {
         let Some(question) = self.question.clone() else {
             // The stream stays open: a tunnel whose receiver has ended is cut before it is let in.
             let (send, receive) = tokio::sync::mpsc::channel(1);
-            let frame = Some(open_tunnel_request::Frame::Header(TunnelHeader { header }));
+            let frame = Some(open_tunnel_request::Frame::Header(TunnelHeader { header, join: Vec::new() }));
             let _ = send.send(OpenTunnelRequest { frame }).await;
             let answer = MatchingServiceClient::new(channel).open_tunnel(ReceiverStream::new(receive)).await?;
             return first(answer).await.map(|_| Outcome::Tunnel);
@@ -226,7 +226,7 @@ impl Sent {
             }
         } else {
             let (send, receive) = tokio::sync::mpsc::channel(1);
-            let tunnel = Some(TunnelHeader { header });
+            let tunnel = Some(TunnelHeader { header, join: Vec::new() });
             let frame = Some(accept_tunnel_request::Frame::Header(AcceptTunnelHeader { claim, tunnel }));
             send.send(AcceptTunnelRequest { frame }).await?;
             let answer = adapter.accept_tunnel(ReceiverStream::new(receive)).await?;

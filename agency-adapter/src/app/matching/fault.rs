@@ -12,7 +12,7 @@ use firebreak_psi::PsiError;
 ///
 /// SECURITY: what arrives in a tunnel comes from the one pinned key. A gateway can drop bytes or cut a connection, which
 /// ends no session; it cannot make either side find one of these.
-pub(super) const fn ends_session(reason: ReasonCode) -> bool {
+pub(in crate::app) const fn ends_session(reason: ReasonCode) -> bool {
     matches!(
         reason,
         ReasonCode::ProofRejected
@@ -27,7 +27,7 @@ pub(super) const fn ends_session(reason: ReasonCode) -> bool {
 ///
 /// PRIVACY: each follows from what the sender itself has sent, or has not, and from blinded elements. None can follow
 /// from a comparison: that comes after the receiver's last message.
-pub(super) const fn is_told(reason: ReasonCode) -> bool {
+pub(in crate::app) const fn is_told(reason: ReasonCode) -> bool {
     matches!(
         reason,
         ReasonCode::ProofRejected
@@ -50,7 +50,7 @@ pub const fn of_the_match(reason: ReasonCode) -> bool {
 
 /// The name of what is wrong with something that the other side sent. Its words give sizes that both sides know, and no
 /// value.
-pub(super) fn of_peer(error: PsiError) -> MatchError {
+pub(in crate::app) fn of_peer(error: PsiError) -> MatchError {
     use PsiError as E;
     use ReasonCode as R;
     let reason = match error {

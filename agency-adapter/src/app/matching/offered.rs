@@ -1,9 +1,10 @@
 //! What a sender keeps of a session on the disk: its set, what it evaluated, and its list.
 
 use super::MatchError;
+use super::payload::PayloadReader;
 use super::records::{ITEM, SORTED_IN_MEMORY, distinct, item, put_item};
 use crate::datasets::RowsToMatch;
-use firebreak_domain::{ReasonCode, Refusal};
+use firebreak_domain::{PayloadLayout, ReasonCode, Refusal};
 use firebreak_psi::{Evaluator, NormalisedInput, Normaliser};
 use firebreak_store::{Participation, PersonReference, RecordFile, RecordReader, SessionFiles, Sorter, Spool};
 use sha2::{Digest, Sha256};
@@ -24,10 +25,13 @@ const NOBODY: PersonReference = [0; PERSON];
 /// A person whom the register has no key of: nothing can be recorded of them, and so no consent.
 const UNNAMED: PersonReference = [0xff; PERSON];
 
-/// The set: identifiers, and who stands behind each, in the order of their bytes. It is formed once for a session.
+/// The set: identifiers, who stands behind each, and the row that goes with the tag if the match has a payload, in the
+/// order of their bytes. It is formed once for a session.
 #[derive(Clone)]
 pub(super) struct OfferedSet {
     records: RecordFile,
+    /// The row that holds nothing; of no byte without a payload.
+    nothing: Vec<u8>,
     /// How many identifiers there are.
     pub(super) identifiers: u64,
 }
@@ -38,31 +42,55 @@ impl OfferedSet {
         rows: impl AsyncFnOnce() -> Result<RowsToMatch<'a>, MatchError>,
         reference: impl Fn(&str) -> PersonReference,
         normaliser: Normaliser,
+        layout: Option<&PayloadLayout>,
         files: &SessionFiles,
     ) -> Result<Self, MatchError> {
         const NAME: &str = "set";
-        let records = files.records(NAME, ITEM + PERSON)?;
+        let nothing = layout.map(PayloadLayout::empty).unwrap_or_default();
+        let size = (ITEM + PERSON).saturating_add(nothing.len());
+        let records = files.records(NAME, size)?;
         if !files.holds(NAME) {
             let mut rows = rows().await?;
-            let mut sorter = files.sort(NAME, ITEM + PERSON, SORTED_IN_MEMORY)?;
-            let mut record = Zeroizing::new(Vec::with_capacity(ITEM + PERSON));
+            let mut sorter = files.sort(NAME, size, SORTED_IN_MEMORY)?;
+            let mut record = Zeroizing::new(Vec::with_capacity(size));
+            let mut unnamed: u64 = 0;
             while let Some(batch) = rows.next().await? {
                 block_in_place(|| {
+                    let payload = layout.map(|layout| PayloadReader::over(layout, &batch)).transpose()?;
                     for (row, text) in batch.match_keys.iter().enumerate() {
                         let Some(input) = text.as_ref().and_then(|text| normaliser.normalise(text)) else { continue };
                         record.clear();
                         put_item(&mut record, input.as_bytes());
-                        record.extend_from_slice(&batch.person_of(row).map_or(UNNAMED, &reference));
+                        let mut person = batch.person_of(row).map_or(UNNAMED, &reference);
+                        if let Some(payload) = &payload {
+                            if person == UNNAMED {
+                                person = number_of_unnamed(&mut unnamed);
+                            }
+                            record.extend_from_slice(&person);
+                            record.extend_from_slice(&payload.row(row));
+                        } else {
+                            record.extend_from_slice(&person);
+                        }
                         sorter.push(&record)?;
                     }
                     Ok::<_, MatchError>(())
                 })?;
             }
-            block_in_place(|| sorter.finish()?.write_once_each(files, NAME, ITEM + PERSON))?;
+            block_in_place(|| sorter.finish()?.write_once_each(files, NAME, size))?;
         }
         let identifiers = block_in_place(|| distinct(&records, ITEM))?;
-        Ok(Self { records, identifiers })
+        Ok(Self { records, nothing, identifiers })
     }
+}
+
+/// In place of [`UNNAMED`], where two persons without a key are not to be taken for one.
+fn number_of_unnamed(number: &mut u64) -> PersonReference {
+    let mut person = UNNAMED;
+    for (to, from) in person.iter_mut().skip(PERSON / 2).zip(number.to_be_bytes()) {
+        *to = from;
+    }
+    *number = number.saturating_add(1);
+    person
 }
 
 /// Chunks that were evaluated: one that comes again is given the very same bytes.
@@ -105,8 +133,8 @@ fn number(piece: &[u8]) -> Result<(u32, &[u8]), MatchError> {
     Ok((u32::from_be_bytes(*number), evaluated))
 }
 
-/// The sender's list: tags of equal length in ascending order, random ones among them up to the declared size. What was
-/// sent of it once is sent again as it was.
+/// The sender's list: tags of equal length in ascending order, random ones among them up to the declared size, and behind
+/// each its sealed row if the match has a payload. What was sent of it once is sent again as it was.
 pub(super) struct OfferedTags {
     sent: Spool,
     reader: RecordReader,
@@ -116,12 +144,14 @@ pub(super) struct OfferedTags {
     /// The tag that was sent last.
     last: Vec<u8>,
     length: usize,
+    /// Bytes of a tag and its sealed row.
+    entry: usize,
     hash: [u8; 32],
 }
 
-/// A record of the list: a tag, and one of those who stand behind it.
+/// A record of the list: a tag with its sealed row, and one of those who stand behind it.
 struct Offered {
-    tag: Vec<u8>,
+    entry: Vec<u8>,
     person: PersonReference,
 }
 
@@ -129,9 +159,9 @@ impl OfferedTags {
     /// Makes the list, or takes the one that was made for the session.
     pub(super) fn make(evaluator: &Evaluator, set: &OfferedSet, files: &SessionFiles) -> Result<Self, MatchError> {
         const NAME: &str = "tags";
-        let length = evaluator.params().tag_bytes();
+        let (length, entry) = (evaluator.params().tag_bytes(), evaluator.params().entry_bytes());
         let due = u64::from(evaluator.params().sender_padded());
-        let record = length.saturating_add(PERSON);
+        let record = entry.saturating_add(PERSON);
         let list = files.records(NAME, record)?;
         let mut padding = due.checked_sub(set.identifiers).ok_or(MatchError::Failed)?;
         while !(files.holds(NAME) && distinct(&list, length)? == due) {
@@ -140,8 +170,8 @@ impl OfferedTags {
             let mut number = 0;
             while number < padding {
                 let count = padding.saturating_sub(number).min(BLOCK as u64);
-                for tag in evaluator.padding(number, count as usize).iter() {
-                    sorter.push(&[tag, NOBODY.as_slice()].concat())?;
+                for (tag, number) in evaluator.padding(number, count as usize).iter().zip(number..) {
+                    sorter.push(&[tag, &evaluator.padding_row(number), NOBODY.as_slice()].concat())?;
                 }
                 number = number.saturating_add(count);
             }
@@ -150,39 +180,40 @@ impl OfferedTags {
             // change.
             padding = padding.saturating_add(due.saturating_sub(distinct(&list, length)?));
         }
-        Self::open(files, &list, length)
+        Self::open(files, &list, length, entry)
     }
 
-    fn open(files: &SessionFiles, list: &RecordFile, length: usize) -> Result<Self, MatchError> {
+    fn open(files: &SessionFiles, list: &RecordFile, length: usize, entry: usize) -> Result<Self, MatchError> {
         let sent = files.spool("sent")?;
         let (position, last) = match sent.len().checked_sub(1) {
             None => (0, Vec::new()),
             Some(piece) => {
                 let piece = sent.get(piece)?;
-                let (position, tags) = piece.split_first_chunk().ok_or(MatchError::Failed)?;
-                let start = tags.len().checked_sub(length).ok_or(MatchError::Failed)?;
-                (u64::from_be_bytes(*position), tags.get(start..).unwrap_or_default().to_vec())
+                let (position, entries) = piece.split_first_chunk().ok_or(MatchError::Failed)?;
+                let start = entries.len().checked_sub(entry).ok_or(MatchError::Failed)?;
+                let last = entries.get(start..start.saturating_add(length)).ok_or(MatchError::Failed)?;
+                (u64::from_be_bytes(*position), last.to_vec())
             }
         };
         let reader = list.read_from(position)?;
-        let mut opened = Self { sent, reader, position, ahead: None, last, length, hash: hash_of(list)? };
+        let mut opened = Self { sent, reader, position, ahead: None, last, length, entry, hash: hash_of(list)? };
         opened.ahead = opened.read()?;
         Ok(opened)
     }
 
     /// Bytes of every piece but the last.
     pub(super) const fn piece_bytes(&self) -> usize {
-        PIECE / self.length * self.length
+        PIECE / self.entry * self.entry
     }
 
-    /// SHA-256 of all tags and who stands behind them: of two lists of one session, it tells that they are two.
+    /// SHA-256 of all tags, their rows and who stands behind them: of two lists of one session, it tells that they are two.
     pub(super) const fn hash(&self) -> &[u8; 32] {
         &self.hash
     }
 
-    /// Bytes of a tag.
-    pub(super) const fn tag_bytes(&self) -> usize {
-        self.length
+    /// Bytes of a tag and its sealed row.
+    pub(super) const fn entry_bytes(&self) -> usize {
+        self.entry
     }
 
     /// The piece of that number, from 0: as it was sent, or, the first time, as those take part who do now. `None` after
@@ -190,7 +221,8 @@ impl OfferedTags {
     ///
     /// PRIVACY: a tag behind which somebody stands who takes no part is replaced by one drawn uniformly between its
     /// neighbours. Tags are pseudorandom, and of ordered uniform values each is, given its neighbours, uniform between
-    /// them: the list is distributed as it would be without the person, and no place or size of it tells of choices.
+    /// them: the list is distributed as it would be without the person, and no place or size of it tells of choices. Its
+    /// row is replaced by random bytes, which a sealed one looks like.
     pub(super) fn piece(&mut self, number: usize, who: &Participation) -> Result<Option<Vec<u8>>, MatchError> {
         if number < self.sent.len() {
             return Ok(Some(self.sent.get(number)?.get(POSITION..).unwrap_or_default().to_vec()));
@@ -201,14 +233,15 @@ impl OfferedTags {
         }
         let mut piece = Vec::with_capacity(self.piece_bytes());
         while piece.len() < self.piece_bytes()
-            && let Some((tag, takes_part)) = self.tag(who)?
+            && let Some((entry, takes_part)) = self.entry(who)?
         {
             // Drawn for each, so that nobody's choice takes time.
-            let next = self.ahead.as_ref().map(|ahead| ahead.tag.as_slice());
-            let drawn = between(&self.last, next, self.length)?;
-            let sent = if takes_part { tag } else { drawn };
+            let next = self.ahead.as_ref().and_then(|ahead| ahead.entry.get(..self.length));
+            let drawn =
+                [between(&self.last, next, self.length)?, random(self.entry.saturating_sub(self.length))?].concat();
+            let sent = if takes_part { entry } else { drawn };
             piece.extend_from_slice(&sent);
-            self.last = sent;
+            self.last = sent.get(..self.length).ok_or(MatchError::Failed)?.to_vec();
         }
         if piece.is_empty() {
             return Ok(None);
@@ -217,28 +250,28 @@ impl OfferedTags {
         Ok(Some(piece))
     }
 
-    /// The next tag, and whether all who stand behind it take part.
-    fn tag(&mut self, who: &Participation) -> Result<Option<(Vec<u8>, bool)>, MatchError> {
+    /// The next tag with its row, and whether all who stand behind it take part.
+    fn entry(&mut self, who: &Participation) -> Result<Option<(Vec<u8>, bool)>, MatchError> {
         let Some(first) = self.ahead.take() else { return Ok(None) };
         let takes_part = |person: &PersonReference| *person == NOBODY || who.allows(person);
         let mut all = takes_part(&first.person);
         self.position = self.position.saturating_add(1);
         while let Some(next) = self.read()? {
-            if next.tag != first.tag {
+            if next.entry.get(..self.length) != first.entry.get(..self.length) {
                 self.ahead = Some(next);
                 break;
             }
             all &= takes_part(&next.person);
             self.position = self.position.saturating_add(1);
         }
-        Ok(Some((first.tag, all)))
+        Ok(Some((first.entry, all)))
     }
 
     fn read(&mut self) -> Result<Option<Offered>, MatchError> {
         let Some(record) = self.reader.next()? else { return Ok(None) };
-        let (tag, person) = record.split_at_checked(self.length).ok_or(MatchError::Failed)?;
+        let (entry, person) = record.split_at_checked(self.entry).ok_or(MatchError::Failed)?;
         let person = person.try_into().map_err(|_| MatchError::Failed)?;
-        Ok(Some(Offered { tag: tag.to_vec(), person }))
+        Ok(Some(Offered { entry: entry.to_vec(), person }))
     }
 }
 
@@ -273,22 +306,23 @@ fn between(last: &[u8], next: Option<&[u8]>, length: usize) -> Result<Vec<u8>, M
     Ok(bytes.get(bytes.len().saturating_sub(length)..).unwrap_or_default().to_vec())
 }
 
-/// Adds the tags of the set, each with those who stand behind it.
+/// Adds the tags of the set, each with its row and those who stand behind it.
 fn add_own(evaluator: &Evaluator, set: &OfferedSet, sorter: &mut Sorter) -> Result<(), MatchError> {
-    let mut reader = set.records.read()?;
+    let mut own = Own::of(set)?;
     loop {
-        let (first, second) = (block(&mut reader)?, block(&mut reader)?);
+        let (first, second) = (own.block()?, own.block()?);
         if first.inputs.is_empty() {
             return Ok(());
         }
-        let (first_tags, second_tags) = thread::scope(|scope| {
-            let tags = scope.spawn(|| evaluator.tags(&first.inputs));
-            let second = evaluator.tags(&second.inputs);
-            (tags.join(), second)
+        let (first_entries, second_entries) = thread::scope(|scope| {
+            let entries = scope.spawn(|| first.entries(evaluator));
+            let second = second.entries(evaluator);
+            (entries.join(), second)
         });
-        for (tags, block) in [(first_tags.map_err(|_| MatchError::Failed)??, &first), (second_tags?, &second)] {
-            for (tag, person) in tags.iter().zip(&block.persons) {
-                sorter.push(&[tag, person.as_slice()].concat())?;
+        for (entries, block) in [(first_entries.map_err(|_| MatchError::Failed)??, &first), (second_entries?, &second)]
+        {
+            for (entry, person) in entries.iter().zip(&block.persons) {
+                sorter.push(&[entry.as_slice(), person].concat())?;
             }
         }
     }
@@ -298,18 +332,68 @@ fn add_own(evaluator: &Evaluator, set: &OfferedSet, sorter: &mut Sorter) -> Resu
 struct Block {
     inputs: Vec<NormalisedInput>,
     persons: Vec<PersonReference>,
+    rows: Vec<Zeroizing<Vec<u8>>>,
 }
 
-fn block(reader: &mut RecordReader) -> Result<Block, MatchError> {
-    let mut block = Block { inputs: Vec::with_capacity(BLOCK), persons: Vec::with_capacity(BLOCK) };
-    while block.inputs.len() < BLOCK
-        && let Some(record) = reader.next()?
-    {
-        let (held, person) = record.split_at_checked(ITEM).ok_or(MatchError::Failed)?;
-        block.inputs.push(item(held).and_then(|slot| slot.input()).ok_or(MatchError::Failed)?);
-        block.persons.push(person.try_into().map_err(|_| MatchError::Failed)?);
+impl Block {
+    /// Tags, each with its sealed row.
+    fn entries(&self, evaluator: &Evaluator) -> Result<Vec<Vec<u8>>, MatchError> {
+        if evaluator.params().sealed_bytes() == 0 {
+            return Ok(evaluator.tags(&self.inputs)?.iter().map(<[u8]>::to_vec).collect());
+        }
+        let (tags, keys) = evaluator.tags_and_keys(&self.inputs)?;
+        let entries = tags.iter().zip(&keys).zip(&self.rows);
+        entries.map(|((tag, key), row)| Ok([tag, &key.seal(tag, row)?].concat())).collect()
     }
-    Ok(block)
+}
+
+/// The records of the set, one after the other.
+struct Own<'a> {
+    set: &'a OfferedSet,
+    reader: RecordReader,
+    ahead: Option<Zeroizing<Vec<u8>>>,
+    /// The identifier of the record before.
+    last: Zeroizing<Vec<u8>>,
+}
+
+impl<'a> Own<'a> {
+    fn of(set: &'a OfferedSet) -> Result<Self, MatchError> {
+        let mut reader = set.records.read()?;
+        let ahead = reader.next()?.map(|record| Zeroizing::new(record.to_vec()));
+        Ok(Self { set, reader, ahead, last: Zeroizing::default() })
+    }
+
+    fn block(&mut self) -> Result<Block, MatchError> {
+        let mut block =
+            Block { inputs: Vec::with_capacity(BLOCK), persons: Vec::with_capacity(BLOCK), rows: Vec::new() };
+        while block.inputs.len() < BLOCK
+            && let Some(record) = self.ahead.take()
+        {
+            self.ahead = self.reader.next()?.map(|record| Zeroizing::new(record.to_vec()));
+            let (held, behind) = record.split_at_checked(ITEM).ok_or(MatchError::Failed)?;
+            let (person, row) = behind.split_at_checked(PERSON).ok_or(MatchError::Failed)?;
+            // Equal records stand here once. So an identifier that comes again is several persons', or of one of whom
+            // the register says two things.
+            // PRIVACY: whose row would it be? Nothing is disclosed, in as many bytes.
+            let again = self.ahead.as_ref().is_some_and(|ahead| ahead.starts_with(held));
+            let alone = self.last.as_slice() != held && !again;
+            block.inputs.push(item(held).and_then(|slot| slot.input()).ok_or(MatchError::Failed)?);
+            block.persons.push(person.try_into().map_err(|_| MatchError::Failed)?);
+            if !row.is_empty() {
+                block.rows.push(Zeroizing::new(if alone { row } else { &self.set.nothing }.to_vec()));
+            }
+            self.last.clear();
+            self.last.extend_from_slice(held);
+        }
+        Ok(block)
+    }
+}
+
+/// So many random bytes.
+fn random(bytes: usize) -> Result<Vec<u8>, MatchError> {
+    let mut random = vec![0; bytes];
+    getrandom::fill(&mut random).map_err(|_| MatchError::Failed)?;
+    Ok(random)
 }
 
 #[cfg(test)]

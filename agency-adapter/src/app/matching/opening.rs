@@ -1,5 +1,6 @@
 //! What a receiver names when it opens a session, and what the sender compares it with.
 
+use super::payload::PayloadOffer;
 use firebreak_domain::{ReasonCode, Refusal, RequestId};
 
 /// What the receiver names when it opens a session.
@@ -22,6 +23,8 @@ pub struct OpenRequest {
     pub chunk_elements: u32,
     /// Whether evaluations are proved.
     pub proofs: bool,
+    /// What goes with the tags.
+    pub payload: PayloadOffer,
 }
 
 impl OpenRequest {
@@ -46,6 +49,10 @@ impl OpenRequest {
                 ReasonCode::SessionMismatch,
                 "one side goes by proofs of evaluation and the other by none",
             );
+        }
+        if self.payload != decided.payload {
+            let what = "the payload's columns, or how rows are written, differ between the two sides";
+            return mismatch(ReasonCode::SessionMismatch, what);
         }
         Ok(())
     }

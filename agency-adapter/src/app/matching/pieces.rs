@@ -16,11 +16,11 @@ impl TagPieces {
     pub(super) fn of(list: Arc<Mutex<OfferedTags>>, offset: u64) -> Result<Self, MatchError> {
         let refusal = || Refusal::new(ReasonCode::SessionMismatch).because("a list of tags goes on at a whole tag");
         let offset = usize::try_from(offset).map_err(|_| refusal())?;
-        let (tag, piece) = {
+        let (entry, piece) = {
             let list = list.lock().unwrap_or_else(PoisonError::into_inner);
-            (list.tag_bytes(), list.piece_bytes())
+            (list.entry_bytes(), list.piece_bytes())
         };
-        if !offset.is_multiple_of(tag) {
+        if !offset.is_multiple_of(entry) {
             return Err(refusal().into());
         }
         Ok(Self { list, next: offset / piece, skip: offset % piece })

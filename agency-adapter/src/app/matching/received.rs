@@ -1,6 +1,7 @@
 //! What a receiver has of the sender, kept until the comparison is recorded: from then on it needs nobody else.
 
 use super::fault::of_peer;
+use super::payload::with_payload;
 use super::{CHUNK_ELEMENTS, MatchError, Prepared, Receiver};
 use crate::app::App;
 use firebreak_domain::{ReasonCode, Refusal};
@@ -93,6 +94,7 @@ impl Prepared {
     /// [`MatchError`].
     pub async fn take_up(self, app: &App, received: &Received) -> Result<Receiver, MatchError> {
         let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, self.elements(), received.tags)?;
+        let params = with_payload(params, self.payload.as_ref())?;
         let key = PublicKey::from_bytes(&received.public_key)?;
         self.go_on(app, key, params).await
     }

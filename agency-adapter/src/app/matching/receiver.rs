@@ -2,14 +2,17 @@ mod commit;
 mod compare;
 mod form;
 mod list;
+mod opened;
 mod pipeline;
 mod sample;
 mod withheld;
 
+pub(in crate::app) use commit::wait_until_logged;
 pub use sample::{MOST_PLACES, Sample, SampledPlace};
 
 use super::fault::of_peer;
 use super::participants::Participants;
+use super::payload::{Payload, PayloadOffer, described, offer, with_payload};
 use super::running::Receiving;
 use super::{CHUNK_ELEMENTS, MatchError, mode, normaliser, records, session_name, terms};
 use crate::app::App;
@@ -69,6 +72,19 @@ pub struct MatchReport {
     pub unusable: u64,
     /// Own persons who took no part, by what they chose or what was decided for them: some of those offered.
     pub withheld: u64,
+    /// What was disclosed of those matched; `None` where the agreement names no payload.
+    pub payload: Option<PayloadReport>,
+}
+
+/// What a match disclosed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PayloadReport {
+    /// Own persons matched of whom columns came.
+    pub disclosed: u64,
+    /// Own persons matched of whom nothing came, because an identifier is several persons' on either side.
+    pub undisclosed: u64,
+    /// Own persons matched whose row cannot be read: it was not sealed as agreed.
+    pub unreadable: u64,
 }
 
 /// A match prepared by its receiver: decided by its own adapter, its set formed.
@@ -84,6 +100,7 @@ pub struct Prepared {
     pub(super) files: SessionFiles,
     formed: Formed,
     participants: Participants,
+    pub(super) payload: Option<Payload>,
     bundle_sequence: u64,
     /// The condition by which the set is formed.
     selection: String,
@@ -146,6 +163,7 @@ async fn prepare(
         return Err(refusal.into());
     }
     let normaliser = normaliser(terms.normaliser)?;
+    let payload = Payload::of(terms, theirs)?;
     let standing = Arc::new(StandingMatch::of(&permit, intent.clone(), &app.policy)?);
     // Whatever there is to refuse is refused before a row is read.
     let condition = condition(contract, selection)?;
@@ -156,7 +174,7 @@ async fn prepare(
     let seed = SecretSeed::from_bytes(seed.as_slice().try_into().map_err(|_| MatchError::Failed)?);
     let running = app.running.receive(name)?;
     let files = app.state.session_files(&name).await?;
-    let formed_from = formed_from(contract, &terms.field, normaliser, selection);
+    let formed_from = formed_from(contract, &terms.field, normaliser, selection, payload.as_ref());
     let formed = match Formed::kept(&files, formed_from)? {
         Some(formed) => formed,
         None => {
@@ -178,6 +196,7 @@ async fn prepare(
         files,
         formed,
         participants,
+        payload,
         bundle_sequence,
         selection: selection.to_owned(),
         retention_days: permit.agreement().retention_days,
@@ -187,8 +206,15 @@ async fn prepare(
 }
 
 /// What a set is formed from but the cut: one that was formed and committed to stays when a later cut is declared.
-fn formed_from(contract: &Contract, field: &ColumnName, normaliser: Normaliser, selection: &str) -> [u8; 32] {
-    let terms = format!("firebreak match set 1\n{}\n{field}\n{}\n{selection}", contract.id, normaliser.number());
+fn formed_from(
+    contract: &Contract,
+    field: &ColumnName,
+    normaliser: Normaliser,
+    selection: &str,
+    payload: Option<&Payload>,
+) -> [u8; 32] {
+    let (number, payload) = (normaliser.number(), described(payload));
+    let terms = format!("firebreak match set 1\n{}\n{field}\n{number}\n{selection}{payload}", contract.id);
     Sha256::digest(terms.as_bytes()).into()
 }
 
@@ -239,6 +265,12 @@ impl Prepared {
         self.standing.terms().proofs
     }
 
+    /// What the agreement has go with the tags.
+    #[must_use]
+    pub fn payload(&self) -> PayloadOffer {
+        offer(self.payload.as_ref())
+    }
+
     /// The dataset from which the set is formed.
     #[must_use]
     pub fn dataset(&self) -> &DatasetId {
@@ -272,6 +304,7 @@ impl Prepared {
             ));
         }
         let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, self.elements(), tags).map_err(of_peer)?;
+        let params = with_payload(params, self.payload.as_ref())?;
         let key = PublicKey::from_bytes(public_key).map_err(of_peer)?;
         block_in_place(|| super::received::keep_sender(&self.files, key.as_bytes(), tags))?;
         self.go_on(app, key, params).await
@@ -384,22 +417,29 @@ impl Receiver {
         let content = Content::of_request(Some(prepared.standing.intent()));
         let evidence = app.recorder.record(LeafKind::MatchDone, facts, None, none, content, &app.state);
         app.state.record_end(&prepared.name, evidence.map_err(|_| MatchError::Failed)?.new_leaf()).await?;
-        let matched = block_in_place(|| compare::compare(self.params(), &self.own, &self.list, &prepared.files))?;
+        let layout = prepared.payload.as_ref().map(Payload::layout);
+        let matched =
+            block_in_place(|| compare::compare(self.params(), &self.own, &self.list, layout, &prepared.files))?;
         let header = &prepared.submitted.header;
         app.state.record_match_cut(&prepared.name, prepared.dataset(), &prepared.formed.cut).await?;
         let who = prepared.participants.now(app).await?;
-        let register = app.register_matched(&prepared.name, &header.purpose, &header.agreement, &matched, &who);
-        let (matched, late) = register.await?;
-        let withheld = self.withheld.persons()?.saturating_add(late);
+        if let Some(payload) = &prepared.payload {
+            let (columns, days) = (payload.columns(), payload.retention_days());
+            app.state.begin_disclosure(&prepared.name, &header.agreement, &header.purpose, columns, days).await?;
+        }
+        let (purpose, agreement) = (&header.purpose, &header.agreement);
+        let registered = app.register_matched(&prepared.name, purpose, agreement, &matched, layout, &who).await?;
+        let withheld = self.withheld.persons()?.saturating_add(registered.late);
         // SECURITY: from here on, nothing that was stored blinds or unblinds: whoever recorded what was sent learns
         // nothing from this state and its key.
         app.state.close_session(&prepared.name).await?;
         Ok(MatchReport {
             session: prepared.name,
             offered: prepared.formed.offered,
-            matched,
+            matched: registered.matched,
             unusable: prepared.formed.unusable,
             withheld,
+            payload: layout.map(|_| registered.payload),
         })
     }
 }

@@ -7,12 +7,12 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// Bytes of records that are held while they are sorted. What is beyond goes to the disk.
-pub(super) const SORTED_IN_MEMORY: usize = 64 * 1024 * 1024;
+pub(in crate::app) const SORTED_IN_MEMORY: usize = 64 * 1024 * 1024;
 
 /// Bytes of a place's content: its length, and zeros after it.
-pub(super) const ITEM: usize = 1 + Slot::LONGEST;
+pub(in crate::app) const ITEM: usize = 1 + Slot::LONGEST;
 /// Bytes of a person's key: its length, and zeros after it.
-pub(super) const KEY: usize = 1 + LONGEST_KEY;
+pub(in crate::app) const KEY: usize = 1 + LONGEST_KEY;
 /// Bytes of the longest key of a person with whom a match can be recorded.
 pub(super) const LONGEST_KEY: usize = 64;
 /// In place of a length: the key is longer, and its hash stands for it.
@@ -27,19 +27,19 @@ fn put(record: &mut Vec<u8>, length: u8, bytes: &[u8], room: usize) {
 }
 
 /// Adds what a place holds; nothing at all for none.
-pub(super) fn put_item(record: &mut Vec<u8>, item: &[u8]) {
+pub(in crate::app) fn put_item(record: &mut Vec<u8>, item: &[u8]) {
     // INVARIANT: no item is longer than the longest slot.
     put(record, item.len() as u8, item, ITEM);
 }
 
 /// What a place holds.
-pub(super) fn item(record: &[u8]) -> Option<Slot> {
+pub(in crate::app) fn item(record: &[u8]) -> Option<Slot> {
     let (length, bytes) = record.split_first()?;
     Slot::from_bytes(bytes.get(..usize::from(*length))?)
 }
 
 /// Adds a person's key. One that is too long is told from others, and cannot be read again.
-pub(super) fn put_key(record: &mut Vec<u8>, key: &str) {
+pub(in crate::app) fn put_key(record: &mut Vec<u8>, key: &str) {
     match u8::try_from(key.len()) {
         Ok(length) if key.len() <= LONGEST_KEY => put(record, length, key.as_bytes(), KEY),
         _ => put(record, TOO_LONG, &Sha256::digest(key.as_bytes()), KEY),
@@ -47,7 +47,7 @@ pub(super) fn put_key(record: &mut Vec<u8>, key: &str) {
 }
 
 /// Whether a key can be read again.
-pub(super) fn is_readable(key: &[u8]) -> bool {
+pub(in crate::app) fn is_readable(key: &[u8]) -> bool {
     key.first().is_some_and(|length| *length != TOO_LONG)
 }
 
@@ -67,7 +67,7 @@ pub(super) fn distinct(records: &RecordFile, prefix: usize) -> Result<u64, Match
 }
 
 /// A person's key.
-pub(super) fn key(record: &[u8]) -> Result<Zeroizing<Vec<u8>>, MatchError> {
+pub(in crate::app) fn key(record: &[u8]) -> Result<Zeroizing<Vec<u8>>, MatchError> {
     let (length, bytes) = record.split_first().ok_or(MatchError::Failed)?;
     Ok(Zeroizing::new(bytes.get(..usize::from(*length)).ok_or(MatchError::Failed)?.to_vec()))
 }

@@ -2,6 +2,7 @@ use super::fault::{ends_session, is_told, of_peer};
 use super::offered::{Evaluated, OfferedSet, OfferedTags};
 use super::opening::OpenRequest;
 use super::participants::Participants;
+use super::payload::{Payload, PayloadOffer, keep_offer, offer, with_payload};
 use super::pieces::TagPieces;
 use super::{CHUNK_ELEMENTS, MatchError, OPEN_AT_ONCE, mode, normaliser, session_name, terms};
 use crate::app::query::Refused;
@@ -40,6 +41,7 @@ pub struct SenderSession {
     normaliser: Normaliser,
     dataset: DatasetId,
     contract: Arc<Contract>,
+    payload: Option<Payload>,
     request: RequestId,
     caps: MatchCaps,
     last_year: i32,
@@ -55,6 +57,7 @@ pub(super) struct Open {
     evaluated: Arc<Mutex<Evaluated>>,
     tags: OnceCell<Made>,
     name: [u8; 32],
+    offer: PayloadOffer,
     /// The year in which the session was first opened. Its chunks and its list count in it, so that what is sent again
     /// over New Year is what was charged.
     year: i32,
@@ -89,7 +92,9 @@ pub async fn accept_match(
         }
         let contract = permit.contract(&terms.sender_dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?;
         let theirs = permit.contract(&terms.receiver_dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?;
-        app.check_not_closed(&contract.id, std::iter::once(&terms.field))?;
+        let payload = Payload::of(terms, contract)?;
+        let disclosed = payload.iter().flat_map(Payload::columns);
+        app.check_not_closed(&contract.id, std::iter::once(&terms.field).chain(disclosed))?;
         let normaliser = normaliser(terms.normaliser)?;
         let caps = MatchCaps::of(permit.agreement(), theirs.unit_space.register_size)
             .ok_or(Refusal::new(ReasonCode::OperationNotCovered))?;
@@ -106,6 +111,7 @@ pub async fn accept_match(
             normaliser,
             dataset: contract.id.clone(),
             contract: contract.clone(),
+            payload,
             request: submitted.header.request_id,
             caps,
             last_year: permit.agreement().last_year(),
@@ -242,6 +248,7 @@ impl SenderSession {
             elements: request.elements,
             chunk_elements: CHUNK_ELEMENTS,
             proofs: self.standing.terms().proofs,
+            payload: offer(self.payload.as_ref()),
         });
         same.map_err(MatchError::Fault)?;
         self.check_size(app, u64::from(request.elements))?;
@@ -264,14 +271,16 @@ impl SenderSession {
                 Ok(app.datasets.rows_to_match(&self.contract, cut, &self.field).await?)
             };
             let reference = |key: &str| app.state.person_reference(key.as_bytes());
-            let set = OfferedSet::form(rows, reference, self.normaliser, &files).await?;
+            tokio::task::block_in_place(|| keep_offer(&files, self.payload.as_ref()))?;
+            let layout = self.payload.as_ref().map(Payload::layout);
+            let set = OfferedSet::form(rows, reference, self.normaliser, layout, &files).await?;
             // Padded to the declared register, so that the receiver does not learn how many records there are.
             let padded = set.identifiers.max(self.contract.unit_space.register_size);
             let padded = padded_size(usize::try_from(padded).unwrap_or(usize::MAX), CHUNK_ELEMENTS)?;
             self.check_tags(app, &name, year, u64::from(padded))?;
             let mode = mode(self.standing.terms());
             let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, request.elements, padded).map_err(of_peer)?;
-            let params = params.in_mode(mode);
+            let params = with_payload(params.in_mode(mode), self.payload.as_ref())?;
             let context = KeyContext {
                 agreement: self.agreement.as_str(),
                 receiver: self.receiver().as_str(),
@@ -283,15 +292,23 @@ impl SenderSession {
             let key = derive_session_key(&seed, &context)?;
             let evaluator = Arc::new(Evaluator::new(key, params));
             let evaluated = Arc::new(Mutex::new(tokio::task::block_in_place(|| Evaluated::open(&files))?));
+            if let Some(payload) = &self.payload {
+                app.state.record_offered_columns(&name, payload.columns()).await?;
+            }
             app.state.record_offered(&name, &self.agreement, &self.purpose).await?;
             let tags = OnceCell::new();
-            Ok::<_, MatchError>(Open { since, evaluator, files, set, evaluated, tags, name, year })
+            let offer = offer(self.payload.as_ref());
+            Ok::<_, MatchError>(Open { since, evaluator, files, set, evaluated, tags, name, offer, year })
         });
         let opened = opened.await;
         // PRIVACY: forming the set takes longer the more records there are; the receiver hears, of a failure too, on a
         // tick that follows from the declared register.
         Tick::wait(since, app.tick.of_set(self.contract.unit_space.register_size)).await;
         let opened = opened?;
+        if opened.offer != request.payload {
+            let refusal = Refusal::new(ReasonCode::SessionMismatch);
+            return Err(refusal.because("the session was opened with another payload: begin a new match").into());
+        }
         if opened.evaluator.params().receiver_padded() != request.elements {
             let refusal = Refusal::new(ReasonCode::WrongCount).because("the session was opened with another size");
             return Err(MatchError::Fault(refusal));

@@ -99,7 +99,7 @@ impl LocalMatch {
     fn asked<'a>(&'a self, taking: &'a Taking) -> AskedHandOut<'a> {
         AskedHandOut {
             submitted: &taking.submitted,
-            own: self.credential.identity(),
+            own: self.way.credential.identity(),
             officer: &taking.officer,
             session: taking.session,
             recorded: &taking.recorded,

@@ -48,9 +48,11 @@ pub fn changes(earlier: &QueryAnswer, later: &QueryAnswer) -> Result<QueryAnswer
              GREATEST and LEAST",
         ));
     }
-    let laplace = Mechanism::DiscreteLaplace;
-    let pure = [earlier, later].iter().any(|answer| answer.accepted.mechanism == laplace.as_str());
-    let mechanism = if pure { laplace } else { Mechanism::DiscreteGaussian };
+    // Of two that differ, the one with the heavier tails.
+    let wider = [Mechanism::DiscreteLaplace, Mechanism::MatchingDummies];
+    let is_of =
+        |mechanism: &Mechanism| [earlier, later].iter().any(|answer| answer.accepted.mechanism == mechanism.as_str());
+    let mechanism = wider.into_iter().find(is_of).unwrap_or(Mechanism::DiscreteGaussian);
     let before: BTreeMap<&[String], &[Estimate]> =
         earlier.rows.iter().map(|row| (row.groups.as_slice(), row.estimates.as_slice())).collect();
     let mut rows: Vec<Row> = later

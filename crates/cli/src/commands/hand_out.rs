@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub(crate) struct OutOptions {
-    /// Writes the keys of the matched records to a new file that you alone can read. For an officer; your agency's
-    /// register says who took them
+    /// Writes the keys of the matched records, with the columns that the agreement discloses of them, to a new file that
+    /// you alone can read. For an officer; your agency's register says who took them
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// The file's format [default: Parquet for a name that ends in .parquet, else CSV]

@@ -80,15 +80,21 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
 }
 
 fn shown(summary: &MatchSummary, width: usize) -> String {
-    let counted = fields(
-        &[
-            ("Own records that took part", &count(summary.offered)),
-            ("Held by the other agency too", &count(summary.matched)),
-            ("Without a usable identifier", &count(summary.unusable)),
-            ("Withheld by consent or restriction", &count(summary.withheld)),
-        ],
-        width,
-    );
+    let mut counts = vec![
+        ("Own records that took part", count(summary.offered)),
+        ("Held by the other agency too", count(summary.matched)),
+        ("Without a usable identifier", count(summary.unusable)),
+        ("Withheld by consent or restriction", count(summary.withheld)),
+    ];
+    if let Some(payload) = &summary.payload {
+        counts.extend([
+            ("Disclosed with columns", count(payload.disclosed)),
+            ("Matched, and nothing disclosed", count(payload.undisclosed)),
+            ("Matched, and the row unreadable", count(payload.unreadable)),
+        ]);
+    }
+    let counts: Vec<_> = counts.iter().map(|(name, count)| (*name, count.as_str())).collect();
+    let counted = fields(&counts, width);
     // In one piece however narrow the terminal is: it is there to be copied.
     format!("{counted}\nList them: firebreak matched --session {}\n", hex::encode(&summary.session_id))
 }
@@ -166,6 +172,7 @@ fn drawn(step: &str, hundredths: u64, progress: &MatchProgress, told: Option<Tol
 #[cfg(test)]
 mod tests {
     use super::*;
+    use firebreak_wire::local::v1::MatchPayload;
 
     /// What is written for steps that come so many milliseconds one after another, on a terminal of 100 columns.
     fn written(on_terminal: bool, apart: u64, steps: &[(&str, u64, u64)]) -> String {
@@ -242,10 +249,17 @@ mod tests {
             unusable: 5,
             withheld: 7,
             receipt: "r".into(),
+            payload: None,
         };
         let text = shown(&summary, 80).replace('\u{202f}', " ");
         let list = format!("firebreak matched --session {}\n", "ab".repeat(32));
         for part in ["21 000", "1 234", &list] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert!(!text.contains("Disclosed"), "{text}");
+        let payload = Some(MatchPayload { disclosed: 1200, undisclosed: 31, unreadable: 3 });
+        let text = shown(&MatchSummary { payload, ..summary }, 80).replace('\u{202f}', " ");
+        for part in ["Disclosed with columns", "1 200", "nothing disclosed", "31", "unreadable"] {
             assert!(text.contains(part), "{part}\n{text}");
         }
     }

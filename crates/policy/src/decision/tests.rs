@@ -1,7 +1,7 @@
 use super::*;
 use crate::Suspensions;
 use crate::constitution::Constitution;
-use crate::fixture::{Fixture, NOW, access, match_question, question};
+use crate::fixture::{Fixture, NOW, access, join_question, match_question, question};
 use crate::permit::Denial;
 use firebreak_domain::{EndpointId, OrgId};
 use std::collections::BTreeMap;
@@ -290,6 +290,7 @@ fn a_name_that_nothing_can_have_is_refused_like_one_that_nothing_has() {
         recipient: question.recipients.first().cloned(),
         datasets: question.datasets.clone(),
         output: question.output,
+        joined: question.joined,
     };
     let refuse = |misnamed: &Misnamed| bundle.refuse(misnamed, &Suspensions::none(), NOW);
     let table = export(OutputKind::DpAggregate, endpoint("nso-desk"));
@@ -434,10 +435,10 @@ fn the_catalogue_shows_what_can_be_asked_and_nothing_else() {
 #[test]
 fn every_article_of_the_constitution_decides_somewhere_by_itself() {
     // One fact is changed at a time, at the level of the context: what no program would ever compute is covered too.
-    let bundle = Fixture::new().bundle();
+    let bundle = Fixture::with_joins().bundle();
     let base =
         |question: &Question| crate::view::View::of(&bundle, question.into()).to_facts(&Suspensions::none(), NOW);
-    let (asked, matched) = (base(&question()), base(&match_question()));
+    let (asked, matched, joined) = (base(&question()), base(&match_question()), base(&join_question()));
     let fired = |facts: crate::context::Facts| -> Vec<String> {
         let constitution = Constitution::compiled().unwrap();
         let mut policies = constitution.policies().clone();
@@ -465,6 +466,8 @@ fn every_article_of_the_constitution_decides_somewhere_by_itself() {
     };
     assert_eq!(fired(asked.clone()), ["all"]);
     assert_eq!(fired(matched.clone()), ["all"]);
+    assert_eq!(fired(joined.clone()), ["all"]);
+    assert!(joined.roles.contains("join_key") && !joined.roles.contains("match_key"));
     let mut decided = BTreeSet::new();
     let mut case = |base: &crate::context::Facts, change: &dyn Fn(&mut crate::context::Facts)| {
         let mut facts = base.clone();
@@ -485,6 +488,12 @@ fn every_article_of_the_constitution_decides_somewhere_by_itself() {
     case(&matched, &|f| {
         f.output = "dp_aggregate";
         f.roles = ["category"].into();
+    });
+    case(&matched, &|f| f.discloses = true);
+    case(&matched, &|f| {
+        f.discloses = true;
+        f.agreement.operations.insert("disclose");
+        f.recipient_classes.insert("statistics");
     });
     case(&asked, &|f| f.recipients.clear());
     case(&asked, &|f| f.recipient_classes.clear());
@@ -507,6 +516,17 @@ fn every_article_of_the_constitution_decides_somewhere_by_itself() {
     case(&asked, &|f| f.agreement.assessed = false);
     case(&asked, &|f| f.purpose = "other".into());
     case(&asked, &|f| f.agreement.operations.clear());
+    case(&joined, &|f| f.agreement.semi_honest_join = false);
+    case(&joined, &|f| f.agreement.join.clear());
+    case(&joined, &|f| _ = f.agreement.join.insert("a third".into()));
+    case(&joined, &|f| {
+        f.datasets.insert("a third".into());
+        f.agreement.datasets.insert("a third".into());
+    });
+    case(&joined, &|f| f.operation = "export");
+    case(&joined, &|f| f.output = "published_release");
+    case(&joined, &|f| _ = f.roles.insert("match_key"));
+    case(&joined, &|f| f.joined = false);
     case(&asked, &|f| f.bundle_in_force = false);
     case(&asked, &|f| f.suspended = true);
     case(&asked, &|f| f.signed = false);

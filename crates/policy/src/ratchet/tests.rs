@@ -15,6 +15,7 @@ const VISITS: &str = "contracts/health.visits.toml";
 const PATIENTS: &str = "contracts/health.patients.toml";
 const AGREEMENT: &str = "agreements/visits.toml";
 const MATCH: &str = "agreements/school-match.toml";
+const JOIN: &str = "agreements/school-join.toml";
 const ENDPOINTS: &str = "endpoints.toml";
 
 /// A file, a text in it, and what takes its place.
@@ -29,6 +30,10 @@ fn edited(edits: Edits<'_>) -> (Fixture, Bundle) {
     fixture.sign_contracts();
     (fixture, bundle)
 }
+
+/// Takes the place of the operations of an agreement that joins nothing.
+const A_JOIN: &str = r#"operations = ["match", "aggregate"]
+join = { left = "education.enrolments", right = "health.patients", field = "number", normaliser = 1, epsilon = 300000000, semi_honest_join = true }"#;
 
 #[test]
 fn an_ordinary_bundle_may_tighten_facts() {
@@ -67,7 +72,7 @@ fn an_ordinary_bundle_may_tighten_facts() {
 #[test]
 fn loosening_takes_all_overseers_the_agency_and_the_waiting_period() {
     let a_year = |to| [(VISITS, "rho_per_year = 1000000000", to), (PATIENTS, "rho_per_year = 1000000000", to)];
-    let loosening: [(Edits<'_>, &str, Option<&str>); 22] = [
+    let loosening: [(Edits<'_>, &str, Option<&str>); 23] = [
         (&[(AGREEMENT, "rho_total = 500000000", "rho_total = 500000001")], "budget.rho_total", Some("health")),
         (
             &[(AGREEMENT, "rho_per_query_max = 50000000", "rho_per_query_max = 60000000")],
@@ -142,6 +147,7 @@ fn loosening_takes_all_overseers_the_agency_and_the_waiting_period() {
             Some("health"),
         ),
         (&[(MATCH, "end = \"2026-01-01\"", "end = \"2027-01-01\"")], "match.life_cap_permille", Some("education")),
+        (DISCLOSING, "match.payload gains education.enrolments.level", Some("education")),
     ];
     for (edits, what, owner) in loosening {
         let (fixture, bundle) = edited(edits);
@@ -166,6 +172,48 @@ fn loosening_takes_all_overseers_the_agency_and_the_waiting_period() {
         assert!(matches!(everybody(AT_ONCE), Err(BundleError::LooseningTooSoon { .. })), "{what}");
         let taken = everybody(WAITED);
         assert!(taken.is_ok(), "{what}: {}", taken.err().unwrap());
+    }
+}
+
+const ENROLMENTS: &str = "contracts/education.enrolments.toml";
+
+/// The edits by which the match discloses a column for a week.
+const DISCLOSING: Edits<'_> = &[
+    (ENROLMENTS, "rows_per_person = 4", "rows_per_person = 1"),
+    (MATCH, "operations = [\"match\"]", "operations = [\"match\", \"disclose\"]"),
+    (
+        MATCH,
+        "{ id = \"education.enrolments\", columns = [\"number\"] }",
+        "{ id = \"education.enrolments\", columns = [\"number\", \"level\", \"since\"] }",
+    ),
+    (MATCH, "normaliser = 1 }", "normaliser = 1, payload = { columns = [\"level\"], retention_days = 7 } }"),
+];
+
+#[test]
+fn a_payload_may_lose_columns_and_days_and_gain_neither() {
+    let fixture = Fixture::unsealed();
+    for (file, from, to) in DISCLOSING.iter().copied() {
+        fixture.edit(file, from, to);
+    }
+    fixture.edit(MATCH, "[\"level\"], retention_days = 7", "[\"level\", \"since\"], retention_days = 7");
+    fixture.sign_contracts();
+    fixture.seal(1, None, crate::fixture::VALIDITY, &[0, 1]);
+    let bundle = fixture.bundle();
+    let terms = |columns: &str, days: u32| format!("columns = [{columns}], retention_days = {days}");
+    let mut before = terms("\"level\", \"since\"", 7);
+    for (after, loosened) in [
+        (terms("\"level\", \"since\"", 8), Some("match.payload is kept longer")),
+        (terms("\"since\", \"level\"", 7), None),
+        (terms("\"level\"", 6), None),
+    ] {
+        fixture.edit(MATCH, &before, &after);
+        before.clone_from(&after);
+        fixture.seal(2, Some(bundle.manifest().digest()), AT_ONCE, &[0, 1]);
+        let found = bundle.loosened_by(&fixture.offered().unwrap()).unwrap();
+        match loosened {
+            Some(what) => assert!(found.iter().any(|l| l.what.contains(what)), "{after}: {found:?}"),
+            None => assert!(found.is_empty(), "{after}: {found:?}"),
+        }
     }
 }
 
@@ -206,4 +254,45 @@ fn an_agencys_keys_are_not_changed_over_its_head() {
     );
     fixture.cosign(fixture.agency("health"));
     assert!(bundle.succeed(&fixture.offered().unwrap(), NOW).is_ok());
+}
+
+#[test]
+fn terms_of_a_join_are_added_changed_and_raised_only_with_both_agencies_and_in_time() {
+    let edited = |(file, from, to): (&str, &str, &str)| {
+        let fixture = Fixture::with_joins();
+        let bundle = fixture.bundle();
+        fixture.edit(file, from, to);
+        (fixture, bundle)
+    };
+    for tightened in [(JOIN, "epsilon = 300000000", "epsilon = 200000000"), (JOIN, "join = {", "# join = {")] {
+        let (fixture, bundle) = edited(tightened);
+        let taken = fixture.succeeds(&bundle, AT_ONCE, &[0, 1]);
+        assert!(taken.is_ok(), "{tightened:?}: {}", taken.err().unwrap());
+    }
+    for (loosened, what) in [
+        ((JOIN, "epsilon = 300000000", "epsilon = 310000000"), "join.epsilon is raised"),
+        ((JOIN, "right = \"health.visits\"", "right = \"health.patients\""), "another join"),
+        ((MATCH, "operations = [\"match\"]", A_JOIN), "a join of education.enrolments and health.patients"),
+    ] {
+        let (fixture, bundle) = edited(loosened);
+        let error = fixture.succeeds(&bundle, WAITED, &[0, 1]).expect_err(what);
+        assert!(matches!(error, BundleError::LooseningNeedsAllOverseers { have: 2, need: 3, .. }), "{what}: {error}");
+        let found = bundle.loosened_by(&fixture.offered().unwrap()).unwrap();
+        let found = found.iter().find(|loosening| loosening.what.contains(what)).expect(what);
+        let owners: Vec<&str> = found.owners.iter().map(OrgId::as_str).collect();
+        assert_eq!(owners, ["education", "health"], "{what}");
+        let everybody = |validity| {
+            fixture.seal(2, Some(bundle.manifest().digest()), validity, &[0, 1, 2]);
+            for (agency, key) in &fixture.agencies {
+                let without = bundle.succeed(&fixture.offered().unwrap(), NOW);
+                let missing = matches!(&without, Err(BundleError::LooseningNeedsAgency { .. }));
+                assert_eq!(missing, *agency != "immigration", "{what} before {agency}: {without:?}");
+                fixture.cosign(key);
+            }
+            bundle.succeed(&fixture.offered().unwrap(), NOW)
+        };
+        assert!(matches!(everybody(AT_ONCE), Err(BundleError::LooseningTooSoon { .. })), "{what}");
+        let taken = everybody(WAITED);
+        assert!(taken.is_ok(), "{what}: {}", taken.err().unwrap());
+    }
 }

@@ -228,6 +228,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_released_loses_somebody_of_both_registers_one_charge() {
+        for (epsilon, law) in [1.0, 0.5].map(|epsilon| (epsilon, at(epsilon))) {
+            let released = |matched: usize| {
+                let mut seen: BTreeMap<usize, f64> = BTreeMap::new();
+                for (a, p) in law.probabilities().enumerate() {
+                    for (b, q) in law.probabilities().enumerate() {
+                        *seen.entry(matched + a + b).or_default() += p * q;
+                    }
+                }
+                seen
+            };
+            let delta = law.charge().delta.atto() as f64 / 1e18;
+            let (with, without) = (released(4), released(3));
+            let found = hockey_stick(&with, &without, epsilon).max(hockey_stick(&without, &with, epsilon));
+            assert!(found <= delta, "{found} beyond {delta}");
+            // Who sees the lists' sizes as well sees two draws move, of which one charge covers one.
+            let both = hockey_stick(&pooled(&law, 4, 4), &pooled(&law, 3, 3), epsilon);
+            assert!(both > 0.1, "two draws cost no more than one: {both}");
+        }
+    }
+
+    #[test]
     fn a_count_is_within_8_in_998_of_1000_runs_at_epsilon_1() {
         let law = at(1.0);
         assert!((law.deviation() - 1.919).abs() < 0.001, "{}", law.deviation());

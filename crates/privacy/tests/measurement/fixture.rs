@@ -144,7 +144,7 @@ pub fn price_under(mechanism: Mechanism, query: &CheckedQuery) -> Price {
 pub fn rho_under(mechanism: Mechanism) -> Rho {
     match mechanism {
         Mechanism::DiscreteGaussian => RHO,
-        Mechanism::DiscreteLaplace => Rho::from_nano(500_000_000),
+        Mechanism::DiscreteLaplace | Mechanism::MatchingDummies => Rho::from_nano(500_000_000),
     }
 }
 
@@ -230,6 +230,7 @@ impl Agency {
             recipients: vec![Recipient::Organisation(OrgId::new("nso").unwrap())],
             datasets: query.reads().iter().map(access).collect(),
             output,
+            joined: false,
             signed: true,
         };
         match self.bundle.decide(&question, &Suspensions::none(), NOW) {

@@ -10,6 +10,9 @@
 //! | 2 | [`JoinParty::blind`] for all records, [`JoinParty::own_dummies`], [`PointList::of`] | to the other side: [`PointList::read`] |
 //! | 3 | [`JoinParty::raise`] for the other's list, [`JoinParty::counterparts`], [`PointList::of`] | to the third party |
 //!
+//! A side that does not hold its records in memory begins with [`JoinParty::of`], blinds them block by block with
+//! [`JoinParty::blind_records`], and reads the other's list by [`PointStream`].
+//!
 //! What makes a count a release, and the third party's view one too, is *dummies* ([`dummies`](self)): points that both
 //! lists have though no record is behind them. How many a side draws for each pair of labels follows a law that the
 //! caller gives as weights; the third party knows its centre and no more.
@@ -22,6 +25,7 @@ mod dummies;
 mod list;
 mod party;
 mod proof;
+mod stream;
 
 #[cfg(test)]
 mod tests;
@@ -29,6 +33,7 @@ mod tests;
 pub use list::{ENTRY, Entry, PointList};
 pub use party::{JoinParty, PeerKey};
 pub use proof::{JoinSession, KEY_WITH_PROOF};
+pub use stream::PointStream;
 
 use crate::PsiError;
 

@@ -52,6 +52,17 @@ impl JoinParty {
         if records.iter().any(|(_, label)| *label >= params.labels(side)) {
             return Err(PsiError::Label);
         }
+        let mut party = Self::of(session, side, seed, params)?;
+        party.records = records;
+        Ok(party)
+    }
+
+    /// A side whose records are kept elsewhere, and blinded by [`JoinParty::blind_records`]. What is said of them at
+    /// [`JoinParty::new`] is for the caller to see to.
+    ///
+    /// # Errors
+    /// [`PsiError::DegenerateHash`], which does not happen.
+    pub fn of(session: JoinSession, side: JoinSide, seed: &SecretSeed, params: JoinParams) -> Result<Self, PsiError> {
         let secrets = Prf::new(seed.expose(), "firebreak join");
         let bound = [session.id.as_bytes().as_slice(), &session.terms, &[side.byte()]].concat();
         let secrets = Prf::new(secrets.block_seed(&bound).expose(), "firebreak join session");
@@ -60,7 +71,7 @@ impl JoinParty {
             return Err(PsiError::DegenerateHash);
         }
         let dummies = Dummies::draw(side, &params, &secrets);
-        Ok(Self { session, side, params, secrets, key, records, dummies })
+        Ok(Self { session, side, params, secrets, key, records: Vec::new(), dummies })
     }
 
     /// This side's public key, and the proof that it knows the secret one, for the other side.
@@ -95,8 +106,18 @@ impl JoinParty {
     /// # Errors
     /// [`PsiError::NoSuchRange`]; [`PsiError::DegenerateHash`], which does not happen.
     pub fn blind(&self, range: Range<usize>) -> Result<Vec<Entry>, PsiError> {
+        self.blind_records(self.records.get(range).ok_or(PsiError::NoSuchRange)?)
+    }
+
+    /// Blinds records, for its own list.
+    ///
+    /// # Errors
+    /// [`PsiError::Label`]; [`PsiError::DegenerateHash`], which does not happen.
+    pub fn blind_records(&self, records: &[(NormalisedInput, u16)]) -> Result<Vec<Entry>, PsiError> {
         let half = Zeroizing::new(self.key.div_by_2());
-        let records = self.records.get(range).ok_or(PsiError::NoSuchRange)?;
+        if records.iter().any(|(_, label)| *label >= self.params.labels(self.side)) {
+            return Err(PsiError::Label);
+        }
         let blinded = records.iter().map(|(input, label)| {
             let point = Zeroizing::new(self.session.point(input.as_bytes())?);
             Ok((*half * *point, *label))

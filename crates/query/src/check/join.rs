@@ -1,7 +1,9 @@
 //! Several datasets of one register, joined on the person, as one contract.
 
 use crate::{AggregateQuery, MAX_JOINED_ROWS, Reads};
-use firebreak_domain::{Column, ColumnName, ColumnRole, Contract, Contribution, DatasetId, ReasonCode, Refusal};
+use firebreak_domain::{
+    Column, ColumnName, ColumnRole, Contract, Contribution, DatasetId, ReasonCode, Refusal, UnitSpaceId,
+};
 use std::collections::BTreeSet;
 
 /// What is asked: a dataset, or several joined.
@@ -31,6 +33,9 @@ impl Subject {
     /// # Errors
     /// A refusal where they are not of one register, or are said to be equal in something else than the person.
     pub(crate) fn joined(query: &AggregateQuery, contracts: &[Contract]) -> Result<Self, Refusal> {
+        if query.on_person {
+            return Err(of_two_agencies(query, contracts));
+        }
         let of = |id: &DatasetId| contracts.iter().find(|contract| contract.id == *id);
         let logical = |id: &DatasetId| {
             let of_it = |contract: &Contract| contract.part_of.as_ref().is_some_and(|part| part.dataset == *id);
@@ -57,7 +62,8 @@ impl Subject {
         };
         if others.iter().any(|other| other.agency != first.agency || other.unit_space.id != first.unit_space.id) {
             return Err(refused(
-                "datasets are joined where one agency keeps them over one register of persons; which records another \
+                "datasets are joined so where one agency keeps them over one register of persons. Those of two \
+                 agencies are joined ON PERSON, under an agreement with the terms of a join; which records another \
                  agency holds as well is asked of the match service",
             ));
         }
@@ -98,11 +104,24 @@ impl Subject {
     }
 }
 
+/// Why a question `ON PERSON` is not answered as one over datasets of one register.
+fn of_two_agencies(query: &AggregateQuery, contracts: &[Contract]) -> Refusal {
+    let registers: Option<BTreeSet<&UnitSpaceId>> =
+        query.datasets().map(|id| Some(&contracts.iter().find(|contract| contract.id == *id)?.unit_space.id)).collect();
+    if registers.is_some_and(|registers| registers.len() == 1) {
+        return refused("these datasets are over one register of persons: write USING (person) in place of ON PERSON");
+    }
+    refused(
+        "datasets of two agencies are joined under an agreement whose [join] names both, and asked as a question of its \
+         own",
+    )
+}
+
 fn refused(what: &str) -> Refusal {
     Refusal::new(ReasonCode::JoinAsked).because(what)
 }
 
-fn part(contract: &Contract) -> Reads {
+pub(super) fn part(contract: &Contract) -> Reads {
     let rows_per_person = contract.contribution.rows_per_person;
     Reads { dataset: contract.id.clone(), columns: BTreeSet::new(), rows_per_person }
 }

@@ -5,6 +5,7 @@ mod columns;
 mod groups;
 mod join;
 mod lower;
+mod on_person;
 mod shape;
 mod union;
 
@@ -18,6 +19,7 @@ pub(crate) use columns::{is_groupable, is_readable};
 use firebreak_domain::{ColumnName, Contract, CutId, ReasonCode, Refusal};
 use groups::{Groups, groups};
 use join::Subject;
+pub use on_person::check_join;
 pub use union::{LogicalDataset, Part, check_parts};
 
 /// Why a question does not fit, and the column that it is about, for the suggestion.

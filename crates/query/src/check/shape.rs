@@ -22,6 +22,9 @@ pub(super) fn check(query: &AggregateQuery) -> Result<(), Refusal> {
     if query.joins.len() > MAX_JOINS {
         return Err(too_large());
     }
+    if query.on_person && query.joins.len() != 1 {
+        return Err(malformed("on_person joins one dataset to another"));
+    }
     if query.rho.is_some_and(|rho| rho.nano() == 0) {
         return Err(malformed("rho is above 0"));
     }

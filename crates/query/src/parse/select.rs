@@ -19,6 +19,8 @@ pub(super) struct Source {
     datasets: Vec<Named>,
     /// What the joins say to be equal.
     on: Vec<ColumnName>,
+    /// Whether they say no more than that it is the person.
+    on_person: bool,
     cut: Option<CutId>,
 }
 
@@ -134,11 +136,12 @@ fn of_select(
     let view = view::view(&mut outputs, having.as_ref(), order_by, limit)?;
     let (measures, outputs) = outputs.finish()?;
     let (dataset, joins) = source.joined().ok_or_else(|| Refusal::new(ReasonCode::UnknownDataset))?;
-    let cut = source.cut;
+    let Source { cut, on_person, .. } = source;
     let partial = false;
     Ok(AggregateQuery {
         dataset,
         joins,
+        on_person,
         partial,
         cut,
         filter,
@@ -200,7 +203,7 @@ fn source(from: &[TableWithJoins]) -> Result<Source, Refusal> {
         return Err(too_large());
     }
     let (first, cut) = table(relation)?;
-    let mut source = Source { datasets: vec![first], on: Vec::new(), cut };
+    let mut source = Source { datasets: vec![first], on: Vec::new(), on_person: false, cut };
     for join in joins {
         let (joined, cut) = table(&join.relation)?;
         if source.datasets.iter().any(|dataset| dataset.id == joined.id) {
@@ -215,13 +218,16 @@ fn source(from: &[TableWithJoins]) -> Result<Source, Refusal> {
         }
         source.join(joined, join)?;
     }
+    if source.on_person && source.datasets.len() > 2 {
+        return Err(refuse(ReasonCode::JoinAsked, None, "ON PERSON joins two datasets, one of each of two agencies"));
+    }
     source.datasets.sort_by(|one, other| one.id.cmp(&other.id));
     Ok(source)
 }
 
 /// How datasets are joined.
-const JOIN: &str =
-    "JOIN other USING (person), or ON a.person = b.person; on any other identifier there is the match service";
+const JOIN: &str = "JOIN other USING (person), or ON a.person = b.person, for datasets of one agency; JOIN other ON \
+                    PERSON for those of two; on any other identifier there is the match service";
 
 /// One dataset of FROM, and the cut that is named beside it.
 fn table(relation: &TableFactor) -> Result<(Named, Option<CutId>), Refusal> {
@@ -302,6 +308,10 @@ impl Source {
                 let name = name_parts(name).map(|parts| parts.join(".")).ok_or_else(refused)?;
                 let on = self.datasets.iter().map(|named| ColumnName::new(format!("{}.{name}", named.id)));
                 on.collect::<Result<Vec<_>, _>>().map_err(|_| refused())?
+            }
+            JoinConstraint::On(Expr::Identifier(word)) if folded(word) == "person" => {
+                self.on_person = true;
+                return Ok(());
             }
             JoinConstraint::On(condition) => {
                 let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = bare(condition) else {

@@ -70,6 +70,72 @@ pub struct Refused {
     #[prost(bytes = "vec", tag = "4")]
     pub sealed_opening: ::prost::alloc::vec::Vec<u8>,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CheckJoinRequest {
+    #[prost(message, optional, tag = "1")]
+    pub claim: ::core::option::Option<Claim>,
+    #[prost(message, optional, tag = "2")]
+    pub header: ::core::option::Option<super::super::query::v1::RequestHeader>,
+    #[prost(message, optional, tag = "3")]
+    pub question: ::core::option::Option<super::super::query::v1::Question>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CheckJoinResponse {
+    /// None where the agency would.
+    #[prost(message, optional, tag = "1")]
+    pub refused: ::core::option::Option<Refused>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RunJoinRequest {
+    #[prost(message, optional, tag = "1")]
+    pub claim: ::core::option::Option<Claim>,
+    #[prost(message, optional, tag = "2")]
+    pub header: ::core::option::Option<super::super::query::v1::RequestHeader>,
+    #[prost(message, optional, tag = "3")]
+    pub question: ::core::option::Option<super::super::query::v1::Question>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunJoinResponse {
+    #[prost(oneof = "run_join_response::Step", tags = "1, 2, 3, 4, 5")]
+    pub step: ::core::option::Option<run_join_response::Step>,
+}
+/// Nested message and enum types in `RunJoinResponse`.
+pub mod run_join_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Step {
+        /// The agency has charged its persons, formed its records and committed to its seed and its list.
+        #[prost(message, tag = "1")]
+        Committed(super::JoinCommitted),
+        /// The commitment is in the log.
+        #[prost(message, tag = "2")]
+        Prepared(super::JoinPrepared),
+        /// The next points of the other side's list as this side sends it on: each 32 bytes and a label, in ascending order.
+        #[prost(bytes, tag = "3")]
+        Points(::prost::alloc::vec::Vec<u8>),
+        /// There are no more points.
+        #[prost(message, tag = "4")]
+        Sent(super::JoinSent),
+        #[prost(message, tag = "5")]
+        Refused(super::Refused),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinCommitted {
+    #[prost(bytes = "vec", tag = "1")]
+    pub leaf: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub opening: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub sealed_opening: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinPrepared {
+    /// Points of this side's own list, by label.
+    #[prost(uint64, repeated, tag = "1")]
+    pub sizes: ::prost::alloc::vec::Vec<u64>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinSent {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AcceptTunnelRequest {
     #[prost(oneof = "accept_tunnel_request::Frame", tags = "1, 2")]
@@ -109,6 +175,7 @@ pub mod accept_tunnel_response {
         Refused(super::Refused),
     }
 }
+/// Of a join without evidence: both sides have committed in the log.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Accepted {
     #[prost(bytes = "vec", tag = "1")]
@@ -310,7 +377,59 @@ pub mod agency_service_client {
                 );
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Lets in the bytes of a tunnel whose other end is the receiver of a match.
+        /// Whether the agency would take part in a join now. Nothing is read or charged.
+        pub async fn check_join(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CheckJoinRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckJoinResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/firebreak.agency.v1.AgencyService/CheckJoin",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("firebreak.agency.v1.AgencyService", "CheckJoin"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// One side of a join, until its list for counting is sent. The same request again goes on where it broke off.
+        pub async fn run_join(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RunJoinRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::RunJoinResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/firebreak.agency.v1.AgencyService/RunJoin",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("firebreak.agency.v1.AgencyService", "RunJoin"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Lets in the bytes of a tunnel whose other end is the receiver of a match, or the left side of a join.
         pub async fn accept_tunnel(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
@@ -452,13 +571,32 @@ pub mod agency_service_server {
             tonic::Response<Self::ExecuteQueryStream>,
             tonic::Status,
         >;
+        /// Whether the agency would take part in a join now. Nothing is read or charged.
+        async fn check_join(
+            &self,
+            request: tonic::Request<super::CheckJoinRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CheckJoinResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the RunJoin method.
+        type RunJoinStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::RunJoinResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// One side of a join, until its list for counting is sent. The same request again goes on where it broke off.
+        async fn run_join(
+            &self,
+            request: tonic::Request<super::RunJoinRequest>,
+        ) -> std::result::Result<tonic::Response<Self::RunJoinStream>, tonic::Status>;
         /// Server streaming response type for the AcceptTunnel method.
         type AcceptTunnelStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::AcceptTunnelResponse, tonic::Status>,
             >
             + std::marker::Send
             + 'static;
-        /// Lets in the bytes of a tunnel whose other end is the receiver of a match.
+        /// Lets in the bytes of a tunnel whose other end is the receiver of a match, or the left side of a join.
         async fn accept_tunnel(
             &self,
             request: tonic::Request<tonic::Streaming<super::AcceptTunnelRequest>>,
@@ -601,6 +739,97 @@ pub mod agency_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ExecuteQuerySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/firebreak.agency.v1.AgencyService/CheckJoin" => {
+                    #[allow(non_camel_case_types)]
+                    struct CheckJoinSvc<T: AgencyService>(pub Arc<T>);
+                    impl<
+                        T: AgencyService,
+                    > tonic::server::UnaryService<super::CheckJoinRequest>
+                    for CheckJoinSvc<T> {
+                        type Response = super::CheckJoinResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CheckJoinRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgencyService>::check_join(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CheckJoinSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/firebreak.agency.v1.AgencyService/RunJoin" => {
+                    #[allow(non_camel_case_types)]
+                    struct RunJoinSvc<T: AgencyService>(pub Arc<T>);
+                    impl<
+                        T: AgencyService,
+                    > tonic::server::ServerStreamingService<super::RunJoinRequest>
+                    for RunJoinSvc<T> {
+                        type Response = super::RunJoinResponse;
+                        type ResponseStream = T::RunJoinStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RunJoinRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgencyService>::run_join(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RunJoinSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -16,8 +16,13 @@ pub mod open_tunnel_request {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TunnelHeader {
+    /// Of a match: its request.
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<super::super::query::v1::RequestHeader>,
+    /// Of a join that runs: the name of its session, 32 bytes. The left side opens the tunnel to the right one, and no
+    /// request of its own stands behind it.
+    #[prost(bytes = "vec", tag = "2")]
+    pub join: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OpenTunnelResponse {
@@ -36,7 +41,7 @@ pub mod open_tunnel_response {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TunnelOpened {
-    /// Evidence that the authorisation is in the public log.
+    /// Evidence that the authorisation is in the public log; empty for a join, of which both sides have committed there.
     #[prost(string, tag = "1")]
     pub receipt: ::prost::alloc::string::String,
 }
@@ -69,6 +74,22 @@ pub struct OpenSessionRequest {
     /// The agreement wants no proofs: mode OPRF in place of VOPRF.
     #[prost(bool, tag = "11")]
     pub unproved: bool,
+    /// What goes with the tags; absent for a match without a payload.
+    #[prost(message, optional, tag = "12")]
+    pub payload: ::core::option::Option<PayloadOffer>,
+}
+/// What the agreement has the sender disclose of matched persons, as the receiver understands it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PayloadOffer {
+    /// Form of a row: 1.
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    /// The sender's columns, in order.
+    #[prost(string, repeated, tag = "2")]
+    pub columns: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Bytes of every row, before it is sealed.
+    #[prost(uint32, tag = "3")]
+    pub row_bytes: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OpenSessionResponse {
@@ -107,6 +128,7 @@ pub struct ListTagsRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListTagsResponse {
+    /// Whole tags in ascending order; where the match has a payload, each with its sealed row behind it.
     #[prost(bytes = "vec", tag = "1")]
     pub tags: ::prost::alloc::vec::Vec<u8>,
 }
@@ -1000,6 +1022,643 @@ pub mod match_session_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "firebreak.matching.v1.MatchSessionService";
     impl<T> tonic::server::NamedService for MatchSessionServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenJoinRequest {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    /// The session's name, 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub session: ::prost::alloc::vec::Vec<u8>,
+    /// SHA-256 of all that both sides go by.
+    #[prost(bytes = "vec", tag = "3")]
+    pub terms: ::prost::alloc::vec::Vec<u8>,
+    /// The left side's value of the TLS exporter, which only the two ends of this connection can know.
+    #[prost(bytes = "vec", tag = "4")]
+    pub exporter: ::prost::alloc::vec::Vec<u8>,
+    /// Public key, challenge, response.
+    #[prost(bytes = "vec", tag = "5")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
+    /// Points of the left side's list, by label.
+    #[prost(uint64, repeated, tag = "6")]
+    pub sizes: ::prost::alloc::vec::Vec<u64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenJoinResponse {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
+    /// Points of the right side's list, by label.
+    #[prost(uint64, repeated, tag = "3")]
+    pub sizes: ::prost::alloc::vec::Vec<u64>,
+    /// Bytes of the left side's list that have arrived.
+    #[prost(uint64, tag = "4")]
+    pub received: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutPointsRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub session: ::prost::alloc::vec::Vec<u8>,
+    /// Bytes before these.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+    /// A point of 32 bytes and its label, big-endian, again and again, in ascending order.
+    #[prost(bytes = "vec", tag = "3")]
+    pub points: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PutPointsResponse {
+    /// Bytes that have arrived.
+    #[prost(uint64, tag = "1")]
+    pub received: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPointsRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub session: ::prost::alloc::vec::Vec<u8>,
+    /// Continues behind so many bytes.
+    #[prost(uint64, tag = "2")]
+    pub offset: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListPointsResponse {
+    #[prost(bytes = "vec", tag = "1")]
+    pub points: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CloseJoinRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub session: ::prost::alloc::vec::Vec<u8>,
+    /// The fault that the left side found; unspecified where it has all that it wanted.
+    #[prost(enumeration = "super::super::policy::v1::ReasonCode", tag = "2")]
+    pub reason: i32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CloseJoinResponse {}
+/// Generated client implementations.
+pub mod join_session_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Spoken inside a join's tunnel, between the pinned keys; the right side serves it. What each side sends is points that
+    /// look random to the other, and follows from its seed: after a dropped connection the same bytes go on.
+    #[derive(Debug, Clone)]
+    pub struct JoinSessionServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl JoinSessionServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> JoinSessionServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> JoinSessionServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            JoinSessionServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Agrees on the session, and exchanges keys with the proofs that each side knows its secret one.
+        pub async fn open_join(
+            &mut self,
+            request: impl tonic::IntoRequest<super::OpenJoinRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::OpenJoinResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/firebreak.matching.v1.JoinSessionService/OpenJoin",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "firebreak.matching.v1.JoinSessionService",
+                        "OpenJoin",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The next points of the left side's list.
+        pub async fn put_points(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PutPointsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutPointsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/firebreak.matching.v1.JoinSessionService/PutPoints",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "firebreak.matching.v1.JoinSessionService",
+                        "PutPoints",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// The right side's list.
+        pub async fn list_points(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListPointsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ListPointsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/firebreak.matching.v1.JoinSessionService/ListPoints",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "firebreak.matching.v1.JoinSessionService",
+                        "ListPoints",
+                    ),
+                );
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// The left side has the whole list and has sent its own; or it ends the join for a fault that it found.
+        pub async fn close_join(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CloseJoinRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CloseJoinResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/firebreak.matching.v1.JoinSessionService/CloseJoin",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "firebreak.matching.v1.JoinSessionService",
+                        "CloseJoin",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod join_session_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with JoinSessionServiceServer.
+    #[async_trait]
+    pub trait JoinSessionService: std::marker::Send + std::marker::Sync + 'static {
+        /// Agrees on the session, and exchanges keys with the proofs that each side knows its secret one.
+        async fn open_join(
+            &self,
+            request: tonic::Request<super::OpenJoinRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::OpenJoinResponse>,
+            tonic::Status,
+        >;
+        /// The next points of the left side's list.
+        async fn put_points(
+            &self,
+            request: tonic::Request<super::PutPointsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PutPointsResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the ListPoints method.
+        type ListPointsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ListPointsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The right side's list.
+        async fn list_points(
+            &self,
+            request: tonic::Request<super::ListPointsRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ListPointsStream>, tonic::Status>;
+        /// The left side has the whole list and has sent its own; or it ends the join for a fault that it found.
+        async fn close_join(
+            &self,
+            request: tonic::Request<super::CloseJoinRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CloseJoinResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Spoken inside a join's tunnel, between the pinned keys; the right side serves it. What each side sends is points that
+    /// look random to the other, and follows from its seed: after a dropped connection the same bytes go on.
+    #[derive(Debug)]
+    pub struct JoinSessionServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> JoinSessionServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for JoinSessionServiceServer<T>
+    where
+        T: JoinSessionService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/firebreak.matching.v1.JoinSessionService/OpenJoin" => {
+                    #[allow(non_camel_case_types)]
+                    struct OpenJoinSvc<T: JoinSessionService>(pub Arc<T>);
+                    impl<
+                        T: JoinSessionService,
+                    > tonic::server::UnaryService<super::OpenJoinRequest>
+                    for OpenJoinSvc<T> {
+                        type Response = super::OpenJoinResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::OpenJoinRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as JoinSessionService>::open_join(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = OpenJoinSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/firebreak.matching.v1.JoinSessionService/PutPoints" => {
+                    #[allow(non_camel_case_types)]
+                    struct PutPointsSvc<T: JoinSessionService>(pub Arc<T>);
+                    impl<
+                        T: JoinSessionService,
+                    > tonic::server::UnaryService<super::PutPointsRequest>
+                    for PutPointsSvc<T> {
+                        type Response = super::PutPointsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PutPointsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as JoinSessionService>::put_points(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PutPointsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/firebreak.matching.v1.JoinSessionService/ListPoints" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListPointsSvc<T: JoinSessionService>(pub Arc<T>);
+                    impl<
+                        T: JoinSessionService,
+                    > tonic::server::ServerStreamingService<super::ListPointsRequest>
+                    for ListPointsSvc<T> {
+                        type Response = super::ListPointsResponse;
+                        type ResponseStream = T::ListPointsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListPointsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as JoinSessionService>::list_points(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListPointsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/firebreak.matching.v1.JoinSessionService/CloseJoin" => {
+                    #[allow(non_camel_case_types)]
+                    struct CloseJoinSvc<T: JoinSessionService>(pub Arc<T>);
+                    impl<
+                        T: JoinSessionService,
+                    > tonic::server::UnaryService<super::CloseJoinRequest>
+                    for CloseJoinSvc<T> {
+                        type Response = super::CloseJoinResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CloseJoinRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as JoinSessionService>::close_join(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CloseJoinSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for JoinSessionServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "firebreak.matching.v1.JoinSessionService";
+    impl<T> tonic::server::NamedService for JoinSessionServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

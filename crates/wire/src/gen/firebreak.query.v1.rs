@@ -48,10 +48,14 @@ pub struct AggregateQuery {
     /// GROUPING SETS: the answer has rows for each. None: for all groups together, and no other.
     #[prost(message, repeated, tag = "7")]
     pub grouping_sets: ::prost::alloc::vec::Vec<GroupingSet>,
-    /// Datasets of the same agency that are joined to the first on the person, each id after the one before. With any, a
-    /// column is named behind its dataset's id: health.visits.region.
+    /// Datasets that are joined to the first on the person, each id after the one before. With any, a column is named
+    /// behind its dataset's id: health.visits.region.
     #[prost(string, repeated, tag = "8")]
     pub joins: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether the one dataset that is joined is another agency's (JOIN … ON PERSON), under an agreement with the terms of
+    /// a join. Without it all are of one agency.
+    #[prost(bool, tag = "9")]
+    pub on_person: bool,
 }
 /// Some of the groups, by place from 0; none for a total.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -291,6 +291,8 @@ fn both_forms_of_a_question_are_one_question() {
         "SELECT region, kind, ROUND(LEAST(GREATEST(COUNT(*), -0.5), 100), -1) AS n, SUM(cost) / SUM(SUM(cost)) \
          OVER (PARTITION BY region) AS share, SUM(COUNT(*)) OVER () AS total FROM health.visits GROUP BY region, kind \
          HAVING n > 10 AND ROUND(SUM(cost)) > 0 ORDER BY GREATEST(COUNT(*), 1)",
+        "SELECT e.level, v.vaccine, COUNT(*) AS n FROM education.enrolments e JOIN health.vaccinations v ON PERSON WHERE \
+         v.region = 'R01' GROUP BY e.level, v.vaccine",
         "SELECT CASE WHEN region = 'R01' OR cost IS NULL THEN 'it''s' WHEN cost < 5 THEN 'b' END AS c, COUNT(*) AS n \
          FROM health.visits GROUP BY c, CASE region WHEN 'R02' THEN 1 ELSE 0 END",
     ] {

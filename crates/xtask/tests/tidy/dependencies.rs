@@ -85,6 +85,22 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("firebreak-testbed", ALL_BUT_TESTS),
     ("firebreak-tests", ALL_BUT_TESTS),
+    // Neither of the programs: what it reads is built once more for libFuzzer, and the query engine would be too.
+    (
+        "firebreak-fuzz",
+        &[
+            DOMAIN,
+            "firebreak-audit",
+            "firebreak-node",
+            "firebreak-policy",
+            "firebreak-privacy",
+            "firebreak-psi",
+            "firebreak-query",
+            "firebreak-store",
+            "firebreak-transport",
+            "firebreak-wire",
+        ],
+    ),
     ("xtask", &[]),
 ];
 
@@ -125,7 +141,7 @@ const ONLY_USERS: &[(&str, &[&str])] = &[
     ("rcgen", &["firebreak-transport"]),
     ("sqlx", &["firebreak-store"]),
     ("opendp", &["firebreak-privacy"]),
-    ("prost", &["firebreak-wire", "firebreak-gateway", "agency-adapter", "xtask"]),
+    ("prost", &["firebreak-wire", "firebreak-gateway", "agency-adapter", "firebreak-fuzz", "xtask"]),
     ("arrow-flight", &["firebreak-gateway"]),
     ("datafusion", &["agency-adapter"]),
 ];

@@ -86,6 +86,28 @@ fn not_inherited(member: &Member) -> Vec<String> {
     faults
 }
 
+/// Packages outside the workspace, which cannot take anything from the root by name. They say the same, each crate that
+/// the root has a version of in that version; all others are theirs alone.
+fn departs(package: &Member, workspace: &Table) -> Vec<String> {
+    let mut faults = Vec::new();
+    for key in ["version", "edition", "rust-version", "license", "publish"] {
+        if package.manifest["package"].get(key) != workspace["package"].get(key) {
+            faults.push(format!("{}: package.{key} is not the workspace's", package.name));
+        }
+    }
+    let version = |declared: &Value| declared.as_str().or_else(|| declared.get("version")?.as_str()).map(str::to_owned);
+    for dependency in package.dependencies() {
+        let of_root = workspace["dependencies"].get(dependency.name).and_then(version);
+        if of_root.is_some() && version(dependency.declared) != of_root {
+            faults.push(format!("{}: {} has another version than in the root", package.name, dependency.name));
+        }
+    }
+    if package.manifest.get("workspace").and_then(Value::as_table).is_none_or(|table| !table.is_empty()) {
+        faults.push(format!("{}: an empty [workspace] keeps it to itself", package.name));
+    }
+    faults
+}
+
 /// A crate that none of a member's sources names, and an entry of the root that no member takes.
 fn unused(member: &Member, sources: &str) -> Vec<String> {
     let dependencies = member.dependencies().into_iter();
@@ -96,6 +118,19 @@ fn unused(member: &Member, sources: &str) -> Vec<String> {
 #[test]
 fn versions_and_lints_stand_in_the_root_alone() {
     assert_tidy(&members().iter().flat_map(not_inherited).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_stands_outside_the_workspace_is_named_and_locked_and_departs_in_its_own_crates_alone() {
+    let manifest: Table = toml::from_str(&read(&root().join("Cargo.toml"))).unwrap();
+    let workspace = manifest["workspace"].as_table().unwrap();
+    let excluded = workspace["exclude"].as_array().unwrap().iter().map(|path| path.as_str().unwrap());
+    assert_eq!(excluded.clone().collect::<Vec<_>>(), ["tests/fuzz/libfuzzer", "tests/oracle"]);
+    for folder in excluded.map(|path| root().join(path)) {
+        let package = Member::parse(&folder, &read(&folder.join("Cargo.toml")));
+        assert!(folder.join("Cargo.lock").is_file(), "{} has no Cargo.lock", package.name);
+        assert_tidy(&departs(&package, workspace));
+    }
 }
 
 #[test]
@@ -142,4 +177,21 @@ fn a_version_of_its_own_a_missing_lint_and_an_idle_dependency_are_found() {
         ]
     );
     assert_eq!(unused(&member, "use serde; use time::Date;"), ["planted: no source names the dependency hex"]);
+}
+
+#[test]
+fn a_package_outside_the_workspace_that_departs_from_it_is_found() {
+    let workspace = "[package]\nversion = \"0.1.0\"\nedition = \"2024\"\nrust-version = \"1.95\"\nlicense = \"A\"\n\
+                     publish = false\n[dependencies]\nserde = \"1\"\nrand = { version = \"0.9\" }";
+    let planted = "[package]\nname = \"planted\"\nversion = \"0.1.0\"\nedition = \"2021\"\nrust-version = \"1.95\"\n\
+                   license = \"A\"\npublish = false\n[dependencies]\nserde = \"1\"\nrand = \"0.8\"\nvoprf = \"=0.6\"";
+    let member = Member::parse(Path::new("planted"), planted);
+    assert_eq!(
+        departs(&member, &toml::from_str(workspace).unwrap()),
+        [
+            "planted: package.edition is not the workspace's",
+            "planted: rand has another version than in the root",
+            "planted: an empty [workspace] keeps it to itself",
+        ]
+    );
 }

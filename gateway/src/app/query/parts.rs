@@ -50,7 +50,7 @@ pub(super) fn claim(at: usize, part: &DecidedPart, intent: &Intent, caller: &Ide
 
 /// The number under which this gateway's ledger knows a further part of a request: it follows from the request's own,
 /// so that the same request finds it again.
-fn request_id_of_part(request: &RequestId, part: &Part) -> RequestId {
+pub(super) fn request_id_of_part(request: &RequestId, part: &Part) -> RequestId {
     let hash: [u8; 32] = Sha256::new()
         .chain_update(b"firebreak part of a request format 1\n")
         .chain_update(request.as_bytes())

@@ -101,6 +101,7 @@ fn other(open: &OpenRequest, change: impl FnOnce(&mut OpenRequest)) -> OpenReque
         elements: open.elements,
         chunk_elements: open.chunk_elements,
         proofs: open.proofs,
+        payload: open.payload.clone(),
     };
     change(&mut other);
     other
@@ -112,7 +113,7 @@ type Change = fn(&mut OpenRequest);
 fn a_peer_that_goes_by_something_else_is_named_and_loses_nothing() -> Result<()> {
     run(async {
         let mut pair = Pair::open().await?;
-        let changes: [(Change, ReasonCode); 8] = [
+        let changes: [(Change, ReasonCode); 10] = [
             (|open| open.bundle_sequence += 1, ReasonCode::BundleMismatch),
             (|open| open.normaliser += 1, ReasonCode::NormaliserMismatch),
             (|open| open.session = RequestId::from_bytes([200; 16]), ReasonCode::SessionMismatch),
@@ -121,6 +122,8 @@ fn a_peer_that_goes_by_something_else_is_named_and_loses_nothing() -> Result<()>
             (|open| open.field.push('s'), ReasonCode::SessionMismatch),
             (|open| open.chunk_elements /= 2, ReasonCode::SessionMismatch),
             (|open| open.proofs = false, ReasonCode::SessionMismatch),
+            (|open| open.payload.columns.push("level".to_owned()), ReasonCode::SessionMismatch),
+            (|open| open.payload.row_bytes = 2, ReasonCode::SessionMismatch),
         ];
         // All of them are of one session, which goes on in the end.
         for (change, reason) in changes {

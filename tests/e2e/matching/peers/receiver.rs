@@ -36,7 +36,7 @@ impl Tunnel {
         for _ in 0..100 {
             let (send, receive) = mpsc::channel(8);
             let submitted = submitted_by(&federation.issue(RECEIVER, "adapter", "main")?, id, SystemClock.now())?;
-            let header = TunnelHeader { header: Some(submitted.header.to_wire()) };
+            let header = TunnelHeader { header: Some(submitted.header.to_wire()), join: Vec::new() };
             let frame = Some(open_tunnel_request::Frame::Header(header));
             send.send(OpenTunnelRequest { frame }).await?;
             let mut client = MatchingServiceClient::new(gateway.clone());
@@ -85,6 +85,7 @@ impl Tunnel {
             chunk_elements: 4096,
             exporter: exporter.to_vec(),
             unproved: false,
+            payload: None,
         };
         self.client.open_session(request).await.map(drop)
     }

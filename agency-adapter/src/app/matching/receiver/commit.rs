@@ -84,7 +84,7 @@ fn kept_leaf(opening: &[u8]) -> Option<LeafHash> {
 /// How long a commitment may take to reach the log.
 const LOGGED_WITHIN: Duration = Duration::from_secs(10);
 
-async fn wait_until_logged(app: &App, leaf: &LeafHash) -> Result<Result<(), Refusal>, MatchError> {
+pub(in crate::app) async fn wait_until_logged(app: &App, leaf: &LeafHash) -> Result<Result<(), Refusal>, MatchError> {
     let started = Instant::now();
     loop {
         // SECURITY: that it stands in the log, and not that it is out of sight behind other leaves that wait.

@@ -1,13 +1,15 @@
 //! Comparing the own tags with the sender's, when there is nobody left who could see how long that takes.
 
+use super::PayloadReport;
 use super::form::{persons, place_and_key};
 use super::list::List;
+use super::opened::{Opened, opened, status_bytes};
 use crate::app::App;
 use crate::app::matching::records::{KEY, SORTED_IN_MEMORY, key};
 use crate::app::matching::{CHUNK_ELEMENTS, MatchError};
-use firebreak_domain::{AgreementId, PurposeId};
-use firebreak_psi::MatchParams;
-use firebreak_store::{Participation, RecordFile, SessionFiles, Spool};
+use firebreak_domain::{AgreementId, PayloadLayout, PurposeId};
+use firebreak_psi::{MatchParams, PAYLOAD_KEY_BYTES};
+use firebreak_store::{Participation, RecordFile, RecordReader, SessionFiles, Sorted, Spool};
 use std::cmp::Ordering;
 use zeroize::Zeroizing;
 
@@ -16,100 +18,151 @@ const PLACE: usize = 4;
 /// Persons that are written into the register at once.
 const TOGETHER: usize = 10_000;
 
-/// Compares, and writes down the keys of the persons who stand behind a place that matched.
+/// Compares, and writes down the keys of the persons who stand behind a place that matched, each with what its row came
+/// to if the match has a payload.
 pub(super) fn compare(
     params: &MatchParams,
     own: &Spool,
     list: &List,
+    layout: Option<&PayloadLayout>,
     files: &SessionFiles,
 ) -> Result<RecordFile, MatchError> {
     let length = params.tag_bytes();
-    let mut tags = files.sort("compared", length.saturating_add(PLACE), SORTED_IN_MEMORY)?;
-    let mut record = Zeroizing::new(Vec::with_capacity(length.saturating_add(PLACE)));
+    let key_bytes = layout.map_or(0, |_| PAYLOAD_KEY_BYTES);
+    let (kept, size) = (length.saturating_add(key_bytes), length.saturating_add(PLACE).saturating_add(key_bytes));
+    let mut tags = files.sort("compared", size, SORTED_IN_MEMORY)?;
+    let mut record = Zeroizing::new(Vec::with_capacity(size));
     let mut place: u32 = 0;
     for chunk in 0..own.len() {
         let piece = own.get(chunk)?;
-        let (whole, count) = (piece.chunks_exact(length), piece.len() / length);
+        let (whole, count) = (piece.chunks_exact(kept), piece.len() / kept);
         if count != CHUNK_ELEMENTS as usize || !whole.remainder().is_empty() {
             return Err(MatchError::Failed);
         }
-        for tag in whole {
+        for one in whole {
+            let (tag, key) = one.split_at_checked(length).ok_or(MatchError::Failed)?;
             record.clear();
             record.extend_from_slice(tag);
             record.extend_from_slice(&place.to_be_bytes());
+            record.extend_from_slice(key);
             tags.push(&record)?;
             place = place.saturating_add(1);
         }
     }
     let mut tags = tags.finish()?;
-    let mut places = files.sort("places", PLACE, SORTED_IN_MEMORY)?;
-    let mut theirs = list.tags(length);
+    let status = status_bytes(layout);
+    let mut places = files.sort("places", PLACE.saturating_add(status), SORTED_IN_MEMORY)?;
+    let mut theirs = list.entries(params.entry_bytes());
     let mut their = theirs.next().transpose()?;
     while let Some(record) = tags.next()? {
-        let (tag, place) = record.split_at_checked(length).ok_or(MatchError::Failed)?;
-        while their.as_ref().is_some_and(|their| their.as_slice() < tag) {
+        let (tag, behind) = record.split_at_checked(length).ok_or(MatchError::Failed)?;
+        let (place, key) = behind.split_at_checked(PLACE).ok_or(MatchError::Failed)?;
+        while their.as_ref().is_some_and(|their| their.get(..length) < Some(tag)) {
             their = theirs.next().transpose()?;
         }
-        if their.as_ref().is_some_and(|their| their.as_slice() == tag) {
-            places.push(place)?;
+        if let Some(sealed) = their.as_ref().and_then(|their| their.strip_prefix(tag)) {
+            let status = opened(layout, tag, key, sealed)?;
+            places.push(&Zeroizing::new([place, status.as_slice()].concat()))?;
         }
     }
-    behind(places.finish()?, files)
+    behind(places.finish()?, layout, files)
 }
 
 /// The keys of the persons who stand behind those places.
-fn behind(mut places: firebreak_store::Sorted, files: &SessionFiles) -> Result<RecordFile, MatchError> {
+fn behind(mut places: Sorted, layout: Option<&PayloadLayout>, files: &SessionFiles) -> Result<RecordFile, MatchError> {
     let mut reader = persons(files)?.read()?;
-    let mut matched = files.write_records("matched", KEY)?;
+    let mut matched = files.write_records("matched", KEY.saturating_add(status_bytes(layout)))?;
     let mut place = next_place(&mut places)?;
-    while let Some(record) = reader.next()? {
-        let (of, key) = place_and_key(record).ok_or(MatchError::Failed)?;
-        while place.is_some_and(|place| place.cmp(&of) == Ordering::Less) {
+    let (mut person, mut last) = (next_person(&mut reader)?, None);
+    while let Some((of, key)) = person {
+        person = next_person(&mut reader)?;
+        while place.as_ref().is_some_and(|(place, _)| place.cmp(&of) == Ordering::Less) {
             place = next_place(&mut places)?;
         }
-        if place == Some(of) {
-            matched.push(key)?;
+        // PRIVACY: of several own persons with one identifier it is not known whose row this is: none has it.
+        let alone = last != Some(of) && person.as_ref().is_none_or(|(next, _)| *next != of);
+        last = Some(of);
+        if let Some((_, status)) = place.as_ref().filter(|(place, _)| *place == of) {
+            let shared = Opened::undisclosed(layout);
+            let status = if alone { status.as_slice() } else { shared.as_slice() };
+            matched.push(&Zeroizing::new([key.as_slice(), status].concat()))?;
         }
     }
     Ok(matched.finish()?)
 }
 
-fn next_place(places: &mut firebreak_store::Sorted) -> Result<Option<u32>, MatchError> {
-    Ok(places.next()?.and_then(|place| place.try_into().ok()).map(u32::from_be_bytes))
+type Bytes = Zeroizing<Vec<u8>>;
+
+/// The next place that matched, and what its row came to.
+fn next_place(places: &mut Sorted) -> Result<Option<(u32, Bytes)>, MatchError> {
+    let Some((place, status)) = places.next()?.and_then(|record| record.split_first_chunk()) else { return Ok(None) };
+    Ok(Some((u32::from_be_bytes(*place), Zeroizing::new(status.to_vec()))))
+}
+
+/// The next place with somebody behind it, and the key of one of them.
+fn next_person(reader: &mut RecordReader) -> Result<Option<(u32, Bytes)>, MatchError> {
+    let Some(record) = reader.next()? else { return Ok(None) };
+    let (place, key) = place_and_key(record).ok_or(MatchError::Failed)?;
+    Ok(Some((place, Zeroizing::new(key.to_vec()))))
+}
+
+/// What was written into the register.
+#[derive(Default)]
+pub(super) struct Registered {
+    /// Persons matched.
+    pub(super) matched: u64,
+    /// Persons who matched and do not take part any more.
+    pub(super) late: u64,
+    /// What was disclosed of the former.
+    pub(super) payload: PayloadReport,
 }
 
 impl App {
-    /// Writes the matched persons who take part into the register, of which either all are there or none. Gives how many
-    /// they are, and how many matched and do not take part any more.
+    /// Writes the matched persons who take part into the register, of which either all are there or none, and keeps
+    /// what was disclosed of them.
     pub(super) async fn register_matched(
         &self,
         session: &[u8; 32],
         purpose: &PurposeId,
         agreement: &AgreementId,
         matched: &RecordFile,
+        layout: Option<&PayloadLayout>,
         who: &Participation,
-    ) -> Result<(u64, u64), MatchError> {
+    ) -> Result<Registered, MatchError> {
         let mut reader = matched.read()?;
-        let (mut count, mut late): (u64, u64) = (0, 0);
+        let mut registered = Registered::default();
         loop {
-            let mut some = Vec::with_capacity(TOGETHER);
+            let (mut some, mut disclosed) = (Vec::with_capacity(TOGETHER), Vec::new());
             while some.len() < TOGETHER
                 && let Some(record) = reader.next()?
             {
-                let key = key(record)?;
-                if who.allows(&self.state.person_reference(&key)) {
-                    some.push(key);
-                } else {
-                    late = late.saturating_add(1);
+                let (person, status) = record.split_at_checked(KEY).ok_or(MatchError::Failed)?;
+                let person = key(person)?;
+                if !who.allows(&self.state.person_reference(&person)) {
+                    registered.late = registered.late.saturating_add(1);
+                    continue;
                 }
+                if let Some(layout) = layout {
+                    let counted = match Opened::read(layout, status)? {
+                        Opened::Values(values) => {
+                            disclosed.push((person.clone(), Zeroizing::new(layout.texts(&values))));
+                            &mut registered.payload.disclosed
+                        }
+                        Opened::Undisclosed => &mut registered.payload.undisclosed,
+                        Opened::Unreadable => &mut registered.payload.unreadable,
+                    };
+                    *counted = counted.saturating_add(1);
+                }
+                some.push(person);
             }
             self.state.record_matched(session, purpose, agreement, &some).await?;
-            count = count.saturating_add(some.len() as u64);
+            self.state.record_disclosed(session, &disclosed).await?;
+            registered.matched = registered.matched.saturating_add(some.len() as u64);
             if some.len() < TOGETHER {
                 break;
             }
         }
         self.state.complete_matched(session).await?;
-        Ok((count, late))
+        Ok(registered)
     }
 }

@@ -38,15 +38,15 @@ impl List {
         self.stream.is_complete()
     }
 
-    /// Each tag, of `length` bytes, in ascending order.
-    pub(super) fn tags(&self, length: usize) -> impl Iterator<Item = Result<Zeroizing<Vec<u8>>, StoreError>> {
+    /// Each tag with its sealed row, `length` bytes together, by the tags' ascending order.
+    pub(super) fn entries(&self, length: usize) -> impl Iterator<Item = Result<Zeroizing<Vec<u8>>, StoreError>> {
         (0..self.spool.len()).flat_map(move |piece| {
             let (piece, error) = match self.spool.get(piece) {
                 Ok(piece) => (piece, None),
                 Err(error) => (Zeroizing::default(), Some(Err(error))),
             };
-            let tags = piece.chunks_exact(length).map(|tag| Ok(Zeroizing::new(tag.to_vec()))).collect::<Vec<_>>();
-            error.into_iter().chain(tags)
+            let entries = piece.chunks_exact(length).map(|one| Ok(Zeroizing::new(one.to_vec()))).collect::<Vec<_>>();
+            error.into_iter().chain(entries)
         })
     }
 }

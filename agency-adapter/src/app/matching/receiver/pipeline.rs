@@ -194,8 +194,15 @@ impl Receiver {
         if verified.id().number != self.verified() {
             return Err(PsiError::ChunkRepeated.into());
         }
-        let tags = zeroize::Zeroizing::new(verified.tags().collect::<Vec<_>>().concat());
-        Ok(block_in_place(|| self.own.add(&tags))?)
+        // Behind each tag the key of its row, where the match has a payload.
+        let mut own = zeroize::Zeroizing::new(Vec::new());
+        let keys = verified.keys().iter().map(|key| key.expose().as_slice()).chain(std::iter::repeat(&[][..]));
+        own.reserve_exact(verified.bytes());
+        for (tag, key) in verified.tags().zip(keys) {
+            own.extend_from_slice(tag);
+            own.extend_from_slice(key);
+        }
+        Ok(block_in_place(|| self.own.add(&own))?)
     }
 }
 

@@ -101,7 +101,8 @@ impl App {
         let normaliser = normaliser(terms.normaliser)?;
         let condition = super::condition(contract, &source.selection)?;
         let rows = self.datasets.rows_to_match(contract, &source.cut, &terms.field).await?;
-        let terms = super::formed_from(contract, &terms.field, normaliser, &source.selection);
+        // A payload is no part of the set, and what the set is formed from is compared with nothing here.
+        let terms = super::formed_from(contract, &terms.field, normaliser, &source.selection, None);
         form::form(rows, condition.as_ref(), normaliser, shuffle, files, terms, source.cut.clone()).await?;
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::table::{Table, fields, wrap};
 use crate::terminal::{Terminal, printable};
 use clap::Args;
 use firebreak_domain::{
-    Agreement, Assessment, Clock, Contract, MATCH_CHUNK, MatchTerms, Operation, OrgId, Recipient, Registry,
+    Agreement, Assessment, Clock, Contract, JoinTerms, MATCH_CHUNK, MatchTerms, Operation, OrgId, Recipient, Registry,
     SystemClock, Timestamp,
 };
 use firebreak_policy::{Bundle, BundleError, Candidate, Overseers, TrustRoot, Watermark};
@@ -200,6 +200,7 @@ impl Content {
                 ("Datasets", &datasets.collect::<Vec<_>>().join("\n")),
                 ("Special grounds", &grounds.collect::<Vec<_>>().join("\n")),
                 ("Match", &agreement.matching.as_ref().map(match_terms).unwrap_or_default()),
+                ("Join", &agreement.join.as_ref().map(join_terms).unwrap_or_default()),
                 ("A question", &loss(agreement.budget.rho_per_query)),
                 ("All questions", &loss(agreement.budget.rho_total)),
                 ("Each analyst", &loss(agreement.budget.rho_per_analyst)),
@@ -234,9 +235,12 @@ fn match_terms(terms: &MatchTerms) -> String {
         || format!("a whole list for each {} evaluations", count(u64::from(MATCH_CHUNK))),
         |permille| format!("{permille} ‰ of a whole list"),
     );
+    let payload = terms.payload.as_ref().map_or_else(String::new, |payload| {
+        format!("; gets {} of those matched, for {} days", joined(&payload.columns), payload.retention_days)
+    });
     format!(
         "{} learns which records of {} {} holds in {}, by {} (rule {}); at most {} ‰ of its register evaluated a year, \
-         {}; tags: {lists} a year, {}; {}",
+         {}; tags: {lists} a year, {}; {}{payload}",
         terms.receiver,
         terms.receiver_dataset,
         terms.sender,
@@ -250,12 +254,21 @@ fn match_terms(terms: &MatchTerms) -> String {
     )
 }
 
+fn join_terms(terms: &JoinTerms) -> String {
+    format!(
+        "counts of the persons of both {} and {}, joined by {} (rule {}) so that nobody learns a match; each costs the \
+         persons of either register an ε of {}, from agencies that answer for following the protocol",
+        terms.left, terms.right, terms.field, terms.normaliser, terms.epsilon,
+    )
+}
+
 const fn operation(operation: Operation) -> &'static str {
     match operation {
         Operation::Aggregate => "aggregate",
         Operation::Match => "match",
         Operation::Export => "export",
         Operation::Publish => "publish",
+        Operation::Disclose => "disclose",
     }
 }
 

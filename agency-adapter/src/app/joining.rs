@@ -1,0 +1,225 @@
+//! One side of a statistic over two agencies' join, of whose records nobody learns a match (`docs/JOIN_PRIVACY.md`), with
+//! neither sockets nor messages in it.
+//!
+//! | step | a side | |
+//! | --- | --- | --- |
+//! | 1 | decides, charges, forms its records, makes its own list and commits to it | [`App::prepare_join`] |
+//! | 2 | waits until the commitment is in the log | [`JoinRun::logged`] |
+//! | 3 | exchanges keys and lists with the other side | [`JoinRun::greet`], [`JoinRun::push`], [`JoinRun::own`] |
+//! | 4 | makes the list that it sends on, for counting | [`JoinRun::sent_on`] |
+//!
+//! All of it is on the disk before it is sent, and follows from one seed: a side that is asked again sends the same bytes.
+
+mod exchange;
+mod form;
+mod kept;
+mod lists;
+mod prepare;
+mod replay;
+mod running;
+
+pub use exchange::Arrival;
+pub use lists::JoinList;
+pub use replay::{Replay, Replayed};
+pub(crate) use running::Joins;
+
+use super::matching::fault::ends_session;
+use super::matching::{MatchError, wait_until_logged};
+use super::query::Refused;
+use super::{App, Failure};
+use exchange::Exchange;
+use firebreak_audit::LeafKind;
+use firebreak_domain::{Charge, Intent, JoinSide, OrgId, Pin, ReasonCode, Refusal, RequestId, Timestamp};
+use firebreak_node::{Content, DecidedJoin, Evidence, StandingJoin};
+use firebreak_policy::{DecisionFacts, Denial};
+use firebreak_psi::join::{JoinParams, JoinParty, JoinSession, JoinSide as PsiSide};
+use firebreak_psi::{SecretSeed, SessionId};
+use firebreak_store::{LeafHash, SessionFiles};
+use kept::Sent;
+use running::Begun;
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+use tokio::task::block_in_place;
+
+/// A side of a join that has charged its persons and committed, and the evidence of that.
+pub struct PreparedJoin {
+    /// The side.
+    pub run: Arc<JoinRun>,
+    /// The commitment, which is recorded.
+    pub evidence: Evidence,
+}
+
+/// One side of a join that runs. One of a session lives at a time.
+pub struct JoinRun {
+    standing: StandingJoin,
+    intent: Intent,
+    contest: String,
+    /// What the log may say of this side.
+    facts: DecisionFacts,
+    request: RequestId,
+    name: [u8; 32],
+    terms: [u8; 32],
+    side: JoinSide,
+    peer: OrgId,
+    peer_pin: Pin,
+    /// Persons whom the other side's register is declared to have, and this side's.
+    registers: (u64, u64),
+    params: JoinParams,
+    party: JoinParty,
+    files: SessionFiles,
+    own: JoinList,
+    leaf: LeafHash,
+    until: Timestamp,
+    exchange: Mutex<Exchange>,
+    arrival: watch::Sender<Arrival>,
+    _running: Begun,
+}
+
+impl JoinRun {
+    /// The session's name.
+    #[must_use]
+    pub const fn name(&self) -> &[u8; 32] {
+        &self.name
+    }
+
+    /// SHA-256 of all that both sides go by.
+    #[must_use]
+    pub const fn terms(&self) -> &[u8; 32] {
+        &self.terms
+    }
+
+    /// Which side this is.
+    #[must_use]
+    pub const fn side(&self) -> JoinSide {
+        self.side
+    }
+
+    /// The organisation at the other end, and the one key by which it is known inside the tunnel.
+    #[must_use]
+    pub const fn peer(&self) -> (&OrgId, Pin) {
+        (&self.peer, self.peer_pin)
+    }
+
+    /// This side's list.
+    #[must_use]
+    pub const fn own(&self) -> &JoinList {
+        &self.own
+    }
+
+    /// Persons whom both registers are declared to have together: what is worked through, at most, before a message.
+    #[must_use]
+    pub const fn work(&self) -> u64 {
+        self.registers.0.saturating_add(self.registers.1)
+    }
+
+    /// Decides again, by the agency's own policy in force, whether the join may go on.
+    ///
+    /// # Errors
+    /// [`MatchError`]: the join ends.
+    pub async fn check(&self, app: &App) -> Result<(), MatchError> {
+        self.standing.check(&app.policy, app.state.now()).map_err(|denial| denial.refusal)?;
+        app.check_session(&self.name).await
+    }
+
+    /// Waits until the commitment is in the log: nothing is sent before.
+    ///
+    /// # Errors
+    /// [`MatchError`]; `EVIDENCE_OUTSTANDING`.
+    pub async fn logged(&self, app: &App) -> Result<(), MatchError> {
+        Ok(wait_until_logged(app, &self.leaf).await??)
+    }
+
+    /// The list that is sent on to the gateway: the other side's, raised, and what is added to it. It is made once, and
+    /// recorded with hashes of it before its first byte.
+    ///
+    /// # Errors
+    /// [`MatchError`]; [`MatchError::Fault`] for points of the other side that are none.
+    pub async fn sent_on(&self, app: &App) -> Result<JoinList, MatchError> {
+        self.check(app).await?;
+        let (list, sent) = block_in_place(|| self.make_sent_on())?;
+        let line = |what: &str, hash: &[u8; 32]| format!("{what} sha256 {}", hex::encode(hash));
+        let content = Content::of_request(Some(&self.intent))
+            .with_line(&line("received", &sent.received))
+            .with_line(&line("added", &sent.added))
+            .with_line(&line("sent on", &sent.sent_on));
+        let evidence =
+            app.recorder.record(LeafKind::JoinSent, &self.facts, None, Charge::default(), content, &app.state);
+        let evidence = evidence.map_err(|_| MatchError::Failed)?;
+        app.state.end_join(&self.name, &self.request, self.until, &sent.encode(), evidence.new_leaf()).await?;
+        Ok(list)
+    }
+
+    fn make_sent_on(&self) -> Result<(JoinList, Sent), MatchError> {
+        let exchange = self.exchange();
+        let (peer, spool) = exchange.whole()?;
+        let added = self.party.counterparts(peer)?;
+        let labels = self.params.labels(psi_side(self.side.other()));
+        let list = lists::sent_on(&self.party, spool, &added, labels, &self.files)?;
+        let (received, added) = (exchange.hash()?, lists::hash_of_added(&added));
+        let sent = Sent { received, added, sent_on: list.hash, key: exchange.shown()? };
+        Ok((list, sent))
+    }
+
+    /// Records why this side of the join ends here. A fault that nobody makes who keeps to the protocol ends the session
+    /// for good; after any other the same request may go on.
+    ///
+    /// # Errors
+    /// [`Failure`]: something of this program's own.
+    pub async fn ended(&self, app: &App, error: MatchError) -> Result<Refused, Failure> {
+        let refusal = Refusal { contest: Some(self.contest.clone()), ..refusal_of(error)? };
+        let reason = refusal.reason;
+        if ends_session(reason) {
+            let (none, content) = (Charge::default(), Content::of_request(Some(&self.intent)));
+            let evidence =
+                app.recorder.record(LeafKind::Refusal, &self.facts, Some(reason), none, content, &app.state)?;
+            if app.state.end_session(&self.name, reason, evidence.new_leaf()).await? {
+                tracing::info!(outcome = "ended", reason = %reason, "join");
+                return Ok(Refused { refusal, evidence });
+            }
+        }
+        app.record_refusal(Denial { refusal, facts: self.facts.clone() }, Some(&self.intent)).await
+    }
+}
+
+/// The facts of the decision, with this side's dataset.
+fn facts_of(decided: &DecidedJoin, side: JoinSide) -> DecisionFacts {
+    let dataset = decided.join.side(side).dataset().clone();
+    DecisionFacts { datasets: vec![dataset], ..decided.permit.facts().clone() }
+}
+
+const fn psi_side(side: JoinSide) -> PsiSide {
+    match side {
+        JoinSide::Left => PsiSide::Left,
+        JoinSide::Right => PsiSide::Right,
+    }
+}
+
+fn party(
+    name: &[u8; 32],
+    terms: [u8; 32],
+    side: JoinSide,
+    seed: &[u8; 32],
+    params: JoinParams,
+) -> Result<JoinParty, MatchError> {
+    let id = SessionId::from_bytes(*name.first_chunk().ok_or(MatchError::Failed)?);
+    let session = JoinSession { id, terms };
+    Ok(JoinParty::of(session, psi_side(side), &SecretSeed::from_bytes(*seed), params)?)
+}
+
+/// The refusal of a join whose session is over: nobody draws a second time for one charge.
+fn lost() -> Refusal {
+    Refusal::new(ReasonCode::SessionMismatch)
+        .because("the session of this join is over, and what it drew is destroyed: its charge stays spent")
+        .instead("the question under a new request id, at its price")
+}
+
+/// What whoever waits is told; a failure of this program's own is one.
+fn refusal_of(error: MatchError) -> Result<Refusal, Failure> {
+    match error {
+        MatchError::Refused(refusal) | MatchError::Fault(refusal) => Ok(refusal),
+        MatchError::Session(_) => Ok(lost()),
+        MatchError::Store(error) => Err(error.into()),
+        MatchError::Dataset(error) => Err(error.into()),
+        MatchError::Failed => Err(Failure::Measurement("a join failed on this side".to_owned())),
+    }
+}

@@ -1,0 +1,150 @@
+//! A join's exchange inside its tunnel: the right side serves it, the left side asks.
+
+pub(super) mod client;
+
+use super::match_status;
+use super::patience::{Activity, limit};
+use super::way::Way;
+use crate::app::{App, JoinRun, MatchError};
+use firebreak_domain::{FORMAT, ReasonCode, Refusal, check_format};
+use firebreak_transport::{ByteStream, ConnectError, Shutdown, peer, serve_pinned};
+use firebreak_wire::matching::v1 as wire;
+use firebreak_wire::matching::v1::join_session_service_server::{JoinSessionService, JoinSessionServiceServer};
+use firebreak_wire::policy::v1::ReasonCode as WireReason;
+use firebreak_wire::reason_from_wire;
+use futures::stream::{BoxStream, StreamExt, try_unfold};
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
+use tokio::task::block_in_place;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+
+/// The largest message inside a tunnel, either way: a piece of a list, with room.
+const MESSAGE: usize = 1024 * 1024;
+
+/// Serves a prepared join on its tunnel until the left side leaves it, or is silent for too long.
+pub(super) async fn serve(app: Arc<App>, run: Arc<JoinRun>, stream: ByteStream, way: &Way, shutdown: &Shutdown) {
+    let activity = Arc::new(Activity::new());
+    let (agency, pin) = run.peer();
+    let expected = way.adapter_of(agency);
+    let service = JoinTunnel { app, run: Arc::clone(&run), activity: Arc::clone(&activity) };
+    let server = JoinSessionServiceServer::new(service).max_decoding_message_size(MESSAGE);
+    let routes = Routes::new(server.max_encoding_message_size(MESSAGE));
+    let reason = tokio::select! {
+        // SECURITY: the left side's own key, by its pin: a certificate of the common authority is not enough.
+        served = serve_pinned(stream, &way.credential, &expected, pin, routes, shutdown) => match served {
+            Ok(()) => ReasonCode::ConnectionLost,
+            Err(ConnectError::TimedOut) => ReasonCode::PeerStalled,
+            Err(ConnectError::WrongPeer(_) | ConnectError::Refused(_)) => ReasonCode::SessionMismatch,
+            Err(ConnectError::Unreachable(_) | ConnectError::Protocol(_) | ConnectError::Http(_)) => {
+                ReasonCode::ConnectionLost
+            }
+        },
+        () = activity.silence(|| limit(run.work())) => ReasonCode::PeerStalled,
+    };
+    if !shutdown.is_requested() {
+        run.give_up(Refusal::new(reason).because("the other agency's list did not arrive whole"));
+    }
+}
+
+/// The right side of one join, inside its tunnel.
+struct JoinTunnel {
+    app: Arc<App>,
+    run: Arc<JoinRun>,
+    activity: Arc<Activity>,
+}
+
+impl JoinTunnel {
+    /// What was done. A fault of the left side ends this side's run as well, which records it.
+    fn told<T>(&self, done: Result<T, MatchError>) -> Result<T, Status> {
+        done.map_err(|error| {
+            if let MatchError::Fault(refusal) | MatchError::Refused(refusal) = &error {
+                self.run.give_up(refusal.clone());
+            }
+            match_status(error)
+        })
+    }
+
+    async fn check(&self, session: &[u8]) -> Result<(), Status> {
+        if session != self.run.name() {
+            let refusal = Refusal::new(ReasonCode::SessionMismatch).because("a message names another session");
+            return self.told(Err(MatchError::Fault(refusal)));
+        }
+        self.told(self.run.check(&self.app).await)
+    }
+}
+
+#[tonic::async_trait]
+impl JoinSessionService for JoinTunnel {
+    type ListPointsStream = BoxStream<'static, Result<wire::ListPointsResponse, Status>>;
+
+    async fn open_join(
+        &self,
+        request: Request<wire::OpenJoinRequest>,
+    ) -> Result<Response<wire::OpenJoinResponse>, Status> {
+        let _call = self.activity.call();
+        let exporter = peer(&request)?.exporter;
+        let request = request.into_inner();
+        check_format("the session", request.format).map_err(|e| Status::failed_precondition(e.to_string()))?;
+        self.check(&request.session).await?;
+        // SECURITY: the session belongs to this very TLS connection, not to one that somebody joined to it.
+        let same = bool::from(request.exporter.as_slice().ct_eq(&exporter));
+        if !same || request.terms != self.run.terms() {
+            let what =
+                "the two sides go by different terms, contracts or keys, or the session is of another connection";
+            return self.told(Err(MatchError::Fault(Refusal::new(ReasonCode::SessionMismatch).because(what))));
+        }
+        let received = self.told(self.run.greet(&request.key, &request.sizes))?;
+        let (key, sizes) = (self.run.key().to_vec(), self.run.own().sizes.clone());
+        Ok(Response::new(wire::OpenJoinResponse { format: FORMAT, key, sizes, received }))
+    }
+
+    async fn put_points(
+        &self,
+        request: Request<wire::PutPointsRequest>,
+    ) -> Result<Response<wire::PutPointsResponse>, Status> {
+        let _call = self.activity.call();
+        let request = request.into_inner();
+        self.check(&request.session).await?;
+        let received = self.told(self.run.push(request.offset, &request.points))?;
+        Ok(Response::new(wire::PutPointsResponse { received }))
+    }
+
+    async fn list_points(
+        &self,
+        request: Request<wire::ListPointsRequest>,
+    ) -> Result<Response<Self::ListPointsStream>, Status> {
+        let _call = self.activity.call();
+        let wire::ListPointsRequest { session, offset } = request.into_inner();
+        self.check(&session).await?;
+        self.told(self.run.own().check_offset(offset))?;
+        let (app, run, activity) = (Arc::clone(&self.app), Arc::clone(&self.run), Arc::clone(&self.activity));
+        let pieces = try_unfold(offset, move |offset| {
+            let (app, run, activity) = (Arc::clone(&app), Arc::clone(&run), Arc::clone(&activity));
+            async move {
+                run.check(&app).await.map_err(match_status)?;
+                let points = block_in_place(|| run.own().piece(offset)).map_err(match_status)?;
+                activity.heard();
+                let next = offset.saturating_add(points.len() as u64);
+                Ok((!points.is_empty()).then_some((wire::ListPointsResponse { points }, next)))
+            }
+        });
+        Ok(Response::new(pieces.boxed()))
+    }
+
+    async fn close_join(
+        &self,
+        request: Request<wire::CloseJoinRequest>,
+    ) -> Result<Response<wire::CloseJoinResponse>, Status> {
+        let _call = self.activity.call();
+        let request = request.into_inner();
+        self.check(&request.session).await?;
+        if request.reason != i32::from(WireReason::Unspecified) {
+            let reason = WireReason::try_from(request.reason).ok().and_then(reason_from_wire);
+            let reason = reason.filter(|reason| crate::app::of_the_match(*reason));
+            let reason = reason.ok_or_else(|| Status::invalid_argument("no side ends a join for this reason"))?;
+            self.run.give_up(Refusal::new(reason).because("the other agency found it in what it was sent"));
+        }
+        Ok(Response::new(wire::CloseJoinResponse {}))
+    }
+}

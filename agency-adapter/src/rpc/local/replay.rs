@@ -1,0 +1,32 @@
+//! A join made again for overseers, inside the agency.
+
+use super::match_status;
+use crate::app::{App, Replay, Replayed};
+use firebreak_domain::RequestId;
+use firebreak_wire::local::v1 as wire;
+use tonic::Status;
+
+pub(super) async fn run(app: &App, request: &wire::ReplayJoinRequest) -> Result<wire::ReplayJoinResponse, Status> {
+    let request = RequestId::try_from(request.request_id.as_slice())
+        .map_err(|_| Status::invalid_argument("request_id must be the 16 bytes that the analyst chose"))?;
+    let replayed = app.replay_join(&request).await.map_err(match_status)?;
+    Ok(wire::ReplayJoinResponse { joins: replayed.into_iter().map(joined).collect() })
+}
+
+fn joined(replayed: Replayed) -> wire::ReplayedJoin {
+    wire::ReplayedJoin {
+        session: replayed.session.to_vec(),
+        own_list: outcome(replayed.own_list).into(),
+        added: outcome(replayed.added).into(),
+        sent_on: outcome(replayed.sent_on).into(),
+    }
+}
+
+const fn outcome(replay: Replay) -> wire::ReplayOutcome {
+    match replay {
+        Replay::Equal => wire::ReplayOutcome::Equal,
+        Replay::Different => wire::ReplayOutcome::Different,
+        Replay::NotSent => wire::ReplayOutcome::NotSent,
+        Replay::Gone => wire::ReplayOutcome::Gone,
+    }
+}

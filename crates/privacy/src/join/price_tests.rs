@@ -1,0 +1,124 @@
+use super::super::{JoinList, ListSide, count, points};
+use super::*;
+use firebreak_domain::{Contract, Epsilon, JoinSide, JoinTerms};
+use firebreak_query::{INTERVAL_95, check_join, parse_sql};
+
+const ENROLMENTS: &str = include_str!("../../../../deploy/sample/bundle/contracts/education.enrolments.toml");
+const VACCINATIONS: &str = include_str!("../../../../deploy/sample/bundle/contracts/health.vaccinations.toml");
+const BY_BOTH: &str = "SELECT e.level, v.vaccine, COUNT(*) AS n FROM education.enrolments e JOIN health.vaccinations \
+                       v ON PERSON GROUP BY e.level, v.vaccine";
+
+fn asked(sql: &str, epsilon: f64) -> CheckedJoin {
+    let contracts: Vec<Contract> = [ENROLMENTS, VACCINATIONS].map(|text| toml::from_str(text).unwrap()).into();
+    let terms = JoinTerms {
+        left: "education.enrolments".parse().unwrap(),
+        right: "health.vaccinations".parse().unwrap(),
+        field: "national_number".parse().unwrap(),
+        normaliser: 1,
+        epsilon: Epsilon::at_least(epsilon).unwrap(),
+        semi_honest_join: true,
+    };
+    check_join(&parse_sql(sql).unwrap(), &contracts, &terms).unwrap()
+}
+
+/// What is counted where `met` points of both lists have labels `i` and `j`, lists being no longer than dummies make
+/// them.
+fn counted(join: &CheckedJoin, law: &DummyLaw, met: impl Fn(u64, u64) -> u64) -> JoinCells {
+    let [rows, columns] = JoinSide::BOTH.map(|side| u64::from(join.side(side).labels()));
+    let most = u64::from(law.most());
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    let point = |kind: u8, number: u64, label: u64| {
+        let mut bytes = [0_u8; 34];
+        bytes[0] = kind;
+        bytes[1..9].copy_from_slice(&number.to_be_bytes());
+        bytes[32..].copy_from_slice(&u16::try_from(label).unwrap().to_be_bytes());
+        bytes
+    };
+    let (mut of_left, mut of_right) = (vec![0; rows as usize], vec![0; columns as usize]);
+    let mut number = 0;
+    for (i, j) in (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))) {
+        for _ in 0..met(i, j) {
+            left.push(point(1, number, i));
+            right.push(point(1, number, j));
+            of_left[i as usize] += 1;
+            of_right[j as usize] += 1;
+            number += 1;
+        }
+    }
+    for (list, kind, found, due) in [(&mut left, 2, &of_left, most * columns), (&mut right, 3, &of_right, most * rows)]
+    {
+        for (label, found) in (0_u64..).zip(found) {
+            for _ in *found..due {
+                list.push(point(kind, number, label));
+                number += 1;
+            }
+        }
+    }
+    let (left, right) = (left.concat(), right.concat());
+    let read = |side, bytes| points(side, bytes).unwrap();
+    count(
+        law,
+        JoinList { points: read(ListSide::Left, &left), own_sizes: &vec![0; rows as usize] },
+        JoinList { points: read(ListSide::Right, &right), own_sizes: &vec![0; columns as usize] },
+    )
+    .unwrap()
+}
+
+#[test]
+fn either_register_is_charged_the_square_of_epsilon_over_two_and_a_delta() {
+    let price = join_price(&asked(BY_BOTH, 1.0)).unwrap();
+    assert_eq!((price.charge().rho.nano(), price.charge().epsilon.nano()), (500_000_000, 0));
+    assert!(2 * price.charge().delta.atto() <= 1_000_000_000);
+    let dearer = join_price(&asked(BY_BOTH, 1.0)).unwrap();
+    let cheaper = join_price(&asked(BY_BOTH, 0.5)).unwrap();
+    assert_eq!(dearer.release_key(), price.release_key());
+    assert_ne!(cheaper.release_key(), price.release_key(), "another loss is another release");
+    assert_eq!(cheaper.charge().rho.nano(), 125_000_000);
+    assert!(cheaper.deviation() > price.deviation());
+}
+
+#[test]
+fn a_release_answers_the_question_with_the_error_of_both_sides_dummies() {
+    let join = asked(BY_BOTH, 1.0);
+    let price = join_price(&join).unwrap();
+    let most = u64::from(price.law().most());
+    // The most that fits: 42 points of each pair of labels.
+    let cells = counted(&join, price.law(), |i, j| if i == 2 && j == 5 { 30 } else { most });
+    let released = price.release(&join, &cells).unwrap();
+    assert_eq!(released.mechanism(), Mechanism::MatchingDummies);
+    assert_eq!(released.charge(), price.charge());
+    let again = Released::decode(&released.encode()).unwrap();
+    assert_eq!(again, released);
+    let answer = again.answer(join.answered()).unwrap();
+    assert_eq!(answer.rows.len(), 36);
+    for row in &answer.rows {
+        let found = row.outputs[0];
+        let due = if row.groups == ["lower_secondary", "FLU"] { -12.0 } else { 0.0 };
+        assert_eq!(found.value, Some(due), "{:?}", row.groups);
+        assert!((found.standard_error.unwrap() - 1.919).abs() < 0.001);
+        let (low, high) = found.interval.unwrap();
+        assert!(((high - low) / 2.0 - 1.05 * INTERVAL_95 * 1.919).abs() < 0.01, "{low} to {high}");
+    }
+    // Of another question nothing is released.
+    let other = asked(
+        "SELECT e.level, COUNT(*) FROM education.enrolments e JOIN health.vaccinations v ON PERSON GROUP BY e.level",
+        1.0,
+    );
+    assert_eq!(price.release(&other, &cells), Err(OtherJoin));
+    assert_eq!(join_price(&other).unwrap().release(&other, &cells), Err(OtherJoin));
+    assert!(released.answer(other.answered()).is_err());
+}
+
+#[test]
+fn an_interval_covers_the_dummies_of_nineteen_runs_in_twenty_but_for_their_steps() {
+    for epsilon in [0.05, 0.1, 0.25, 0.5, 0.75, 1.0] {
+        let law = DummyLaw::new(Epsilon::at_least(epsilon).unwrap()).unwrap();
+        let half = crate::accuracy::tails(Mechanism::MatchingDummies) * INTERVAL_95 * law.deviation();
+        // Whole numbers within the interval: one more step is always enough, and at small ε the interval itself is.
+        let enough = f64::from(law.half_width(0.95));
+        assert!(half > enough - 1.0 && half < enough + 2.0, "{epsilon}: {half} beside {enough}");
+        if epsilon <= 0.1 {
+            assert!((half / enough - 1.0).abs() < 0.04, "{epsilon}: {half} beside {enough}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Two lists of points counted as they come.
+
+use super::{next, out_of_turn};
+use crate::app::Failure;
+use crate::app::agencies::{AgencyRefusal, JoinStep, JoinSteps};
+use firebreak_domain::{OrgId, ReasonCode, Refusal};
+use firebreak_privacy::join::{DummyLaw, JoinCells, JoinList, JoinListError, ListSide, Point, count, points};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Pieces of a list that wait for being counted.
+const WAITING: usize = 4;
+/// Bytes of a point and its label.
+const POINT: u64 = 34;
+
+/// Why a join does not come to its end.
+pub(super) enum Halted {
+    /// An agency refuses.
+    Refused(OrgId, Box<AgencyRefusal>),
+    /// An agency gave no answer: how.
+    Silent(OrgId, &'static str),
+    /// It is refused here.
+    Here(Refusal),
+    /// This program failed.
+    Failed(Failure),
+}
+
+/// What is to be counted.
+pub(super) struct Lists {
+    pub(super) law: DummyLaw,
+    /// Left and right: the agency, what it goes on to say, and the sizes of its own list by label.
+    pub(super) sides: [(OrgId, Box<dyn JoinSteps>, Vec<u64>); 2],
+    /// How long a step may take.
+    pub(super) bound: Duration,
+}
+
+/// Counts what both sides send. Nothing of it is kept.
+///
+/// A side sends the *other's* list, raised and filled up, so that each list is checked against what its owner said of
+/// it.
+pub(super) async fn counted(lists: Lists) -> Result<JoinCells, Halted> {
+    let Lists { law, sides: [(left, mut from_left, left_sizes), (right, mut from_right, right_sizes)], bound } = lists;
+    let ((to_right, right_list), (to_left, left_list)) = (mpsc::channel(WAITING), mpsc::channel(WAITING));
+    let most = |own: &[u64], others: usize| {
+        let added = u64::from(law.most()).saturating_mul(others as u64).saturating_mul(own.len() as u64);
+        own.iter().fold(added, |all, size| all.saturating_add(*size)).saturating_mul(POINT)
+    };
+    let (most_left, most_right) = (most(&left_sizes, right_sizes.len()), most(&right_sizes, left_sizes.len()));
+    let cut_short = Arc::new(AtomicBool::new(false));
+    let arriving =
+        |side, pieces| Arriving { side, pieces, ready: Vec::new().into_iter(), cut_short: Arc::clone(&cut_short) };
+    let (left_points, right_points) = (arriving(ListSide::Left, left_list), arriving(ListSide::Right, right_list));
+    let counting = tokio::task::spawn_blocking(move || {
+        let one = JoinList { points: left_points, own_sizes: &left_sizes };
+        let other = JoinList { points: right_points, own_sizes: &right_sizes };
+        count(&law, one, other)
+    });
+    let (by_left, by_right) = tokio::join!(
+        feed(&mut from_left, &left, to_right, most_right, bound),
+        feed(&mut from_right, &right, to_left, most_left, bound),
+    );
+    let counted = counting.await.map_err(|_| Halted::Failed(Failure::Answer("the counting of a join")))?;
+    // What a side says comes before what its list, which ended for it, looks like.
+    by_left?;
+    by_right?;
+    if cut_short.load(Ordering::SeqCst) {
+        return Err(Halted::Here(hostile(ReasonCode::WrongCount)));
+    }
+    counted.map_err(|error| Halted::Here(hostile(reason_of(&error))))
+}
+
+/// Passes on what a side sends, until it has said that it is done, or nobody counts any more.
+async fn feed(
+    steps: &mut Box<dyn JoinSteps>,
+    agency: &OrgId,
+    pieces: mpsc::Sender<Vec<u8>>,
+    most: u64,
+    bound: Duration,
+) -> Result<(), Halted> {
+    let mut bytes: u64 = 0;
+    loop {
+        match next(steps, agency, bound).await? {
+            JoinStep::Points(points) => {
+                bytes = bytes.saturating_add(points.len() as u64);
+                if bytes > most {
+                    return Err(Halted::Here(hostile(ReasonCode::SizeExceeded)));
+                }
+                if pieces.send(points).await.is_err() {
+                    return Ok(());
+                }
+            }
+            JoinStep::Sent => return Ok(()),
+            step => return Err(out_of_turn(step, agency)),
+        }
+    }
+}
+
+/// The refusal of lists that were made in another way than the protocol's. It says no number.
+fn hostile(reason: ReasonCode) -> Refusal {
+    let refusal = Refusal::new(reason).because("the lists that the agencies sent for counting are not those of a join");
+    refusal.instead("the question under a new request id, once the agencies have seen to it")
+}
+
+const fn reason_of(error: &JoinListError) -> ReasonCode {
+    match error {
+        JoinListError::Truncated(_) => ReasonCode::WrongCount,
+        JoinListError::Order(_) | JoinListError::Label(_) => ReasonCode::HostileInput,
+        JoinListError::Count { due, found, .. } => {
+            if *found > *due {
+                ReasonCode::SizeExceeded
+            } else {
+                ReasonCode::WrongCount
+            }
+        }
+    }
+}
+
+/// The points of a list, as its pieces come.
+struct Arriving {
+    side: ListSide,
+    pieces: mpsc::Receiver<Vec<u8>>,
+    ready: std::vec::IntoIter<Point>,
+    /// Whether a piece ended within a point.
+    cut_short: Arc<AtomicBool>,
+}
+
+impl Iterator for Arriving {
+    type Item = Point;
+
+    fn next(&mut self) -> Option<Point> {
+        loop {
+            if let Some(point) = self.ready.next() {
+                return Some(point);
+            }
+            let piece = self.pieces.blocking_recv()?;
+            match points(self.side, &piece) {
+                Ok(points) => self.ready = points.collect::<Vec<_>>().into_iter(),
+                Err(_) => {
+                    self.cut_short.store(true, Ordering::SeqCst);
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "counting_tests.rs"]
+mod tests;

@@ -1,0 +1,73 @@
+//! What a question over two agencies' join costs and who may ask it, before any is run.
+
+use anyhow::{Context, Result, ensure};
+use firebreak::client::{Ask, get_budget, validate_query};
+use firebreak_domain::{Epsilon, MAX_JOIN_CELLS};
+use firebreak_privacy::join::DummyLaw;
+use firebreak_tests::{Caller, refusal_of, run, shared};
+use firebreak_wire::charge_from_wire;
+use firebreak_wire::query::v1::Account;
+
+const BY_BOTH: &str = "SELECT e.level, v.vaccine, COUNT(*) AS pupils FROM education.enrolments e JOIN \
+                       health.vaccinations v ON PERSON GROUP BY e.level, v.vaccine";
+
+fn ask(sql: &str) -> Result<Ask> {
+    Ok(Ask::new("school-vaccinations", "school-health", sql)?)
+}
+
+#[test]
+fn a_join_has_as_many_cells_as_its_protocol() {
+    assert_eq!(MAX_JOIN_CELLS, firebreak_psi::join::MAX_CELLS);
+}
+
+#[test]
+fn what_a_join_costs_both_registers_is_said_and_charged_to_nobody() -> Result<()> {
+    run(async {
+        let shared = shared().await?;
+        let ada = Caller::ADA.connect(&shared.federation, shared.live.address).await?;
+        let law = DummyLaw::new(Epsilon::from_nano(500_000_000))?;
+        let before = get_budget(&ada, &ask(BY_BOTH)?.agreement).await?;
+        let said = validate_query(&ada, &ask(BY_BOTH)?, None).await?;
+        let (one, both) = (law.charge(), charge_from_wire(said.cost.as_ref()));
+        assert_eq!(said.rho_nano, one.rho.nano());
+        assert_eq!(both, one.plus(one)?);
+        assert_eq!((said.cells, said.groups), (36, vec!["level".to_owned(), "vaccine".to_owned()]));
+        assert_eq!(said.dataset, "education.enrolments, health.vaccinations");
+        ensure!(said.canonical_query.contains("\njoin health.vaccinations on person\n"), "{}", said.canonical_query);
+        let [noise] = said.noise.as_slice() else { anyhow::bail!("{:?}", said.noise) };
+        ensure!((noise.standard_error - law.deviation()).abs() < 1e-9, "{noise:?}");
+        let after = get_budget(&ada, &ask(BY_BOTH)?.agreement).await?;
+        // Others may ask of the same registers meanwhile; under this agreement nobody does.
+        let own = |accounts: &[Account]| -> Vec<Account> {
+            accounts.iter().filter(|account| account.of.contains("school-vaccinations")).cloned().collect()
+        };
+        assert_eq!((own(&before), own(&after).len()), (own(&after), 2));
+        for register in ["education.persons", "health.persons"] {
+            ensure!(after.iter().any(|account| account.of.contains(register)), "{register}: {after:?}");
+        }
+        let width = refusal_of(validate_query(&ada, &ask(BY_BOTH)?, Some(8.0)).await)?.refusal;
+        assert_eq!(width.reason, "MALFORMED_REQUEST");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_join_that_no_agreement_names_is_refused() -> Result<()> {
+    run(async {
+        let shared = shared().await?;
+        let ada = Caller::ADA.connect(&shared.federation, shared.live.address).await?;
+        let elsewhere = Ask::new("health-statistics", "health-planning", BY_BOTH)?;
+        let refusal = refusal_of(validate_query(&ada, &elsewhere, None).await)?.refusal;
+        assert_eq!(refusal.reason, "OPERATION_NOT_COVERED");
+        let ivo = Caller("immigration-agency", "analyst", "ivo");
+        let ivo = ivo.connect(&shared.federation, shared.live.address).await?;
+        let refusal = refusal_of(validate_query(&ivo, &ask(BY_BOTH)?, None).await)?.refusal;
+        assert_eq!(refusal.reason, "ENFORCEMENT_RECIPIENT");
+        let sum = BY_BOTH.replace("COUNT(*) AS pupils", "SUM(e.weekly_hours) AS hours");
+        let refusal = refusal_of(validate_query(&ada, &ask(&sum)?, None).await)?.refusal;
+        assert_eq!(refusal.reason, "UNSUPPORTED_AGGREGATE");
+        let instead = refusal.metadata.get("suggestion").context("nothing to ask instead")?;
+        validate_query(&ada, &ask(instead)?, None).await?;
+        Ok(())
+    })
+}

@@ -1,0 +1,7 @@
+//! Statistics over two agencies' join: what is counted, what it costs, and what becomes of it when something breaks off.
+
+mod answered;
+mod hostile;
+mod inside;
+mod replayed;
+mod truth;

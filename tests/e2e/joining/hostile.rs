@@ -1,0 +1,81 @@
+//! What a side finds in what it is sent, by name, and what becomes of the session.
+
+use super::inside::{ALL, LEFT, Pair, own};
+use agency_adapter::app::{JoinRun, MatchError};
+use anyhow::{Context, Result, bail, ensure};
+use firebreak_domain::ReasonCode;
+use firebreak_tests::run;
+
+fn fault<T>(done: Result<T, MatchError>) -> Result<(ReasonCode, MatchError)> {
+    match done {
+        Err(MatchError::Fault(refusal)) => Ok((refusal.reason, MatchError::Fault(refusal))),
+        Err(other) => bail!("no fault of the other side: {other}"),
+        Ok(_) => bail!("it was taken"),
+    }
+}
+
+/// A list of the right number of points that are no points.
+fn no_points(run: &JoinRun) -> Vec<u8> {
+    let mut list = Vec::new();
+    for (number, label) in (0_u64..).zip(
+        run.own()
+            .sizes
+            .iter()
+            .zip(0_u16..)
+            .flat_map(|(size, label)| std::iter::repeat_n(label, usize::try_from(*size).unwrap_or_default())),
+    ) {
+        let mut point = [0xff; 32];
+        point[..8].copy_from_slice(&number.to_be_bytes());
+        list.extend(point);
+        list.extend(label.to_be_bytes());
+    }
+    list
+}
+
+#[test]
+fn hostile_keys_sizes_and_lists_are_named() -> Result<()> {
+    run(async {
+        let mut pair = Pair::open(300).await?;
+        let [left, right] = pair.both(1, ALL).await?;
+        let (key, sizes) = (right.key(), right.own().sizes.clone());
+        assert_eq!(fault(left.greet(&left.key(), &sizes))?.0, ReasonCode::ProofRejected, "its own key comes back");
+        let mut other = key;
+        other[95] ^= 1;
+        fault(left.greet(&other, &sizes))?;
+        assert_eq!(fault(left.greet(&key[1..], &sizes))?.0, ReasonCode::WrongCount);
+        assert_eq!(fault(left.greet(&key, &[1, 2]))?.0, ReasonCode::WrongCount);
+        assert_eq!(fault(left.greet(&key, &[u64::MAX]))?.0, ReasonCode::SizeExceeded);
+        left.greet(&key, &sizes)?;
+        assert_eq!(fault(left.greet(&key, &[sizes[0] + 1]))?.0, ReasonCode::SessionMismatch, "another size");
+        let list = own(&right)?;
+        let half = list.len() / 34 / 2 * 34;
+        assert_eq!(fault(left.push(34, &list[34..]))?.0, ReasonCode::SessionMismatch, "not where it goes on");
+        assert_eq!(fault(left.push(0, &list[..33]))?.0, ReasonCode::WrongCount);
+        assert_eq!(fault(left.push(0, &[list.as_slice(), &list].concat()))?.0, ReasonCode::SizeExceeded);
+        left.push(0, &list[..half])?;
+        assert_eq!(fault(left.push(half as u64, &list[..34]))?.0, ReasonCode::HostileInput, "a point comes twice");
+        ensure!(left.sent_on(&pair.left.app).await.is_err(), "half of a list is sent on");
+        left.push(half as u64, &list[half..])?;
+        left.sent_on(&pair.left.app).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn points_that_are_none_end_the_session_for_good() -> Result<()> {
+    run(async {
+        let mut pair = Pair::open(300).await?;
+        let [left, right] = pair.both(1, ALL).await?;
+        left.greet(&right.key(), &right.own().sizes)?;
+        left.push(0, &no_points(&right))?;
+        let (reason, error) = fault(left.sent_on(&pair.left.app).await)?;
+        assert_eq!(reason, ReasonCode::HostileInput);
+        let refused = left.ended(&pair.left.app, error).await?;
+        assert_eq!(refused.evidence.leaf.leaf().reason, Some(ReasonCode::HostileInput));
+        drop(left);
+        let request = pair.request(1, ALL)?;
+        let refused = pair.prepare(LEFT, &request).await?.err().context("the session goes on")?;
+        assert_eq!(refused.refusal.reason, ReasonCode::HostileInput);
+        Ok(())
+    })
+}

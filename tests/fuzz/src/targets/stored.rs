@@ -1,0 +1,186 @@
+//! What programs keep and read again after a restart.
+
+use crate::samples::{AgencyKey, leaf, opening, recipes};
+use firebreak_audit::{OpeningKey, Sealer, SignedLeaf};
+use firebreak_domain::{ManualClock, Timestamp};
+use firebreak_node::{Evidence, PublicationContent, StoredQuestion};
+use firebreak_store::{SessionFiles, State, StateKey};
+use firebreak_wire::publication::v1::PublishedFigures;
+use firebreak_wire::query::v1::{Estimate, Row};
+use firebreak_wire::{figures_from_bytes, figures_to_bytes, question_to_bytes};
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+use tempfile::TempDir;
+
+pub fn evidence(bytes: &[u8]) -> bool {
+    let Some(evidence) = Evidence::decode(bytes) else { return false };
+    assert_eq!(evidence.encode(), bytes);
+    assert_eq!(evidence.leaf.leaf().commitment, evidence.opening.commitment());
+    assert_eq!(evidence.leaf.leaf().sealed, evidence.sealed.hash());
+    true
+}
+
+pub fn evidence_samples() -> Vec<Vec<u8>> {
+    static SAMPLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let sealer = Sealer::default();
+        sealer.seal_to(&[OpeningKey::generate().unwrap().seal_key()]).unwrap();
+        let sealed = sealer.seal(&opening(), b"").unwrap();
+        let leaf = SignedLeaf::sign(leaf(1, sealed.hash()), &AgencyKey).unwrap();
+        Evidence { leaf, opening: opening(), sealed }.encode()
+    });
+    vec![SAMPLE.clone()]
+}
+
+pub fn publication(bytes: &[u8]) -> bool {
+    let Some(content) = PublicationContent::decode(bytes) else { return false };
+    let written = content.encode();
+    assert!(PublicationContent::decode(&written).is_some_and(|again| again.encode() == written));
+    true
+}
+
+pub fn publications() -> Vec<Vec<u8>> {
+    let content = PublicationContent {
+        principal: "spiffe://firebreak.example/org/nso/analyst/ada".parse().unwrap(),
+        agreement: "health-statistics".parse().unwrap(),
+        purpose: "public-health".parse().unwrap(),
+        request: b"draft".to_vec(),
+        figures: figure_samples().concat(),
+    };
+    vec![content.encode()]
+}
+
+pub fn figures(bytes: &[u8]) -> bool {
+    let Some(figures) = figures_from_bytes(bytes) else { return false };
+    let written = figures_to_bytes(&figures);
+    assert!(figures_from_bytes(&written).is_some_and(|again| figures_to_bytes(&again) == written));
+    true
+}
+
+pub fn figure_samples() -> Vec<Vec<u8>> {
+    let estimate = Estimate { value: Some(120.5), standard_error: Some(3.25), ..Default::default() };
+    let row = Row { groups: vec!["north".to_owned()], estimates: vec![estimate] };
+    vec![figures_to_bytes(&PublishedFigures { format: 1, rows: vec![row.clone(), row], ..Default::default() })]
+}
+
+pub fn question(bytes: &[u8]) -> bool {
+    let Some(query) = StoredQuestion::decode(bytes) else { return false };
+    let again = StoredQuestion::decode(&question_to_bytes(&query));
+    assert!(again.is_none_or(|again| again.canonical() == query.canonical()), "stored, it is another question");
+    true
+}
+
+pub fn questions() -> Vec<Vec<u8>> {
+    let stored = |sql: &str| question_to_bytes(&firebreak_query::parse_sql(sql).expect("a recipe"));
+    recipes().into_iter().map(stored).collect()
+}
+
+fn private_file(path: &Path, bytes: &[u8]) {
+    let _ = fs::remove_file(path);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+/// The file of a state's secret. What stands there is read or refused, and never written over.
+pub fn state_key(bytes: &[u8]) -> bool {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("key");
+    private_file(&path, bytes);
+    let key = StateKey::load_or_create(&path);
+    assert_eq!(fs::read(&path).unwrap(), bytes, "a key file was written over");
+    assert_eq!(StateKey::check(&path).is_ok(), key.is_ok());
+    let Ok(key) = key else { return false };
+    let sealer = key.sealer("fuzz");
+    let sealed = sealer.seal("table", b"row", b"value").unwrap();
+    assert_eq!(sealer.open("table", b"row", &sealed).unwrap().as_slice(), b"value");
+    assert!(bytes.len() >= 64, "a key of fewer digits was read");
+    true
+}
+
+pub fn state_keys() -> Vec<Vec<u8>> {
+    vec![format!("firebreak-state-key-v1:{}\n", hex::encode([7; 32])).into_bytes()]
+}
+
+/// The files of an open match session.
+struct Session {
+    files: SessionFiles,
+    folder: PathBuf,
+    _state: TempDir,
+}
+
+impl Session {
+    /// The same secret each time: what one of them sealed, every other opens.
+    fn open() -> Self {
+        let state = TempDir::new().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let session = [3; 32];
+        let files = runtime.block_on(async {
+            let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_750_000_000)));
+            let opened = State::open(state.path(), StateKey::from_bytes([42; 32]), clock).await.unwrap();
+            opened.open_session(&session, &[7; 32]).await.unwrap();
+            opened.session_files(&session).await.unwrap()
+        });
+        let folder = state.path().join("sessions").join(hex::encode(session));
+        Self { files, folder, _state: state }
+    }
+}
+
+thread_local! {
+    // A thread's own, so that it is deleted with it and no two write one file.
+    static SESSION: Session = Session::open();
+}
+
+const PIECES: [&[u8]; 3] = [b"the first piece", b"2", b"and a third one"];
+const RECORD: usize = 8;
+const RECORDS: u64 = 20;
+
+/// A file of pieces, each sealed to its place.
+pub fn pieces(bytes: &[u8]) -> bool {
+    SESSION.with(|session| {
+        private_file(&session.folder.join("pieces"), bytes);
+        let spool = session.files.spool("pieces").unwrap();
+        let whole = (0..spool.len()).filter(|number| {
+            let piece = spool.get(*number);
+            assert!(piece.as_ref().is_ok_and(|piece| Some(&piece.as_slice()) == PIECES.get(*number)) || piece.is_err());
+            piece.is_ok()
+        });
+        whole.count() == PIECES.len()
+    })
+}
+
+pub fn piece_samples() -> Vec<Vec<u8>> {
+    SESSION.with(|session| {
+        let path = session.folder.join("pieces");
+        let _ = fs::remove_file(&path);
+        let mut spool = session.files.spool("pieces").unwrap();
+        PIECES.iter().for_each(|piece| spool.add(piece).unwrap());
+        vec![fs::read(path).unwrap()]
+    })
+}
+
+/// A file of records, sealed block by block.
+pub fn records(bytes: &[u8]) -> bool {
+    SESSION.with(|session| {
+        private_file(&session.folder.join("set"), bytes);
+        let file = session.files.records("set", RECORD).unwrap();
+        let Ok(mut reader) = file.read() else { return false };
+        let mut read = 0_u64;
+        while let Ok(Some(record)) = reader.next() {
+            assert_eq!(record, read.to_be_bytes(), "a record that nobody wrote was read");
+            read += 1;
+        }
+        assert!(read <= RECORDS);
+        read == RECORDS
+    })
+}
+
+pub fn record_samples() -> Vec<Vec<u8>> {
+    SESSION.with(|session| {
+        let mut writer = session.files.write_records("set", RECORD).unwrap();
+        (0..RECORDS).for_each(|number| writer.push(&number.to_be_bytes()).unwrap());
+        drop(writer.finish().unwrap());
+        vec![fs::read(session.folder.join("set")).unwrap()]
+    })
+}
