@@ -2,7 +2,7 @@
 //! without an entry in its register.
 
 use super::{App, MatchError};
-use firebreak_domain::{ColumnName, FORMAT, Identity, ReasonCode, Refusal};
+use firebreak_domain::{ColumnName, DatasetId, FORMAT, Identity, ReasonCode, Refusal};
 use firebreak_format::FormatError;
 use firebreak_format::records::{RecordFile, RecordFormat};
 use firebreak_node::{SubmittedMatch, decide_match};
@@ -14,7 +14,9 @@ use sha2::{Digest, Sha256};
 struct Permitted {
     /// The name of the column that names a person.
     unit: String,
-    /// The columns that the agreement discloses now.
+    /// The dataset of which the agreement discloses columns now.
+    dataset: Option<DatasetId>,
+    /// Those columns.
     columns: Vec<ColumnName>,
 }
 
@@ -47,7 +49,9 @@ impl App {
     ) -> Result<(Vec<u8>, HandedOut), MatchError> {
         let permitted = self.decide_hand_out(asked).await?;
         let disclosure = self.state.disclosure(&asked.session).await?;
-        let disclosure = disclosure.filter(|disclosure| disclosure.delete_at > self.state.now());
+        let disclosure = disclosure.filter(|disclosure| {
+            disclosure.delete_at > self.state.now() && permitted.dataset.as_ref() == Some(&disclosure.dataset)
+        });
         // The places among the values, with their names.
         let columns: Vec<(usize, &ColumnName)> = disclosure
             .iter()
@@ -123,7 +127,8 @@ impl App {
             Some(unit) => {
                 let payload = terms.and_then(|terms| terms.payload.as_ref());
                 let columns = payload.map_or_else(Vec::new, |payload| payload.columns.clone());
-                Ok(Permitted { unit: unit.name.to_string(), columns })
+                let dataset = terms.map(|terms| terms.sender_dataset.clone());
+                Ok(Permitted { unit: unit.name.to_string(), dataset, columns })
             }
             None => {
                 let (refusal, facts) = (Refusal::new(ReasonCode::DatasetNotCovered), permit.facts().clone());

@@ -14,6 +14,7 @@ use firebreak_wire::policy::v1::ReasonCode as WireReason;
 use firebreak_wire::reason_from_wire;
 use futures::stream::{BoxStream, StreamExt, try_unfold};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use subtle::ConstantTimeEq;
 use tokio::task::block_in_place;
 use tonic::service::Routes;
@@ -27,7 +28,8 @@ pub(super) async fn serve(app: Arc<App>, run: Arc<JoinRun>, stream: ByteStream, 
     let activity = Arc::new(Activity::new());
     let (agency, pin) = run.peer();
     let expected = way.adapter_of(agency);
-    let service = JoinTunnel { app, run: Arc::clone(&run), activity: Arc::clone(&activity) };
+    let opened = AtomicBool::new(false);
+    let service = JoinTunnel { app, run: Arc::clone(&run), activity: Arc::clone(&activity), opened };
     let server = JoinSessionServiceServer::new(service).max_decoding_message_size(MESSAGE);
     let routes = Routes::new(server.max_encoding_message_size(MESSAGE));
     let reason = tokio::select! {
@@ -52,6 +54,8 @@ struct JoinTunnel {
     app: Arc<App>,
     run: Arc<JoinRun>,
     activity: Arc<Activity>,
+    /// Whether both sides were found to mean the same, on this very connection.
+    opened: AtomicBool,
 }
 
 impl JoinTunnel {
@@ -71,6 +75,16 @@ impl JoinTunnel {
             return self.told(Err(MatchError::Fault(refusal)));
         }
         self.told(self.run.check(&self.app).await)
+    }
+
+    /// SECURITY: no point goes either way on a connection on which terms and exporter were not compared.
+    async fn check_opened(&self, session: &[u8]) -> Result<(), Status> {
+        self.check(session).await?;
+        if self.opened.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let refusal = Refusal::new(ReasonCode::SessionMismatch).because("the join is not open on this connection");
+        self.told(Err(MatchError::Fault(refusal)))
     }
 }
 
@@ -95,6 +109,7 @@ impl JoinSessionService for JoinTunnel {
             return self.told(Err(MatchError::Fault(Refusal::new(ReasonCode::SessionMismatch).because(what))));
         }
         let received = self.told(self.run.greet(&request.key, &request.sizes))?;
+        self.opened.store(true, Ordering::SeqCst);
         let (key, sizes) = (self.run.key().to_vec(), self.run.own().sizes.clone());
         Ok(Response::new(wire::OpenJoinResponse { format: FORMAT, key, sizes, received }))
     }
@@ -105,7 +120,7 @@ impl JoinSessionService for JoinTunnel {
     ) -> Result<Response<wire::PutPointsResponse>, Status> {
         let _call = self.activity.call();
         let request = request.into_inner();
-        self.check(&request.session).await?;
+        self.check_opened(&request.session).await?;
         let received = self.told(self.run.push(request.offset, &request.points))?;
         Ok(Response::new(wire::PutPointsResponse { received }))
     }
@@ -116,7 +131,7 @@ impl JoinSessionService for JoinTunnel {
     ) -> Result<Response<Self::ListPointsStream>, Status> {
         let _call = self.activity.call();
         let wire::ListPointsRequest { session, offset } = request.into_inner();
-        self.check(&session).await?;
+        self.check_opened(&session).await?;
         self.told(self.run.own().check_offset(offset))?;
         let (app, run, activity) = (Arc::clone(&self.app), Arc::clone(&self.run), Arc::clone(&self.activity));
         let pieces = try_unfold(offset, move |offset| {

@@ -231,8 +231,8 @@ impl LocalMatch {
 
 /// What the receiver says of its payload; absent without one.
 fn to_wire(offer: PayloadOffer) -> Option<WirePayload> {
-    let PayloadOffer { format, columns, row_bytes } = offer;
-    (format > 0).then_some(WirePayload { format, columns, row_bytes })
+    let PayloadOffer { format, columns, row_bytes, meaning } = offer;
+    (format > 0).then_some(WirePayload { format, columns, row_bytes, meaning })
 }
 
 #[tonic::async_trait]

@@ -110,6 +110,7 @@ impl MatchSessionService for MatchSession {
                 format: payload.format,
                 columns: payload.columns,
                 row_bytes: payload.row_bytes,
+                meaning: payload.meaning,
             }),
         };
         let (public_key, tags) = self.session.open(&self.app, &open).await.map_err(match_status)?;

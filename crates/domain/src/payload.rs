@@ -106,6 +106,26 @@ impl PayloadLayout {
         self.bytes
     }
 
+    /// What the bytes of a row stand for, as text: two layouts that read one row in two ways differ in it.
+    #[must_use]
+    pub fn meaning(&self) -> String {
+        let mut meaning = String::new();
+        for column in &self.columns {
+            let kind = match &column.domain {
+                Domain::Integer { .. } => "integer".to_owned(),
+                Domain::Decimal { decimals, .. } => format!("decimal {decimals}"),
+                Domain::Date { .. } => "date".to_owned(),
+                Domain::Open { length } => format!("open {length}"),
+                _ => "codes".to_owned(),
+            };
+            meaning += &format!("{} {kind} {} {}\n", column.name, column.least, column.values);
+            for code in &column.codes {
+                meaning += &format!("{} {code}\n", code.len());
+            }
+        }
+        meaning
+    }
+
     /// The row that holds nothing.
     #[must_use]
     pub fn empty(&self) -> Vec<u8> {
@@ -267,6 +287,32 @@ mod tests {
         assert_eq!(texts.get(1).map(String::as_str), Some("2024-02-29"));
         assert_eq!(texts.get(3).map(String::as_str), Some("123.45"));
         assert_eq!(layout.texts(&[]), ["", "", "", ""]);
+    }
+
+    #[test]
+    fn layouts_that_read_a_row_in_two_ways_do_not_mean_the_same() {
+        let columns = names(&["region", "visit_date", "cost"]);
+        let of = |change: &dyn Fn(&mut Domain)| {
+            let mut contract = contract();
+            contract.columns.iter_mut().for_each(|column| change(&mut column.domain));
+            PayloadLayout::of(&contract, &columns).unwrap()
+        };
+        let now = of(&|_| {});
+        let later = of(&|domain| {
+            if let Domain::Date { first, .. } = domain {
+                *first = first.succ_opt().unwrap();
+            }
+        });
+        let turned = of(&|domain| {
+            if let Domain::Category { codes, .. } = domain {
+                codes.reverse();
+            }
+        });
+        for other in [later, turned] {
+            assert_eq!(other.row_bytes(), now.row_bytes());
+            assert_ne!(other.meaning(), now.meaning());
+        }
+        assert_eq!(of(&|_| {}).meaning(), now.meaning());
     }
 
     #[test]

@@ -4,10 +4,10 @@ use crate::decide::{permit, restricted};
 use crate::submitted::SubmittedQuery;
 use crate::{Caller, PolicyInForce, accounts_of};
 use firebreak_domain::{
-    Charge, Contract, Identity, Intent, JoinSide, JoinTerms, OrgId, Pin, ReasonCode, Refusal, Timestamp,
+    Charge, Contract, Identity, Intent, JoinSide, JoinTerms, LegalBasis, OrgId, Pin, ReasonCode, Refusal, Timestamp,
 };
 use firebreak_policy::{Bundle, DecisionFacts, Denial, Permit, Question, ceilings};
-use firebreak_privacy::join::{JoinPrice, join_price};
+use firebreak_privacy::join::{JoinPrice, JoinTakers, join_price};
 use firebreak_query::{CheckedJoin, check_join};
 use firebreak_store::AccountLimit;
 use firebreak_transport::TrustAnchor;
@@ -142,7 +142,12 @@ fn priced(query: &firebreak_query::AggregateQuery, permit: &Permit) -> Result<(C
     let terms = terms.ok_or_else(|| Refusal::new(ReasonCode::OperationNotCovered))?;
     let contracts: Vec<Contract> = permit.contracts().iter().map(|contract| restricted(contract, agreement)).collect();
     let join = check_join(query, &contracts, terms)?;
-    let price = join_price(&join).map_err(|error| Refusal::new(ReasonCode::LossCeiling).because(error.to_string()))?;
+    let takers = JoinTakers {
+        purpose: permit.question().purpose.clone(),
+        by_consent: permit.facts().legal_basis == Some(LegalBasis::Consent),
+    };
+    let price =
+        join_price(&join, takers).map_err(|error| Refusal::new(ReasonCode::LossCeiling).because(error.to_string()))?;
     let (charge, most) = (price.charge(), agreement.budget.rho_per_query_max.min(ceilings::RHO_PER_QUERY));
     // PRIVACY: of the answer, somebody in both registers moves one count by one, and so loses the price once. That both
     // registers' accounts are charged covers what the gateway sees beside it (`docs/JOIN_PRIVACY.md`).

@@ -10,4 +10,4 @@ mod price;
 
 pub use count::{JoinCells, JoinList, JoinListError, ListSide, Point, count, points};
 pub use law::{DummyLaw, DummyLawError};
-pub use price::{JoinPrice, OtherJoin, join_price};
+pub use price::{JoinPrice, JoinTakers, OtherJoin, join_price};

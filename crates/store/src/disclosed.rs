@@ -9,7 +9,7 @@ use crate::{
     key::prf,
     outbox::insert_leaf,
 };
-use firebreak_domain::{AgreementId, ColumnName, PurposeId, Timestamp};
+use firebreak_domain::{AgreementId, ColumnName, DatasetId, PurposeId, Timestamp};
 use sqlx::{QueryBuilder, Row, Sqlite, sqlite::SqliteRow};
 use std::collections::HashMap;
 use zeroize::Zeroizing;
@@ -23,6 +23,8 @@ pub struct Disclosure {
     pub agreement: AgreementId,
     /// For what purpose.
     pub purpose: PurposeId,
+    /// Of which dataset of the sender's.
+    pub dataset: DatasetId,
     /// The sender's columns, in the order of the values.
     pub columns: Vec<ColumnName>,
     /// From when on the values count as deleted. They are, at the latest, when the program looks next.
@@ -41,7 +43,7 @@ const ROWS: usize = 1000;
 const DAY: i64 = 86_400;
 
 impl State {
-    /// Records, at the receiver, that a session discloses those columns, and that what it discloses is deleted so many
+    /// Records, at the receiver, that a session discloses those columns of a dataset, and that what it discloses is deleted so many
     /// days from now. To be called before any of it is kept; the first stands.
     ///
     /// # Errors
@@ -51,22 +53,24 @@ impl State {
         session: &[u8; 32],
         agreement: &AgreementId,
         purpose: &PurposeId,
-        columns: &[ColumnName],
+        (dataset, columns): (&DatasetId, &[ColumnName]),
         retention_days: u32,
     ) -> Result<(), StoreError> {
-        let (session, columns) = (*session, joined(columns));
+        let (session, dataset, columns) = (*session, dataset.as_str().to_owned(), joined(columns));
         let (agreement, purpose) = (agreement.as_str().to_owned(), purpose.as_str().to_owned());
         let kept = i64::from(retention_days).saturating_mul(DAY);
         self.write(move |work| {
             Box::pin(async move {
                 let delete_at = work.now().plus_secs(kept).secs();
                 sqlx::query(
-                    "INSERT INTO disclosures (session, agreement, purpose, columns, delete_at) VALUES (?, ?, ?, ?, ?)
+                    "INSERT INTO disclosures (session, agreement, purpose, dataset, columns, delete_at)
+                     VALUES (?, ?, ?, ?, ?, ?)
                      ON CONFLICT (session) DO NOTHING",
                 )
                 .bind(session.as_slice())
                 .bind(agreement)
                 .bind(purpose)
+                .bind(dataset)
                 .bind(columns)
                 .bind(delete_at)
                 .execute(work.sql())
@@ -119,11 +123,12 @@ impl State {
     /// # Errors
     /// [`StoreError`] if the state failed.
     pub async fn disclosure(&self, session: &[u8; 32]) -> Result<Option<Disclosure>, StoreError> {
-        let row =
-            sqlx::query("SELECT session, agreement, purpose, columns, delete_at FROM disclosures WHERE session = ?")
-                .bind(session.as_slice())
-                .fetch_optional(&self.shared.readers)
-                .await?;
+        let row = sqlx::query(
+            "SELECT session, agreement, purpose, dataset, columns, delete_at FROM disclosures WHERE session = ?",
+        )
+        .bind(session.as_slice())
+        .fetch_optional(&self.shared.readers)
+        .await?;
         row.as_ref().map(read).transpose()
     }
 
@@ -165,7 +170,7 @@ impl State {
     /// [`StoreError`] if the state failed.
     pub async fn expired_disclosures(&self) -> Result<Vec<Disclosure>, StoreError> {
         let rows = sqlx::query(
-            "SELECT session, agreement, purpose, columns, delete_at FROM disclosures
+            "SELECT session, agreement, purpose, dataset, columns, delete_at FROM disclosures
              WHERE deleted_at IS NULL AND delete_at <= ? ORDER BY delete_at, session",
         )
         .bind(self.now().secs())
@@ -253,8 +258,9 @@ fn read(row: &SqliteRow) -> Result<Disclosure, StoreError> {
         session: codec::fixed(WHAT, row.try_get(0)?)?,
         agreement: AgreementId::new(row.try_get::<String, _>(1)?).map_err(malformed)?,
         purpose: PurposeId::new(row.try_get::<String, _>(2)?).map_err(malformed)?,
-        columns: columns(Some(row.try_get(3)?))?,
-        delete_at: Timestamp::from_secs(row.try_get(4)?),
+        dataset: DatasetId::new(row.try_get::<String, _>(3)?).map_err(malformed)?,
+        columns: columns(Some(row.try_get(4)?))?,
+        delete_at: Timestamp::from_secs(row.try_get(5)?),
     })
 }
 

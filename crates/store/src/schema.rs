@@ -95,8 +95,8 @@ CREATE TABLE IF NOT EXISTS set_sources (
     cut TEXT NOT NULL, selection BLOB NOT NULL, until INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS disclosures (
-    session BLOB PRIMARY KEY, agreement TEXT NOT NULL, purpose TEXT NOT NULL, columns TEXT NOT NULL,
-    delete_at INTEGER NOT NULL, deleted_at INTEGER
+    session BLOB PRIMARY KEY, agreement TEXT NOT NULL, purpose TEXT NOT NULL, dataset TEXT NOT NULL,
+    columns TEXT NOT NULL, delete_at INTEGER NOT NULL, deleted_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS disclosed (
     person BLOB NOT NULL, session BLOB NOT NULL REFERENCES disclosures (session), sealed BLOB,

@@ -50,7 +50,7 @@ fn pupils(patients: &Patients) -> Vec<Pupil> {
         Pupil::of("ED-6", "NOBODY12345", "R17", CANARY),
         Pupil::of("ED-7", own(4), "R07", "CC"),
         // A number that two of the receiver's own persons have.
-        Pupil::of("ED-8", &patients.shared().1, "R08", "DD"),
+        Pupil::of("ED-8", patients.shared().1, "R08", "DD"),
         Pupil::of("ED-9", "", "R09", "EE"),
         // One person of whom the register says two things, and one of whom it says one thing twice.
         Pupil::of("ED-10", own(5), "R05", "FF"),
@@ -117,6 +117,23 @@ fn columns_come_of_matched_persons_alone_and_of_no_number_that_several_persons_h
         let offered = match_.sender.app.state().offered().await?;
         let columns: Vec<_> = offered.iter().flat_map(|entry| &entry.columns).map(ToString::to_string).collect();
         assert_eq!((offered.len(), columns), (1, vec!["region".to_owned(), "language".to_owned()]));
+        Ok(())
+    })
+}
+
+#[test]
+fn nothing_is_disclosed_of_a_number_that_somebody_has_who_is_not_selected() -> Result<()> {
+    run(async {
+        let mut match_ = Disclosing::selecting(prepare, pupils, Patients::of_the_first).await?;
+        match_.evaluate().await?;
+        let list = match_.list(0).await?;
+        match_.machine()?.push_tags(&list)?;
+        let report = match_.finish().await?;
+        let (shared, _) = match_.patients.shared();
+        let (_, rows) = match_.handed_out().await?;
+        ensure!(!rows.contains_key(&shared[1]), "who was not selected is in the match");
+        assert_eq!(rows.get(&shared[0]), Some(&row("", "")), "the row of one of two persons is given as the other's");
+        ensure!(report.payload.is_some_and(|payload| payload.undisclosed > 0), "{:?}", report.payload);
         Ok(())
     })
 }

@@ -18,7 +18,7 @@ use firebreak_node::{
 use firebreak_policy::Denial;
 use firebreak_psi::join::{JoinParams, JoinParty};
 use firebreak_psi::{Normaliser, SecretSeed};
-use firebreak_query::{AggregateQuery, CheckedJoin, CheckedSide};
+use firebreak_query::{AggregateQuery, CheckedSide};
 use firebreak_store::{Participation, RequestKey, ReserveError, Reserved, SessionFiles};
 use futures::FutureExt;
 use sha2::{Digest, Sha256};
@@ -183,7 +183,15 @@ impl App {
         let purpose = permit.question().purpose.clone();
         let by_consent = facts.legal_basis == Some(LegalBasis::Consent);
         let who = self.who_takes_part(&files, &purpose, by_consent).await?;
-        let list = self.own_list(&join, side, &own.contract, &who, &party, &files).await?;
+        // What was made and not committed to was never sent, and may be under other terms: it is made anew.
+        let made = match &kept {
+            Some(_) => block_in_place(|| lists::kept_own(join.side(side).labels(), &files))?,
+            None => None,
+        };
+        let list = match made {
+            Some(list) => list,
+            None => self.make_own_list(join.side(side), join.terms(), &own.contract, &who, &party, &files).await?,
+        };
         let committed = match kept {
             Some(kept) if kept.own == list.hash => kept,
             // What was committed to cannot be made any more.
@@ -280,23 +288,6 @@ impl App {
         let who = self.state.participation(purpose, by_consent, None).await?.ok_or(MatchError::Failed)?;
         block_in_place(|| files.spool(MOMENT)?.add(&who.moment().to_be_bytes()))?;
         Ok(who)
-    }
-
-    /// This side's list: the one that the session has made, or a new one.
-    async fn own_list(
-        &self,
-        join: &CheckedJoin,
-        side: JoinSide,
-        contract: &Contract,
-        who: &Participation,
-        party: &JoinParty,
-        files: &SessionFiles,
-    ) -> Result<JoinList, MatchError> {
-        let (checked, terms) = (join.side(side), join.terms());
-        if let Some(list) = block_in_place(|| lists::kept_own(checked.labels(), files))? {
-            return Ok(list);
-        }
-        self.make_own_list(checked, terms, contract, who, party, files).await
     }
 
     /// Makes a side's list from the cut.

@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::app::matching::MatchError;
 use firebreak_domain::{Contract, JoinSide, PurposeId, RequestId};
 use firebreak_node::StoredQuestion;
-use firebreak_privacy::join::{DummyLaw, join_price};
+use firebreak_privacy::join::{DummyLaw, JoinTakers, join_price};
 use firebreak_psi::join::{JoinParams, JoinParty};
 use firebreak_query::{CheckedJoin, check_join};
 use firebreak_store::SessionFiles;
@@ -99,7 +99,10 @@ impl App {
         let contracts = [contract(JoinSide::Left)?, contract(JoinSide::Right)?];
         let whole: Vec<Contract> = contracts.iter().map(|contract| Contract::clone(contract)).collect();
         let join = check_join(&question, &whole, &terms).ok()?;
-        let price = join_price(&join).ok().filter(|price| *price.release_key().as_bytes() == kept.release_key)?;
+        let purpose = PurposeId::new(kept.purpose.clone()).ok()?;
+        let takers = JoinTakers { purpose, by_consent: kept.by_consent };
+        let price =
+            join_price(&join, takers).ok().filter(|price| *price.release_key().as_bytes() == kept.release_key)?;
         let side = join.side_of(self.recorder.organisation())?.side();
         let [left, right] = contracts;
         let contract = match side {

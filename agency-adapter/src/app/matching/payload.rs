@@ -5,6 +5,7 @@ use crate::source::{EncodedColumn, MISSING, Rows};
 use firebreak_domain::{ColumnName, Contract, MatchTerms, PayloadLayout, ReasonCode, Refusal};
 use firebreak_psi::{MatchParams, PsiError};
 use firebreak_store::SessionFiles;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// What both sides of a session must mean alike by its payload. The default is a match without one.
@@ -16,6 +17,8 @@ pub struct PayloadOffer {
     pub columns: Vec<String>,
     /// Bytes of every row before it is sealed.
     pub row_bytes: u32,
+    /// SHA-256 of what the bytes of a row stand for ([`PayloadLayout::meaning`]).
+    pub meaning: Vec<u8>,
 }
 
 /// The payload that an agreement names.
@@ -63,6 +66,8 @@ pub(super) fn offer(payload: Option<&Payload>) -> PayloadOffer {
         format: PayloadLayout::FORMAT,
         columns: payload.columns.iter().map(ToString::to_string).collect(),
         row_bytes: payload.row_bytes(),
+        // A contract may come to read a row of the same length otherwise, and what was formed before stays.
+        meaning: Sha256::digest(payload.layout.meaning().as_bytes()).to_vec(),
     })
 }
 
@@ -107,7 +112,7 @@ pub(super) fn keep_offer(files: &SessionFiles, payload: Option<&Payload>) -> Res
         return Ok(());
     }
     let offer = offer(payload);
-    let stated = format!("{}\n{}\n{}", offer.format, offer.row_bytes, offer.columns.join("\n"));
+    let stated = stated(&offer);
     let mut spool = files.spool(NAME)?;
     if !begun && !files.holds("set") {
         return Ok(spool.add(stated.as_bytes())?);
@@ -119,10 +124,12 @@ pub(super) fn keep_offer(files: &SessionFiles, payload: Option<&Payload>) -> Res
     Err(refusal.because("this session was begun with another payload: begin a new match").into())
 }
 
+/// An offer as it is kept: no name of a column has a space.
+fn stated(offer: &PayloadOffer) -> String {
+    format!("{} {} {} {}", offer.format, offer.row_bytes, hex::encode(&offer.meaning), offer.columns.join(" "))
+}
+
 /// What a session's set is formed from, as far as its payload is concerned: nothing for none.
 pub(super) fn described(payload: Option<&Payload>) -> String {
-    payload.map_or_else(String::new, |payload| {
-        let offer = offer(Some(payload));
-        format!("\npayload {} {} {}", offer.format, offer.row_bytes, offer.columns.join(" "))
-    })
+    payload.map_or_else(String::new, |payload| format!("\npayload {}", stated(&offer(Some(payload)))))
 }

@@ -25,7 +25,7 @@ use firebreak_policy::{Denial, Permit};
 use firebreak_psi::{Blinding, FORMAT, MatchParams, Normaliser, PublicKey, SecretSeed, SessionId, Shuffle, Slot};
 use firebreak_query::{CheckedQuery, check, parse_sql};
 use firebreak_store::{SessionFiles, Spool};
-use form::Formed;
+use form::{Formed, Forming};
 use list::List;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -180,7 +180,8 @@ async fn prepare(
         None => {
             let rows = app.datasets.rows_to_match(contract, cut, &terms.field).await?;
             let shuffle = Shuffle::of_session(&seed);
-            form::form(rows, condition.as_ref(), normaliser, &shuffle, &files, formed_from, cut.clone()).await?
+            let forming = Forming { condition: condition.as_ref(), normaliser, disclosed: payload.is_some() };
+            form::form(rows, forming, &shuffle, &files, formed_from, cut.clone()).await?
         }
     };
     let (contest, sender_register) = (permit.agreement().contest.clone(), theirs.unit_space.register_size);
@@ -424,8 +425,9 @@ impl Receiver {
         app.state.record_match_cut(&prepared.name, prepared.dataset(), &prepared.formed.cut).await?;
         let who = prepared.participants.now(app).await?;
         if let Some(payload) = &prepared.payload {
-            let (columns, days) = (payload.columns(), payload.retention_days());
-            app.state.begin_disclosure(&prepared.name, &header.agreement, &header.purpose, columns, days).await?;
+            let what = (&prepared.standing.terms().sender_dataset, payload.columns());
+            let (agreement, purpose, days) = (&header.agreement, &header.purpose, payload.retention_days());
+            app.state.begin_disclosure(&prepared.name, agreement, purpose, what, days).await?;
         }
         let (purpose, agreement) = (&header.purpose, &header.agreement);
         let registered = app.register_matched(&prepared.name, purpose, agreement, &matched, layout, &who).await?;

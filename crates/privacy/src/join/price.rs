@@ -1,6 +1,6 @@
 use super::{DummyLaw, DummyLawError, JoinCells};
 use crate::release::{NoisyVector, Released};
-use firebreak_domain::{Charge, Mechanism};
+use firebreak_domain::{Charge, Mechanism, PurposeId};
 use firebreak_query::{Basis, CheckedJoin};
 use firebreak_store::ReleaseKey;
 use sha2::{Digest, Sha256};
@@ -15,14 +15,25 @@ pub struct JoinPrice {
     /// SHA-256 of the question's canonical form.
     query: [u8; 32],
     basis: Basis,
+    takers: JoinTakers,
     cells: usize,
 }
 
-/// Prices a question over a join at the ε of its terms.
+/// By which choices persons take part in a join: those for its purpose, and, with consent as its legal basis, those alone
+/// who have given it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinTakers {
+    /// The purpose.
+    pub purpose: PurposeId,
+    /// Whether consent is its legal basis.
+    pub by_consent: bool,
+}
+
+/// Prices a question over a join of those who take part, at the ε of its terms.
 ///
 /// # Errors
 /// [`DummyLawError`], for an ε that no agreement's terms may have.
-pub fn join_price(join: &CheckedJoin) -> Result<JoinPrice, DummyLawError> {
+pub fn join_price(join: &CheckedJoin, takers: JoinTakers) -> Result<JoinPrice, DummyLawError> {
     let law = DummyLaw::new(join.terms().epsilon)?;
     let answered = join.answered();
     Ok(JoinPrice {
@@ -30,6 +41,7 @@ pub fn join_price(join: &CheckedJoin) -> Result<JoinPrice, DummyLawError> {
         law,
         query: answered.canonical().digest(),
         basis: *answered.basis(),
+        takers,
         cells: answered.cells(),
     })
 }
@@ -61,7 +73,10 @@ impl JoinPrice {
     }
 
     /// What is released at this price: one release answers all that share the canonical question, both contracts'
-    /// meaning of it and the loss.
+    /// meaning of it, the loss, and the choices by which persons take part.
+    ///
+    /// PRIVACY: without the last, whoever asks for another purpose, or by consent, would be given a release of persons who
+    /// have objected to that purpose, or have not consented.
     #[must_use]
     pub fn release_key(&self) -> ReleaseKey {
         let hash = Sha256::new()
@@ -69,7 +84,9 @@ impl JoinPrice {
             .chain_update(self.query)
             .chain_update(self.basis.as_bytes())
             .chain_update(self.charge.rho.nano().to_be_bytes())
-            .chain_update(self.charge.delta.atto().to_be_bytes());
+            .chain_update(self.charge.delta.atto().to_be_bytes())
+            .chain_update([u8::from(self.takers.by_consent)])
+            .chain_update(self.takers.purpose.as_str());
         ReleaseKey::from_bytes(hash.finalize().into())
     }
 

@@ -64,13 +64,17 @@ fn counted(join: &CheckedJoin, law: &DummyLaw, met: impl Fn(u64, u64) -> u64) ->
     .unwrap()
 }
 
+fn by_law() -> JoinTakers {
+    JoinTakers { purpose: "health-planning".parse().unwrap(), by_consent: false }
+}
+
 #[test]
 fn either_register_is_charged_the_square_of_epsilon_over_two_and_a_delta() {
-    let price = join_price(&asked(BY_BOTH, 1.0)).unwrap();
+    let price = join_price(&asked(BY_BOTH, 1.0), by_law()).unwrap();
     assert_eq!((price.charge().rho.nano(), price.charge().epsilon.nano()), (500_000_000, 0));
     assert!(2 * price.charge().delta.atto() <= 1_000_000_000);
-    let dearer = join_price(&asked(BY_BOTH, 1.0)).unwrap();
-    let cheaper = join_price(&asked(BY_BOTH, 0.5)).unwrap();
+    let dearer = join_price(&asked(BY_BOTH, 1.0), by_law()).unwrap();
+    let cheaper = join_price(&asked(BY_BOTH, 0.5), by_law()).unwrap();
     assert_eq!(dearer.release_key(), price.release_key());
     assert_ne!(cheaper.release_key(), price.release_key(), "another loss is another release");
     assert_eq!(cheaper.charge().rho.nano(), 125_000_000);
@@ -78,9 +82,18 @@ fn either_register_is_charged_the_square_of_epsilon_over_two_and_a_delta() {
 }
 
 #[test]
+fn persons_who_take_part_by_other_choices_are_another_release() {
+    let key = |takers| join_price(&asked(BY_BOTH, 1.0), takers).unwrap().release_key();
+    let consented = JoinTakers { by_consent: true, ..by_law() };
+    let elsewhere = JoinTakers { purpose: "school-planning".parse().unwrap(), ..by_law() };
+    assert_ne!(key(by_law()), key(consented), "who never consented is in what consent is asked for");
+    assert_ne!(key(by_law()), key(elsewhere), "who objects to a purpose is in what is given for it");
+}
+
+#[test]
 fn a_release_answers_the_question_with_the_error_of_both_sides_dummies() {
     let join = asked(BY_BOTH, 1.0);
-    let price = join_price(&join).unwrap();
+    let price = join_price(&join, by_law()).unwrap();
     let most = u64::from(price.law().most());
     // The most that fits: 42 points of each pair of labels.
     let cells = counted(&join, price.law(), |i, j| if i == 2 && j == 5 { 30 } else { most });
@@ -105,7 +118,7 @@ fn a_release_answers_the_question_with_the_error_of_both_sides_dummies() {
         1.0,
     );
     assert_eq!(price.release(&other, &cells), Err(OtherJoin));
-    assert_eq!(join_price(&other).unwrap().release(&other, &cells), Err(OtherJoin));
+    assert_eq!(join_price(&other, by_law()).unwrap().release(&other, &cells), Err(OtherJoin));
     assert!(released.answer(other.answered()).is_err());
 }
 

@@ -1,7 +1,7 @@
 //! What a receiver got of matched persons, kept until its day and no longer.
 
 use crate::{stranger::stranger, support::*};
-use firebreak_domain::{AgreementId, ColumnName, PurposeId, Timestamp};
+use firebreak_domain::{AgreementId, ColumnName, DatasetId, PurposeId, Timestamp};
 use firebreak_store::{DisclosedValues, State};
 use sqlx::Connection;
 use zeroize::Zeroizing;
@@ -24,7 +24,9 @@ fn values(values: &[&str]) -> DisclosedValues {
 /// A match of three persons, of two of whom something is disclosed for ten days.
 async fn disclosed(state: &State) {
     let (agreement, purpose) = (AgreementId::new("school").unwrap(), PurposeId::new("round").unwrap());
-    state.begin_disclosure(&SESSION, &agreement, &purpose, &names(&["level", "region"]), 10).await.unwrap();
+    let dataset = DatasetId::new("education.pupils").unwrap();
+    let columns = names(&["level", "region"]);
+    state.begin_disclosure(&SESSION, &agreement, &purpose, (&dataset, &columns), 10).await.unwrap();
     state.record_matched(&SESSION, &purpose, &agreement, &["ann", "ben", "col"].map(key)).await.unwrap();
     let rows = [(key("ann"), values(&["primary-canary", "R01"])), (key("ben"), values(&["", "R02"]))];
     state.record_disclosed(&SESSION, &rows).await.unwrap();

@@ -90,6 +90,9 @@ pub struct PayloadOffer {
     /// Bytes of every row, before it is sealed.
     #[prost(uint32, tag = "3")]
     pub row_bytes: u32,
+    /// SHA-256 of what the bytes of a row stand for (docs/PROTOCOL.md).
+    #[prost(bytes = "vec", tag = "4")]
+    pub meaning: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OpenSessionResponse {

@@ -19,7 +19,9 @@ use firebreak_policy::Denial;
 use firebreak_privacy::Released;
 use firebreak_privacy::join::JoinCells;
 use firebreak_query::{CheckedQuery, Part};
-use firebreak_store::{Claim, LeafHash, OwnRelease, RequestKey, Reservation, ReserveError, Settled, StoredRelease};
+use firebreak_store::{
+    Abandoned, Claim, LeafHash, OwnRelease, RequestKey, Reservation, ReserveError, Settled, StoredRelease,
+};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -137,10 +139,12 @@ impl App {
     ) -> Result<Given, Unanswered> {
         // What one agency refuses is not charged by the other.
         if let Err(halted) = self.both_take_part(decided, caller, asked).await {
+            let mut given_back = true;
             for reservation in reserved {
-                self.state.abandon(reservation).await?;
+                given_back &= self.state.abandon(reservation).await? == Abandoned::Refunded;
             }
-            return Err(self.halted(halted, decided, "nothing was charged").await);
+            let charged = if given_back { "nothing was charged" } else { "what was charged stays charged" };
+            return Err(self.halted(halted, decided, charged).await);
         }
         for reservation in &reserved {
             reservation.mark_executing();

@@ -31,25 +31,32 @@ const DAY: i64 = 86_400;
 pub struct Patients {
     alone: Vec<(String, String)>,
     shared: (Vec<String>, String),
+    /// The years in which those were born.
+    born: [i32; 2],
 }
 
 impl Patients {
     fn of(population: &Population) -> Result<Self> {
-        let mut by_number: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut by_number: BTreeMap<String, Vec<(String, i32)>> = BTreeMap::new();
         for patient in population.truth().filter(|row| row.register == Register::Health) {
             if let Some(number) = patient.national_number {
-                by_number.entry(number.to_string()).or_default().push(patient.person_key);
+                by_number.entry(number.to_string()).or_default().push((patient.person_key, patient.birth_year));
             }
         }
-        let shared = by_number.iter().find(|(_, keys)| keys.len() == 2).context("nobody shares a number")?;
-        let shared = (shared.1.clone(), shared.0.clone());
-        let alone = by_number.iter().filter_map(|(number, keys)| match keys.as_slice() {
-            [key] => Some((key.clone(), number.clone())),
+        let shared = by_number.iter().find_map(|(number, persons)| match persons.as_slice() {
+            [(one, first), (other, second)] if first != second => {
+                Some(((vec![one.clone(), other.clone()], number.clone()), [*first, *second]))
+            }
+            _ => None,
+        });
+        let (shared, born) = shared.context("nobody shares a number with somebody of another age")?;
+        let alone = by_number.iter().filter_map(|(number, persons)| match persons.as_slice() {
+            [(key, _)] => Some((key.clone(), number.clone())),
             _ => None,
         });
         let alone: Vec<_> = alone.take(7).collect();
         ensure!(alone.len() == 7, "too few patients");
-        Ok(Self { alone, shared })
+        Ok(Self { alone, shared, born })
     }
 
     /// The key and number of one of seven who have a number alone.
@@ -60,6 +67,11 @@ impl Patients {
     /// The keys of two who have one number, and that number.
     pub const fn shared(&self) -> (&Vec<String>, &String) {
         (&self.shared.0, &self.shared.1)
+    }
+
+    /// A selection of the first of those two and not the other.
+    pub fn of_the_first(&self) -> String {
+        format!("birth_year = {}", self.born[0])
     }
 }
 
@@ -116,10 +128,19 @@ impl Disclosing {
         change: impl FnOnce(&Federation) -> Result<()>,
         pupils: impl FnOnce(&Patients) -> Vec<Pupil>,
     ) -> Result<Self> {
+        Self::selecting(change, pupils, |_| String::new()).await
+    }
+
+    /// The same, of those of the receiver's persons who are selected.
+    pub async fn selecting(
+        change: impl FnOnce(&Federation) -> Result<()>,
+        pupils: impl FnOnce(&Patients) -> Vec<Pupil>,
+        selection: impl FnOnce(&Patients) -> String,
+    ) -> Result<Self> {
         let (federation, folder) = Own::prepare(PERSONS)?;
         change(&federation)?;
         let patients = Patients::of(federation.population())?;
-        let pupils = pupils(&patients);
+        let (pupils, selection) = (pupils(&patients), selection(&patients));
         let file = federation.layout().population().join("education/pupils.parquet");
         let of = |row: u32, column: usize| {
             let value = pupils.get(row as usize).and_then(|Pupil(values)| values.get(column));
@@ -148,7 +169,7 @@ impl Disclosing {
         }
         let own = federation.issue(RECEIVER, "adapter", "main")?;
         let submitted = submitted_under(&own, AGREEMENT, 42, start)?;
-        let prepared = prepare_receiver(&receiver.app, submitted.clone(), own.identity(), "").await?;
+        let prepared = prepare_receiver(&receiver.app, submitted.clone(), own.identity(), &selection).await?;
         let Ok((session, _)) = accept_match(&sender.app, &submitted, own.identity()).await? else {
             bail!("the sender refused")
         };

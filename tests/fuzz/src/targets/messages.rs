@@ -20,15 +20,18 @@ macro_rules! messages {
 messages! {
     agency: ExecuteQueryRequest, ExecuteQueryResponse, AcceptTunnelRequest, AcceptTunnelResponse,
         ListOutstandingLeavesRequest, ListOutstandingLeavesResponse, ConfirmLeavesRequest, ConfirmLeavesResponse,
-        ListCapsRequest, ListCapsResponse;
+        ListCapsRequest, ListCapsResponse, CheckJoinRequest, CheckJoinResponse, RunJoinRequest, RunJoinResponse;
     catalogue: ListDatasetsRequest, ListDatasetsResponse, DescribeDatasetRequest, DescribeDatasetResponse;
     evidence: ListOpeningsRequest, ListOpeningsResponse;
     export: RequestExportRequest, RequestExportResponse;
     local: RecordChoiceRequest, RecordChoiceResponse, ListChoicesRequest, ListChoicesResponse, RunMatchRequest,
         RunMatchResponse, ListMatchedRequest, ListMatchedResponse, HandOutRequest, HandOutResponse,
-        ListHandedOutRequest, ListHandedOutResponse, OpenSampleRequest, OpenSampleResponse;
+        ListHandedOutRequest, ListHandedOutResponse, OpenSampleRequest, OpenSampleResponse, ReplayJoinRequest,
+        ReplayJoinResponse;
     matching: OpenTunnelRequest, OpenTunnelResponse, OpenSessionRequest, OpenSessionResponse, EvaluateRequest,
-        EvaluateResponse, ListTagsRequest, ListTagsResponse, CloseSessionRequest, CloseSessionResponse;
+        EvaluateResponse, ListTagsRequest, ListTagsResponse, CloseSessionRequest, CloseSessionResponse, OpenJoinRequest,
+        OpenJoinResponse, PutPointsRequest, PutPointsResponse, ListPointsRequest, ListPointsResponse, CloseJoinRequest,
+        CloseJoinResponse;
     policy: Refusal;
     publication: DraftPublicationRequest, EmbargoPublicationRequest, PublishPublicationRequest,
         WithdrawPublicationRequest, PublicationStepResponse, ListPublicationsRequest, ListPublicationsResponse,

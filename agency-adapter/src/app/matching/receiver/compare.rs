@@ -1,7 +1,7 @@
 //! Comparing the own tags with the sender's, when there is nobody left who could see how long that takes.
 
 use super::PayloadReport;
-use super::form::{persons, place_and_key};
+use super::form::{persons, place_and_key, shared};
 use super::list::List;
 use super::opened::{Opened, opened, status_bytes};
 use crate::app::App;
@@ -73,18 +73,19 @@ fn behind(mut places: Sorted, layout: Option<&PayloadLayout>, files: &SessionFil
     let mut reader = persons(files)?.read()?;
     let mut matched = files.write_records("matched", KEY.saturating_add(status_bytes(layout)))?;
     let mut place = next_place(&mut places)?;
-    let (mut person, mut last) = (next_person(&mut reader)?, None);
-    while let Some((of, key)) = person {
-        person = next_person(&mut reader)?;
+    let mut several = shared(files)?.map(|places| places.read()).transpose()?;
+    let mut of_several = next_of_several(several.as_mut())?;
+    while let Some((of, key)) = next_person(&mut reader)? {
+        while of_several.is_some_and(|place| place < of) {
+            of_several = next_of_several(several.as_mut())?;
+        }
         while place.as_ref().is_some_and(|(place, _)| place.cmp(&of) == Ordering::Less) {
             place = next_place(&mut places)?;
         }
-        // PRIVACY: of several own persons with one identifier it is not known whose row this is: none has it.
-        let alone = last != Some(of) && person.as_ref().is_none_or(|(next, _)| *next != of);
-        last = Some(of);
         if let Some((_, status)) = place.as_ref().filter(|(place, _)| *place == of) {
-            let shared = Opened::undisclosed(layout);
-            let status = if alone { status.as_slice() } else { shared.as_slice() };
+            // PRIVACY: of several own persons with one identifier it is not known whose row this is: none has it.
+            let nothing = Opened::undisclosed(layout);
+            let status = if of_several == Some(of) { nothing.as_slice() } else { status.as_slice() };
             matched.push(&Zeroizing::new([key.as_slice(), status].concat()))?;
         }
     }
@@ -97,6 +98,13 @@ type Bytes = Zeroizing<Vec<u8>>;
 fn next_place(places: &mut Sorted) -> Result<Option<(u32, Bytes)>, MatchError> {
     let Some((place, status)) = places.next()?.and_then(|record| record.split_first_chunk()) else { return Ok(None) };
     Ok(Some((u32::from_be_bytes(*place), Zeroizing::new(status.to_vec()))))
+}
+
+/// The next place whose identifier several persons have.
+fn next_of_several(reader: Option<&mut RecordReader>) -> Result<Option<u32>, MatchError> {
+    let Some(reader) = reader else { return Ok(None) };
+    let place = reader.next()?.map(|record| record.first_chunk().copied().ok_or(MatchError::Failed));
+    Ok(place.transpose()?.map(u32::from_be_bytes))
 }
 
 /// The next place with somebody behind it, and the key of one of them.

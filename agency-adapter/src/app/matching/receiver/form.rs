@@ -9,12 +9,13 @@ use crate::source::{Encoded, MISSING, Rows};
 use firebreak_domain::{ColumnName, CutId, ReasonCode, Refusal};
 use firebreak_psi::{Normaliser, Shuffle, padded_size};
 use firebreak_query::{BoundValue, CheckedQuery};
-use firebreak_store::{RecordFile, RecordReader, SessionFiles, Sorted, Sorter};
+use firebreak_store::{RecordFile, RecordReader, RecordWriter, SessionFiles, Sorted, Sorter};
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 const SLOTS: &str = "slots";
 const PERSONS: &str = "persons";
+const SHARED: &str = "shared";
 /// Bytes of a place's rank.
 const RANK: usize = 16;
 /// Bytes of a row's number.
@@ -44,6 +45,12 @@ pub(super) fn slots(files: &SessionFiles) -> Result<RecordFile, MatchError> {
 /// The file of who stands behind a place, in the order of places: of a place without anybody there is nothing.
 pub(super) fn persons(files: &SessionFiles) -> Result<RecordFile, MatchError> {
     Ok(files.records(PERSONS, PLACE + KEY)?)
+}
+
+/// The file of the places whose identifier several persons of the dataset have, selected or not; `None` where nobody is
+/// disclosed anything, and it was not looked for.
+pub(super) fn shared(files: &SessionFiles) -> Result<Option<RecordFile>, MatchError> {
+    Ok(if files.holds(SHARED) { Some(files.records(SHARED, PLACE)?) } else { None })
 }
 
 /// The place and the person's key of a record of [`persons`].
@@ -90,42 +97,63 @@ impl Formed {
     }
 }
 
-/// Forms the set of the rows that `condition` selects. Of a person's selected rows the first with a usable identifier
+/// How the set is formed.
+pub(super) struct Forming<'a> {
+    /// Which rows take part; `None` for all.
+    pub(super) condition: Option<&'a CheckedQuery>,
+    /// How identifiers are written.
+    pub(super) normaliser: Normaliser,
+    /// Whether columns come of those matched: then it is looked for identifiers of several persons.
+    pub(super) disclosed: bool,
+}
+
+/// Forms the set of the rows that are selected. Of a person's selected rows the first with a usable identifier
 /// counts.
 pub(super) async fn form(
     mut rows: RowsToMatch<'_>,
-    condition: Option<&CheckedQuery>,
-    normaliser: Normaliser,
+    forming: Forming<'_>,
     shuffle: &Shuffle,
     files: &SessionFiles,
     terms: [u8; 32],
     cut: CutId,
 ) -> Result<Formed, MatchError> {
     let mut selected = files.sort("selected", KEY + ROW + ITEM, SORTED_IN_MEMORY)?;
+    let mut everybody = match forming.disclosed {
+        true => Some(files.sort("everybody", ITEM + KEY, SORTED_IN_MEMORY)?),
+        false => None,
+    };
     let mut row: u64 = 0;
     while let Some(batch) = rows.next().await? {
-        tokio::task::block_in_place(|| add_rows(&batch, condition, normaliser, &mut row, &mut selected))?;
+        tokio::task::block_in_place(|| add_rows(&batch, &forming, &mut row, &mut selected, everybody.as_mut()))?;
     }
     tokio::task::block_in_place(|| {
         let (own, offered, unusable) = by_rank(selected.finish()?, shuffle, files)?;
-        let places = place(&own, shuffle, normaliser, files)?;
+        let mut shared = match everybody {
+            Some(everybody) => Some(Shared::among(everybody.finish()?, shuffle, files)?),
+            None => None,
+        };
+        let places = place(&own, shuffle, forming.normaliser, shared.as_mut(), files)?;
+        if let Some(shared) = shared {
+            shared.places.finish()?;
+        }
         own.delete();
         Formed { terms, offered, unusable, places, cut }.keep(files)
     })
 }
 
-/// The selected rows of a batch: the person, the row's number, the identifier.
+/// The selected rows of a batch: the person, the row's number, the identifier. And the identifiers of everybody, with the
+/// person, where they are looked for.
 fn add_rows(
     rows: &Rows,
-    condition: Option<&CheckedQuery>,
-    normaliser: Normaliser,
+    forming: &Forming<'_>,
     number: &mut u64,
     selected: &mut Sorter,
+    mut everybody: Option<&mut Sorter>,
 ) -> Result<(), MatchError> {
     let mut record = Zeroizing::new(Vec::with_capacity(KEY + ROW + ITEM));
-    for (row, holds) in select(condition, rows).into_iter().enumerate() {
+    for (row, holds) in select(forming.condition, rows).into_iter().enumerate() {
         *number = number.saturating_add(1);
-        if !holds {
+        if !holds && everybody.is_none() {
             continue;
         }
         record.clear();
@@ -134,13 +162,67 @@ fn add_rows(
             // Where every row is a person, its number is all there is to name it by.
             None => put_key(&mut record, &format!("row {number}")),
         }
-        record.extend_from_slice(&number.to_be_bytes());
         let written = rows.match_keys.get(row).and_then(Option::as_ref);
-        let input = written.and_then(|text| normaliser.normalise(text));
-        put_item(&mut record, input.as_ref().map_or(&[], AsRef::as_ref));
-        selected.push(&record)?;
+        let input = written.and_then(|text| forming.normaliser.normalise(text));
+        if let Some((everybody, input)) = everybody.as_mut().zip(input.as_ref()) {
+            let mut named = Zeroizing::new(Vec::with_capacity(ITEM + KEY));
+            put_item(&mut named, input.as_ref());
+            named.extend_from_slice(&record);
+            everybody.push(&named)?;
+        }
+        if holds {
+            record.extend_from_slice(&number.to_be_bytes());
+            put_item(&mut record, input.as_ref().map_or(&[], AsRef::as_ref));
+            selected.push(&record)?;
+        }
     }
     Ok(())
+}
+
+/// Identifiers that several persons of the dataset have, in the order of places.
+///
+/// PRIVACY: they are looked for among all rows: to select one of two persons with one identifier does not make the row that
+/// comes that person's.
+struct Shared {
+    ranked: Sorted,
+    next: Option<Record>,
+    /// The places at which they stand.
+    places: RecordWriter,
+}
+
+impl Shared {
+    /// Those among identifiers and persons, in the order of their bytes.
+    fn among(mut everybody: Sorted, shuffle: &Shuffle, files: &SessionFiles) -> Result<Self, MatchError> {
+        let mut ranked = files.sort("shared-ranks", RANK + ITEM, SORTED_IN_MEMORY)?;
+        let mut last = Zeroizing::new(Vec::with_capacity(ITEM + KEY));
+        let mut counted = false;
+        while let Some(record) = everybody.next()? {
+            let item = record.get(..ITEM).ok_or(MatchError::Failed)?;
+            if last.get(..ITEM) != Some(item) {
+                counted = false;
+            } else if !counted && last.as_slice() != record {
+                counted = true;
+                let slot = read_item(item).ok_or(MatchError::Failed)?;
+                ranked.push(&Zeroizing::new([shuffle.rank(&slot).as_slice(), item].concat()))?;
+            }
+            last.clear();
+            last.extend_from_slice(record);
+        }
+        let mut ranked = ranked.finish()?;
+        let next = next_padding(&mut ranked)?;
+        Ok(Self { ranked, next, places: files.write_records(SHARED, PLACE)? })
+    }
+
+    /// Writes a place down if what stands there is one of them. Places come in their order.
+    fn note(&mut self, place: u32, ranked: &[u8]) -> Result<(), MatchError> {
+        while self.next.as_ref().is_some_and(|next| next.as_slice() < ranked) {
+            self.next = next_padding(&mut self.ranked)?;
+        }
+        if self.next.as_ref().is_some_and(|next| next.as_slice() == ranked) {
+            self.places.push(&place.to_be_bytes())?;
+        }
+        Ok(())
+    }
 }
 
 /// The rows for which the selection is true.
@@ -204,7 +286,13 @@ fn by_rank(
 
 /// Fills the list up, puts every place in its order, and writes down what it holds and who stands behind it. Gives how
 /// many places there are.
-fn place(own: &RecordFile, shuffle: &Shuffle, normaliser: Normaliser, files: &SessionFiles) -> Result<u32, MatchError> {
+fn place(
+    own: &RecordFile,
+    shuffle: &Shuffle,
+    normaliser: Normaliser,
+    mut shared: Option<&mut Shared>,
+    files: &SessionFiles,
+) -> Result<u32, MatchError> {
     // Two persons with one and the same identifier share its place.
     let inputs = distinct(own, RANK + ITEM)?;
     let places = padded_size(usize::try_from(inputs).map_err(|_| MatchError::Failed)?, CHUNK_ELEMENTS)?;
@@ -234,6 +322,9 @@ fn place(own: &RecordFile, shuffle: &Shuffle, normaliser: Normaliser, files: &Se
         let (ranked, key) = record.split_at_checked(RANK + ITEM).ok_or(MatchError::Failed)?;
         if last.as_slice() != ranked {
             slots.push(ranked.get(RANK..).ok_or(MatchError::Failed)?)?;
+            if let Some(shared) = shared.as_mut() {
+                shared.note(count, ranked)?;
+            }
             count = count.checked_add(1).ok_or(MatchError::Failed)?;
             last.clear();
             last.extend_from_slice(ranked);

@@ -103,7 +103,8 @@ impl App {
         let rows = self.datasets.rows_to_match(contract, &source.cut, &terms.field).await?;
         // A payload is no part of the set, and what the set is formed from is compared with nothing here.
         let terms = super::formed_from(contract, &terms.field, normaliser, &source.selection, None);
-        form::form(rows, condition.as_ref(), normaliser, shuffle, files, terms, source.cut.clone()).await?;
+        let forming = form::Forming { condition: condition.as_ref(), normaliser, disclosed: false };
+        form::form(rows, forming, shuffle, files, terms, source.cut.clone()).await?;
         Ok(())
     }
 }
