@@ -12,9 +12,9 @@ pub use evidence::{ConfirmError, Confirmation, ConfirmedLeaf, Gate};
 pub use hand_out::AskedHandOut;
 pub use joining::{Arrival, JoinList, JoinRun, PreparedJoin, Replay, Replayed};
 pub use matching::{
-    Attempt, BrokenOff, CHUNK_ELEMENTS, MOST_PLACES, MatchError, MatchReport, MatchStep, OPEN_AT_ONCE, OpenRequest,
-    PayloadOffer, PayloadReport, Prepared, Received, Receiver, SESSION_LIFETIME, Sample, SampledPlace, SenderSession,
-    TagPieces, accept_match, of_the_match, prepare_receiver,
+    Asked, Attempt, BrokenOff, CHUNK_ELEMENTS, MOST_PLACES, MatchError, MatchReport, MatchStep, OPEN_AT_ONCE,
+    OpenRequest, PayloadOffer, PayloadReport, Prepared, Received, Receiver, SESSION_LIFETIME, Sample, SampledPlace,
+    SenderSession, TagPieces, accept_match, of_the_match, prepare_receiver,
 };
 pub use query::{Answered, Outcome, Refused};
 pub use tick::Tick;

@@ -261,8 +261,8 @@ impl Datasets {
         RankingKey::of(&self.secret, &contract.unit_space.id)
     }
 
-    /// The rows of a cut, batch by batch, with the match key as the register writes it; counted like an engine's
-    /// execution.
+    /// The rows of a cut, batch by batch, with the columns of a match key as the register writes them; counted like an
+    /// engine's execution.
     ///
     /// # Errors
     /// [`DatasetError`].
@@ -270,11 +270,11 @@ impl Datasets {
         &'a self,
         contract: &'a Contract,
         cut: &CutId,
-        field: &'a ColumnName,
+        key: &[ColumnName],
     ) -> Result<RowsToMatch<'a>, DatasetError> {
         let binding = self.binding(&contract.id)?;
         count_execution();
-        let reader = source::Reader::open(contract, binding, &self.folder, cut, Some(field)).await;
+        let reader = source::Reader::open(contract, binding, &self.folder, cut, key).await;
         let dataset = &contract.id;
         Ok(RowsToMatch { reader: reader.map_err(|e| DatasetError::Source(dataset.clone(), e))?, dataset })
     }

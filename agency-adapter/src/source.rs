@@ -27,8 +27,8 @@ pub struct Rows {
     pub person_keys: Vec<String>,
     /// The columns, each as long as `persons`.
     pub columns: Vec<EncodedColumn>,
-    /// The match key of each row as the register writes it, if it was asked for.
-    pub match_keys: Vec<Option<String>>,
+    /// The columns of a match key that were asked for, in that order: of each row what the register writes there.
+    pub match_keys: Vec<Vec<Option<String>>>,
 }
 
 impl Rows {
@@ -37,6 +37,12 @@ impl Rows {
     pub fn person_of(&self, row: usize) -> Option<&str> {
         let person = self.persons.get(row)?;
         self.person_keys.get(*person as usize).map(String::as_str)
+    }
+
+    /// What the register writes in a row's columns of the match key.
+    #[must_use]
+    pub fn match_key_of(&self, row: usize) -> Vec<Option<&str>> {
+        self.match_keys.iter().map(|column| column.get(row).and_then(Option::as_deref)).collect()
     }
 }
 
@@ -47,7 +53,7 @@ impl Rows {
 /// # Errors
 /// [`SourceError`] if the cut has no file, the file cannot be read, or its schema does not fit.
 pub async fn read(contract: &Contract, binding: &Binding, folder: &Path, cut: &CutId) -> Result<Rows, SourceError> {
-    let mut reader = Reader::open(contract, binding, folder, cut, None).await?;
+    let mut reader = Reader::open(contract, binding, folder, cut, &[]).await?;
     let (mut rows, mut numbers) = (reader.nothing(), HashMap::new());
     while reader.append(&mut rows, &mut numbers).await? {}
     Ok(rows)
@@ -58,18 +64,18 @@ pub(crate) struct Reader<'a> {
     binding: &'a Binding,
     unit: &'a Column,
     readable: Vec<&'a Column>,
-    match_key: Option<&'a ColumnName>,
+    match_key: Vec<&'a Column>,
     stream: SendableRecordBatchStream,
 }
 
 impl<'a> Reader<'a> {
-    /// As [`read`]. `match_key` asks for a match key's text beside the columns that questions read.
+    /// As [`read`]. `match_key` asks for the text of a match key's columns beside the columns that questions read.
     pub(crate) async fn open(
         contract: &'a Contract,
         binding: &'a Binding,
         folder: &Path,
         cut: &CutId,
-        match_key: Option<&'a ColumnName>,
+        match_key: &[ColumnName],
     ) -> Result<Self, SourceError> {
         let frame = file::open(contract, binding, folder, cut).await?;
         let unit = contract.privacy_unit().ok_or(SourceError::NoPrivacyUnit)?;
@@ -78,9 +84,9 @@ impl<'a> Reader<'a> {
         if !binding.row_is_person {
             wanted.push(binding.file_column(&unit.name));
         }
-        if let Some(key) = match_key {
-            wanted.push(binding.file_column(key));
-        }
+        let of_contract = |name: &ColumnName| contract.column(name.as_str()).ok_or(SourceError::Changed);
+        let match_key = match_key.iter().map(of_contract).collect::<Result<Vec<_>, _>>()?;
+        wanted.extend(match_key.iter().map(|column| binding.file_column(&column.name)));
         wanted.sort_unstable();
         wanted.dedup();
         let frame = frame.select(wanted.iter().map(|name| file::column(name)).collect::<Vec<_>>())?;
@@ -92,7 +98,8 @@ impl<'a> Reader<'a> {
     pub(crate) fn nothing(&self) -> Rows {
         let column = |column: &&Column| EncodedColumn::new(column, self.binding.recodes.get(&column.name));
         let columns = self.readable.iter().map(column).collect();
-        Rows { persons: Vec::new(), person_keys: Vec::new(), columns, match_keys: Vec::new() }
+        let match_keys = vec![Vec::new(); self.match_key.len()];
+        Rows { persons: Vec::new(), person_keys: Vec::new(), columns, match_keys }
     }
 
     /// Appends the next batch to `rows`, whose persons' `numbers` are by their keys. False if there was none.
@@ -112,7 +119,7 @@ impl<'a> Reader<'a> {
             let keys = keys.as_string::<i32>();
             let mut kept = Vec::with_capacity(keys.len());
             for key in keys {
-                let key = key.map(str::trim).filter(|k| !k.is_empty() && !self.stands_for_missing(k));
+                let key = key.map(str::trim).filter(|k| !k.is_empty() && !stands_for_missing(self.unit, k));
                 kept.push(key.is_some());
                 if let Some(key) = key {
                     let number = number_of(key, numbers, &mut rows.person_keys);
@@ -127,17 +134,18 @@ impl<'a> Reader<'a> {
             let array = batch.column_by_name(name).ok_or(SourceError::Changed)?;
             column.extend(array, &keeps)?;
         }
-        if let Some(key) = self.match_key {
-            let texts = text(&batch, self.binding.file_column(key))?;
+        for (column, held) in self.match_key.iter().zip(&mut rows.match_keys) {
+            let texts = text(&batch, self.binding.file_column(&column.name))?;
             let texts = texts.as_string::<i32>().iter().enumerate().filter(|(row, _)| keeps(*row));
-            rows.match_keys.extend(texts.map(|(_, value)| value.map(str::to_owned)));
+            let known = |value: &&str| !stands_for_missing(column, value.trim());
+            held.extend(texts.map(|(_, value)| value.filter(known).map(str::to_owned)));
         }
         Ok(true)
     }
+}
 
-    fn stands_for_missing(&self, key: &str) -> bool {
-        self.unit.missing.iter().any(|missing| missing == key)
-    }
+fn stands_for_missing(column: &Column, value: &str) -> bool {
+    column.missing.iter().any(|missing| missing == value)
 }
 
 /// The number of a person: the next one if they are new.

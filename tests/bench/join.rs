@@ -25,8 +25,8 @@ async fn main() -> Result<()> {
     conditions();
     let bench = Bench::start(argument(PERSONS)?).await?;
     let numbers = numbers(&bench.federation);
-    let pupils = records(&bench.federation, "education/enrolments.parquet", &numbers)?;
-    let vaccinated = records(&bench.federation, "health/vaccinations.parquet", &numbers)?;
+    let pupils = records(&bench.federation, "education/enrolments.parquet", "pupil_no", &numbers)?;
+    let vaccinated = records(&bench.federation, "health/vaccinations.parquet", "person_key", &numbers)?;
     let programs = [bench.adapter("health-agency"), bench.adapter("education-agency"), bench.gateway()];
 
     let ada = bench.connect(Caller::ADA).await?;
@@ -39,7 +39,7 @@ async fn main() -> Result<()> {
     remark(&format!("join: {pupils} and {vaccinated} records, {wall:.1} s"));
     said(&of_join);
     let peaks = programs.iter().map(|file| peak_of(&process_of(file)?)).collect::<Result<Vec<_>>>()?;
-    aimed("join_peak", peaks.into_iter().max().unwrap_or_default() as f64 / 1e6, "MB", "below 1,000 at a million");
+    aimed("join_peak", peaks.into_iter().max().unwrap_or_default() as f64 / 1e3, "MB", "below 1,000 at a million");
 
     let local = bench.live.adapter("health-agency")?.local;
     let staff = Caller::connect_local(&bench.federation, "health-agency", local).await?;
@@ -71,13 +71,13 @@ fn numbers(federation: &Federation) -> HashSet<String> {
     truth.map(|row| row.person_key).collect()
 }
 
-/// How many persons with a number stand in a file.
-fn records(federation: &Federation, file: &str, numbers: &HashSet<String>) -> Result<u64> {
+/// How many persons with a number stand in a file, whose column `key` names them.
+fn records(federation: &Federation, file: &str, key: &str, numbers: &HashSet<String>) -> Result<u64> {
     let file = File::open(federation.layout().population().join(file))?;
     let mut keys = HashSet::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
         let batch = batch?;
-        let column = batch.column_by_name("person_key").context("no key")?;
+        let column = batch.column_by_name(key).with_context(|| format!("no column {key}"))?;
         let column = column.as_any().downcast_ref::<StringArray>().context("not text")?;
         keys.extend(column.iter().flatten().filter(|key| numbers.contains(*key)).map(str::to_owned));
     }

@@ -116,8 +116,8 @@ async fn unproved(persons: u32) -> Result<()> {
 fn without_proofs(federation: &Federation) -> Result<()> {
     let file = federation.layout().bundle().join(format!("agreements/{AGREEMENT}.toml"));
     let text = std::fs::read_to_string(&file)?;
-    ensure!(text.contains("cap_permille = "), "the sample's terms are written in another way");
-    Ok(std::fs::write(&file, text.replace("cap_permille = ", "proofs = false\ncap_permille = "))?)
+    ensure!(text.contains("[match]\n"), "the sample's terms are written in another way");
+    Ok(std::fs::write(&file, text.replace("[match]\n", "[match]\nproofs = false\n"))?)
 }
 
 /// Elements in a second for which one thread does what both sides do: hash, blind, evaluate, prove, verify, unblind and

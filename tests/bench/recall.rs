@@ -14,10 +14,10 @@
 //! - `match_wrong_persons`: persons of the receiver with a false match. How many of them are not in the sender's register
 //!   at all is printed beside.
 //!
-//! A name and birth date that two entries of the receiver share match neither. A number matches all entries that have it,
-//! as adapters do. What other rules for it would give stands beside: `…_apart` if it mattered only to entries whose names
-//! and birth dates do not say that they are different persons (they need both columns in one session); `…_nobodys` if a
-//! number that is shared mattered to nobody. Whom the number does not match then goes on to the name.
+//! A name and birth date that two entries of the receiver share match neither. A number that several of its entries have
+//! matches them unless two of them have a name and birth date, and other ones: then it is left to the name, as adapters do.
+//! What other rules for it would give stands beside: `…_together` if it matched all who have it, as it does under an
+//! agreement by number alone; `…_nobodys` if it matched none of them.
 
 use anyhow::{Result, ensure};
 use firebreak_population::{Entry, Fault, Population, RATED, Register};
@@ -191,7 +191,7 @@ fn report(suffix: &str, receiver: &Side, sender: &Side) -> Result<()> {
     let (own, theirs) = (receiver.entries.len(), sender.entries.len());
     remark(&format!("{own} entries of the receiver, {theirs} of the sender; {} persons in both registers", both.len()));
 
-    let found = Found::by_both_keys(receiver, sender, SharedNumbers::Together);
+    let found = Found::by_both_keys(receiver, sender, SharedNumbers::OfOnePerson);
     let (right, wrong) = (found.persons(receiver, true), found.persons(receiver, false));
     aimed(&format!("match_recall{suffix}"), percent(right.len(), both.len()), "%", "at least 99");
     aimed(&format!("match_false_rate{suffix}"), found.false_rate(), "%", "under 0.1");
@@ -205,7 +205,7 @@ fn report(suffix: &str, receiver: &Side, sender: &Side) -> Result<()> {
     let recall = percent(by_number.persons(receiver, true).len(), both.len());
     figure(&format!("match_recall_by_number{suffix}"), recall, "%");
 
-    for (rule, shared) in [("apart", SharedNumbers::OfOnePerson), ("nobodys", SharedNumbers::Nobodys)] {
+    for (rule, shared) in [("together", SharedNumbers::Together), ("nobodys", SharedNumbers::Nobodys)] {
         let found = Found::by_both_keys(receiver, sender, shared);
         let recall = percent(found.persons(receiver, true).len(), both.len());
         figure(&format!("match_recall{suffix}_{rule}"), recall, "%");

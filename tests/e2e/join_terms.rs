@@ -63,11 +63,67 @@ fn a_join_that_no_agreement_names_is_refused() -> Result<()> {
         let ivo = ivo.connect(&shared.federation, shared.live.address).await?;
         let refusal = refusal_of(validate_query(&ivo, &ask(BY_BOTH)?, None).await)?.refusal;
         assert_eq!(refusal.reason, "ENFORCEMENT_RECIPIENT");
-        let sum = BY_BOTH.replace("COUNT(*) AS pupils", "SUM(e.weekly_hours) AS hours");
-        let refusal = refusal_of(validate_query(&ada, &ask(&sum)?, None).await)?.refusal;
+        let median = BY_BOTH.replace("COUNT(*) AS pupils", "MEDIAN(e.weekly_hours) AS hours");
+        let refusal = refusal_of(validate_query(&ada, &ask(&median)?, None).await)?.refusal;
         assert_eq!(refusal.reason, "UNSUPPORTED_AGGREGATE");
         let instead = refusal.metadata.get("suggestion").context("nothing to ask instead")?;
         validate_query(&ada, &ask(instead)?, None).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_sum_over_a_join_costs_and_how_far_it_is_rounded_is_said_before_it_is_asked() -> Result<()> {
+    run(async {
+        let shared = shared().await?;
+        let ada = Caller::ADA.connect(&shared.federation, shared.live.address).await?;
+        let sum = BY_BOTH.replace("COUNT(*) AS pupils", "SUM(e.weekly_hours) AS hours");
+        let (counted, added_up) =
+            (validate_query(&ada, &ask(BY_BOTH)?, None).await?, validate_query(&ada, &ask(&sum)?, None).await?);
+        assert_eq!((added_up.cost, added_up.cells), (counted.cost, counted.cells));
+        let [persons, hours] = added_up.noise.as_slice() else { anyhow::bail!("{:?}", added_up.noise) };
+        let deviation = DummyLaw::new(Epsilon::from_nano(500_000_000))?.deviation();
+        ensure!((persons.standard_error - deviation).abs() < 1e-9, "{persons:?}");
+        ensure!(persons.measured.contains("each of 16 parts of education.enrolments.weekly_hours"), "{persons:?}");
+        // The root of the sum of the squared middles of 0 to 3, 4 to 7, … 57 to 60.
+        ensure!((hours.standard_error / deviation - 140.361_141).abs() < 1e-6, "{hours:?}");
+        ensure!(hours.measured.contains("off by 1.5 at most"), "{hours:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_join_does_not_add_up_is_refused_in_words() -> Result<()> {
+    run(async {
+        let shared = shared().await?;
+        let ada = Caller::ADA.connect(&shared.federation, shared.live.address).await?;
+        let from = "FROM education.enrolments e JOIN health.vaccinations v ON PERSON";
+        for (question, reason, words) in [
+            (format!("SELECT SUM(e.weekly_hours * v.dose_date) AS x {from}"), "NOT_MEASURABLE", "dose_date"),
+            (format!("SELECT SUM(e.level) AS x {from}"), "NOT_MEASURABLE", "level"),
+            (
+                format!("SELECT SUM(e.weekly_hours) AS x, SUM(2 * e.weekly_hours) AS y {from}"),
+                "UNSUPPORTED_AGGREGATE",
+                "one value",
+            ),
+            (
+                format!("SELECT SUM(e.weekly_hours) AS x, COUNT(*) AS n {from}"),
+                "UNSUPPORTED_AGGREGATE",
+                "COUNT(column)",
+            ),
+            (
+                format!("SELECT e.region, v.region, SUM(e.weekly_hours) AS x {from} GROUP BY e.region, v.region"),
+                "TOO_MANY_GROUPS",
+                "the bins of what is added up counted in",
+            ),
+        ] {
+            let refusal = refusal_of(validate_query(&ada, &ask(&question)?, None).await)?.refusal;
+            assert_eq!(refusal.reason, reason, "{question}");
+            let detail = refusal.metadata.get("detail").context("no detail")?;
+            ensure!(detail.contains(words), "{question}: {detail}");
+            let instead = refusal.metadata.get("suggestion").context("nothing to ask instead")?;
+            validate_query(&ada, &ask(instead)?, None).await?;
+        }
         Ok(())
     })
 }

@@ -117,6 +117,12 @@ impl Cpu {
         Ok(Self { stat: process_of(configuration)?.join("stat") })
     }
 
+    /// That of this program.
+    #[must_use]
+    pub fn own() -> Self {
+        Self { stat: PathBuf::from("/proc/self/stat") }
+    }
+
     /// Seconds spent since it was started, in steps of 10 ms.
     ///
     /// # Errors

@@ -17,5 +17,5 @@ pub use inside::Inside;
 pub use liar::{Liar, Relayed};
 pub use own::{Own, ask_until_answered, built, copy_folder, files_below, passes};
 pub use raw::{Header, hear, hear_under, send};
-pub use rewrite::{with_rows, without_rows};
+pub use rewrite::{Written, with_columns, with_rows, without_rows};
 pub use shared::{Shared, http_get, run, shared, verified_refusal};

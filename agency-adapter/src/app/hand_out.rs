@@ -2,7 +2,7 @@
 //! without an entry in its register.
 
 use super::{App, MatchError};
-use firebreak_domain::{ColumnName, DatasetId, FORMAT, Identity, ReasonCode, Refusal};
+use firebreak_domain::{ColumnName, DatasetId, FORMAT, Identity, MATCHED_BY_COLUMNS, ReasonCode, Refusal};
 use firebreak_format::FormatError;
 use firebreak_format::records::{RecordFile, RecordFormat};
 use firebreak_node::{SubmittedMatch, decide_match};
@@ -37,8 +37,9 @@ pub struct AskedHandOut<'a> {
 
 impl App {
     /// The keys of the persons whom a session matched as a file, in an order that tells nothing, recorded as handed
-    /// out. Behind each key stand the columns that the session disclosed, as long as they are kept and the agreement
-    /// names them; empty of whom nothing was disclosed. The same session gives the same file each time until then.
+    /// out. Beside each stands by which key of the agreement it was matched and whether that is provisional, and behind
+    /// that the columns that the session disclosed, as long as they are kept and the agreement names them; empty of whom
+    /// nothing was disclosed. The same session gives the same file each time until then.
     ///
     /// # Errors
     /// [`MatchError`]: nothing may leave. A refusal is recorded in the log.
@@ -70,7 +71,12 @@ impl App {
         }
         let delete_by = disclosure.as_ref().map(|disclosure| disclosure.delete_at.to_string());
         told.extend(delete_by.iter().filter(|_| !columns.is_empty()).map(|day| ("delete_by", day.as_str())));
-        let names = std::iter::once(permitted.unit.as_str()).chain(columns.iter().map(|(_, column)| column.as_str()));
+        let by = self.state.matched_by(&asked.session).await?;
+        // Beside each key, so that they stay together wherever the rows go.
+        let by = by.as_ref().map(|by| [by.key.as_str(), if by.provisional { "true" } else { "false" }]);
+        let names = std::iter::once(permitted.unit.as_str())
+            .chain(by.iter().flat_map(|_| MATCHED_BY_COLUMNS))
+            .chain(columns.iter().map(|(_, column)| column.as_str()));
         let mut file = RecordFile::new(format, &names.collect::<Vec<_>>(), &told).map_err(unwritten)?;
         let rows = self
             .each_page(asked, !columns.is_empty(), |keys, values| {
@@ -78,8 +84,11 @@ impl App {
                     let texts = values.iter().map(|row| row.as_ref().and_then(|row| row.get(place)));
                     texts.map(|text| text.map_or("", String::as_str)).collect::<Vec<_>>()
                 };
-                let keys = keys.iter().map(String::as_str).collect();
-                let file_columns = std::iter::once(keys).chain(columns.iter().map(|(place, _)| of(*place)));
+                let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+                let rows = keys.len();
+                let file_columns = std::iter::once(keys)
+                    .chain(by.iter().flatten().map(|said| vec![*said; rows]))
+                    .chain(columns.iter().map(|(place, _)| of(*place)));
                 file.push(&file_columns.collect::<Vec<_>>()).map_err(unwritten)
             })
             .await?;

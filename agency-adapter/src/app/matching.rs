@@ -2,7 +2,10 @@
 
 mod broken;
 mod caps;
+mod epoch;
 pub(in crate::app) mod fault;
+mod keys;
+mod offer;
 mod offered;
 mod opening;
 mod participants;
@@ -16,6 +19,7 @@ mod sender;
 
 pub use broken::{Attempt, BrokenOff};
 pub use fault::of_the_match;
+pub use keys::Asked;
 pub use opening::OpenRequest;
 pub use payload::PayloadOffer;
 pub use pieces::TagPieces;
@@ -32,7 +36,7 @@ use crate::datasets::DatasetError;
 use firebreak_domain::{AgreementId, Intent, MATCH_CHUNK, MatchTerms, ReasonCode, Refusal, RequestId, Timestamp};
 use firebreak_node::StandingMatch;
 use firebreak_policy::{Denial, Permit};
-use firebreak_psi::{Mode, Normaliser, PsiError};
+use firebreak_psi::{Mode, PsiError};
 use firebreak_store::{SessionError, StoreError};
 use sha2::{Digest, Sha256};
 
@@ -105,15 +109,20 @@ impl From<Failure> for MatchError {
 }
 
 impl App {
-    /// Closes every session that is past its lifetime, whose secrets are gone then, and deletes what opens commitments
-    /// that are past their retention. Gives how many sessions were closed.
+    /// Closes every session that is past its lifetime, and every epoch past its time: their secrets are gone then, and a
+    /// receiver's list. Deletes what opens commitments that are past their retention. Gives how many were closed.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn close_old_sessions(&self) -> Result<u64, StoreError> {
+        self.running.end_epochs(self.state.now());
+        let epochs = self.state.close_epochs().await?;
+        if epochs > 0 {
+            tracing::info!(outcome = "destroyed", "what was kept of an epoch of a match");
+        }
         let closed = self.state.close_sessions_of(self.oldest_session()).await?;
         self.state.forget_openings().await?;
-        Ok(closed)
+        Ok(closed.saturating_add(epochs))
     }
 
     fn oldest_session(&self) -> Timestamp {
@@ -164,36 +173,4 @@ fn terms(permit: &Permit) -> Result<&MatchTerms, Refusal> {
 /// Whether evaluations are proved, as the agreement says.
 const fn mode(terms: &MatchTerms) -> Mode {
     if terms.proofs { Mode::Voprf } else { Mode::Oprf }
-}
-
-/// The rule of that number, by which both sides write the one column on which they match.
-fn normaliser(number: u32) -> Result<Normaliser, Refusal> {
-    let refused = |reason, detail| Err(Refusal::new(reason).because(detail));
-    match Normaliser::from_number(number) {
-        Some(rule) if rule.parts().len() == 1 => Ok(rule),
-        Some(_) => refused(
-            ReasonCode::SessionMismatch,
-            "the agreement's normaliser takes several columns, and a match has one",
-        ),
-        None => refused(ReasonCode::NormaliserMismatch, "the agreement's version is not known here"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rule_that_takes_several_columns_or_is_unknown_is_refused() {
-        assert_eq!(normaliser(1), Ok(Normaliser::V1));
-        for (number, reason, detail) in [
-            (0, ReasonCode::NormaliserMismatch, "not known here"),
-            (2, ReasonCode::SessionMismatch, "takes several columns"),
-            (3, ReasonCode::NormaliserMismatch, "not known here"),
-        ] {
-            let refusal = normaliser(number).unwrap_err();
-            assert_eq!(refusal.reason, reason);
-            assert!(refusal.detail.contains(detail), "{}", refusal.detail);
-        }
-    }
 }

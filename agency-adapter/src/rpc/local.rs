@@ -7,8 +7,8 @@ use super::oversized::MESSAGE;
 use super::patience::{MESSAGE_LIMIT, limit, within};
 use super::way::{Reached, Way};
 use super::{choices, match_status, no_request};
-use crate::app::{App, CHUNK_ELEMENTS, MatchError, MatchStep, PayloadOffer, Prepared, Receiver, prepare_receiver};
-use firebreak_domain::{FORMAT, IdentityRole, RequestId};
+use crate::app::{App, Asked, MatchError, MatchStep, PayloadOffer, Prepared, Receiver, prepare_receiver};
+use firebreak_domain::{FORMAT, IdentityRole, RequestId, Timestamp};
 use firebreak_node::{SubmittedMatch, Unread};
 use firebreak_transport::{peer, sign};
 use firebreak_wire::local::v1 as wire;
@@ -48,9 +48,10 @@ impl LocalMatch {
 
     async fn run(&self, request: wire::RunMatchRequest, report: &Report) -> Result<wire::MatchSummary, Status> {
         report.step(MatchStep::Forming).await;
+        let asked = Asked { selection: &request.selection, key: &request.key, after: after(&request)? };
         let submitted = self.signed(&request).await?;
         let own = self.way.credential.identity();
-        let prepared = prepare_receiver(&self.app, submitted, own, &request.selection).await.map_err(match_status)?;
+        let prepared = prepare_receiver(&self.app, submitted, own, asked).await.map_err(match_status)?;
         let (receiver, receipt) = match prepared.received().map_err(match_status)? {
             // Broken off after the sender was done: it has nothing left that it could be asked for.
             Some(received) => {
@@ -73,6 +74,10 @@ impl LocalMatch {
                 unreadable: payload.unreadable,
             }),
             receipt,
+            key: done.key.into(),
+            provisional: done.provisional,
+            next_key: done.next_key.map(String::from).unwrap_or_default(),
+            held_until: done.held_until.map_or(0, Timestamp::secs),
         })
     }
 
@@ -127,12 +132,13 @@ impl LocalMatch {
             purpose: header.purpose.to_string(),
             bundle_sequence: prepared.bundle_sequence(),
             normaliser: normaliser.number(),
-            field: field.to_string(),
+            field,
             elements: prepared.elements(),
-            chunk_elements: CHUNK_ELEMENTS,
+            chunk_elements: prepared.chunk_elements(),
             exporter,
             unproved: !prepared.proofs(),
             payload: to_wire(prepared.payload()),
+            epoch: prepared.epoch().unwrap_or_default(),
         });
         let opened = within(limit(prepared.sender_register()), opening).await??.into_inner();
         let mut receiver = prepared.begin(&self.app, &opened.public_key, opened.tags).await?;
@@ -172,6 +178,10 @@ impl LocalMatch {
         receiver: &mut Receiver,
         report: &Report,
     ) -> Result<(), Broken> {
+        if receiver.has_tags() {
+            report.step(receiver.comparing()).await;
+            return Ok(());
+        }
         let request = ListTagsRequest { session_id: session_id.to_vec(), offset: receiver.tag_bytes() };
         // Making the list takes its time, and so does passing it on; each piece of it does not.
         let whole = limit(receiver.tags().into());
@@ -233,6 +243,15 @@ impl LocalMatch {
 fn to_wire(offer: PayloadOffer) -> Option<WirePayload> {
     let PayloadOffer { format, columns, row_bytes, meaning } = offer;
     (format > 0).then_some(WirePayload { format, columns, row_bytes, meaning })
+}
+
+/// The request that a match by a weaker key follows, if one is named.
+fn after(request: &wire::RunMatchRequest) -> Result<Option<RequestId>, Status> {
+    if request.after.is_empty() {
+        return Ok(None);
+    }
+    let after = RequestId::try_from(request.after.as_slice());
+    after.map(Some).map_err(|_| Status::invalid_argument("after must be the 16 bytes of a request id, or empty"))
 }
 
 #[tonic::async_trait]

@@ -112,6 +112,7 @@ impl MatchSessionService for MatchSession {
                 row_bytes: payload.row_bytes,
                 meaning: payload.meaning,
             }),
+            epoch: (request.epoch > 0).then_some(request.epoch),
         };
         let (public_key, tags) = self.session.open(&self.app, &open).await.map_err(match_status)?;
         Ok(Response::new(wire::OpenSessionResponse {

@@ -44,7 +44,7 @@ pub(crate) async fn make(
     let mut all = Vec::with_capacity(sources.len());
     for source in sources {
         let dealt = Dealt::new(views, source, parts, Arc::clone(&key))?;
-        all.push(dealt.all(Reader::open(source.contract, source.binding, folder, cut, None).await?).await?);
+        all.push(dealt.all(Reader::open(source.contract, source.binding, folder, cut, &[]).await?).await?);
     }
     let views = views.clone();
     let bounded = tokio::task::spawn_blocking(move || bound(all, &views));

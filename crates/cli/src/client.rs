@@ -36,7 +36,7 @@ pub use export::{Export, ExportAnswer, request_export};
 pub use firebreak_format::QueryAnswer;
 pub use hand_out::{HandOut, HandOutPart, hand_out, list_handed_out};
 pub use joining::replay_join;
-pub use matching::{MatchAsk, list_choices, list_matched, record_choice, run_match};
+pub use matching::{MatchAsk, MatchedPersons, list_choices, list_matched, list_matched_by, record_choice, run_match};
 pub use openings::list_openings;
 pub use profile::Profile;
 pub use publication::{Published, get_publication, list_publications, take_step};

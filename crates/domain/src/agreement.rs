@@ -1,6 +1,6 @@
 use crate::{
-    AgreementId, AssessmentId, Charge, ColumnName, DatasetId, JoinTerms, OrgId, PayloadTerms, PurposeId, Rho,
-    SpecialKind, Timestamp, UnknownFormat, check_format,
+    AgreementId, AssessmentId, Charge, ColumnName, DatasetId, EpochTerms, JoinTerms, MatchKey, MatchKeyName, OrgId,
+    PayloadTerms, PurposeId, Rho, SpecialKind, Timestamp, UnknownFormat, check_format,
 };
 use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Serialize};
@@ -188,26 +188,6 @@ pub struct MatchTerms {
     pub receiver_dataset: DatasetId,
     /// The sender's dataset.
     pub sender_dataset: DatasetId,
-    /// The column on which both are matched.
-    pub field: ColumnName,
-    /// The version of the rule by which both sides write it.
-    pub normaliser: u32,
-    /// The most evaluations that the sender makes for the receiver in a calendar year, as thousandths of the
-    /// receiver's declared register: 1050 is the register and 5 %.
-    #[serde(default = "default_cap_permille")]
-    pub cap_permille: u32,
-    /// The most evaluations over the agreement's whole life, in the same thousandths; without it, what the agreement's
-    /// calendar years allow together.
-    #[serde(default)]
-    pub life_cap_permille: Option<u32>,
-    /// The most tags that the sender hands out to the receiver in a calendar year, as thousandths of the sender's whole
-    /// padded list: 12000 is twelve lists. Without it, a list for each chunk of the year's evaluations.
-    #[serde(default)]
-    pub tags_permille: Option<u32>,
-    /// The most tags over the agreement's whole life, in the same thousandths; without it, what the agreement's calendar
-    /// years allow together.
-    #[serde(default)]
-    pub life_tags_permille: Option<u32>,
     /// Whether the sender proves for each chunk that it used the session's one key. Without proofs a match takes less
     /// time, and what the sender evaluates is its word alone.
     #[serde(default = "default_proofs")]
@@ -215,10 +195,25 @@ pub struct MatchTerms {
     /// What the receiver gets of each person matched, beside that it is matched; without it, nothing.
     #[serde(default)]
     pub payload: Option<PayloadTerms>,
+    /// On what terms small sets are matched against one list for some hours; without them, each set has a list of its own.
+    #[serde(default)]
+    pub epoch: Option<EpochTerms>,
+    /// By what both are matched, the strongest first: a key runs for those whom none before it has matched.
+    #[serde(rename = "key")]
+    pub keys: Vec<MatchKey>,
 }
 
-const fn default_cap_permille() -> u32 {
-    1050
+impl MatchTerms {
+    /// The key of that name, and how many stronger ones there are.
+    #[must_use]
+    pub fn key(&self, name: &MatchKeyName) -> Option<(usize, &MatchKey)> {
+        self.keys.iter().enumerate().find(|(_, key)| key.name == *name)
+    }
+
+    /// The columns of all keys, by which a person may be told.
+    pub fn columns(&self) -> impl Iterator<Item = &ColumnName> {
+        self.keys.iter().flat_map(|key| &key.columns)
+    }
 }
 
 const fn default_proofs() -> bool {
@@ -243,6 +238,14 @@ impl Agreement {
     #[must_use]
     pub fn last_year(&self) -> i32 {
         self.end.year()
+    }
+
+    /// The terms of its epochs, which there are only where they are good: under consent never, nor where rows are
+    /// disclosed.
+    #[must_use]
+    pub fn epochs(&self) -> Option<&EpochTerms> {
+        let of = self.matching.as_ref()?;
+        of.epoch.as_ref().filter(|terms| terms.wrong(self.legal_basis, of).is_none())
     }
 
     /// The columns that it covers of a dataset; `None` if it does not cover the dataset.

@@ -1,6 +1,6 @@
 //! What the receiver of a match may have in all: its own identifiers evaluated, and the sender's tags.
 
-use crate::Agreement;
+use crate::{Agreement, MatchKey, MatchKeyName};
 use std::fmt;
 
 /// Elements in a chunk of a match: the step in which sets, lists of tags and caps are rounded up.
@@ -35,7 +35,7 @@ pub struct CapLimits {
     pub for_life: u64,
 }
 
-/// The caps of an agreement's match: never none.
+/// The caps of one key of an agreement's match: never none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MatchCaps {
     /// On evaluations.
@@ -45,8 +45,10 @@ pub struct MatchCaps {
 }
 
 /// How a cap stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CapStanding {
+    /// The key of the match that it is of.
+    pub key: MatchKeyName,
     /// What it counts.
     pub counted: Counted,
     /// For how long.
@@ -76,25 +78,24 @@ impl fmt::Display for CapPeriod {
 }
 
 impl MatchCaps {
-    /// The caps of an agreement whose receiver declares a register of so many; `None` if it permits no match.
+    /// The caps of a key of that agreement, whose receiver declares a register of so many.
     ///
     /// Where the agreement does not say: as many whole lists of tags a year as the year's evaluations have chunks, so
     /// that whoever has something evaluated in each session is never short of a list; and for life, what the agreement's
     /// calendar years allow together.
     #[must_use]
-    pub fn of(agreement: &Agreement, receiver_register: u64) -> Option<Self> {
-        let terms = agreement.matching.as_ref()?;
+    pub fn of(agreement: &Agreement, key: &MatchKey, receiver_register: u64) -> Self {
         let years = agreement.years();
         // In whole chunks, because padding is evaluated like everything else.
         let of_register = |permille: u32| whole(receiver_register.saturating_mul(permille.into()) / 1000);
-        let a_year = of_register(terms.cap_permille);
-        let for_life = terms.life_cap_permille.map_or(a_year.saturating_mul(years), of_register);
-        let lists_a_year = terms.tags_permille.map_or((a_year / CHUNK).saturating_mul(1000), u64::from);
-        let lists_for_life = terms.life_tags_permille.map_or(lists_a_year.saturating_mul(years), u64::from);
-        Some(Self {
+        let a_year = of_register(key.cap_permille);
+        let for_life = key.life_cap_permille.map_or(a_year.saturating_mul(years), of_register);
+        let lists_a_year = key.tags_permille.map_or((a_year / CHUNK).saturating_mul(1000), u64::from);
+        let lists_for_life = key.life_tags_permille.map_or(lists_a_year.saturating_mul(years), u64::from);
+        Self {
             evaluations: CapLimits { per_year: a_year, for_life },
             lists: CapLimits { per_year: lists_a_year, for_life: lists_for_life },
-        })
+        }
     }
 
     /// The caps on tags where one whole list has `list` of them ([`tags_of`]).
@@ -146,8 +147,12 @@ mod tests {
         toml::from_str(&text).unwrap()
     }
 
+    fn of(agreement: &Agreement, register: u64) -> MatchCaps {
+        MatchCaps::of(agreement, &agreement.matching.as_ref().unwrap().keys[0], register)
+    }
+
     fn caps(terms: &str, register: u64) -> (CapLimits, CapLimits) {
-        let caps = MatchCaps::of(&agreement(terms), register).unwrap();
+        let caps = of(&agreement(terms), register);
         (caps.evaluations, caps.tags(8192))
     }
 
@@ -160,7 +165,7 @@ mod tests {
         // A year that is begun counts, because it has evaluations of its own.
         let mut one = agreement("");
         one.start = one.end;
-        let caps = MatchCaps::of(&one, 12_000).unwrap();
+        let caps = of(&one, 12_000);
         assert_eq!(caps.evaluations.for_life, caps.evaluations.per_year);
     }
 
@@ -188,9 +193,12 @@ mod tests {
     }
 
     #[test]
-    fn an_agreement_without_a_match_has_no_caps() {
-        let mut none = agreement("");
-        none.matching = None;
-        assert_eq!(MatchCaps::of(&none, 12_000), None);
+    fn each_key_has_caps_of_its_own() {
+        let mut two = agreement("");
+        let keys = &mut two.matching.as_mut().unwrap().keys;
+        let weaker = MatchKey { name: "weaker".parse().unwrap(), cap_permille: 350, ..keys[0].clone() };
+        keys.push(weaker.clone());
+        assert_eq!(MatchCaps::of(&two, &weaker, 12_000).evaluations.per_year, 2 * 4096);
+        assert_eq!(of(&two, 12_000).evaluations.per_year, 4 * 4096);
     }
 }

@@ -87,6 +87,8 @@ names! {
     UnitSpaceId = "a unit space id";
     /// A column of a contract.
     ColumnName = "a column name";
+    /// A key by which a match is made, as its agreement calls it.
+    MatchKeyName = "the name of a match key";
 }
 
 /// A version of a dataset on its declared calendar, for instance `2024-Q4` or `2024-12-31`.

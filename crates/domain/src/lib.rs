@@ -13,10 +13,12 @@ mod charge;
 mod clock;
 mod closed;
 mod contract;
+mod epoch;
 mod identity;
 mod ids;
 mod intent;
 mod join_terms;
+mod match_key;
 mod open_code;
 mod payload;
 mod publication;
@@ -37,13 +39,15 @@ pub use closed::Closed;
 pub use contract::{
     Code, Column, ColumnRole, Contract, ContractError, Contribution, Domain, PartOf, SpecialKind, UnitSpace,
 };
+pub use epoch::{Epoch, EpochTerms};
 pub use identity::{Identity, IdentityError, IdentityRole};
 pub use ids::{
-    AgreementId, AssessmentId, ColumnName, CutId, DatasetId, EndpointId, InvalidId, OrgId, PurposeId, RequestId,
-    UnitSpaceId,
+    AgreementId, AssessmentId, ColumnName, CutId, DatasetId, EndpointId, InvalidId, MatchKeyName, OrgId, PurposeId,
+    RequestId, UnitSpaceId,
 };
 pub use intent::{Act, Intent};
 pub use join_terms::{JoinSide, JoinTerms, MAX_JOIN_CELLS};
+pub use match_key::{MATCHED_BY_COLUMNS, MOST_MATCH_KEYS, MatchKey};
 pub use open_code::OpenCode;
 pub use payload::{PayloadError, PayloadLayout, PayloadRow, PayloadTerms};
 pub use publication::{InvalidPublication, PublicationId, PublicationStep, SeriesId};

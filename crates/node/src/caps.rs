@@ -1,15 +1,17 @@
-use firebreak_domain::{CapPeriod, CapStanding, Counted, MatchCaps, OrgId, ReasonCode, Refusal};
+use firebreak_domain::{CapPeriod, CapStanding, Counted, MatchCaps, MatchKey, OrgId, ReasonCode, Refusal};
 use firebreak_policy::VisibleMatch;
 
-/// The sender of a match, and its caps in a year, of which nobody has said yet how much is used; `None` where the
+/// The sender of a match, and the caps of its keys in a year, of which nobody has said yet how much is used; `None` where the
 /// agreement permits no match.
 #[must_use]
 pub fn caps_of(matching: &VisibleMatch, year: i32) -> Option<(OrgId, Vec<CapStanding>)> {
     let terms = matching.agreement.matching.as_ref()?;
-    let caps = MatchCaps::of(&matching.agreement, matching.receiver.unit_space.register_size)?;
-    let caps = caps.in_year(year, matching.sender.unit_space.register_size);
-    let caps = caps.map(|(counted, period, cap)| CapStanding { counted, period, cap, used: None });
-    Some((terms.sender.clone(), caps.into()))
+    let (receiver, sender) = (matching.receiver.unit_space.register_size, matching.sender.unit_space.register_size);
+    let of_key = |key: &MatchKey| {
+        let caps = MatchCaps::of(&matching.agreement, key, receiver).in_year(year, sender);
+        caps.map(|(counted, period, cap)| CapStanding { key: key.name.clone(), counted, period, cap, used: None })
+    };
+    Some((terms.sender.clone(), terms.keys.iter().flat_map(of_key).collect()))
 }
 
 /// The refusal of what goes beyond a cap of which so many are left, under an agreement whose last year that is.

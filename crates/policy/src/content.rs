@@ -5,12 +5,13 @@ use crate::ceilings;
 use crate::constitution::{self, Constitution};
 use crate::disclosure;
 use crate::error::BundleError;
+use crate::match_terms::wrong_terms;
 use crate::overseers::{Overseers, SignedText};
 use crate::signing::contract_text;
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet};
 use firebreak_domain::{
-    Agreement, AgreementId, Assessment, AssessmentId, ColumnRole, Contract, DatasetId, JoinTerms, MatchTerms,
-    Operation, Registry, Rho, UnitSpaceId,
+    Agreement, AgreementId, Assessment, AssessmentId, ColumnRole, Contract, DatasetId, JoinTerms, Operation, Registry,
+    Rho, UnitSpaceId,
 };
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -201,7 +202,7 @@ fn check_agreement(
         return problem("the operation match and the section [match] go together".to_owned());
     }
     if let Some(wrong) = agreement.matching.as_ref().and_then(|terms| wrong_terms(agreement, terms, contracts)) {
-        return problem(wrong.to_owned());
+        return problem(wrong);
     }
     if let Some(wrong) = agreement.join.as_ref().and_then(|terms| wrong_join(agreement, terms, contracts)) {
         return problem(wrong.to_owned());
@@ -216,34 +217,6 @@ fn check_agreement(
     within(file, "budget.rho_per_query_max", budget.rho_per_query_max, ceilings::RHO_PER_QUERY)?;
     within(file, "budget.rho_total", budget.rho_total, ceilings::RHO_FOR_LIFE)?;
     within(file, "budget.rho_per_analyst", budget.rho_per_analyst, ceilings::RHO_FOR_LIFE)
-}
-
-fn wrong_terms(
-    agreement: &Agreement,
-    terms: &MatchTerms,
-    contracts: &BTreeMap<DatasetId, Arc<Contract>>,
-) -> Option<&'static str> {
-    if terms.receiver == terms.sender {
-        return Some("match.receiver and match.sender are one");
-    }
-    if !agreement.recipients.contains(&terms.receiver) {
-        return Some("match.receiver is not among the recipients");
-    }
-    if let Some(wrong) = wrong_caps(terms) {
-        return Some(wrong);
-    }
-    let sides = [(&terms.receiver, &terms.receiver_dataset), (&terms.sender, &terms.sender_dataset)];
-    sides.into_iter().find_map(|(agency, dataset)| {
-        let contract = contracts.get(dataset);
-        if contract.is_none_or(|c| c.agency != *agency) {
-            return Some("match: each side's dataset is one that its agency has a contract for");
-        }
-        if contract.and_then(|c| c.column(terms.field.as_str())).is_none_or(|c| c.role != ColumnRole::MatchKey) {
-            return Some("match.field is not a match_key in the contracts of both sides");
-        }
-        let covered = agreement.columns_of(dataset).is_some_and(|columns| columns.contains(&terms.field));
-        (!covered).then_some("match.field is not among the agreement's columns on both sides")
-    })
 }
 
 /// What is wrong with the terms of a join beside the agreement and the contracts that they name.
@@ -284,21 +257,6 @@ fn wrong_join(
         let covered = agreement.columns_of(&contract.id).is_some_and(|columns| columns.contains(&terms.field));
         (!covered).then_some("join.field is not among the agreement's columns on both sides")
     })
-}
-
-/// Caps that contradict each other, or that let nothing through.
-fn wrong_caps(terms: &MatchTerms) -> Option<&'static str> {
-    if terms.life_cap_permille.is_some_and(|life| life < terms.cap_permille) {
-        return Some("match.life_cap_permille, for all years together, is below match.cap_permille, for one");
-    }
-    if [terms.tags_permille, terms.life_tags_permille].into_iter().flatten().any(|permille| permille < 1000) {
-        return Some(
-            "match.tags_permille and match.life_tags_permille are thousandths of the sender's whole list: 1000 is one \
-             list, and less is none",
-        );
-    }
-    let life_below_year = terms.tags_permille.zip(terms.life_tags_permille).is_some_and(|(year, life)| life < year);
-    life_below_year.then_some("match.life_tags_permille, for all years together, is below match.tags_permille, for one")
 }
 
 type PoliciesAndRules = (PolicySet, BTreeMap<String, String>);

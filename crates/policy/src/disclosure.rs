@@ -5,8 +5,8 @@ use crate::catalogue::membership_kinds;
 use crate::refusal::because_of_class;
 use crate::view::View;
 use firebreak_domain::{
-    Agreement, Contract, DatasetId, LegalBasis, MatchTerms, Operation, PayloadError, PayloadLayout, ReasonCode,
-    RecipientClass, Refusal,
+    Agreement, Contract, DatasetId, LegalBasis, MATCHED_BY_COLUMNS, MatchKey, MatchTerms, Operation, PayloadError,
+    PayloadLayout, ReasonCode, RecipientClass, Refusal,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +20,14 @@ pub(crate) fn wrong_payload(agreement: &Agreement, contracts: &BTreeMap<DatasetI
     }
     let (terms, payload) = terms.zip(payload)?;
     let wrong = |what: &str| Some(format!("match.payload: {what}"));
+    if terms.keys.len() != 1 {
+        return wrong(
+            "an agreement that discloses has one match key: what a weaker key finds is provisional and discloses nothing",
+        );
+    }
+    if !terms.keys.iter().all(MatchKey::names_one_person) {
+        return wrong("its match key is a number: what names find is provisional and discloses nothing");
+    }
     let (Some(sender), Some(receiver)) = (contracts.get(&terms.sender_dataset), contracts.get(&terms.receiver_dataset))
     else {
         return wrong("each side's dataset has a contract");
@@ -40,6 +48,9 @@ pub(crate) fn wrong_payload(agreement: &Agreement, contracts: &BTreeMap<DatasetI
     }
     if let Some(unit) = receiver.privacy_unit().filter(|unit| payload.columns.contains(&unit.name)) {
         return wrong(&format!("column {} has the name of the receiver's own key of a person", unit.name));
+    }
+    if let Some(column) = payload.columns.iter().find(|column| MATCHED_BY_COLUMNS.contains(&column.as_str())) {
+        return wrong(&format!("column {column} has the name of one that says by which key a person was matched"));
     }
     let kept = payload.columns.iter().filter_map(|name| sender.column(name.as_str())?.retention_days);
     let most = kept.fold(agreement.retention_days, u32::min);

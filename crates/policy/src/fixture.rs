@@ -233,6 +233,7 @@ review_by = "2026-01-01"
 measures = [{ what = "review", owner = "the board", due = "2026-01-01" }]
 "#;
 
+/// What persons are matched by.
 const NUMBER: &str = "match_key text";
 
 /// Names and shapes.
@@ -251,8 +252,23 @@ const CONTRACTS: [(&str, &str, Columns); 4] = [
             ("cost", "measure integer"),
         ],
     ),
-    ("health.patients", "health", &[("number", NUMBER), ("region", "category code")]),
-    ("education.enrolments", "education", &[("number", NUMBER), ("level", "category code"), ("since", "filter date")]),
+    (
+        "health.patients",
+        "health",
+        &[("number", NUMBER), ("family", NUMBER), ("given", NUMBER), ("born", NUMBER), ("region", "category code")],
+    ),
+    (
+        "education.enrolments",
+        "education",
+        &[
+            ("number", NUMBER),
+            ("family", NUMBER),
+            ("given", NUMBER),
+            ("born", NUMBER),
+            ("level", "category code"),
+            ("since", "filter date"),
+        ],
+    ),
     (
         "immigration.permits",
         "immigration",
@@ -325,8 +341,8 @@ const AGREEMENTS: [(&str, &[&str]); 9] = [
             r#"parties = ["health", "education"]
 recipients = ["health", "education", "firm", "school"]
 operations = ["match"]
-dataset = [{ id = "health.patients", columns = ["number"] }, { id = "education.enrolments", columns = ["number"] }]
-match = { receiver = "health", sender = "education", receiver_dataset = "health.patients", sender_dataset = "education.enrolments", field = "number", normaliser = 1 }"#,
+dataset = [{ id = "health.patients", columns = ["number", "family", "given", "born"] }, { id = "education.enrolments", columns = ["number", "family", "given", "born"] }]
+match = { receiver = "health", sender = "education", receiver_dataset = "health.patients", sender_dataset = "education.enrolments", key = [{ name = "number", columns = ["number"], normaliser = 1 }] }"#,
             RUNS,
         ],
     ),
@@ -337,7 +353,7 @@ match = { receiver = "health", sender = "education", receiver_dataset = "health.
 recipients = ["immigration"]
 operations = ["match"]
 dataset = [{ id = "immigration.permits", columns = ["number"] }, { id = "education.enrolments", columns = ["number"] }]
-match = { receiver = "immigration", sender = "education", receiver_dataset = "immigration.permits", sender_dataset = "education.enrolments", field = "number", normaliser = 1 }"#,
+match = { receiver = "immigration", sender = "education", receiver_dataset = "immigration.permits", sender_dataset = "education.enrolments", key = [{ name = "number", columns = ["number"], normaliser = 1 }] }"#,
             RUNS,
         ],
     ),

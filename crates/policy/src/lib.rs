@@ -20,6 +20,7 @@ mod decision;
 mod disclosure;
 mod error;
 mod manifest;
+mod match_terms;
 mod overseers;
 mod permit;
 mod ratchet;

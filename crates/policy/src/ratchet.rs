@@ -8,8 +8,8 @@ use crate::candidate::Candidate;
 use crate::error::BundleError;
 use crate::overseers::Overseers;
 use firebreak_domain::{
-    Agreement, AgreementId, Column, ColumnRole, Contract, Domain, JoinTerms, MatchCaps, OrgId, Recipient, Rho,
-    SpecialKind, tags_of,
+    Agreement, AgreementId, Column, ColumnRole, Contract, Domain, JoinTerms, MatchCaps, MatchKey, OrgId, Recipient,
+    Rho, SpecialKind, tags_of,
 };
 use std::collections::BTreeSet;
 use std::fmt;
@@ -234,23 +234,54 @@ fn agreement_facts(
         join_facts(id, old.join.as_ref(), terms, &mut facts);
     }
     payload_facts(old, new, &mut facts);
-    let cap = |a: &Agreement| a.matching.as_ref().map(|m| m.cap_permille);
-    let raised = cap(new).zip(cap(old)).is_some_and(|(new, old)| new > old);
-    facts.loosened_if(raised, || format!("agreement {id}: match.cap_permille is raised"));
-    let proofs = |a: &Agreement| a.matching.as_ref().map(|m| m.proofs);
-    facts.loosened_if(proofs(old) == Some(true) && proofs(new) == Some(false), || {
-        format!("agreement {id}: match.proofs is turned off")
+    epoch_facts(old, new, &mut facts);
+    let (Some(a), Some(b)) = (&old.matching, &new.matching) else { return };
+    facts.loosened_if(a.proofs && !b.proofs, || format!("agreement {id}: match.proofs is turned off"));
+    for (place, key) in b.keys.iter().enumerate() {
+        let name = &key.name;
+        let Some((stronger, before)) = a.key(name).filter(|(_, before)| before.compares_like(key)) else {
+            facts.loosened_if(true, || format!("agreement {id}: match.key {name} is new, or compares something else"));
+            continue;
+        };
+        // A key runs for those whom no stronger one has matched.
+        let first = a.keys.iter().take(stronger).any(|other| b.keys.iter().take(place).all(|k| k.name != other.name));
+        facts.loosened_if(first, || format!("agreement {id}: match.key {name} no longer follows a stronger key"));
+        // Who shares a number with somebody of another name is matched by it where no weaker key has the names.
+        let told_apart = |keys: &[MatchKey], place: usize| keys.iter().skip(place).any(|key| !key.names_one_person());
+        let together = key.names_one_person() && told_apart(&a.keys, stronger) && !told_apart(&b.keys, place);
+        facts.loosened_if(together, || {
+            format!("agreement {id}: match.key {name} no longer leaves numbers of different persons to their names")
+        });
+        caps_of_key(id, (old, before), (new, key), register, &mut facts);
+    }
+}
+
+fn caps_of_key(
+    id: &AgreementId,
+    (old, before): (&Agreement, &MatchKey),
+    (new, key): (&Agreement, &MatchKey),
+    register: u64,
+    facts: &mut Facts<'_>,
+) {
+    let name = &key.name;
+    facts.loosened_if(key.cap_permille > before.cap_permille, || {
+        format!("agreement {id}: match.cap_permille of key {name} is raised")
     });
     // What an agreement leaves unsaid follows from what it says: a later end raises a life that is not stated. Lists of
     // tags are of one length before and after.
-    let caps = |a: &Agreement| MatchCaps::of(a, register).map(|caps| (caps.evaluations, caps.tags(tags_of(register))));
-    let Some(((evaluations, tags), (old_evaluations, old_tags))) = caps(new).zip(caps(old)) else { return };
+    let caps = |agreement: &Agreement, key: &MatchKey| {
+        let caps = MatchCaps::of(agreement, key, register);
+        (caps.evaluations, caps.tags(tags_of(register)))
+    };
+    let ((evaluations, tags), (old_evaluations, old_tags)) = (caps(new, key), caps(old, before));
     for (field, before, after) in [
         ("life_cap_permille", old_evaluations.for_life, evaluations.for_life),
         ("tags_permille", old_tags.per_year, tags.per_year),
         ("life_tags_permille", old_tags.for_life, tags.for_life),
     ] {
-        facts.loosened_if(after > before, || format!("agreement {id}: match.{field}, stated or not, is raised"));
+        facts.loosened_if(after > before, || {
+            format!("agreement {id}: match.{field} of key {name}, stated or not, is raised")
+        });
     }
 }
 
@@ -283,6 +314,21 @@ fn payload_facts(old: &Agreement, new: &Agreement, facts: &mut Facts<'_>) {
     let id = &new.id;
     facts.loosened_if(!gained.is_empty(), || format!("agreement {id}: match.payload gains {}", gained.join(", ")));
     facts.loosened_if(!before.is_empty() && days > kept, || format!("agreement {id}: match.payload is kept longer"));
+}
+
+/// An epoch lets one key and one list serve longer than a session.
+fn epoch_facts(old: &Agreement, new: &Agreement, facts: &mut Facts<'_>) {
+    let epoch = |agreement: &Agreement| agreement.matching.as_ref().and_then(|terms| terms.epoch);
+    let (id, Some(after)) = (&new.id, epoch(new)) else { return };
+    let Some(before) = epoch(old) else {
+        return facts.loosened_if(true, || format!("agreement {id}: match.epoch is added"));
+    };
+    facts.loosened_if(after.hours > before.hours, || format!("agreement {id}: match.epoch.hours is raised"));
+    let held = after.hold_hours > before.hold_hours;
+    facts.loosened_if(held, || format!("agreement {id}: match.epoch.hold_hours is raised"));
+    // More sets come under one key, or the padding of each hides less.
+    let elements = after.elements != before.elements;
+    facts.loosened_if(elements, || format!("agreement {id}: match.epoch.elements is another"));
 }
 
 #[cfg(test)]

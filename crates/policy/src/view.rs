@@ -50,8 +50,8 @@ impl<'a> View<'a> {
         // Whoever learns in a match receives it, and what both sides match on is touched, whatever the caller says.
         if let Some(terms) = view.match_terms() {
             view.recipients.insert(Recipient::Organisation(terms.receiver.clone()));
-            view.touch(&terms.receiver_dataset, [&terms.field]);
-            view.touch(&terms.sender_dataset, [&terms.field]);
+            view.touch(&terms.receiver_dataset, terms.columns());
+            view.touch(&terms.sender_dataset, terms.columns());
             view.touch(&terms.sender_dataset, terms.payload.iter().flat_map(|payload| &payload.columns));
         }
         if let Some(agreement) = view.agreement.filter(|_| asked.joined) {

@@ -195,8 +195,10 @@ fn each_side_of_a_match_holds_the_dataset_and_the_field_that_it_names() {
         for (agency, dataset) in [(&terms.receiver, &terms.receiver_dataset), (&terms.sender, &terms.sender_dataset)] {
             let contract = &contracts[dataset.as_str()];
             assert_eq!(contract.agency, *agency, "{name}");
-            assert_eq!(contract.column(terms.field.as_str()).unwrap().role, ColumnRole::MatchKey, "{name}");
-            assert!(agreement.columns_of(dataset).unwrap().contains(&terms.field), "{name}");
+            for column in terms.columns() {
+                assert_eq!(contract.column(column.as_str()).unwrap().role, ColumnRole::MatchKey, "{name}");
+                assert!(agreement.columns_of(dataset).unwrap().contains(column), "{name}");
+            }
         }
         let receiver_is_enforcement = registry().class_of(&terms.receiver).class == RecipientClass::Enforcement;
         assert_eq!(receiver_is_enforcement, name == "residence-check");

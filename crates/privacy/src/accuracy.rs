@@ -1,8 +1,8 @@
 use crate::release::{Released, SelectedGroups};
 use firebreak_domain::{Delta, Mechanism, Rho};
 use firebreak_query::{
-    Arithmetic, CheckedOutput, CheckedQuery, CheckedRow, End, Figures, INTERVAL_95, OutputValue, PrimitiveKind,
-    combined,
+    Arithmetic, CheckedJoin, CheckedOutput, CheckedQuery, CheckedRow, End, Figures, INTERVAL_95, OutputValue,
+    PrimitiveKind, combined,
 };
 
 /// The relative standard error above which a value is called unreliable.
@@ -152,6 +152,17 @@ impl Released {
         let of_vectors = deviations(query, self.mechanism(), self.sigmas());
         let figures = query.rolled_up(coarser, &self.tables(), &of_vectors).map_err(|_| OtherQuery)?;
         Ok(answer_of(coarser, &figures, self))
+    }
+
+    /// Works out the outputs of a question over a join from the release of what it counts
+    /// ([`CheckedJoin::counted`]). It costs nothing.
+    ///
+    /// # Errors
+    /// As [`Released::check`].
+    pub fn answer_join(&self, join: &CheckedJoin) -> Result<Answer, OtherQuery> {
+        self.check(join.counted())?;
+        let of_vectors = deviations(join.counted(), self.mechanism(), self.sigmas());
+        Ok(answer_of(join.answered(), &join.figures(self.tables(), &of_vectors), self))
     }
 
     fn tables(&self) -> Vec<Vec<f64>> {

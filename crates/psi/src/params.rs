@@ -1,7 +1,13 @@
+use crate::tag::LONGEST;
 use crate::{Mode, PsiError};
 
 /// The most elements in a chunk: RFC 9497 counts the elements of a batched proof with two bytes (§2.2.1).
 pub const MAX_CHUNK: u32 = 65_535;
+
+/// SECURITY: a row's key follows from the list's, and the nonce that it is sealed with stands still. So a list's key is of
+/// one session where rows go with it: under one that several share, a second row of a person would give both away, and
+/// the outputs of a later session would open the rows that came in an earlier one.
+pub(crate) const ROWS_OF_SEVERAL: PsiError = PsiError::Parameters("a list that serves several sessions has no rows");
 
 /// What both sides of a session declare before its first byte. Everything else that crosses the line has a size
 /// that follows from this.
@@ -10,6 +16,8 @@ pub struct MatchParams {
     chunk_elements: u32,
     receiver_padded: u32,
     sender_padded: u32,
+    /// Evaluations that there can be under the key: those of this session, or of all that share it.
+    evaluations: u64,
     mode: Mode,
     /// Bytes of a sealed row behind each tag; 0 where there is none.
     sealed: u32,
@@ -43,7 +51,30 @@ impl MatchParams {
         if sender_padded == 0 {
             return Err(PsiError::Parameters("the sender's padded size is at least one tag"));
         }
-        Ok(Self { chunk_elements, receiver_padded, sender_padded, mode: Mode::Voprf, sealed: 0 })
+        let (evaluations, mode) = (receiver_padded as u64, Mode::Voprf);
+        Ok(Self { chunk_elements, receiver_padded, sender_padded, evaluations, mode, sealed: 0 })
+    }
+
+    /// The same under a key, and against a list, that serve several sessions with at most so many evaluations in all.
+    /// Tags are as long as all of them together need.
+    ///
+    /// # Errors
+    /// [`PsiError::Parameters`] for so many that no tag is long enough, and for a list with rows.
+    pub const fn of_epoch(self, evaluations: u64) -> Result<Self, PsiError> {
+        if self.sealed > 0 {
+            return Err(ROWS_OF_SEVERAL);
+        }
+        let evaluations = if evaluations > self.evaluations { evaluations } else { self.evaluations };
+        let shared = Self { evaluations, ..self };
+        if shared.tag_bytes() > LONGEST {
+            return Err(PsiError::Parameters("there are too many evaluations under one key for any tag"));
+        }
+        Ok(shared)
+    }
+
+    /// Whether key and list serve several sessions.
+    pub(crate) const fn is_shared(&self) -> bool {
+        self.evaluations > self.receiver_padded as u64
     }
 
     /// The same in another mode; without this it is [`Mode::Voprf`].
@@ -104,11 +135,11 @@ impl MatchParams {
         self.blinded_chunk_bytes() + self.mode.proof_bytes()
     }
 
-    /// Bits of a tag: at least 80, and 40 more than the product of the two sizes needs, so that the odds of any
-    /// false match in the session stay below 2⁻⁴⁰.
+    /// Bits of a tag: at least 80, and 40 more than the product of the evaluations and the list needs, so that the odds
+    /// of any false match, in the session or in all that share its key, stay below 2⁻⁴⁰.
     #[must_use]
     pub const fn tag_bits(&self) -> u32 {
-        let bits = 40 + ceil_log2(self.receiver_padded) + ceil_log2(self.sender_padded);
+        let bits = 40 + ceil_log2(self.evaluations) + ceil_log2(self.sender_padded as u64);
         if bits < 80 { 80 } else { bits }
     }
 
@@ -137,9 +168,9 @@ impl MatchParams {
     }
 }
 
-const fn ceil_log2(size: u32) -> u32 {
+const fn ceil_log2(size: u64) -> u32 {
     // INVARIANT: sizes are at least 1.
-    u32::BITS - (size - 1).leading_zeros()
+    u64::BITS - (size - 1).leading_zeros()
 }
 
 /// The smallest whole multiple of `step` that holds `size` elements, at least one step.
@@ -166,6 +197,25 @@ mod tests {
         assert_eq!(bits((1 << 20) + 1, 1 << 20), 81);
         assert_eq!(bits(u32::MAX, u32::MAX), 104);
         assert_eq!(MatchParams::new(1, 1, (1 << 20) + 1, 1 << 20).unwrap().tag_bytes(), 11);
+    }
+
+    #[test]
+    fn under_a_shared_key_tags_are_as_long_as_all_its_evaluations_need() {
+        let alone = MatchParams::new(1, 1024, 1024, 10_000_000).unwrap();
+        assert_eq!(alone.tag_bits(), 80);
+        assert_eq!(alone.of_epoch(10_500_000).unwrap().tag_bits(), 40 + 24 + 24);
+        assert_eq!(alone.of_epoch(1).unwrap(), alone, "fewer than the session itself has");
+        assert_eq!(alone.of_epoch(1 << 40).unwrap().tag_bytes(), 13);
+        assert!(matches!(alone.of_epoch(1 << 41), Err(PsiError::Parameters(_))));
+        assert!(alone.of_epoch(u64::MAX).is_err());
+    }
+
+    #[test]
+    fn no_row_goes_with_the_tags_under_a_shared_key() {
+        let alone = MatchParams::new(1, 1024, 1024, 10_000_000).unwrap();
+        assert_eq!(alone.with_rows(8).unwrap().of_epoch(1 << 24), Err(ROWS_OF_SEVERAL));
+        assert_eq!(alone.of_epoch(1 << 24).unwrap().with_rows(8), Err(ROWS_OF_SEVERAL));
+        assert!(alone.with_rows(8).is_ok() && alone.of_epoch(1 << 24).is_ok(), "each by itself");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! The proof that comes with a chunk says nothing of rows, as it says nothing of the list.
 
 use crate::oprf::OUTPUT;
+use crate::params::ROWS_OF_SEVERAL;
 use crate::secret::Prf;
 use crate::tag::Tag;
 use crate::{Evaluator, MatchParams, NormalisedInput, PsiError, Tags};
@@ -87,8 +88,11 @@ impl MatchParams {
     /// The same with rows of so many bytes behind the tags, before they are sealed; without this there are none.
     ///
     /// # Errors
-    /// [`PsiError::Parameters`] for a row of no byte, or of more than 1,024.
+    /// [`PsiError::Parameters`] for a row of no byte, or of more than 1,024, and for a list that serves several sessions.
     pub const fn with_rows(self, row_bytes: u32) -> Result<Self, PsiError> {
+        if self.is_shared() {
+            return Err(ROWS_OF_SEVERAL);
+        }
         if row_bytes == 0 || row_bytes > LONGEST_ROW {
             return Err(PsiError::Parameters("a row of a payload has 1 to 1,024 bytes"));
         }

@@ -1,7 +1,7 @@
 use crate::{MatchParams, PsiError};
 
 /// The longest tag in bytes, for padded sizes below 2³².
-const LONGEST: usize = 13;
+pub(crate) const LONGEST: usize = 13;
 
 /// A PRF output cut to the session's length; zeros after it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

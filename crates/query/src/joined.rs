@@ -1,21 +1,31 @@
 //! A question over the join of two agencies' datasets, checked against both contracts.
 
-use crate::{BoundPredicate, BoundValue, CheckedGroup, CheckedQuery, GroupingSet};
+use crate::{Bins, BoundPredicate, BoundValue, CheckedGroup, CheckedQuery, Figures, GroupingSet};
 use firebreak_domain::{ColumnName, DatasetId, JoinSide, JoinTerms, OrgId};
 use std::fmt;
 
 /// A question over two agencies' datasets, of whose join nobody learns a single match.
 ///
 /// INVARIANT: only [`check_join`](crate::check_join) makes one. No side has more than 65,535 labels, and there are at
-/// most [`MAX_JOIN_CELLS`](firebreak_domain::MAX_JOIN_CELLS) pairs of them, each of which is one cell of the answer.
+/// most [`MAX_JOIN_CELLS`](firebreak_domain::MAX_JOIN_CELLS) pairs of them, each of which is one cell of what is counted.
 #[derive(Clone, PartialEq)]
 pub struct CheckedJoin {
     pub(crate) whole: CheckedQuery,
+    pub(crate) summed: Option<Summed>,
     pub(crate) left: CheckedSide,
     pub(crate) right: CheckedSide,
     pub(crate) terms: JoinTerms,
     /// The cell of `whole` for each pair of labels, row by row of the left side's.
     pub(crate) cells: Vec<usize>,
+}
+
+/// A question that adds a value up, worked out from the counts of one that has the value's bins for a group more.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Summed {
+    pub(crate) answered: CheckedQuery,
+    pub(crate) bins: Bins,
+    /// The place of the bins among the groups of what is counted.
+    pub(crate) place: usize,
 }
 
 /// What one agency does of a question over a join: which of its rows take part, and the label of each.
@@ -26,13 +36,43 @@ pub struct CheckedSide {
 }
 
 impl CheckedJoin {
-    /// What is answered: groups, outputs, view, canonical form and basis of the question over both. Its one number in
-    /// each cell is a count of persons, of whom each moves one cell by one.
+    /// What is answered: groups, outputs, view and canonical form of the question over both.
     ///
     /// It is for released numbers. What an engine reads is each [`CheckedJoin::side`].
     #[must_use]
     pub const fn answered(&self) -> &CheckedQuery {
+        match &self.summed {
+            None => &self.whole,
+            Some(summed) => &summed.answered,
+        }
+    }
+
+    /// What is counted, and released: the number of persons in each cell, of whom each moves one cell by one. Where a
+    /// value is added up, it is split by the value's bins too, and is the same as if it were asked so.
+    #[must_use]
+    pub const fn counted(&self) -> &CheckedQuery {
         &self.whole
+    }
+
+    /// The bins of the value that is added up, if one is.
+    #[must_use]
+    pub const fn bins(&self) -> Option<&Bins> {
+        match &self.summed {
+            None => None,
+            Some(summed) => Some(&summed.bins),
+        }
+    }
+
+    /// The numbers of [`CheckedJoin::answered`] from the released counts and the deviation of their noise, each as
+    /// [`CheckedQuery::figures`] takes them of [`CheckedJoin::counted`]. It is post-processing, and costs nothing.
+    #[must_use]
+    pub fn figures(&self, tables: Vec<Vec<f64>>, deviations: &[f64]) -> Figures {
+        let Some(Summed { answered, bins, place }) = &self.summed else {
+            return self.whole.figures(tables, deviations);
+        };
+        let weights: Vec<Vec<f64>> =
+            answered.primitives.iter().map(|primitive| bins.weights(&primitive.kind)).collect();
+        answered.weighted(&weights, &self.whole, *place, (tables, deviations))
     }
 
     /// One side.
@@ -57,7 +97,7 @@ impl CheckedJoin {
     }
 
     /// Numbers by pairs of labels, row by row of the left side's, in the order of the cells of
-    /// [`CheckedJoin::answered`]; `None` unless there is one for each pair.
+    /// [`CheckedJoin::counted`]; `None` unless there is one for each pair.
     #[must_use]
     pub fn arranged(&self, by_labels: &[i64]) -> Option<Vec<i64>> {
         if by_labels.len() != self.cells.len() {

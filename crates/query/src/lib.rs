@@ -43,8 +43,9 @@
 //! product of the bounds.
 //!
 //! Datasets of two agencies are joined `ON PERSON`, where an agreement has the terms of a join ([`check_join`]): `FROM
-//! education.enrolments e JOIN health.vaccinations v ON PERSON`. Each person of both registers counts once, `COUNT(*)`
-//! is all that is asked, and each condition and group is of one side's columns.
+//! education.enrolments e JOIN health.vaccinations v ON PERSON`. Each person of both registers counts once, and each
+//! condition and group is of one side's columns. What is asked is `COUNT(*)`, or `SUM` and `AVG` of one value of one side,
+//! which are worked out from counts of persons in at most 16 bins of it ([`Bins`]).
 //!
 //! A logical dataset, which several agencies hold together, stands in `FROM` by its own id. Over it a question is the
 //! same question over each part; what is counted and added up is added up over them.
@@ -57,6 +58,7 @@
 //! // national number. Positions are line and column; names are the contract's.
 
 mod basis;
+mod bins;
 mod canonical;
 mod category;
 mod check;
@@ -78,6 +80,7 @@ mod to_sql;
 mod view;
 
 pub use basis::Basis;
+pub use bins::Bins;
 pub use canonical::Canonical;
 pub use category::{BoundCategory, Category, DatePart, Group};
 pub use check::{LogicalDataset, Part, check, check_join, check_over, check_parts};
@@ -133,6 +136,9 @@ pub const MAX_QUANTILE_NUMBERS: usize = 2_000_000;
 
 /// The most parts of a WIDTH_BUCKET.
 pub const MAX_BUCKETS: u16 = 10_000;
+
+/// The most bins of a value that a question over a join adds up.
+pub const MAX_BINS: u16 = 16;
 
 /// The most nested brackets in the SQL of a question.
 pub const MAX_NESTING: usize = 12;

@@ -165,6 +165,54 @@ impl CheckedQuery {
         Figures { tables, totals, noise: self.noise(deviations), primitives, totals_of_set }
     }
 
+    /// The numbers of this question from those of `finer`, which counts in one vector and is split by one group more, at
+    /// `place`: each primitive is the sum over that group's values of the count times the value's weight, of which
+    /// `weights` has a list for each primitive. The last are the released vector and the deviation of its noise.
+    ///
+    /// Primitives that weigh one count vary together, and so do totals of them: the covariance of two numbers is that
+    /// of the cells that both add up, times the product of their weights.
+    pub(crate) fn weighted(
+        &self,
+        weights: &[Vec<f64>],
+        finer: &Self,
+        place: usize,
+        (counts, deviations): (Vec<Vec<f64>>, &[f64]),
+    ) -> Figures {
+        let (Some(set), Some(all)) = (self.sets.first(), finer.sets.first()) else {
+            return Figures::of(Vec::new(), &[], 0);
+        };
+        // INVARIANT: groups stand in canonical order in both, so that without the one more cells are numbered alike.
+        let size = |group: usize| finer.groups.get(group).map_or(1, |group| group.codes.len());
+        let coarse = GroupingSet::of(all.groups.iter().copied().filter(|group| *group != place).collect(), size);
+        let table = |weights: &Vec<f64>| {
+            let mut sums = vec![0.0; set.cells];
+            let cells = coarse.iter().flat_map(|coarse| coarse.cells_of(all)).enumerate();
+            for ((finer, cell), count) in cells.zip(counts.iter().flatten()) {
+                let weight = all.code(finer, place).and_then(|code| weights.get(code));
+                if let (Some(sum), Some(weight)) = (sums.get_mut(cell), weight) {
+                    *sum += weight * count;
+                }
+            }
+            sums
+        };
+        let tables: Vec<Vec<f64>> = weights.iter().map(table).collect();
+        let totals = self.totals.iter().map(|total| set.added_up(tables.get(total.primitive), &total.within)).collect();
+        let of_cells = weights.iter().map(|weights| (weights, set.groups()));
+        let of_totals = self.totals.iter().filter_map(|t| Some((weights.get(t.primitive)?, t.within.as_slice())));
+        let numbers: Vec<(&Vec<f64>, &[usize])> = of_cells.chain(of_totals).collect();
+        let both = |(one, within): &(&Vec<f64>, &[usize]), (other, beside): &(&Vec<f64>, &[usize])| {
+            let product: f64 = one.iter().zip(*other).map(|(one, other)| one * other).sum();
+            product * covariance(&self.sets, deviations, set, within, beside)
+        };
+        let deviations = numbers.iter().map(|number| both(number, number).sqrt()).collect();
+        let earlier = numbers.iter().enumerate().flat_map(|(later, other)| {
+            let both = &both;
+            numbers.iter().take(later).enumerate().map(move |(place, number)| (place, later, both(number, other)))
+        });
+        let noise = vec![Noise::new(deviations, earlier.collect())];
+        Figures { tables, totals, noise, primitives: self.primitives().len(), totals_of_set: self.totals.len() }
+    }
+
     /// The noise in the numbers of each grouping set, from the deviations of the vectors' noise.
     ///
     /// A total has a part of each cell's noise, so that cells and totals of one primitive vary together; primitives are

@@ -5,10 +5,10 @@
 //! kills this program and holds the folder to every line.
 #![expect(clippy::print_stdout, reason = "the lines are what the program is for")]
 
-use firebreak_domain::{AgreementId, CapLimits, Charge, OrgId, RequestId, Rho, SystemClock, UnitSpaceId};
+use firebreak_domain::{AgreementId, CapLimits, Charge, MatchKeyName, OrgId, RequestId, Rho, SystemClock, UnitSpaceId};
 use firebreak_store::{
-    Abandoned, AccountKind, AccountLimit, EvaluationChunk, NewLeaf, ReleaseKey, RequestKey, Reserved, State, StateKey,
-    TagsHandedOut,
+    Abandoned, AccountKind, AccountLimit, CappedKey, EvaluationChunk, NewLeaf, ReleaseKey, RequestKey, Reserved, State,
+    StateKey, TagsHandedOut,
 };
 use std::{error::Error, path::PathBuf, sync::Arc};
 
@@ -30,6 +30,14 @@ async fn main() -> Result<(), Failure> {
         task.await??;
     }
     Ok(())
+}
+
+fn capped() -> Result<CappedKey, Failure> {
+    Ok(CappedKey {
+        agreement: AgreementId::new("agreement")?,
+        receiver: OrgId::new("receiver")?,
+        key: MatchKeyName::new("number")?,
+    })
 }
 
 /// What every request costs: its number tells.
@@ -75,8 +83,7 @@ async fn charge(state: State, first: u32) -> Result<(), Failure> {
         }
         if number % 11 == 0 {
             let chunk = EvaluationChunk {
-                agreement: AgreementId::new("agreement")?,
-                receiver: OrgId::new("receiver")?,
+                of: capped()?,
                 period: 2025,
                 session: digest,
                 number: 0,
@@ -87,14 +94,7 @@ async fn charge(state: State, first: u32) -> Result<(), Failure> {
             println!("evaluated {number}");
         }
         if number % 13 == 0 {
-            let list = TagsHandedOut {
-                agreement: AgreementId::new("agreement")?,
-                receiver: OrgId::new("receiver")?,
-                period: 2025,
-                session: digest,
-                list_hash: digest,
-                tags: 10,
-            };
+            let list = TagsHandedOut { of: capped()?, period: 2025, session: digest, list_hash: digest, tags: 10 };
             state.charge_tags(&list, NO_LIMIT).await?;
             println!("handed {number}");
         }

@@ -1,4 +1,4 @@
-//! Caps of a match: how many of its elements a receiver may have evaluated under an agreement, and how many of the
+//! Caps of a match: how many of its elements a receiver may have evaluated by a key of an agreement, and how many of the
 //! sender's tags it may have, in a year and over all years together.
 //!
 //! Each chunk and each list of tags that is charged is one entry of the ledger, which counts in the year and for life at
@@ -11,16 +11,25 @@ use crate::{
     ledger::{Entry, Evaluation, HandOut, ListRef},
     writer::Work,
 };
-use firebreak_domain::{AgreementId, CapLimits, CapPeriod, Counted, OrgId};
+use firebreak_domain::{AgreementId, CapLimits, CapPeriod, Counted, MatchKeyName, OrgId};
 use sqlx::Row;
 
-/// A chunk of blinded elements that a receiver wants evaluated.
+/// What caps are of: each key by which a receiver is matched under an agreement has caps of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EvaluationChunk {
+pub struct CappedKey {
     /// Under which agreement.
     pub agreement: AgreementId,
     /// For whom.
     pub receiver: OrgId,
+    /// By which of the agreement's keys.
+    pub key: MatchKeyName,
+}
+
+/// A chunk of blinded elements that a receiver wants evaluated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvaluationChunk {
+    /// Under which agreement, for whom and by which key.
+    pub of: CappedKey,
     /// In which year the cap counts it.
     pub period: i32,
     /// The match session.
@@ -36,10 +45,8 @@ pub struct EvaluationChunk {
 /// A whole list of tags that is about to be handed out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagsHandedOut {
-    /// Under which agreement.
-    pub agreement: AgreementId,
-    /// To whom.
-    pub receiver: OrgId,
+    /// Under which agreement, to whom and of which key.
+    pub of: CappedKey,
     /// In which year the cap counts it.
     pub period: i32,
     /// The match session.
@@ -72,7 +79,7 @@ pub enum CapError {
         /// What is left of it.
         left: u64,
     },
-    /// This chunk of this session was charged with other elements, or for another receiver or agreement.
+    /// This chunk of this session was charged with other elements, or for another receiver, agreement or key.
     #[error("this chunk of the session was evaluated with other elements: begin a new session")]
     ChunkMismatch,
     /// The state failed.
@@ -86,7 +93,7 @@ impl State {
     /// # Errors
     /// [`CapError`]; the chunk must not be evaluated then.
     pub async fn charge_evaluations(&self, chunk: &EvaluationChunk, limits: CapLimits) -> Result<CapOutcome, CapError> {
-        let caps = Caps::of(Counted::Evaluations, &chunk.agreement, &chunk.receiver, chunk.period, limits);
+        let caps = Caps::of(Counted::Evaluations, &chunk.of, chunk.period, limits);
         let evaluation = Evaluation {
             account: caps.year.clone(),
             session: chunk.session,
@@ -104,7 +111,7 @@ impl State {
     /// # Errors
     /// [`CapError`]; no byte of the list may leave then.
     pub async fn charge_tags(&self, list: &TagsHandedOut, limits: CapLimits) -> Result<CapOutcome, CapError> {
-        let caps = Caps::of(Counted::Tags, &list.agreement, &list.receiver, list.period, limits);
+        let caps = Caps::of(Counted::Tags, &list.of, list.period, limits);
         let handed = HandOut {
             account: caps.year.clone(),
             list: ListRef { session: list.session, hash: list.list_hash },
@@ -120,20 +127,19 @@ impl State {
     pub fn check_caps(
         &self,
         counted: Counted,
-        agreement: &AgreementId,
-        receiver: &OrgId,
+        of: &CappedKey,
         year: i32,
         more: u64,
         limits: CapLimits,
     ) -> Result<(), CapError> {
-        let caps = Caps::of(counted, agreement, receiver, year, limits);
+        let caps = Caps::of(counted, of, year, limits);
         self.ledger(|ledger| caps.check(more, |account| ledger.counted.get(account).copied().unwrap_or_default()))
     }
 
-    /// What a receiver has used under an agreement, of evaluations or tags, in a year or for life.
+    /// What a receiver has used by a key of an agreement, of evaluations or tags, in a year or for life.
     #[must_use]
-    pub fn counted(&self, counted: Counted, agreement: &AgreementId, receiver: &OrgId, period: CapPeriod) -> u64 {
-        let account = AccountKey::of_counted(counted, agreement, receiver, period);
+    pub fn counted(&self, counted: Counted, of: &CappedKey, period: CapPeriod) -> u64 {
+        let account = AccountKey::of_counted(counted, of, period);
         self.ledger(|ledger| ledger.counted.get(&account).copied().unwrap_or_default())
     }
 
@@ -156,8 +162,8 @@ struct Caps {
 }
 
 impl Caps {
-    fn of(counted: Counted, agreement: &AgreementId, receiver: &OrgId, period: i32, limits: CapLimits) -> Self {
-        let account = |period| AccountKey::of_counted(counted, agreement, receiver, period);
+    fn of(counted: Counted, of: &CappedKey, period: i32, limits: CapLimits) -> Self {
+        let account = |period| AccountKey::of_counted(counted, of, period);
         let (year, for_life) = (account(CapPeriod::Year(period)), account(CapPeriod::Life));
         Self { counted, period, year, for_life, limits }
     }

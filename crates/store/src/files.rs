@@ -7,6 +7,7 @@
 //!
 //! The calls read and write files and so wait: a caller runs them where waiting is allowed.
 
+mod look_up;
 mod records;
 mod scratch;
 mod sorter;
@@ -14,6 +15,7 @@ mod spool;
 #[cfg(test)]
 mod tests;
 
+pub use look_up::{LookUp, LookUpWriter};
 pub use records::{RecordFile, RecordReader, RecordWriter};
 pub use scratch::ScratchFiles;
 pub use sorter::{Sorted, Sorter};
@@ -52,6 +54,11 @@ impl SessionFiles {
     #[must_use]
     pub fn holds(&self, name: &str) -> bool {
         self.path(name).is_file()
+    }
+
+    /// Deletes a file. One that is not there is deleted already.
+    pub fn delete(&self, name: &str) {
+        let _ = fs::remove_file(self.path(name));
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -23,6 +23,7 @@
 //! | ledger and log | `reconcile` | [`State::check_not_behind`], [`State::head_at`] |
 //! | caps of a match | `caps` | [`State::charge_evaluations`], [`State::charge_tags`], [`State::counted`] |
 //! | match sessions | `sessions` | [`State::open_session`], [`State::keep_opening`], [`State::close_session`] |
+//! | epochs of matches | `sessions/epochs` | [`State::open_epoch`], [`State::close_epochs`], [`State::epochs`] |
 //! | what a join is replayed from | `joins` | [`State::keep_join`], [`State::end_join`], [`State::kept_join`] |
 //! | a session's files | `files` | [`State::session_files`] |
 //! | what agencies have closed | `closed` | [`State::keep_closed`], [`State::closed`] |
@@ -30,6 +31,7 @@
 //! | who takes part | `choices` | [`State::record_choice`], [`State::participation`] |
 //! | registers | `registers` | [`State::record_matched`], [`State::complete_matched`], [`State::matches_of`], [`State::record_offered`] |
 //! | what matches disclosed | `disclosed` | [`State::record_disclosed`], [`State::disclosed_values`], [`State::delete_disclosed`] |
+//! | by which key was matched | `match_keys` | [`State::record_matched_by`], [`State::matched_by`] |
 //! | what of matches was handed out | `handed_out` | [`State::record_handed_out`], [`State::handed_out`] |
 
 mod accounts;
@@ -46,6 +48,7 @@ mod handed_out;
 mod joins;
 mod key;
 mod ledger;
+mod match_keys;
 mod openings;
 mod outbox;
 mod publications;
@@ -65,21 +68,24 @@ pub use accounts::{
     Abandoned, AccountClass, AccountKind, AccountLimit, Claim, PersonLoss, RequestKey, Reservation, ReserveError,
     Reserved,
 };
-pub use caps::{CapError, CapOutcome, EvaluationChunk, TagsHandedOut};
+pub use caps::{CapError, CapOutcome, CappedKey, EvaluationChunk, TagsHandedOut};
 pub use choices::{Choice, Participation, PersonReference, RecordedChoice};
 pub use disclosed::{DisclosedValues, Disclosure};
 pub use error::{Fault, OpenError, StoreError};
-pub use files::{RecordFile, RecordReader, RecordWriter, ScratchFiles, SessionFiles, Sorted, Sorter, Spool};
+pub use files::{
+    LookUp, LookUpWriter, RecordFile, RecordReader, RecordWriter, ScratchFiles, SessionFiles, Sorted, Sorter, Spool,
+};
 pub use handed_out::{HandOutForm, HandedOut, NewHandedOut, RecordedMatch};
 pub use key::{KeyError, StateKey};
 pub use ledger::LedgerHead;
+pub use match_keys::MatchedBy;
 pub use outbox::{Backlog, FollowerError, LeafHash, LogView, NewLeaf, OutstandingLeaf};
 pub use publications::{NewPublication, PublicationStage, PublishedAs, StepTaken, StoredPublication};
 pub use reconcile::ReconcileError;
 pub use registers::{MatchedEntry, MatchedPage, OfferedEntry};
 pub use releases::{AnsweredQuestion, OwnRelease, ReleaseId, ReleaseKey, Settled, StoredRelease};
 pub use seal::{SealError, Sealer};
-pub use sessions::{CommittedSetSource, OpenBound, OpenSession, SessionError};
+pub use sessions::{CommittedSetSource, KeptEpoch, OpenBound, OpenSession, SessionError};
 pub use state::State;
 pub use verify::ChainError;
 pub use watermark::{AcceptedBundle, BundleError};

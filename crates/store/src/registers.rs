@@ -3,8 +3,8 @@
 //! The two are made by different parties. The sender's has no row about a person, because the sender never learns which
 //! of its records matched.
 
-use crate::{State, StoreError, key::prf};
-use firebreak_domain::{AgreementId, ColumnName, PurposeId, Timestamp};
+use crate::{State, StoreError, key::prf, match_keys};
+use firebreak_domain::{AgreementId, ColumnName, MatchKeyName, PurposeId, Timestamp};
 use sqlx::{QueryBuilder, Row, Sqlite, sqlite::SqliteRow};
 use zeroize::Zeroizing;
 
@@ -17,6 +17,10 @@ pub struct MatchedEntry {
     pub purpose: PurposeId,
     /// Under which agreement.
     pub agreement: AgreementId,
+    /// By which of the agreement's keys; `None` if an earlier program recorded it.
+    pub key: Option<MatchKeyName>,
+    /// Whether it is to be looked at by people before anything follows from it.
+    pub provisional: bool,
     /// When it was recorded.
     pub at: Timestamp,
     /// The sender's columns that were received of the person, whether or not they are deleted by now.
@@ -60,8 +64,8 @@ struct SealedPerson {
 
 impl State {
     /// Records, at the receiver, persons whom a session matched. `persons` are the receiver's own keys of them: all of
-    /// them, or some, of many at a time. None is in the register before [`State::complete_matched`]; recording one
-    /// again adds nothing.
+    /// them, or some, of many at a time, which is done soonest in the order of [`State::place_in_register`]. None is in the
+    /// register before [`State::complete_matched`]; recording one again adds nothing.
     ///
     /// # Errors
     /// [`StoreError`]: none of these was recorded.
@@ -107,6 +111,29 @@ impl State {
         .await
     }
 
+    /// Takes back what was recorded for a session that was not completed, and what was disclosed of those persons: whoever
+    /// records them again decides anew who takes part.
+    ///
+    /// # Errors
+    /// [`StoreError`]: all of it is there.
+    pub async fn forget_incomplete(&self, session: &[u8; 32]) -> Result<(), StoreError> {
+        let session = *session;
+        self.write(move |work| {
+            Box::pin(async move {
+                for statement in [
+                    "DELETE FROM disclosed WHERE session = ?1 AND EXISTS
+                     (SELECT 1 FROM matches WHERE session = ?1 AND matched_at = ?2)",
+                    "DELETE FROM matched WHERE session = ?1 AND EXISTS
+                     (SELECT 1 FROM matches WHERE session = ?1 AND matched_at = ?2)",
+                ] {
+                    sqlx::query(statement).bind(session.as_slice()).bind(INCOMPLETE).execute(work.sql()).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Puts into the register, now, the persons who were recorded for a session. Doing it again changes nothing.
     ///
     /// # Errors
@@ -134,8 +161,9 @@ impl State {
     /// [`StoreError`] if the state failed.
     pub async fn matches_of(&self, person: &[u8]) -> Result<Vec<MatchedEntry>, StoreError> {
         let rows = sqlx::query(
-            "SELECT matches.session, matches.purpose, matches.agreement, matched_at, columns
+            "SELECT matches.session, matches.purpose, matches.agreement, matched_at, name, provisional, columns
              FROM matched JOIN matches ON matches.session = matched.session
+             LEFT JOIN match_keys ON match_keys.session = matched.session
              LEFT JOIN disclosed ON disclosed.person = matched.person AND disclosed.session = matched.session
              LEFT JOIN disclosures ON disclosures.session = disclosed.session
              WHERE matched.person = ? AND matched_at > ? ORDER BY matched_at, matches.session",
@@ -147,8 +175,10 @@ impl State {
         rows.iter()
             .map(|row| {
                 let Shared { session, purpose, agreement, at } = read(row)?;
-                let disclosed = crate::disclosed::columns(row.try_get(4)?)?;
-                Ok(MatchedEntry { session, purpose, agreement, at, disclosed })
+                let key = row.try_get::<Option<String>, _>(4)?.map(match_keys::name).transpose()?;
+                let provisional = row.try_get::<Option<bool>, _>(5)?.unwrap_or_default();
+                let disclosed = crate::disclosed::columns(row.try_get(6)?)?;
+                Ok(MatchedEntry { session, purpose, agreement, key, provisional, at, disclosed })
             })
             .collect()
     }
@@ -247,6 +277,12 @@ impl State {
                 Ok(OfferedEntry { session, agreement, purpose, at, columns })
             })
             .collect()
+    }
+
+    /// Where a person's rows stand in the register: the keyed hash by which they are found, in the order of its bytes.
+    #[must_use]
+    pub fn place_in_register(&self, person: &[u8]) -> [u8; 32] {
+        self.person_index(person)
     }
 
     // PRIVACY: a row is found by a keyed hash; without the state key nobody can try out identifiers on the table.

@@ -84,6 +84,10 @@ CREATE INDEX IF NOT EXISTS choices_by_person ON choices (person, purpose, seq);
 CREATE TABLE IF NOT EXISTS match_cuts (
     session BLOB PRIMARY KEY, dataset TEXT NOT NULL, cut TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS match_keys (
+    session BLOB PRIMARY KEY, name TEXT NOT NULL, compares BLOB NOT NULL, provisional INTEGER NOT NULL,
+    selection BLOB NOT NULL, after BLOB
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS handed_out (
     number INTEGER PRIMARY KEY, sealed BLOB NOT NULL
 ) STRICT;
@@ -93,6 +97,9 @@ CREATE TABLE IF NOT EXISTS session_receivers (
 CREATE TABLE IF NOT EXISTS set_sources (
     session BLOB PRIMARY KEY REFERENCES sessions (session), agreement TEXT NOT NULL, dataset TEXT NOT NULL,
     cut TEXT NOT NULL, selection BLOB NOT NULL, until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS set_readings (
+    session BLOB PRIMARY KEY REFERENCES set_sources (session), reading TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS disclosures (
     session BLOB PRIMARY KEY, agreement TEXT NOT NULL, purpose TEXT NOT NULL, dataset TEXT NOT NULL,
@@ -113,6 +120,10 @@ CREATE TABLE IF NOT EXISTS joins (
 CREATE INDEX IF NOT EXISTS joins_by_request ON joins (request);
 CREATE TABLE IF NOT EXISTS session_ends (
     session BLOB PRIMARY KEY REFERENCES sessions (session), reason TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS epochs (
+    session BLOB PRIMARY KEY REFERENCES sessions (session), agreement TEXT NOT NULL, until INTEGER NOT NULL,
+    closed_at INTEGER
 ) STRICT, WITHOUT ROWID;
 ";
 

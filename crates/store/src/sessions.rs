@@ -4,13 +4,15 @@
 mod bound;
 mod committed;
 mod end;
+mod epochs;
 
 pub use bound::OpenBound;
 pub use committed::CommittedSetSource;
+pub use epochs::KeptEpoch;
 
 use crate::{NewLeaf, State, StoreError, codec, outbox::insert_leaf, writer::Work};
 use firebreak_domain::{ReasonCode, Timestamp};
-use sqlx::Row;
+use sqlx::{Row, sqlite::SqliteRow};
 use zeroize::Zeroizing;
 
 /// A session that was opened and not closed.
@@ -203,7 +205,8 @@ impl State {
         self.delete_files_of(&[session]).await
     }
 
-    /// Closes every session that was opened at `before` or earlier. Returns how many.
+    /// Closes every session that was opened at `before` or earlier, but for epochs, which have times of their own. Returns
+    /// how many.
     ///
     /// # Errors
     /// [`StoreError`]: none is closed.
@@ -211,17 +214,14 @@ impl State {
         let closed = self
             .write(move |work| {
                 Box::pin(async move {
-                    let rows = sqlx::query("SELECT session FROM sessions WHERE secret IS NOT NULL AND opened_at <= ?")
-                        .bind(before.secs())
-                        .fetch_all(work.sql())
-                        .await?;
-                    let mut closed = Vec::with_capacity(rows.len());
-                    for row in &rows {
-                        let session = codec::fixed("session", row.try_get(0)?)?;
-                        close(work, &session).await?;
-                        closed.push(session);
-                    }
-                    Ok(closed)
+                    let rows = sqlx::query(
+                        "SELECT session FROM sessions
+                         WHERE secret IS NOT NULL AND opened_at <= ? AND session NOT IN (SELECT session FROM epochs)",
+                    )
+                    .bind(before.secs())
+                    .fetch_all(work.sql())
+                    .await?;
+                    close_all(work, &rows).await
                 })
             })
             .await?;
@@ -271,6 +271,16 @@ pub(crate) async fn check_open(work: &mut Work, session: &[u8; 32]) -> Result<Re
 /// A session that is closed, for that reason if there is one.
 fn closed_for(reason: Option<&str>) -> SessionError {
     reason.and_then(end::reason_of).map_or(SessionError::Closed, SessionError::Ended)
+}
+
+async fn close_all(work: &mut Work, rows: &[SqliteRow]) -> Result<Vec<[u8; 32]>, StoreError> {
+    let mut closed = Vec::with_capacity(rows.len());
+    for row in rows {
+        let session = codec::fixed("session", row.try_get(0)?)?;
+        close(work, &session).await?;
+        closed.push(session);
+    }
+    Ok(closed)
 }
 
 async fn close(work: &mut Work, session: &[u8; 32]) -> Result<(), StoreError> {

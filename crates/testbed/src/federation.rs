@@ -10,6 +10,7 @@ use firebreak_transport::{Ca, Credential, Validity};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Role and name of every agency's caseworker, who has matches run.
 pub const CASEWORKER: (&str, &str) = ("caseworker", "desk");
@@ -153,6 +154,12 @@ fn sample() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/sample")
 }
 
+/// Held while something is made that is not there yet: tests of one process share a federation, and may want the same at once.
+fn alone() -> MutexGuard<'static, ()> {
+    static MAKING: Mutex<()> = Mutex::new(());
+    MAKING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Federation {
     /// Makes everything in `folder`, which must be empty or not there. `say` hears of each step.
     ///
@@ -219,6 +226,7 @@ impl Federation {
     }
 
     fn issue_uri(&self, uri: &str, org: &str, role: &str, id: &str) -> Result<Credential> {
+        let _alone = alone();
         let folder = self.layout.certificate(org, role, id);
         if folder.is_dir() {
             return Ok(Credential::load(&folder)?);
@@ -234,6 +242,7 @@ impl Federation {
     /// # Errors
     /// As [`Federation::issue`].
     pub fn issue_local(&self, agency: &str, role: &str, id: &str) -> Result<Credential> {
+        let _alone = alone();
         let folder = self.layout.staff_certificate(agency, role, id);
         if folder.is_dir() {
             return Ok(Credential::load(&folder)?);
@@ -250,6 +259,7 @@ impl Federation {
     /// # Errors
     /// A folder that cannot be written.
     pub fn signing_key(&self, name: &str) -> Result<SigningKey> {
+        let _alone = alone();
         let file = self.layout.keys().join(format!("{name}.key"));
         if let Ok(text) = fs::read_to_string(&file) {
             return Ok(SigningKey::parse(&text)?);

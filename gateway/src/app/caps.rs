@@ -1,5 +1,5 @@
 use super::{AgencyError, App};
-use firebreak_domain::{AgreementId, CapStanding, Identity};
+use firebreak_domain::{AgreementId, CapStanding, Identity, MOST_MATCH_KEYS};
 use firebreak_node::caps_of;
 use firebreak_policy::VisibleMatch;
 use std::time::Duration;
@@ -26,5 +26,5 @@ impl App {
     }
 }
 
-/// The most caps that are passed on: there are four.
-const MOST: usize = 16;
+/// The most caps that are passed on: there are four of each key.
+const MOST: usize = 4 * MOST_MATCH_KEYS;

@@ -19,7 +19,7 @@ use firebreak_node::{
 };
 use firebreak_policy::{DecisionFacts, Denial, ceilings};
 use firebreak_privacy::{Answer, Price, Released, answer_together, rho_for_half_width};
-use firebreak_query::{AggregateQuery, Canonical, CheckedQuery, LogicalDataset, Part, counts_and_sums, to_sql};
+use firebreak_query::{AggregateQuery, Bins, Canonical, CheckedQuery, LogicalDataset, Part, counts_and_sums, to_sql};
 use firebreak_store::{
     AccountLimit, Claim, LeafHash, OwnRelease, Reservation, ReserveError, Reserved, Settled, StoredRelease,
 };
@@ -124,6 +124,8 @@ pub struct Finished {
     pub registrations: bool,
     /// Whether they are of two agencies' join, in which each person has one row.
     pub joined: bool,
+    /// Of a join that adds a value up, the value's bins.
+    pub bins: Option<Bins>,
     /// What bounding leaves out of each cut that was read.
     pub left_out: Vec<LeftOut>,
 }
@@ -317,6 +319,7 @@ impl App {
             registrations,
             rolled_up: roll_up.is_some(),
             joined: false,
+            bins: None,
             left_out,
         })
     }

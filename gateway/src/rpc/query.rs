@@ -5,7 +5,8 @@ use firebreak_domain::{Charge, ColumnName, Delta, Identity, Mechanism, Rho, Unit
 use firebreak_node::{SubmittedQuery, Unread};
 use firebreak_privacy::{Price, deviations};
 use firebreak_query::{
-    BoundNumber, CheckedOutput, CheckedQuery, GroupingSet, LogicalDataset, Part, Primitive, PrimitiveKind,
+    Bins, BoundNumber, CheckedJoin, CheckedOutput, CheckedQuery, GroupingSet, LogicalDataset, Part, Primitive,
+    PrimitiveKind,
 };
 use firebreak_transport::peer;
 use firebreak_wire::query::v1::query_service_server::QueryService;
@@ -148,6 +149,24 @@ pub(super) fn estimand(selection: Option<(i64, Delta)>) -> String {
     }
 }
 
+/// What a sum over a join adds up, and what of it no interval covers.
+fn added_up_by(bins: &Bins) -> String {
+    let (low, high) = bins.bounds();
+    let (columns, parts, rounding) = (names(bins.columns()), bins.count(), bins.rounding());
+    let how = if rounding == 0.0 {
+        "as it is".to_owned()
+    } else {
+        format!(
+            "rounded to the middle of one of {parts} parts: each person's is off by {rounding} at most, which no interval \
+             covers"
+        )
+    };
+    format!(
+        "; what is added up is of each person one value of {columns}, from {low} to {high}, {how}; a row without it is in \
+         no group"
+    )
+}
+
 /// Which groups an answer will leave out, as far as it is known before there is one.
 pub(super) fn foreseen(accepted: &wire::Accepted) -> Option<(i64, Delta)> {
     accepted.selection.map(|selection| (selection.threshold, Delta::from_atto(selection.delta_atto)))
@@ -157,6 +176,9 @@ pub(super) fn foreseen(accepted: &wire::Accepted) -> Option<(i64, Delta)> {
 pub(super) fn released(finished: Finished) -> wire::Released {
     let selected = finished.answer.selected.map(|selected| (selected.threshold, selected.delta));
     let mut estimand = if finished.joined { JOINED.to_owned() } else { estimand(selected) };
+    if let Some(bins) = &finished.bins {
+        estimand.push_str(&added_up_by(bins));
+    }
     if finished.registrations {
         estimand.push_str(REGISTRATIONS);
     }
@@ -340,7 +362,6 @@ fn join_to_wire(validated: ValidatedJoin) -> wire::ValidateQueryResponse {
     let ValidatedJoin { canonical, join, price, cost, affordable } = validated;
     let answered = join.answered();
     let accepted = accepted(answered, cost, Mechanism::MatchingDummies);
-    let noise = wire::MeasuredNoise { measured: "count of persons".to_owned(), standard_error: price.deviation() };
     wire::ValidateQueryResponse {
         cost: accepted.cost,
         canonical_query: canonical.into(),
@@ -349,12 +370,27 @@ fn join_to_wire(validated: ValidatedJoin) -> wire::ValidateQueryResponse {
         columns: accepted.columns,
         groups: accepted.groups,
         cells: answered.cells() as u64,
-        noise: vec![noise],
+        noise: counted_noise(&join, price.deviation()),
         affordable,
         rho_nano: price.charge().rho.nano(),
         selection: None,
         not_covered: Vec::new(),
     }
+}
+
+/// What a join counts, and what it adds up from that, with the noise in each.
+fn counted_noise(join: &CheckedJoin, deviation: f64) -> Vec<wire::MeasuredNoise> {
+    let of = |measured, standard_error| wire::MeasuredNoise { measured, standard_error };
+    let Some(bins) = join.bins() else { return vec![of("count of persons".to_owned(), deviation)] };
+    let columns = names(bins.columns());
+    let rounded = match bins.rounding() {
+        0.0 => String::new(),
+        rounding => format!("; besides, each person's value is off by {rounding} at most"),
+    };
+    vec![
+        of(format!("count of persons in each of {} parts of {columns}", bins.count()), deviation),
+        of(format!("sum of {columns}{rounded}"), bins.deviation_of_sum(deviation)),
+    ]
 }
 
 /// The standard errors of what is measured, after margins are made to add up, in the sum of so many parts.
@@ -395,24 +431,25 @@ fn not_covered(query: &CheckedQuery) -> Vec<wire::NotCovered> {
 
 /// What a primitive measures, in words, and the units of its fixed point in 1.
 fn measured(primitive: &Primitive) -> (String, f64) {
-    let joined =
-        |columns: &mut dyn Iterator<Item = &ColumnName>| columns.map(ColumnName::as_str).collect::<Vec<_>>().join(", ");
     match primitive.kind() {
         PrimitiveKind::CountRows => ("count of rows".to_owned(), 1.0),
         PrimitiveKind::CountPersons => ("count of persons".to_owned(), 1.0),
-        PrimitiveKind::CountValues { columns } => (format!("count of {}", joined(&mut columns.iter())), 1.0),
+        PrimitiveKind::CountValues { columns } => (format!("count of {}", names(columns)), 1.0),
         PrimitiveKind::SumCentred { value: BoundNumber::Column(column), decimals, .. } => {
             (format!("sum of {column}"), 10_f64.powi(i32::from(*decimals)))
         }
         PrimitiveKind::SumCentred { value, decimals, .. } => {
-            let columns = value.columns();
-            (format!("sum of a value from {}", joined(&mut columns.into_iter())), 10_f64.powi(i32::from(*decimals)))
+            (format!("sum of a value from {}", names(value.columns())), 10_f64.powi(i32::from(*decimals)))
         }
         PrimitiveKind::Quantile { value, .. } => {
-            let columns = joined(&mut value.columns().into_iter());
+            let columns = names(value.columns());
             (format!("rank of a quantile of {columns}, in values, 95 % bound"), 1.0)
         }
     }
+}
+
+fn names<'a>(columns: impl IntoIterator<Item = &'a ColumnName>) -> String {
+    columns.into_iter().map(ColumnName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 type Said = mpsc::Sender<Result<wire::RunQueryResponse, Status>>;

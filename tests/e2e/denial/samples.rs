@@ -164,12 +164,13 @@ pub fn sample(path: &str) -> Result<Sample> {
                 purpose: "vaccination-round".to_owned(),
                 bundle_sequence: 1,
                 normaliser: 1,
-                field: "national_number".to_owned(),
+                field: "number:national_number".to_owned(),
                 elements: 1024,
                 chunk_elements: 1024,
                 exporter: vec![2; 32],
                 unproved: false,
                 payload: None,
+                epoch: 0,
             };
             (Tunnel, &[Adapter][..], request.encode_to_vec())
         }
@@ -233,7 +234,8 @@ pub fn sample(path: &str) -> Result<Sample> {
         }
         "/firebreak.local.v1.LocalMatchService/RunMatch" => {
             let (selection, request_id) = (String::new(), vec![3; 16]);
-            let request = local::v1::RunMatchRequest { agreement, purpose, selection, request_id, hand_out: false };
+            let request =
+                local::v1::RunMatchRequest { agreement, purpose, selection, request_id, ..Default::default() };
             (Local, &[Officer, Caseworker, Steward][..], request.encode_to_vec())
         }
         "/firebreak.local.v1.LocalMatchService/RecordChoice" => {

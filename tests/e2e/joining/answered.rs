@@ -102,6 +102,81 @@ fn a_join_is_answered_within_its_noise_and_charged_in_full_to_both_registers() -
 }
 
 #[test]
+fn hours_of_one_register_are_added_up_by_what_the_other_knows_within_noise_and_rounding() -> Result<()> {
+    run(async {
+        const HOURS: &str = "SELECT v.vaccine, SUM(e.weekly_hours) AS hours, COUNT(e.weekly_hours) AS pupils FROM \
+                             education.enrolments e JOIN health.vaccinations v ON PERSON GROUP BY v.vaccine";
+        let own = Own::start(12_000, &[]).await?;
+        let ada = Caller::ADA.connect(&own.federation, own.live.address).await?;
+        let answer = ask_until_answered(&ada, &ask(HOURS)?).await?;
+        let one = law()?.charge();
+        assert_eq!(charge_from_wire(answer.accepted.cost.as_ref()), one.plus(one)?, "what counts alone would cost");
+        let estimand = &answer.released.estimand;
+        ensure!(estimand.contains("education.enrolments.weekly_hours, from 0 to 60"), "{estimand}");
+        ensure!(estimand.contains("each person's is off by 1.5 at most"), "{estimand}");
+
+        // Hours from 0 to 60 in parts of four, of three and of four again: their middles by hand.
+        let last = |part: i64| if part == 15 { 60 } else { 3 + (53 * part + 13) / 14 };
+        let ends = (0..16).map(|part| (if part == 0 { 0 } else { last(part - 1) + 1 }, last(part)));
+        let middles: Vec<f64> = ends.map(|(first, last)| (first + last) as f64 / 2.0).collect();
+        let error = law()?.deviation() * middles.iter().map(|middle| middle * middle).sum::<f64>().sqrt();
+
+        let left = labelled(&own.federation, EDUCATION, Register::Education, Some("weekly_hours")).await?;
+        let right = labelled(&own.federation, HEALTH, Register::Health, Some("vaccine")).await?;
+        let (truth, unsure) = (joined(&left, &right), (left.unsure + right.unsure) as f64);
+        let vaccines = codes(&own.federation, "health.vaccinations", "vaccine")?;
+        assert_eq!(answer.rows.len(), vaccines.len());
+        let (mut all, mut expected, mut persons) = (0.0, 0.0, 0.0);
+        for row in &answer.rows {
+            let place = vaccines.iter().position(|code| row.groups == [code.as_str()]).context("a group")? as i64;
+            let here = || truth.iter().filter(|((_, vaccine), _)| *vaccine == place);
+            let count = here().map(|(_, persons)| *persons).sum::<i64>() as f64;
+            let hours = here().map(|((hours, _), persons)| hours * persons).sum::<i64>() as f64;
+            let [sum, counted] = row.estimates.as_slice() else { anyhow::bail!("{row:?}") };
+            let found = sum.value.context("no sum")?;
+            ensure!((sum.standard_error.context("no error")? / error - 1.0).abs() < 1e-9, "{sum:?}, {error}");
+            // Six standard errors are not seen in 10⁷ runs.
+            let far = 6.0f64.mul_add(error, 1.5 * count) + 60.0 * unsure;
+            ensure!((found - hours).abs() <= far, "{place}: {found} is not {hours}");
+            let counted = counted.value.context("no count")?;
+            ensure!((counted - count).abs() <= 24.0f64.mul_add(law()?.deviation(), unsure), "{counted} is not {count}");
+            (all, expected, persons) = (all + found, expected + hours, persons + count);
+        }
+        let far = (6.0 * 6.0_f64.sqrt()).mul_add(error, 1.5 * persons) + 60.0 * unsure;
+        ensure!(expected > far, "the population is too small to tell: {expected}, {far}");
+        ensure!((all - expected).abs() <= far, "{all} is not {expected}");
+
+        // What is counted for it answers the question that asks for it, at no loss.
+        let before = spent(&ada).await?;
+        let by_parts = HOURS
+            .replace(
+                "SUM(e.weekly_hours) AS hours, COUNT(e.weekly_hours)",
+                "WIDTH_BUCKET(e.weekly_hours, 4, 57, 14) AS part, COUNT(*)",
+            )
+            .replace("GROUP BY v.vaccine", "GROUP BY v.vaccine, part");
+        let parts = ask_until_answered(&ada, &ask(&by_parts)?).await?;
+        assert_eq!(parts.released.release_id, answer.released.release_id);
+        let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+        for row in &parts.rows {
+            let [vaccine, part] = row.groups.as_slice() else { anyhow::bail!("{:?}", row.groups) };
+            let middle = middles.get(part.parse::<usize>()?).context("a part")?;
+            let count = row.estimates.first().and_then(|estimate| estimate.value).context("no count")?;
+            *sums.entry(vaccine.as_str()).or_default() += middle * count;
+        }
+        for row in &answer.rows {
+            let (vaccine, found) =
+                (row.groups.first().context("no group")?, row.estimates.first().and_then(|e| e.value));
+            let by_hand = sums.get(vaccine.as_str()).copied().context("a group")?;
+            ensure!(found.is_some_and(|found| (found - by_hand).abs() < 1e-6), "{vaccine}: {found:?} is not {by_hand}");
+        }
+        for register in ["education.persons", "health.persons"] {
+            assert_eq!(more(&before, &spent(&ada).await?, register)?, 0, "{register}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn a_join_broken_off_by_a_kill_is_answered_by_the_same_request_for_one_charge() -> Result<()> {
     run(async {
         let mut own = Own::start(600, &[]).await?;

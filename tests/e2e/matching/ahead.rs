@@ -1,4 +1,4 @@
-//! While the sender works on a chunk, the next one is blinded ahead.
+//! While the sender works on a chunk, and has the next, another is blinded ahead.
 
 use super::begun::Begun;
 use super::side::begin;
@@ -6,23 +6,34 @@ use agency_adapter::app::MatchError;
 use anyhow::{Context, Result, ensure};
 use firebreak_store::Choice;
 use firebreak_tests::{copy_folder, run};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
-/// Persons, of whom enough stand in the receiver's register for two chunks.
-const PERSONS: u32 = 30_000;
+/// Persons, of whom enough stand in the receiver's register for three chunks.
+const PERSONS: u32 = 60_000;
 
-/// The second chunk as it is sent, when those persons are restricted while the first is with the sender.
-async fn second_chunk(begun: &mut Begun, answer: &[u8], restricted: &[String]) -> Result<Vec<u8>> {
+/// The third chunk as it is sent, when those persons are restricted while two are with the sender.
+async fn third_chunk(begun: &mut Begun, answer: &[u8], restricted: &[String]) -> Result<Vec<u8>> {
     let state = begun.receiver.app.state().clone();
     let (send, sent) = mpsc::channel();
+    let third = Arc::new(Notify::new());
     let mut exchange = begun.machine.exchange(|number, blinded| {
         let (state, restricted) = (state.clone(), restricted.to_vec());
-        let (answer, send) = (answer.to_vec(), send.clone());
+        let (answer, send, third) = (answer.to_vec(), send.clone(), Arc::clone(&third));
         Box::pin(async move {
-            if number > 0 {
-                let _ = send.send(blinded);
-                return Err(MatchError::Failed);
+            match number {
+                0 => {}
+                1 => {
+                    let _ = timeout(Duration::from_secs(60), third.notified()).await;
+                    return Err(MatchError::Failed);
+                }
+                _ => {
+                    let _ = send.send(blinded);
+                    third.notify_one();
+                    return Err(MatchError::Failed);
+                }
             }
             // Several times what blinding a chunk takes.
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -34,14 +45,14 @@ async fn second_chunk(begun: &mut Begun, answer: &[u8], restricted: &[String]) -
     });
     ensure!(exchange.verified(&begun.receiver.app).await?.is_some(), "the first chunk was not verified");
     while let Ok(Some(_)) = exchange.verified(&begun.receiver.app).await {}
-    sent.try_recv().context("the second chunk was not sent")
+    sent.try_recv().context("the third chunk was not sent")
 }
 
 #[test]
 fn a_chunk_blinded_ahead_is_blinded_anew_for_whom_a_choice_came_in_between() -> Result<()> {
     run(async {
         let mut begun = Begun::of(PERSONS).await?;
-        ensure!(begun.opening.elements > begun.opening.chunk_elements, "the set has one chunk");
+        ensure!(begun.opening.elements > 2 * begun.opening.chunk_elements, "the set has two chunks");
         let persons = begun.federation.population().truth();
         let patients: Vec<_> =
             persons.filter(|row| row.register.as_str() == "health").map(|row| row.person_key).collect();
@@ -52,7 +63,7 @@ fn a_chunk_blinded_ahead_is_blinded_anew_for_whom_a_choice_came_in_between() -> 
         let folder = begun.federation.layout().adapter("health-agency").join("state");
         let before = begun.federation.layout().root().join("state-before");
         copy_folder(&folder, &before)?;
-        let with = second_chunk(&mut begun, &answer, &[]).await?;
+        let with = third_chunk(&mut begun, &answer, &[]).await?;
 
         begun.receiver.app.state().clone().close().await;
         std::fs::remove_dir_all(&folder)?;
@@ -63,10 +74,10 @@ fn a_chunk_blinded_ahead_is_blinded_anew_for_whom_a_choice_came_in_between() -> 
         begun.machine = begin(prepared, &begun.receiver, &mut begun.log, &key, tags).await?;
         let again = begun.machine.next(&begun.receiver.app).await?.context("no chunk")?.1;
         ensure!(again.as_bytes() == first.as_bytes(), "the first chunk is another");
-        // Somebody of them stands in the second chunk, but for one in a million runs.
-        let without = second_chunk(&mut begun, &answer, patients.get(..100).unwrap_or_default()).await?;
+        // Somebody of them stands in the third chunk, but for one in a million runs.
+        let without = third_chunk(&mut begun, &answer, patients.get(..100).unwrap_or_default()).await?;
         ensure!(with.len() == without.len(), "the size tells that somebody is withheld");
-        ensure!(with != without, "who was restricted before the second chunk was sent took part in it");
+        ensure!(with != without, "who was restricted before the third chunk was sent took part in it");
         Ok(())
     })
 }

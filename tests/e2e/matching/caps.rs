@@ -9,6 +9,7 @@ use firebreak::client::{Connection, get_budget_and_caps, run_match};
 use firebreak_audit::Log;
 use firebreak_domain::{AgreementId, CapPeriod, CapStanding, Clock, Counted, ManualClock, Timestamp};
 use firebreak_policy::Validity as BundleValidity;
+use firebreak_store::CappedKey;
 use firebreak_testbed::Federation;
 use firebreak_tests::{Caller, Own, refusal_of, run};
 use firebreak_transport::{Credential, Validity};
@@ -100,10 +101,15 @@ impl Rounds {
 
     /// What the sender has counted.
     fn counted(&self, counted: Counted) -> Result<[u64; 3]> {
-        let (agreement, receiver) = (ROUND.parse()?, RECEIVER.parse()?);
+        let of = by_number()?;
         let periods = [CapPeriod::Year(self.year), CapPeriod::Year(self.year + 1), CapPeriod::Life];
-        Ok(periods.map(|period| self.sender.app.state().counted(counted, &agreement, &receiver, period)))
+        Ok(periods.map(|period| self.sender.app.state().counted(counted, &of, period)))
     }
+}
+
+/// What the sample agreement's one key has caps of.
+pub fn by_number() -> Result<CappedKey> {
+    Ok(CappedKey { agreement: ROUND.parse()?, receiver: RECEIVER.parse()?, key: "number".parse()? })
 }
 
 /// That a refusal names the cap, and how much is left of it.
@@ -222,10 +228,14 @@ fn a_receivers_caps_are_shown_with_its_budgets_by_the_senders_own_account() -> R
         let mut own = Own::start(600, &[]).await?;
         let hana = Caller("health-agency", "analyst", "hana").connect(&own.federation, own.live.address).await?;
         // A register of 600 is one chunk and one list; the sample agreement has ten calendar years.
+        let key = by_number()?.key;
         let expected = |used: Option<u64>| {
             let (year, life) = (CapPeriod::Year(this_year()), CapPeriod::Life);
             let each = [Counted::Evaluations, Counted::Tags].map(|counted| {
-                [(year, CHUNK), (life, 10 * CHUNK)].map(|(period, cap)| CapStanding { counted, period, cap, used })
+                [(year, CHUNK), (life, 10 * CHUNK)].map(|(period, cap)| {
+                    let key = key.clone();
+                    CapStanding { key, counted, period, cap, used }
+                })
             });
             each.concat()
         };

@@ -1,5 +1,6 @@
 //! Matches through the running programs.
 
+use super::caps::by_number;
 use super::truth::expected;
 use agency_adapter::app::CHUNK_ELEMENTS;
 use anyhow::{Context, Result, ensure};
@@ -118,8 +119,7 @@ async fn counted(own: &Own, sessions: usize) -> Result<u64> {
     let key = StateKey::load_or_create(&folder.join("state.key"))?;
     let state = State::open(&folder.join("state"), key, Arc::new(SystemClock)).await?;
     state.verify_chain().await?;
-    let of = (&"vaccination-round".parse()?, &RECEIVER.parse()?);
-    let counted = state.counted(Counted::Evaluations, of.0, of.1, CapPeriod::Year(this_year()));
+    let counted = state.counted(Counted::Evaluations, &by_number()?, CapPeriod::Year(this_year()));
     assert_eq!(state.offered().await?.len(), sessions, "the sender's register names each session once");
     // The one that was refused half-way may still be resumed; the others have ended, and their keys with them.
     assert_eq!(state.open_sessions().await?.len(), 1, "the sender keeps the key of a session that ended");

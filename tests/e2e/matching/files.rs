@@ -1,6 +1,7 @@
 //! A match goes on behind what is on the disk, on either side, with the same bytes and at no further cost.
 
 use super::begun::Begun;
+use super::caps::by_number;
 use super::side::begin;
 use super::truth::expected;
 use agency_adapter::app::MatchError;
@@ -14,10 +15,9 @@ const PERSONS: u32 = 24_000;
 
 impl Begun {
     fn evaluations(&self) -> Result<u64> {
-        let agreement = "vaccination-round".parse()?;
         let year = CapPeriod::Year(self.clock.now().year());
         let state = self.sender.app.state();
-        Ok(state.counted(Counted::Evaluations, &agreement, self.session.receiver(), year))
+        Ok(state.counted(Counted::Evaluations, &by_number()?, year))
     }
 
     /// The sender's list from that byte on.

@@ -24,12 +24,13 @@ use std::path::Path;
 
 const WORDS: [&str; 5] = ["match", "--agreement", "vaccination-round", "--purpose", "vaccination-round"];
 
-/// The keys in a CSV file, whose heading is the column of the person.
+/// The keys in a CSV file, beside each of which stands that it was matched by number.
 fn keys_of_csv(file: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(file)?;
     let mut lines = text.split_terminator("\r\n");
-    ensure!(lines.next() == Some("person_key"), "{text}");
-    Ok(lines.map(str::to_owned).collect())
+    ensure!(lines.next() == Some("person_key,match_key,provisional"), "{text}");
+    let key = |line: &str| Ok(line.strip_suffix(",number,false").with_context(|| line.to_owned())?.to_owned());
+    lines.map(key).collect()
 }
 
 /// The keys in a Parquet file, and its metadata.
@@ -40,7 +41,12 @@ fn keys_of_parquet(file: &Path) -> Result<(Vec<String>, BTreeMap<String, String>
     let mut keys = Vec::new();
     for batch in reader.build()? {
         let batch = batch?;
-        assert_eq!((batch.num_columns(), batch.schema().field(0).name().as_str()), (1, "person_key"));
+        let schema = batch.schema();
+        let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(names, ["person_key", "match_key", "provisional"]);
+        for (column, told) in [(1, "number"), (2, "false")] {
+            assert!(batch.column(column).as_string::<i32>().iter().all(|value| value == Some(told)), "{told}");
+        }
         keys.extend(batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned));
     }
     Ok((keys, told))

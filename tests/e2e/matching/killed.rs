@@ -1,5 +1,6 @@
 //! Either side or the gateway is killed while a match runs.
 
+use super::caps::by_number;
 use super::exact::{ask, desk, match_until_done, this_year};
 use super::truth::expected;
 use agency_adapter::app::CHUNK_ELEMENTS;
@@ -100,8 +101,7 @@ fn whoever_of_the_three_is_killed_no_chunk_that_was_verified_is_lost_and_none_is
         let folder = own.federation.layout().adapter(SENDER);
         let key = StateKey::load_or_create(&folder.join("state.key"))?;
         let state = State::open(&folder.join("state"), key, Arc::new(SystemClock)).await?;
-        let (agreement, receiver) = ("vaccination-round".parse()?, RECEIVER.parse()?);
-        let counted = state.counted(Counted::Evaluations, &agreement, &receiver, CapPeriod::Year(this_year()));
+        let counted = state.counted(Counted::Evaluations, &by_number()?, CapPeriod::Year(this_year()));
         assert_eq!(counted, elements, "a chunk was counted twice, or not at all");
         state.close().await;
         Ok(())

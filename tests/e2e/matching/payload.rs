@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 
 const MATCHED: &str = "MATCHED777";
 const CANARY: &str = "CANARY9911";
+/// Of a file with what was disclosed.
+const HEADING: &str = "person_key,match_key,provisional,region,language";
 
 /// What a file of the officer's holds of each person.
 type Rows = BTreeMap<String, Vec<String>>;
@@ -94,7 +96,7 @@ fn columns_come_of_matched_persons_alone_and_of_no_number_that_several_persons_h
         let none = none.into_iter().chain(patients.shared().0.iter().cloned());
         expected.extend(none.map(|key| (key, row("", ""))));
         let (heading, rows) = match_.handed_out().await?;
-        assert_eq!(heading, "person_key,region,language");
+        assert_eq!(heading, HEADING);
         assert_eq!(rows, expected);
 
         // What was not matched came sealed alone, and stands nowhere; nor does anything in clear.
@@ -204,12 +206,12 @@ fn after_its_days_what_was_disclosed_is_handed_to_nobody_and_deleted_with_a_leaf
         match_.clock.set(end.plus_secs(-1));
         assert_eq!(match_.receiver.app.delete_expired_disclosures().await?, 0);
         let (heading, rows) = match_.handed_out().await?;
-        assert_eq!((heading.as_str(), rows.get(&key)), ("person_key,region,language", Some(&row("R01", MATCHED))));
+        assert_eq!((heading.as_str(), rows.get(&key)), (HEADING, Some(&row("R01", MATCHED))));
 
         // Its second has come: nobody gets it, whether or not it is deleted yet. The keys stay.
         match_.clock.set(end);
         let (heading, rows) = match_.handed_out().await?;
-        assert_eq!((heading.as_str(), rows.len() as u64), ("person_key", report.matched));
+        assert_eq!((heading.as_str(), rows.len() as u64), ("person_key,match_key,provisional", report.matched));
         let before = match_.receiver.app.outstanding().await?.0;
         // As the program starts again, and looks.
         match_.restart_receiver().await?;

@@ -1,9 +1,7 @@
 //! A side of a match without its sockets: the same code as in an adapter, in this process, under a clock that a test
 //! may move and a log that a test brings its leaves to.
 
-use agency_adapter::app::{
-    App, CHUNK_ELEMENTS, Confirmation, ConfirmedLeaf, Gate, MatchError, OpenRequest, Prepared, Receiver, Tick,
-};
+use agency_adapter::app::{App, Confirmation, ConfirmedLeaf, Gate, MatchError, OpenRequest, Prepared, Receiver, Tick};
 use agency_adapter::configuration::Configuration;
 use agency_adapter::datasets::Datasets;
 use agency_adapter::views::Views;
@@ -173,9 +171,10 @@ pub fn opening(prepared: &Prepared) -> Result<OpenRequest> {
         normaliser: prepared.field().1.number(),
         field: prepared.field().0.to_string(),
         elements: prepared.elements(),
-        chunk_elements: CHUNK_ELEMENTS,
+        chunk_elements: prepared.chunk_elements(),
         proofs: prepared.proofs(),
         payload: prepared.payload(),
+        epoch: prepared.epoch(),
     })
 }
 

@@ -15,9 +15,8 @@ async fn begun(proofs: bool) -> Result<Begun> {
     Begun::after(600, |bundle| {
         let file = bundle.join("agreements/vaccination-round.toml");
         let text = std::fs::read_to_string(&file)?;
-        ensure!(text.contains("cap_permille = 1050"), "the sample has other terms");
-        let terms = format!("proofs = {proofs}\ncap_permille = 1050");
-        Ok(std::fs::write(&file, text.replace("cap_permille = 1050", &terms))?)
+        ensure!(text.contains("[match]\n"), "the sample's terms are written in another way");
+        Ok(std::fs::write(&file, text.replace("[match]\n", &format!("[match]\nproofs = {proofs}\n")))?)
     })
     .await
 }

@@ -82,8 +82,7 @@ impl Forming<'_> {
             let value = |name: &ColumnName| bound(columns.get(name)?, row);
             let label = self.side.label(&value).unwrap_or(NONE);
             record.extend_from_slice(&label.to_be_bytes());
-            let written = rows.match_keys.get(row).and_then(Option::as_ref);
-            let input = written.and_then(|text| self.normaliser.normalise(text));
+            let input = self.normaliser.normalise_parts(&rows.match_key_of(row));
             put_item(&mut record, input.as_ref().map_or(&[], AsRef::as_ref));
             sorter.push(&record)?;
         }

@@ -1,4 +1,11 @@
 use super::*;
+use datafusion::arrow::array::{ArrayRef, Float64Array, StringArray};
+use firebreak_domain::{Contract, Epsilon, JoinSide, JoinTerms};
+use firebreak_query::{check_join, parse_sql};
+use std::sync::Arc;
+
+const ENROLMENTS: &str = include_str!("../../../../deploy/sample/bundle/contracts/education.enrolments.toml");
+const VACCINATIONS: &str = include_str!("../../../../deploy/sample/bundle/contracts/health.vaccinations.toml");
 
 fn person(rows: &[(u8, u16, &str)]) -> Person {
     let ranking = RankingKey::new([5; 32]);
@@ -39,4 +46,38 @@ fn a_row_without_an_identifier_has_that_of_another_of_its_person() {
     assert_eq!(person(&missing).best, person(&rows).best, "an identifier decides nothing of the label");
     assert_eq!(identifier(&person(&missing)), rows[1 - chosen].2);
     assert!(person(&[(1, 1, "")]).item.is_empty());
+}
+
+#[test]
+fn a_row_of_a_sum_has_the_label_of_its_group_and_bin_whatever_the_file_says_beyond_the_bounds() {
+    let contracts: Vec<Contract> = [ENROLMENTS, VACCINATIONS].map(|text| toml::from_str(text).unwrap()).into();
+    let terms = JoinTerms {
+        left: "education.enrolments".parse().unwrap(),
+        right: "health.vaccinations".parse().unwrap(),
+        field: "national_number".parse().unwrap(),
+        normaliser: 1,
+        epsilon: Epsilon::from_nano(500_000_000),
+        semi_honest_join: true,
+    };
+    let sql = "SELECT e.level, SUM(e.weekly_hours) AS hours FROM education.enrolments e JOIN health.vaccinations v ON \
+               PERSON GROUP BY e.level";
+    let join = check_join(&parse_sql(sql).unwrap(), &contracts, &terms).unwrap();
+    let column = |name: &str, written: ArrayRef| {
+        let mut column = EncodedColumn::new(contracts[0].column(name).unwrap(), None);
+        column.extend(&written, &|_| true).unwrap();
+        column
+    };
+    let hours = [Some(-5.0), Some(0.0), Some(7.6), Some(60.0), Some(1e9), None, Some(10.0)];
+    let levels = ["primary", "primary", "primary", "primary", "primary", "primary", "unheard of"];
+    let columns = [
+        column("weekly_hours", Arc::new(Float64Array::from(hours.to_vec()))),
+        column("level", Arc::new(StringArray::from(levels.to_vec()))),
+    ];
+    let label = |row: usize| {
+        let value = |name: &ColumnName| bound(columns.iter().find(|column| column.name() == name)?, row);
+        join.side(JoinSide::Left).label(&value)
+    };
+    // Six levels to a bin, the primary one second; what is beyond the bounds counts as the bound.
+    let found: Vec<Option<u16>> = (0..hours.len()).map(label).collect();
+    assert_eq!(found, [Some(1), Some(1), Some(13), Some(91), Some(91), None, None]);
 }

@@ -301,7 +301,8 @@ impl App {
         files: &SessionFiles,
     ) -> Result<JoinList, MatchError> {
         let normaliser = normaliser(terms.normaliser)?;
-        let rows = self.datasets.rows_to_match(contract, checked.query().cut(), &terms.field).await?;
+        let rows =
+            self.datasets.rows_to_match(contract, checked.query().cut(), std::slice::from_ref(&terms.field)).await?;
         let takes_part = |key: &[u8]| who.allows(&self.state.person_reference(key));
         let ranking = self.datasets.ranking_key(contract);
         let forming = Forming { side: checked, normaliser, ranking, takes_part: &takes_part };

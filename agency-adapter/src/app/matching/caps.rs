@@ -1,6 +1,7 @@
 use crate::app::App;
 use firebreak_domain::{AgreementId, CapStanding, Identity};
 use firebreak_node::caps_of;
+use firebreak_store::CappedKey;
 
 impl App {
     /// How the caps stand of an agreement's match that this agency is the sender of, for a caller to know. Empty alike
@@ -14,8 +15,10 @@ impl App {
         if sender != *self.recorder.organisation() {
             return none;
         }
-        let receiver = &matching.receiver.agency;
-        let used = |cap: &CapStanding| self.state.counted(cap.counted, agreement, receiver, cap.period);
-        caps.iter().map(|cap| CapStanding { used: Some(used(cap)), ..*cap }).collect()
+        let used = |cap: &CapStanding| {
+            let (receiver, key) = (matching.receiver.agency.clone(), cap.key.clone());
+            self.state.counted(cap.counted, &CappedKey { agreement: agreement.clone(), receiver, key }, cap.period)
+        };
+        caps.into_iter().map(|cap| CapStanding { used: Some(used(&cap)), ..cap }).collect()
     }
 }

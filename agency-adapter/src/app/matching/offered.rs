@@ -57,8 +57,8 @@ impl OfferedSet {
             while let Some(batch) = rows.next().await? {
                 block_in_place(|| {
                     let payload = layout.map(|layout| PayloadReader::over(layout, &batch)).transpose()?;
-                    for (row, text) in batch.match_keys.iter().enumerate() {
-                        let Some(input) = text.as_ref().and_then(|text| normaliser.normalise(text)) else { continue };
+                    for row in 0..batch.persons.len() {
+                        let Some(input) = normaliser.normalise_parts(&batch.match_key_of(row)) else { continue };
                         record.clear();
                         put_item(&mut record, input.as_bytes());
                         let mut person = batch.person_of(row).map_or(UNNAMED, &reference);

@@ -15,7 +15,7 @@ pub struct OpenRequest {
     pub bundle_sequence: u64,
     /// The receiver's rule for identifiers.
     pub normaliser: u32,
-    /// The receiver's field.
+    /// The receiver's key and its columns ([`MatchKey::field`](firebreak_domain::MatchKey::field)).
     pub field: String,
     /// Padded number of elements.
     pub elements: u32,
@@ -25,10 +25,12 @@ pub struct OpenRequest {
     pub proofs: bool,
     /// What goes with the tags.
     pub payload: PayloadOffer,
+    /// The number of the epoch in which it is matched; `None` for a session with a key of its own.
+    pub epoch: Option<u64>,
 }
 
 impl OpenRequest {
-    /// That both sides mean the same match: `decided` is what the sender decided. Sizes are not compared.
+    /// That both sides mean the same match: `decided` is what the sender decided. Sizes and epochs are not compared.
     pub(super) fn compare(&self, decided: &Self) -> Result<(), Refusal> {
         let mismatch = |reason, what| Err(Refusal::new(reason).because(what));
         if self.session != decided.session || self.agreement != decided.agreement || self.purpose != decided.purpose {
@@ -42,7 +44,10 @@ impl OpenRequest {
             return mismatch(ReasonCode::NormaliserMismatch, "the receiver writes identifiers by another version");
         }
         if self.field != decided.field || self.chunk_elements != decided.chunk_elements {
-            return mismatch(ReasonCode::SessionMismatch, "field or size of a chunk differ between the two sides");
+            return mismatch(
+                ReasonCode::SessionMismatch,
+                "the key, its columns or the size of a chunk differ between the two sides",
+            );
         }
         if self.proofs != decided.proofs {
             return mismatch(

@@ -1,11 +1,10 @@
 //! What a receiver has of the sender, kept until the comparison is recorded: from then on it needs nobody else.
 
 use super::fault::of_peer;
-use super::payload::with_payload;
-use super::{CHUNK_ELEMENTS, MatchError, Prepared, Receiver};
+use super::{MatchError, Prepared, Receiver};
 use crate::app::App;
 use firebreak_domain::{ReasonCode, Refusal};
-use firebreak_psi::{FORMAT, MatchParams, PsiError, PublicKey};
+use firebreak_psi::{PsiError, PublicKey};
 use firebreak_store::SessionFiles;
 use tokio::task::block_in_place;
 
@@ -27,10 +26,15 @@ impl Received {
     }
 }
 
-/// Keeps what a sender stated, the first time; afterwards it must state the same.
+/// Keeps what a sender stated, the first time; afterwards it must state the same, or is told `otherwise`.
 ///
 /// SECURITY: chunks that were verified under one key are not verified again, so no other takes its place.
-pub(super) fn keep_sender(files: &SessionFiles, key: &[u8; KEY], tags: u32) -> Result<(), MatchError> {
+pub(super) fn keep_sender(
+    files: &SessionFiles,
+    key: &[u8; KEY],
+    tags: u32,
+    otherwise: &'static str,
+) -> Result<(), MatchError> {
     let stated = [key.as_slice(), &tags.to_be_bytes()].concat();
     let mut spool = files.spool("sender")?;
     if spool.is_empty() {
@@ -39,9 +43,7 @@ pub(super) fn keep_sender(files: &SessionFiles, key: &[u8; KEY], tags: u32) -> R
     if spool.get(0)?.as_slice() == stated {
         return Ok(());
     }
-    let refusal = Refusal::new(ReasonCode::SessionMismatch);
-    let refusal = refusal.because("the sender stated another key or number of tags than before: begin a new match");
-    Err(MatchError::Fault(refusal))
+    Err(MatchError::Fault(Refusal::new(ReasonCode::SessionMismatch).because(otherwise)))
 }
 
 impl Receiver {
@@ -93,8 +95,7 @@ impl Prepared {
     /// # Errors
     /// [`MatchError`].
     pub async fn take_up(self, app: &App, received: &Received) -> Result<Receiver, MatchError> {
-        let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, self.elements(), received.tags)?;
-        let params = with_payload(params, self.payload.as_ref())?;
+        let params = self.params(received.tags)?;
         let key = PublicKey::from_bytes(&received.public_key)?;
         self.go_on(app, key, params).await
     }

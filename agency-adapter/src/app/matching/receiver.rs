@@ -1,35 +1,45 @@
 mod commit;
 mod compare;
 mod form;
+mod held;
 mod list;
 mod opened;
+mod own;
 mod pipeline;
 mod sample;
+mod shared;
+mod stronger;
 mod withheld;
 
 pub(in crate::app) use commit::wait_until_logged;
 pub use sample::{MOST_PLACES, Sample, SampledPlace};
 
+use super::epoch::{Epochs, SharedEpoch, over};
 use super::fault::of_peer;
+use super::keys::{Asked, Chosen, Key};
 use super::participants::Participants;
 use super::payload::{Payload, PayloadOffer, described, offer, with_payload};
 use super::running::Receiving;
-use super::{CHUNK_ELEMENTS, MatchError, mode, normaliser, records, session_name, terms};
-use crate::app::App;
+use super::{CHUNK_ELEMENTS, MatchError, mode, records, session_name, terms};
+use crate::app::{App, Tick};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{
-    Charge, ColumnName, Contract, DatasetId, Domain, Identity, Intent, OrgId, Pin, ReasonCode, Refusal,
+    Charge, Contract, DatasetId, Domain, Identity, Intent, MatchKeyName, OrgId, Pin, ReasonCode, Refusal, Timestamp,
 };
 use firebreak_node::{Content, StandingMatch, SubmittedMatch, decide_match};
 use firebreak_policy::{Denial, Permit};
-use firebreak_psi::{Blinding, FORMAT, MatchParams, Normaliser, PublicKey, SecretSeed, SessionId, Shuffle, Slot};
+use firebreak_psi::{
+    Blinding, FORMAT, MatchParams, Normaliser, PsiError, PublicKey, SecretSeed, SessionId, Shuffle, Slot,
+};
 use firebreak_query::{CheckedQuery, check, parse_sql};
-use firebreak_store::{SessionFiles, Spool};
-use form::{Formed, Forming};
-use list::List;
+use firebreak_store::{MatchedBy, SessionFiles, Spool};
+use form::{Formed, Forming, Places};
+use held::Theirs;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use stronger::{Common, Stronger, selection_hash};
 use tokio::task::block_in_place;
+use tokio::time::Instant;
 use withheld::{Choice, Withheld};
 
 /// How many times the size that its contract declares a sender's register may have in a match: one that has outgrown its
@@ -60,7 +70,7 @@ pub enum MatchStep {
 }
 
 /// What a match came to. It stays in the agency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MatchReport {
     /// The name under which the session is kept.
     pub session: [u8; 32],
@@ -68,12 +78,20 @@ pub struct MatchReport {
     pub offered: u64,
     /// Own persons whom the sender holds too.
     pub matched: u64,
-    /// Own persons selected whose identifier is missing or unusable.
+    /// Own persons selected, and not matched by a stronger key, whose identifier is missing or unusable.
     pub unusable: u64,
     /// Own persons who took no part, by what they chose or what was decided for them: some of those offered.
     pub withheld: u64,
     /// What was disclosed of those matched; `None` where the agreement names no payload.
     pub payload: Option<PayloadReport>,
+    /// The key by which was matched.
+    pub key: MatchKeyName,
+    /// Whether the matches are to be looked at by people before anything follows from them.
+    pub provisional: bool,
+    /// The agreement's next weaker key, for whoever is left.
+    pub next_key: Option<MatchKeyName>,
+    /// When the list of the epoch is deleted; `None` for a session with a list of its own.
+    pub held_until: Option<Timestamp>,
 }
 
 /// What a match disclosed.
@@ -91,14 +109,18 @@ pub struct PayloadReport {
 pub struct Prepared {
     pub(super) standing: Arc<StandingMatch>,
     pub(super) contest: String,
-    /// Records that the sender's register is declared to have.
+    /// Records that the own register is declared to have, and the sender's.
+    own_register: u64,
     sender_register: u64,
     submitted: SubmittedMatch,
-    /// The rule by which the identifiers are written.
-    normaliser: Normaliser,
+    /// The key by which is matched.
+    key: Key,
+    next_key: Option<MatchKeyName>,
+    matched_by: MatchedBy,
     seed: SecretSeed,
     pub(super) files: SessionFiles,
     formed: Formed,
+    epoch: Option<SharedEpoch>,
     participants: Participants,
     pub(super) payload: Option<Payload>,
     bundle_sequence: u64,
@@ -118,28 +140,29 @@ pub struct Receiver {
     /// The tags of each chunk that was verified.
     own: Spool,
     withheld: Withheld,
-    list: List,
+    list: Theirs,
 }
 
 /// Decides, as the receiver's own adapter, whether a match may be asked for, and forms the set: the persons of the
-/// dataset's latest cut for whom `selection`, a condition as it stands behind WHERE, is true in at least one row. A
-/// session that goes on has the set that it formed before.
+/// dataset's latest cut for whom the selection is true in at least one row. By a weaker key, those of the very cut of the
+/// match that it follows whom no stronger key has matched. A session that goes on has the set that it formed before.
 ///
 /// # Errors
 /// [`MatchError`]. A refusal is recorded.
-pub async fn prepare_receiver(
+pub async fn prepare_receiver<'a>(
     app: &App,
     submitted: SubmittedMatch,
     own: &Identity,
-    selection: &str,
+    asked: impl Into<Asked<'a>>,
 ) -> Result<Prepared, MatchError> {
+    let asked = asked.into();
     let intent = submitted.intent(own);
     let (permit, _) = match decide_match(&submitted, own, &app.policy, &app.trust, app.state.now()) {
         Ok(decided) => decided,
         Err(denial) => return Err(app.refuse_match(denial, &intent).await),
     };
     let (facts, contest) = (permit.facts().clone(), permit.agreement().contest.clone());
-    match prepare(app, submitted, &intent, permit, selection).await {
+    match prepare(app, submitted, &intent, permit, &asked).await {
         Err(MatchError::Refused(refusal)) => {
             let refusal = Refusal { contest: Some(contest), ..refusal };
             Err(app.refuse_match(Denial { refusal, facts }, &intent).await)
@@ -153,53 +176,103 @@ async fn prepare(
     submitted: SubmittedMatch,
     intent: &Intent,
     permit: Permit,
-    selection: &str,
+    asked: &Asked<'_>,
 ) -> Result<Prepared, MatchError> {
+    let since = Instant::now();
     let terms = terms(&permit)?;
+    let Chosen { key, stronger, next } = Chosen::of(terms, asked.key)?;
     let contract = permit.contract(&terms.receiver_dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?;
     let theirs = permit.contract(&terms.sender_dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?;
-    app.check_not_closed(&contract.id, std::iter::once(&terms.field))?;
+    let reading = key.reading();
+    app.check_not_closed(&contract.id, reading.columns().iter())?;
     if let Err(refusal) = app.gate.check(&app.state).await? {
         return Err(refusal.into());
     }
-    let normaliser = normaliser(terms.normaliser)?;
     let payload = Payload::of(terms, theirs)?;
     let standing = Arc::new(StandingMatch::of(&permit, intent.clone(), &app.policy)?);
     // Whatever there is to refuse is refused before a row is read.
-    let condition = condition(contract, selection)?;
-    let cut = contract.latest_cut().ok_or(MatchError::Failed)?;
-    let name = session_name(&permit.agreement().id, &submitted.header.request_id);
+    let condition = condition(contract, asked.selection)?;
+    let agreement = &permit.agreement().id;
+    let common = Common {
+        agreement,
+        purpose: &permit.question().purpose,
+        contract,
+        selection: selection_hash(contract, asked.selection),
+    };
+    let stronger = match (stronger, asked.after) {
+        (Some(stronger), after) => Some(Stronger::of(app, &common, &stronger, after).await?),
+        (None, None) => None,
+        (None, Some(_)) => {
+            let refusal = Refusal::new(ReasonCode::SessionMismatch);
+            return Err(refusal.because("the agreement's strongest key follows no other match").into());
+        }
+    };
+    let cut = stronger.as_ref().map_or(contract.latest_cut(), |stronger| Some(&stronger.cut));
+    let cut = cut.ok_or(MatchError::Failed)?;
+    let matched_by = MatchedBy {
+        key: key.name.clone(),
+        compares: key.compares(),
+        provisional: key.provisional,
+        selection: common.selection,
+        after: stronger.as_ref().and_then(Stronger::session),
+    };
+    let name = session_name(agreement, &submitted.header.request_id);
     let seed = app.state.open_session(&name, SecretSeed::generate()?.expose()).await?;
     app.check_session(&name).await?;
     let seed = SecretSeed::from_bytes(seed.as_slice().try_into().map_err(|_| MatchError::Failed)?);
     let running = app.running.receive(name)?;
     let files = app.state.session_files(&name).await?;
-    let formed_from = formed_from(contract, &terms.field, normaliser, selection, payload.as_ref());
+    let formed_from = formed_from(contract, &key, matched_by.after, asked.selection, payload.as_ref());
+    let epochs = Epochs::of(&permit, &key)?;
     let formed = match Formed::kept(&files, formed_from)? {
         Some(formed) => formed,
         None => {
-            let rows = app.datasets.rows_to_match(contract, cut, &terms.field).await?;
-            let shuffle = Shuffle::of_session(&seed);
-            let forming = Forming { condition: condition.as_ref(), normaliser, disclosed: payload.is_some() };
-            form::form(rows, forming, &shuffle, &files, formed_from, cut.clone()).await?
+            let matched = match &stronger {
+                Some(stronger) => Some(stronger.matched(app, &files).await?),
+                None => None,
+            };
+            let rows = app.datasets.rows_to_match(contract, cut, &reading.columns()).await?;
+            let epoch = epochs.as_ref().map(|epochs| epochs.at(app.state.now()));
+            let forming = Forming {
+                condition: condition.as_ref(),
+                reading: &reading,
+                shuffle: &Shuffle::of_session(&seed),
+                files: &files,
+                terms: formed_from,
+                cut: cut.clone(),
+                places: Places::Padded(epoch.as_ref()),
+                disclosed: payload.is_some(),
+            };
+            forming.form(rows, matched).await?
         }
     };
+    let epoch = Epochs::taken_up(epochs.as_ref(), formed.epoch)?;
+    let own_register = contract.unit_space.register_size;
+    if stronger.is_some() {
+        // PRIVACY: forming the set takes longer the more were matched before. The tunnel is opened, which the sender
+        // sees, on a tick that follows from the declared register.
+        Tick::wait(since, app.tick.of_set(own_register)).await;
+    }
     let (contest, sender_register) = (permit.agreement().contest.clone(), theirs.unit_space.register_size);
     let bundle_sequence = permit.bundle_sequence();
     let participants = Participants::of(&standing, permit.question().purpose.clone());
     Ok(Prepared {
         standing,
         contest,
+        own_register,
         sender_register,
         submitted,
-        normaliser,
+        key,
+        next_key: next,
+        matched_by,
         seed,
         files,
         formed,
+        epoch,
         participants,
         payload,
         bundle_sequence,
-        selection: selection.to_owned(),
+        selection: asked.selection.to_owned(),
         retention_days: permit.agreement().retention_days,
         name,
         _running: running,
@@ -209,13 +282,15 @@ async fn prepare(
 /// What a set is formed from but the cut: one that was formed and committed to stays when a later cut is declared.
 fn formed_from(
     contract: &Contract,
-    field: &ColumnName,
-    normaliser: Normaliser,
+    key: &Key,
+    after: Option<[u8; 32]>,
     selection: &str,
     payload: Option<&Payload>,
 ) -> [u8; 32] {
-    let (number, payload) = (normaliser.number(), described(payload));
-    let terms = format!("firebreak match set 1\n{}\n{field}\n{number}\n{selection}{payload}", contract.id);
+    let (compares, after) = (hex::encode(key.compares()), after.map(hex::encode).unwrap_or_default());
+    let read = key.reading().text();
+    let payload = described(payload);
+    let terms = format!("firebreak match set 1\n{}\n{compares}\n{read}\n{after}\n{selection}{payload}", contract.id);
     Sha256::digest(terms.as_bytes()).into()
 }
 
@@ -254,10 +329,10 @@ impl Prepared {
         self.bundle_sequence
     }
 
-    /// The field on which both sides match, and the rule by which it is written.
+    /// The key by which both sides match, with its columns, and the rule by which it is written.
     #[must_use]
-    pub fn field(&self) -> (&ColumnName, Normaliser) {
-        (&self.standing.terms().field, self.normaliser)
+    pub fn field(&self) -> (String, Normaliser) {
+        (self.key.field(), self.key.normaliser)
     }
 
     /// Whether the sender proves its evaluations.
@@ -290,6 +365,27 @@ impl Prepared {
         self.formed.places
     }
 
+    /// Elements in each chunk: the whole set, where it is matched in an epoch.
+    #[must_use]
+    pub fn chunk_elements(&self) -> u32 {
+        self.epoch.as_ref().map_or(CHUNK_ELEMENTS, |epoch| epoch.elements)
+    }
+
+    /// The number of the epoch in which it is matched; `None` for a session with a key of its own.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u64> {
+        self.epoch.as_ref().map(|epoch| epoch.epoch.number)
+    }
+
+    /// What both sides declare, where the sender lists so many tags.
+    pub(super) fn params(&self, tags: u32) -> Result<MatchParams, MatchError> {
+        let params = MatchParams::new(FORMAT, self.chunk_elements(), self.elements(), tags).map_err(of_peer)?;
+        Ok(match &self.epoch {
+            Some(epoch) => epoch.params(params)?,
+            None => with_payload(params, self.payload.as_ref())?,
+        })
+    }
+
     /// Begins, or takes up again, the session with a sender of that key and padded number of tags, and commits to the
     /// set. Waits until the commitment is in the log: nothing is sent for evaluation before.
     ///
@@ -304,10 +400,10 @@ impl Prepared {
                 refusal.because("the sender's list is far larger than its declared register"),
             ));
         }
-        let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, self.elements(), tags).map_err(of_peer)?;
-        let params = with_payload(params, self.payload.as_ref())?;
+        let params = self.params(tags)?;
         let key = PublicKey::from_bytes(public_key).map_err(of_peer)?;
-        block_in_place(|| super::received::keep_sender(&self.files, key.as_bytes(), tags))?;
+        let otherwise = "the sender stated another key or number of tags than before: begin a new match";
+        block_in_place(|| super::received::keep_sender(&self.files, key.as_bytes(), tags, otherwise))?;
         self.go_on(app, key, params).await
     }
 
@@ -317,16 +413,16 @@ impl Prepared {
         let params = params.in_mode(mode(self.standing.terms()));
         self.commit(app).await?;
         let session = SessionId::from_bytes(*self.submitted.header.request_id.as_bytes());
+        let list = self.theirs(app, &key, params).await?;
         let blinding = Arc::new(Blinding::new(session, &self.seed, key, params));
-        let (own, list) = block_in_place(|| {
+        let (own, withheld) = block_in_place(|| {
             let own = self.files.spool("own-tags")?;
             if own.len() > params.chunks() as usize {
                 return Err(MatchError::Failed);
             }
-            Ok((own, List::open(&self.files, params)?))
+            let shuffle = Shuffle::of_session(&self.seed);
+            Ok((own, Withheld::open(&self.files, shuffle, self.key.normaliser, params.chunk_elements())?))
         })?;
-        let withheld =
-            block_in_place(|| Withheld::open(&self.files, Shuffle::of_session(&self.seed), self.normaliser))?;
         Ok(Receiver { prepared: self, blinding, own, withheld, list })
     }
 }
@@ -338,14 +434,19 @@ impl Receiver {
     /// [`MatchError`]: the match ends.
     pub async fn check(&self, app: &App) -> Result<(), MatchError> {
         app.check_standing(&self.prepared.standing).await?;
+        if self.list.held_until().is_some_and(|until| until <= app.state.now()) {
+            let facts = self.prepared.standing.facts().clone();
+            return Err(app.refuse_match(Denial { refusal: over(), facts }, self.prepared.standing.intent()).await);
+        }
         app.check_session(&self.prepared.name).await
     }
 
     /// What the places of a chunk hold, once those who take no part are withheld.
     fn slots(&self, number: u32, choice: &Choice) -> Result<Vec<Slot>, MatchError> {
-        let mut reader = form::slots(&self.prepared.files)?.read_from(u64::from(number) * u64::from(CHUNK_ELEMENTS))?;
-        let mut slots = Vec::with_capacity(CHUNK_ELEMENTS as usize);
-        while slots.len() < CHUNK_ELEMENTS as usize {
+        let count = self.params().chunk_elements();
+        let mut reader = form::slots(&self.prepared.files)?.read_from(u64::from(number) * u64::from(count))?;
+        let mut slots = Vec::with_capacity(count as usize);
+        while slots.len() < count as usize {
             let record = reader.next()?.ok_or(MatchError::Failed)?;
             slots.push(records::item(record).ok_or(MatchError::Failed)?);
         }
@@ -383,10 +484,16 @@ impl Receiver {
         self.list.bytes()
     }
 
+    /// Whether all of the sender's tags have arrived: in an epoch, by an earlier session.
+    #[must_use]
+    pub const fn has_tags(&self) -> bool {
+        self.list.is_complete()
+    }
+
     /// How far it is.
     #[must_use]
     pub fn evaluating(&self) -> MatchStep {
-        let done = u64::from(self.verified()) * u64::from(CHUNK_ELEMENTS);
+        let done = u64::from(self.verified()) * u64::from(self.params().chunk_elements());
         MatchStep::Evaluating { done, of: u64::from(self.params().receiver_padded()) }
     }
 
@@ -408,9 +515,10 @@ impl Receiver {
     /// # Errors
     /// [`MatchError`].
     pub async fn finish(&self, app: &App) -> Result<MatchReport, MatchError> {
+        let since = Instant::now();
         self.check(app).await?;
         if !self.is_complete() {
-            return Err(firebreak_psi::PsiError::Incomplete.into());
+            return Err(PsiError::Incomplete.into());
         }
         let prepared = &self.prepared;
         // PRIVACY: the leaf comes before the comparison, whose time tells how many matched.
@@ -419,10 +527,12 @@ impl Receiver {
         let evidence = app.recorder.record(LeafKind::MatchDone, facts, None, none, content, &app.state);
         app.state.record_end(&prepared.name, evidence.map_err(|_| MatchError::Failed)?.new_leaf()).await?;
         let layout = prepared.payload.as_ref().map(Payload::layout);
-        let matched =
-            block_in_place(|| compare::compare(self.params(), &self.own, &self.list, layout, &prepared.files))?;
+        let (params, files) = (self.params(), &prepared.files);
+        let compared = || compare::compare(&app.state, params, &self.own, &self.list, layout, files);
+        let mut matched = block_in_place(compared)?;
         let header = &prepared.submitted.header;
         app.state.record_match_cut(&prepared.name, prepared.dataset(), &prepared.formed.cut).await?;
+        app.state.record_matched_by(&prepared.name, &prepared.matched_by).await?;
         let who = prepared.participants.now(app).await?;
         if let Some(payload) = &prepared.payload {
             let what = (&prepared.standing.terms().sender_dataset, payload.columns());
@@ -430,11 +540,16 @@ impl Receiver {
             app.state.begin_disclosure(&prepared.name, agreement, purpose, what, days).await?;
         }
         let (purpose, agreement) = (&header.purpose, &header.agreement);
-        let registered = app.register_matched(&prepared.name, purpose, agreement, &matched, layout, &who).await?;
+        let registered = app.register_matched(&prepared.name, purpose, agreement, &mut matched, layout, &who).await?;
         let withheld = self.withheld.persons()?.saturating_add(registered.late);
         // SECURITY: from here on, nothing that was stored blinds or unblinds: whoever recorded what was sent learns
         // nothing from this state and its key.
         app.state.close_session(&prepared.name).await?;
+        if prepared.next_key.is_some() {
+            // PRIVACY: comparing takes longer the more matched, and whoever runs the next key when this returns opens a
+            // tunnel for it, which the sender sees.
+            Tick::wait(since, app.tick.of_set(prepared.own_register)).await;
+        }
         Ok(MatchReport {
             session: prepared.name,
             offered: prepared.formed.offered,
@@ -442,6 +557,10 @@ impl Receiver {
             unusable: prepared.formed.unusable,
             withheld,
             payload: layout.map(|_| registered.payload),
+            key: prepared.key.name.clone(),
+            provisional: prepared.key.provisional,
+            next_key: prepared.next_key.clone(),
+            held_until: self.list.held_until(),
         })
     }
 }

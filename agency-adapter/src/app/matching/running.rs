@@ -1,7 +1,9 @@
 //! Which sessions run in this program. The files of a session are written by one run of it alone.
 
+use super::epoch::SharedEpoch;
+use super::offer::Offer;
 use super::sender::Open;
-use firebreak_domain::{ReasonCode, Refusal};
+use firebreak_domain::{ReasonCode, Refusal, Timestamp};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::OnceCell;
@@ -13,6 +15,13 @@ type Name = [u8; 32];
 pub struct Running {
     receiving: Arc<Mutex<HashSet<Name>>>,
     sending: Mutex<HashMap<Name, Weak<OnceCell<Open>>>>,
+    epochs: Mutex<HashMap<Name, Lasting>>,
+}
+
+/// What is offered in an epoch, and when that ends. It stays while nobody asks: to form it again takes minutes.
+struct Lasting {
+    ends: Timestamp,
+    offer: Arc<OnceCell<Arc<Offer>>>,
 }
 
 /// A session that this adapter receives, until it is dropped.
@@ -51,6 +60,18 @@ impl Running {
         let open = Arc::new(OnceCell::new());
         sending.insert(name, Arc::downgrade(&open));
         open
+    }
+
+    /// What this adapter offers in an epoch, to all sessions of it.
+    pub(super) fn epoch(&self, epoch: &SharedEpoch) -> Arc<OnceCell<Arc<Offer>>> {
+        let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+        let lasting = || Lasting { ends: epoch.epoch.ends, offer: Arc::default() };
+        Arc::clone(&epochs.entry(epoch.name).or_insert_with(lasting).offer)
+    }
+
+    /// Forgets what was offered in epochs that are over, and its keys.
+    pub(super) fn end_epochs(&self, now: Timestamp) {
+        self.epochs.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, lasting| lasting.ends > now);
     }
 }
 

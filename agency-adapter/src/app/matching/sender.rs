@@ -1,23 +1,24 @@
+use super::epoch::{Epochs, SharedEpoch, another_epoch, keep_epoch, over};
 use super::fault::{ends_session, is_told, of_peer};
-use super::offered::{Evaluated, OfferedSet, OfferedTags};
+use super::keys::{Key, another_key, keep_key};
+use super::offer::Offer;
+use super::offered::{Evaluated, OfferedTags};
 use super::opening::OpenRequest;
 use super::participants::Participants;
-use super::payload::{Payload, PayloadOffer, keep_offer, offer, with_payload};
+use super::payload::{Payload, PayloadOffer, keep_offer, offer};
 use super::pieces::TagPieces;
-use super::{CHUNK_ELEMENTS, MatchError, OPEN_AT_ONCE, mode, normaliser, session_name, terms};
+use super::{CHUNK_ELEMENTS, MatchError, OPEN_AT_ONCE, mode, session_name, terms};
 use crate::app::query::Refused;
 use crate::app::{App, Failure, Tick};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{
-    AgreementId, CapPeriod, Charge, ColumnName, Contract, Counted, DatasetId, Identity, MatchCaps, OrgId, Pin,
-    PurposeId, ReasonCode, Refusal, RequestId,
+    AgreementId, CapPeriod, Charge, Contract, Counted, DatasetId, Identity, MatchCaps, OrgId, Pin, PurposeId,
+    ReasonCode, Refusal, RequestId, Timestamp,
 };
 use firebreak_node::{Content, Evidence, StandingMatch, SubmittedMatch, decide_match, exhausted_cap};
 use firebreak_policy::Denial;
-use firebreak_psi::{
-    Evaluator, FORMAT, KeyContext, MatchParams, Normaliser, SecretSeed, derive_session_key, padded_size,
-};
-use firebreak_store::{CapError, EvaluationChunk, OpenBound, SessionFiles, TagsHandedOut};
+use firebreak_psi::{MatchParams, Mode, SecretSeed};
+use firebreak_store::{CapError, CappedKey, EvaluationChunk, OpenBound, TagsHandedOut};
 use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,36 +38,39 @@ pub struct SenderSession {
     agreement: AgreementId,
     purpose: PurposeId,
     bundle_sequence: u64,
-    field: ColumnName,
-    normaliser: Normaliser,
+    /// The agreement's keys, of which the receiver names one as it opens the session.
+    keys: Vec<Offered>,
     dataset: DatasetId,
     contract: Arc<Contract>,
     payload: Option<Payload>,
     request: RequestId,
-    caps: MatchCaps,
     last_year: i32,
     participants: Participants,
     open: Arc<OnceCell<Open>>,
 }
 
+/// A key of the agreement's, how much of it this receiver may have, and its epochs, if there are any.
+#[derive(Clone)]
+pub(super) struct Offered {
+    pub(super) key: Key,
+    of: CappedKey,
+    caps: MatchCaps,
+    epochs: Option<Epochs>,
+}
+
 pub(super) struct Open {
     since: Instant,
-    evaluator: Arc<Evaluator>,
-    files: SessionFiles,
-    set: OfferedSet,
+    /// By which it was opened.
+    by: Offered,
+    offered: Arc<Offer>,
     evaluated: Arc<Mutex<Evaluated>>,
-    tags: OnceCell<Made>,
+    /// Held while a chunk is evaluated.
+    turn: Arc<tokio::sync::Mutex<()>>,
     name: [u8; 32],
-    offer: PayloadOffer,
+    payload: PayloadOffer,
     /// The year in which the session was first opened. Its chunks and its list count in it, so that what is sent again
     /// over New Year is what was charged.
     year: i32,
-}
-
-/// A list of tags, and the SHA-256 of what it was made of.
-struct Made {
-    list: Arc<Mutex<OfferedTags>>,
-    hash: [u8; 32],
 }
 
 /// Decides, as the sender's own adapter, whether a match may begin, and records that it was authorised.
@@ -93,11 +97,25 @@ pub async fn accept_match(
         let contract = permit.contract(&terms.sender_dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?;
         let theirs = permit.contract(&terms.receiver_dataset).ok_or(Refusal::new(ReasonCode::DatasetNotCovered))?;
         let payload = Payload::of(terms, contract)?;
-        let disclosed = payload.iter().flat_map(Payload::columns);
-        app.check_not_closed(&contract.id, std::iter::once(&terms.field).chain(disclosed))?;
-        let normaliser = normaliser(terms.normaliser)?;
-        let caps = MatchCaps::of(permit.agreement(), theirs.unit_space.register_size)
-            .ok_or(Refusal::new(ReasonCode::OperationNotCovered))?;
+        app.check_not_closed(&contract.id, payload.iter().flat_map(Payload::columns))?;
+        let keys = Key::all(terms)?;
+        // Which of them it is, is said inside of the tunnel: here there has to be one.
+        let closed = |key: &Key| app.check_not_closed(&contract.id, key.columns.iter());
+        if keys.iter().all(|key| closed(key).is_err()) {
+            keys.iter().try_for_each(closed)?;
+        }
+        let offered = |key: Key| {
+            Ok::<_, Refusal>(Offered {
+                caps: MatchCaps::of(permit.agreement(), &key, theirs.unit_space.register_size),
+                of: CappedKey {
+                    agreement: permit.agreement().id.clone(),
+                    receiver: terms.receiver.clone(),
+                    key: key.name.clone(),
+                },
+                epochs: Epochs::of(&permit, &key)?,
+                key,
+            })
+        };
         let standing = StandingMatch::of(&permit, intent.clone(), &app.policy)?;
         Ok(SenderSession {
             participants: Participants::of(&standing, permit.question().purpose.clone()),
@@ -107,13 +125,11 @@ pub async fn accept_match(
             agreement: permit.agreement().id.clone(),
             purpose: permit.question().purpose.clone(),
             bundle_sequence: permit.bundle_sequence(),
-            field: terms.field.clone(),
-            normaliser,
+            keys: keys.into_iter().map(offered).collect::<Result<_, _>>()?,
             dataset: contract.id.clone(),
             contract: contract.clone(),
             payload,
             request: submitted.header.request_id,
-            caps,
             last_year: permit.agreement().last_year(),
             open: app.running.send(session_name(&permit.agreement().id, &submitted.header.request_id)),
         })
@@ -155,6 +171,7 @@ impl SenderSession {
         }
         match self.open.get() {
             // What is open is shared: another tunnel's session may have ended it for a fault.
+            Some(open) if open.offered.is_over(app.state.now()) => self.recorded(app, Err(over().into())).await,
             Some(open) => self.recorded(app, app.check_session(&open.name).await).await,
             None => Ok(()),
         }
@@ -238,21 +255,35 @@ impl SenderSession {
     }
 
     async fn open_checked(&self, app: &App, request: &OpenRequest) -> Result<([u8; 32], u32), MatchError> {
+        let named = self.keys.iter().find(|offered| offered.key.field() == request.field);
+        let by = named.or(self.keys.first()).ok_or(MatchError::Failed)?;
+        let epoch = by.epoch(request.epoch, app.state.now());
+        let chunk_elements = match &epoch {
+            Ok(None) => CHUNK_ELEMENTS,
+            Ok(Some(epoch)) => epoch.elements,
+            // It is refused below, unless something that it may follow from differs.
+            Err(_) => request.chunk_elements,
+        };
         let same = request.compare(&OpenRequest {
             session: self.request,
             agreement: self.agreement.to_string(),
             purpose: self.purpose.to_string(),
             bundle_sequence: self.bundle_sequence,
-            normaliser: self.normaliser.number(),
-            field: self.field.to_string(),
+            normaliser: by.key.normaliser.number(),
+            field: by.key.field(),
             elements: request.elements,
-            chunk_elements: CHUNK_ELEMENTS,
+            chunk_elements,
             proofs: self.standing.terms().proofs,
             payload: offer(self.payload.as_ref()),
+            epoch: request.epoch,
         });
         same.map_err(MatchError::Fault)?;
-        self.check_size(app, u64::from(request.elements))?;
+        let epoch = epoch.map_err(MatchError::Fault)?;
+        app.check_not_closed(&self.contract.id, by.key.columns.iter())?;
+        self.check_size(app, by, u64::from(request.elements))?;
         let since = Instant::now();
+        let shared = epoch.map(|epoch| (app.running.epoch(&epoch), epoch));
+        let is_there = shared.as_ref().is_some_and(|(offered, _)| offered.initialized());
         let opened = self.open.get_or_try_init(|| async {
             let name = session_name(&self.agreement, &self.request);
             let bound = OpenBound {
@@ -266,63 +297,58 @@ impl SenderSession {
             let year = app.state.session_opened(&name).await?.year();
             let seed = SecretSeed::from_bytes(seed.as_slice().try_into().map_err(|_| MatchError::Failed)?);
             let files = app.state.session_files(&name).await?;
-            let rows = async || {
-                let cut = self.contract.latest_cut().ok_or(MatchError::Failed)?;
-                Ok(app.datasets.rows_to_match(&self.contract, cut, &self.field).await?)
+            keep_key(&files, &by.key)?;
+            let payload = self.payload.as_ref();
+            let evaluated = tokio::task::block_in_place(|| {
+                keep_epoch(&files, shared.as_ref().map(|(_, epoch)| epoch))?;
+                keep_offer(&files, payload)?;
+                Evaluated::open(&files)
+            })?;
+            let offered = match &shared {
+                None => Arc::new(self.offer_alone(app, by, name, &seed, files, request.elements).await?),
+                Some((offered, epoch)) => {
+                    let form = || async { Ok::<_, MatchError>(Arc::new(self.offer_of_epoch(app, by, epoch).await?)) };
+                    Arc::clone(offered.get_or_try_init(form).await?)
+                }
             };
-            let reference = |key: &str| app.state.person_reference(key.as_bytes());
-            tokio::task::block_in_place(|| keep_offer(&files, self.payload.as_ref()))?;
-            let layout = self.payload.as_ref().map(Payload::layout);
-            let set = OfferedSet::form(rows, reference, self.normaliser, layout, &files).await?;
-            // Padded to the declared register, so that the receiver does not learn how many records there are.
-            let padded = set.identifiers.max(self.contract.unit_space.register_size);
-            let padded = padded_size(usize::try_from(padded).unwrap_or(usize::MAX), CHUNK_ELEMENTS)?;
-            self.check_tags(app, &name, year, u64::from(padded))?;
-            let mode = mode(self.standing.terms());
-            let params = MatchParams::new(FORMAT, CHUNK_ELEMENTS, request.elements, padded).map_err(of_peer)?;
-            let params = with_payload(params.in_mode(mode), self.payload.as_ref())?;
-            let context = KeyContext {
-                agreement: self.agreement.as_str(),
-                receiver: self.receiver().as_str(),
-                field: self.field.as_str(),
-                normaliser: self.normaliser,
-                session: self.request.as_bytes(),
-                mode,
-            };
-            let key = derive_session_key(&seed, &context)?;
-            let evaluator = Arc::new(Evaluator::new(key, params));
-            let evaluated = Arc::new(Mutex::new(tokio::task::block_in_place(|| Evaluated::open(&files))?));
-            if let Some(payload) = &self.payload {
+            self.check_tags(app, by, &offered.name, year, u64::from(offered.padded()))?;
+            if let Some(payload) = payload {
                 app.state.record_offered_columns(&name, payload.columns()).await?;
             }
             app.state.record_offered(&name, &self.agreement, &self.purpose).await?;
-            let tags = OnceCell::new();
-            let offer = offer(self.payload.as_ref());
-            Ok::<_, MatchError>(Open { since, evaluator, files, set, evaluated, tags, name, offer, year })
+            let (by, evaluated, turn) = (by.clone(), Arc::new(Mutex::new(evaluated)), Arc::default());
+            Ok::<_, MatchError>(Open { since, by, offered, evaluated, turn, name, payload: offer(payload), year })
         });
         let opened = opened.await;
         // PRIVACY: forming the set takes longer the more records there are; the receiver hears, of a failure too, on a
-        // tick that follows from the declared register.
-        Tick::wait(since, app.tick.of_set(self.contract.unit_space.register_size)).await;
+        // tick that follows from the declared register. Where the set of an epoch is there already, nothing does.
+        let forming = app.tick.of_set(self.contract.unit_space.register_size);
+        Tick::wait(since, if is_there { app.tick.smallest() } else { forming }).await;
         let opened = opened?;
-        if opened.offer != request.payload {
+        if opened.by.key.compares() != by.key.compares() {
+            return Err(MatchError::Fault(another_key()));
+        }
+        if opened.name_of_epoch() != shared.map(|(_, epoch)| epoch.name) {
+            return Err(MatchError::Fault(another_epoch()));
+        }
+        if opened.payload != request.payload {
             let refusal = Refusal::new(ReasonCode::SessionMismatch);
             return Err(refusal.because("the session was opened with another payload: begin a new match").into());
         }
-        if opened.evaluator.params().receiver_padded() != request.elements {
+        if opened.params().receiver_padded() != request.elements {
             let refusal = Refusal::new(ReasonCode::WrongCount).because("the session was opened with another size");
             return Err(MatchError::Fault(refusal));
         }
-        Ok((*opened.evaluator.public_key().as_bytes(), opened.evaluator.params().sender_padded()))
+        Ok((*opened.offered.evaluator.public_key().as_bytes(), opened.offered.padded()))
     }
 
     /// A set that is larger than a whole cap begins no session.
-    fn check_size(&self, app: &App, elements: u64) -> Result<(), Refusal> {
-        let (counted, limits) = (Counted::Evaluations, self.caps.evaluations);
+    fn check_size(&self, app: &App, by: &Offered, elements: u64) -> Result<(), Refusal> {
+        let (counted, limits) = (Counted::Evaluations, by.caps.evaluations);
         let year = CapPeriod::Year(app.state.now().year());
         for (period, cap) in [(CapPeriod::Life, limits.for_life), (year, limits.per_year)] {
             if elements > cap {
-                let used = app.state.counted(counted, &self.agreement, self.receiver(), period);
+                let used = app.state.counted(counted, &by.of, period);
                 return Err(exhausted_cap(counted, period, cap.saturating_sub(used), self.last_year));
             }
         }
@@ -330,12 +356,11 @@ impl SenderSession {
     }
 
     /// A list that could not be handed out in the end has nothing evaluated for it. One that was is free.
-    fn check_tags(&self, app: &App, name: &[u8; 32], year: i32, tags: u64) -> Result<(), MatchError> {
+    fn check_tags(&self, app: &App, by: &Offered, name: &[u8; 32], year: i32, tags: u64) -> Result<(), MatchError> {
         if app.state.is_handed_out(name) {
             return Ok(());
         }
-        let limits = self.caps.tags(tags);
-        let left = app.state.check_caps(Counted::Tags, &self.agreement, self.receiver(), year, tags, limits);
+        let left = app.state.check_caps(Counted::Tags, &by.of, year, tags, by.caps.tags(tags));
         left.map_err(|error| self.not_charged(error))
     }
 
@@ -360,7 +385,7 @@ impl SenderSession {
     /// Padded elements of the receiver; none before the session is open.
     #[must_use]
     pub fn elements(&self) -> u64 {
-        self.open.get().map_or(0, |open| open.evaluator.params().receiver_padded().into())
+        self.open.get().map_or(0, |open| open.params().receiver_padded().into())
     }
 
     fn opened(&self) -> Result<&Open, MatchError> {
@@ -382,22 +407,24 @@ impl SenderSession {
 
     async fn evaluate_checked(&self, app: &App, chunk: u32, blinded: Vec<u8>) -> Result<Vec<u8>, MatchError> {
         let opened = self.opened()?;
-        let (evaluator, hash) = (Arc::clone(&opened.evaluator), Sha256::digest(&blinded));
+        let (evaluator, hash) = (Arc::clone(&opened.offered.evaluator), Sha256::digest(&blinded));
         let read = tokio::task::spawn_blocking(move || evaluator.read(chunk, blinded)).await;
         let read = read.map_err(|_| MatchError::Failed)?.map_err(of_peer)?;
         let charged = EvaluationChunk {
-            agreement: self.agreement.clone(),
-            receiver: self.receiver().clone(),
+            of: opened.by.of.clone(),
             period: opened.year,
             session: opened.name,
             number: chunk,
             blinded_hash: hash.into(),
-            elements: u64::from(CHUNK_ELEMENTS),
+            elements: u64::from(opened.params().chunk_elements()),
         };
-        let charged = app.state.charge_evaluations(&charged, self.caps.evaluations).await;
+        let charged = app.state.charge_evaluations(&charged, opened.by.caps.evaluations).await;
         charged.map_err(|error| self.not_charged(error))?;
-        let (evaluator, evaluated) = (Arc::clone(&opened.evaluator), Arc::clone(&opened.evaluated));
+        let (evaluator, evaluated) = (Arc::clone(&opened.offered.evaluator), Arc::clone(&opened.evaluated));
+        // One after the other: a kill loses no more than the one that was being evaluated.
+        let turn = Arc::clone(&opened.turn).lock_owned().await;
         let done = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let locked = || evaluated.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(kept) = locked().get(chunk)? {
                 return Ok(kept);
@@ -449,32 +476,71 @@ impl SenderSession {
 
     async fn tags_checked(&self, app: &App) -> Result<Arc<Mutex<OfferedTags>>, MatchError> {
         let opened = self.opened()?;
-        let made = opened.tags.get_or_try_init(|| async {
-            let (evaluator, set, files) = (Arc::clone(&opened.evaluator), opened.set.clone(), opened.files.clone());
-            let list = tokio::task::spawn_blocking(move || OfferedTags::make(&evaluator, &set, &files));
-            let list = list.await.map_err(|_| MatchError::Failed)??;
-            Ok::<_, MatchError>(Made { hash: *list.hash(), list: Arc::new(Mutex::new(list)) })
-        });
-        let made = made.await?;
-        let padded = u64::from(opened.evaluator.params().sender_padded());
+        let made = opened.offered.list().await?;
+        let padded = u64::from(opened.offered.padded());
         let charged = TagsHandedOut {
-            agreement: self.agreement.clone(),
-            receiver: self.receiver().clone(),
+            of: opened.by.of.clone(),
             period: opened.year,
-            session: opened.name,
+            session: opened.offered.name,
             list_hash: made.hash,
             tags: padded,
         };
         // INVARIANT: before the first byte leaves.
-        let charged = app.state.charge_tags(&charged, self.caps.tags(padded)).await;
+        let charged = app.state.charge_tags(&charged, opened.by.caps.tags(padded)).await;
         charged.map_err(|error| self.not_charged(error))?;
         Tick::wait(opened.since, app.tick.of_set(padded).saturating_mul(2)).await;
-        Ok(Arc::clone(&made.list))
+        Ok(made.list)
     }
 
     /// The dataset offered.
     #[must_use]
     pub const fn dataset(&self) -> &DatasetId {
         &self.dataset
+    }
+
+    pub(super) const fn agreement(&self) -> &AgreementId {
+        &self.agreement
+    }
+
+    pub(super) fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    pub(super) const fn payload(&self) -> Option<&Payload> {
+        self.payload.as_ref()
+    }
+
+    /// Whether evaluations are proved.
+    pub(super) const fn mode(&self) -> Mode {
+        mode(self.standing.terms())
+    }
+}
+
+impl Offered {
+    /// The epoch that the receiver names: the present one, if the agreement has epochs.
+    fn epoch(&self, named: Option<u64>, now: Timestamp) -> Result<Option<SharedEpoch>, Refusal> {
+        let refused = |what| Err(Refusal::new(ReasonCode::SessionMismatch).because(what));
+        match (named, &self.epochs) {
+            (None, _) => Ok(None),
+            (Some(_), None) => refused("the agreement has no epochs"),
+            (Some(number), Some(epochs)) => {
+                let epoch = epochs.at(now);
+                if epoch.epoch.number != number {
+                    return refused("the epoch that the receiver names is not the present one: begin a new match");
+                }
+                Ok(Some(epoch))
+            }
+        }
+    }
+}
+
+impl Open {
+    fn params(&self) -> &MatchParams {
+        self.offered.evaluator.params()
+    }
+
+    /// The name of the epoch that the session is of, if it is of one.
+    fn name_of_epoch(&self) -> Option<[u8; 32]> {
+        (self.offered.name != self.name).then_some(self.offered.name)
     }
 }

@@ -41,7 +41,12 @@ impl LocalMatch {
         let officer = officer(&request)?;
         let taking = self.taking(officer, &request.into_inner().session_id).await?;
         let (keys, _) = self.app.hand_out_list(&self.asked(&taking)).await.map_err(not_handed_out)?;
-        Ok(sent(batches(keys, KEYS).map(|persons| wire::ListMatchedResponse { persons })))
+        let by = self.app.state().matched_by(&taking.session).await.map_err(|e| not_handed_out(e.into()))?;
+        let (key, provisional) = by.map(|by| (String::from(by.key), by.provisional)).unwrap_or_default();
+        // What is said of all stands before the first of them, and of none as well.
+        let first = wire::ListMatchedResponse { persons: Vec::new(), key, provisional };
+        let batches = batches(keys, KEYS).map(|persons| wire::ListMatchedResponse { persons, ..Default::default() });
+        Ok(sent(std::iter::once(first).chain(batches)))
     }
 
     pub(super) async fn send_file(
@@ -88,9 +93,9 @@ impl LocalMatch {
         let request = wire::RunMatchRequest {
             agreement: recorded.agreement.to_string(),
             purpose: recorded.purpose.to_string(),
-            selection: String::new(),
             hand_out: true,
             request_id: ASKED.further(&session).as_bytes().to_vec(),
+            ..wire::RunMatchRequest::default()
         };
         let submitted = self.signed(&request).await?;
         Ok(Taking { officer, session, recorded, submitted })

@@ -20,13 +20,18 @@ pub struct MatchAsk {
     pub selection: String,
     /// The request's own name: sending it again resumes the session.
     pub request_id: RequestId,
+    /// The agreement's key by which is matched; empty for the strongest.
+    pub key: String,
+    /// For any but the strongest key: the request id of the finished match by the next stronger one. Whom it matched takes
+    /// no part.
+    pub after: Option<RequestId>,
     /// Whether the matches are to be handed out afterwards ([`super::hand_out`]): if the caller may not have them, nothing
     /// is run.
     pub hand_out: bool,
 }
 
 impl MatchAsk {
-    /// A match of all records under a fresh request id.
+    /// A match of all records by the agreement's strongest key, under a fresh request id.
     ///
     /// # Errors
     /// As [`super::Ask::new`].
@@ -36,8 +41,17 @@ impl MatchAsk {
             purpose: PurposeId::new(purpose)?,
             selection: String::new(),
             request_id: fresh_request_id()?,
+            key: String::new(),
+            after: None,
             hand_out: false,
         })
+    }
+
+    /// The match by the next weaker key that follows this one, once it is finished. It has the same request id each time.
+    #[must_use]
+    pub fn next(&self, key: &str) -> Self {
+        let request_id = self.request_id.further(key.as_bytes());
+        Self { key: key.to_owned(), after: Some(self.request_id), request_id, ..self.clone() }
     }
 }
 
@@ -56,6 +70,8 @@ pub async fn run_match(
         selection: ask.selection.clone(),
         request_id: ask.request_id.as_bytes().to_vec(),
         hand_out: ask.hand_out,
+        key: ask.key.clone(),
+        after: ask.after.map(|after| after.as_bytes().to_vec()).unwrap_or_default(),
     };
     let mut steps = local(connection).run_match(request).await?.into_inner();
     let mut summary = None;
@@ -69,19 +85,41 @@ pub async fn run_match(
     summary.ok_or(ClientError::Answer("it ended before the match did; the same request id resumes it"))
 }
 
-/// The own agency's records that were matched in a session, by the agency's own key of the person, to an officer. The
-/// agency's register says that they were handed out.
+/// Who was matched in a session, and by what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MatchedPersons {
+    /// The agency's own keys of them.
+    pub persons: Vec<String>,
+    /// The agreement's key by which they were matched; empty if an earlier program recorded it.
+    pub key: String,
+    /// Whether people are to look at each match before anything follows from it.
+    pub provisional: bool,
+}
+
+/// The own agency's records that were matched in a session, to an officer, with the key that matched them. The agency's
+/// register says that they were handed out.
 ///
 /// # Errors
 /// [`ClientError`], [`ClientError::Refused`] to anybody else.
-pub async fn list_matched(connection: &Connection, session: &[u8]) -> Result<Vec<String>, ClientError> {
+pub async fn list_matched_by(connection: &Connection, session: &[u8]) -> Result<MatchedPersons, ClientError> {
     let request = ListMatchedRequest { session_id: session.to_vec() };
     let mut batches = local(connection).list_matched(request).await?.into_inner();
-    let mut persons = Vec::new();
+    let mut matched = MatchedPersons::default();
     while let Some(batch) = batches.message().await? {
-        persons.extend(batch.persons);
+        if !batch.key.is_empty() {
+            (matched.key, matched.provisional) = (batch.key, batch.provisional);
+        }
+        matched.persons.extend(batch.persons);
     }
-    Ok(persons)
+    Ok(matched)
+}
+
+/// As [`list_matched_by`], the agency's own keys of the persons alone.
+///
+/// # Errors
+/// As there.
+pub async fn list_matched(connection: &Connection, session: &[u8]) -> Result<Vec<String>, ClientError> {
+    Ok(list_matched_by(connection, session).await?.persons)
 }
 
 /// Records a choice of one person, by the own agency's key of the person; `None` for all purposes.

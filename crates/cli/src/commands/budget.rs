@@ -39,11 +39,12 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
 /// How the caps of a match stand. What a later gateway counts beside is left out.
 fn caps_shown(caps: &[MatchCap], width: usize) -> String {
     let standings: Vec<_> = caps.iter().filter_map(cap_from_wire).collect();
-    let mut table = Table::new().text("Cap of the match").number("Cap").number("Used").number("Left");
+    let mut table = Table::new().text("Match key").text("Cap of the match").number("Cap").number("Used").number("Left");
     for standing in &standings {
         let left = |used| count(standing.cap.saturating_sub(used));
         let unknown = || "not known".to_owned();
         table.row([
+            standing.key.to_string(),
             format!("{} {}", standing.counted, standing.period),
             count(standing.cap),
             standing.used.map_or_else(unknown, count),
@@ -93,16 +94,19 @@ mod tests {
     #[test]
     fn each_cap_shows_what_is_used_and_left_or_that_nobody_said() {
         let agreement = AgreementId::new("round").unwrap();
-        let cap = |counted, period, used| cap_to_wire(&agreement, &CapStanding { counted, period, cap: 12_288, used });
+        let cap = |counted, period, used| {
+            let key = "number".parse().unwrap();
+            cap_to_wire(&agreement, &CapStanding { key, counted, period, cap: 12_288, used })
+        };
         let known = cap(Counted::Evaluations, CapPeriod::Year(2026), Some(4096));
         let text = caps_shown(&[known.clone(), cap(Counted::Tags, CapPeriod::Life, Some(20_000))], 100);
         let line =
             |text: &str, at: usize| text.lines().nth(at).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-        assert_eq!(line(&text, 2), "evaluations in 2026 12 288 4 096 8 192");
-        assert_eq!(line(&text, 3), "tags over the agreement's life 12 288 20 000 0", "never below nought");
+        assert_eq!(line(&text, 2), "number evaluations in 2026 12 288 4 096 8 192");
+        assert_eq!(line(&text, 3), "number tags over the agreement's life 12 288 20 000 0", "never below nought");
         assert!(!text.contains("no answer"), "{text}");
         let text = caps_shown(&[known, cap(Counted::Tags, CapPeriod::Life, None)], 100);
-        assert_eq!(line(&text, 3), "tags over the agreement's life 12 288 not known not known");
+        assert_eq!(line(&text, 3), "number tags over the agreement's life 12 288 not known not known");
         assert!(text.contains("gave no answer"), "{text}");
     }
 

@@ -1,5 +1,6 @@
 //! Taking the matched keys out as a file: what `firebreak match --out` and `firebreak matched --out` do alike.
 
+use super::matching::of_key;
 use super::new_file::NewFile;
 use crate::client::{Connection, HandOutPart, hand_out};
 use crate::failure::Failure;
@@ -29,6 +30,7 @@ enum FileFormat {
 }
 
 /// A file that the matched keys are to go to.
+#[derive(Clone)]
 pub(super) struct Out {
     place: PathBuf,
     form: HandOutForm,
@@ -58,6 +60,11 @@ fn form(named: Option<FileFormat>, place: &Path) -> HandOutForm {
 }
 
 impl Out {
+    /// The file beside this one for the matches by a further key.
+    pub(super) fn of_key(&self, key: &str) -> Self {
+        Self { place: of_key(&self.place, key), form: self.form }
+    }
+
     /// Takes the keys of a session out into the file, and says so. Whatever fails leaves no file.
     ///
     /// # Errors

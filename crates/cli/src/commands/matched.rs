@@ -1,8 +1,9 @@
 //! `firebreak matched`.
 
 use super::hand_out::OutOptions;
+use super::matching::provisional;
 use crate::arguments::LocalOptions;
-use crate::client::list_matched;
+use crate::client::list_matched_by;
 use crate::failure::Failure;
 use crate::terminal::{Terminal, printable};
 use clap::Args;
@@ -27,7 +28,11 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
     if let Some(out) = out {
         return out.take(&connection, &session, terminal).await;
     }
-    for person in list_matched(&connection, &session).await? {
+    let matched = list_matched_by(&connection, &session).await?;
+    if matched.provisional {
+        terminal.note(provisional(&matched.key));
+    }
+    for person in matched.persons {
         // In a file a key stays what it is.
         let person = if terminal.out_is_terminal { printable(&person) } else { person.as_str().into() };
         terminal.line(person)?;

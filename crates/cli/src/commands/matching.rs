@@ -5,15 +5,15 @@ use super::pace::{Pace, Told};
 use super::progress::cut;
 use super::receipt;
 use crate::arguments::{self, LocalOptions};
-use crate::client::{ClientError, MatchAsk, run_match};
+use crate::client::{ClientError, Connection, MatchAsk, run_match};
 use crate::failure::Failure;
 use crate::number::count;
-use crate::table::fields;
+use crate::table::{fields, wrap};
 use crate::terminal::{Terminal, printable};
 use clap::Args;
-use firebreak_domain::{ReasonCode, RequestId};
+use firebreak_domain::{ReasonCode, RequestId, Timestamp};
 use firebreak_wire::local::v1::{MatchProgress, MatchSummary};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Cells of the bar.
@@ -31,7 +31,7 @@ const RESUMED: [&str; 3] =
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The data-sharing agreement, which names both agencies, their datasets and the match key
+    /// The data-sharing agreement, which names both agencies, their datasets and the match keys
     #[arg(long)]
     agreement: String,
     /// The purpose, as the agreement names it
@@ -40,7 +40,14 @@ pub(crate) struct Arguments {
     /// Which of your agency's own records take part, as a condition: "birth_year BETWEEN 2010 AND 2018" [default: all]
     #[arg(long, value_name = "WHERE")]
     selection: Option<String>,
-    /// Stores the receipt of the authorisation, or of the refusal
+    /// Matches by this one of the agreement's keys alone [default: all, the strongest first, each for whoever is left]
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// For a weaker key, the request of the finished match by the next stronger one
+    #[arg(long, value_name = "HEX", requires = "key", value_parser = arguments::request_id)]
+    after: Option<RequestId>,
+    /// Stores the receipt of the authorisation, or of the refusal. That of a further key goes to a file beside it, with
+    /// the key in its name, and so does --out
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
     /// Resumes a match that was cut off
@@ -56,12 +63,52 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
     let mut ask = MatchAsk::new(&arguments.agreement, &arguments.purpose)?;
     ask.selection = arguments.selection.unwrap_or_default();
     ask.request_id = arguments.request_id.unwrap_or(ask.request_id);
-    let out = arguments.out.open()?;
+    (ask.key, ask.after) = (arguments.key.unwrap_or_default(), arguments.after);
+    let alone = !ask.key.is_empty();
+    let (mut out, mut receipt) = (arguments.out.open()?, arguments.receipt);
     ask.hand_out = out.is_some();
     let connection = arguments.local.connect().await?;
+    let (first_out, first_receipt) = (out.clone(), receipt.clone());
+    let mut finished = Vec::new();
+    let ran = loop {
+        let summary = match by_one_key(&connection, &ask, receipt.as_deref(), terminal).await {
+            Ok(summary) => summary,
+            Err(failure) => break Err(failure),
+        };
+        finished.extend(out.take().map(|out| (out, summary.session_id)));
+        let key = summary.next_key;
+        if key.is_empty() {
+            break Ok(());
+        }
+        let next = ask.next(&key);
+        if alone {
+            let words = resuming(&next);
+            terminal.note(format!("A weaker key is left, for whoever is: {words} matches by it."));
+            break Ok(());
+        }
+        terminal.note(format!("Next by the weaker key {}, for whoever is left.", printable(&key)));
+        (out, receipt) =
+            (first_out.as_ref().map(|out| out.of_key(&key)), first_receipt.as_deref().map(|file| of_key(file, &key)));
+        ask = next;
+    };
+    // PRIVACY: taking keys out takes longer the more matched: nothing of it comes between two keys, whose tunnels the sender
+    // and the gateway see.
+    for (out, session) in &finished {
+        out.take(&connection, session, terminal).await?;
+    }
+    ran
+}
+
+/// Matches by one key, and shows what came of it.
+async fn by_one_key(
+    connection: &Connection,
+    ask: &MatchAsk,
+    receipt: Option<&Path>,
+    terminal: &mut Terminal<'_>,
+) -> Result<MatchSummary, Failure> {
     let mut bar = Bar::new(terminal.err_is_terminal, terminal.width);
     let mut shown_step = |progress: &MatchProgress| terminal.note_block(bar.step(progress, Instant::now()));
-    let came = run_match(&connection, &ask, &mut shown_step).await;
+    let came = run_match(connection, ask, &mut shown_step).await;
     terminal.note_block(bar.end());
     let resumes = match &came {
         Err(ClientError::Failed { .. } | ClientError::Answer(_)) => true,
@@ -69,14 +116,38 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
         _ => false,
     };
     if resumes {
-        terminal.note(format!("The request was {}: add --request-id {0} to resume it.", ask.request_id));
+        terminal.note(format!("The request was {}: add {} to resume it.", ask.request_id, resuming(ask)));
     }
-    let summary = receipt::keep(came, |summary| summary.receipt.as_str(), arguments.receipt.as_deref())?;
+    let summary = receipt::keep(came, |summary| summary.receipt.as_str(), receipt)?;
     terminal.block(shown(&summary, terminal.width))?;
-    match out {
-        None => Ok(()),
-        Some(out) => out.take(&connection, &summary.session_id, terminal).await,
+    Ok(summary)
+}
+
+/// The options by which the same match is asked for again.
+fn resuming(ask: &MatchAsk) -> String {
+    let key = if ask.key.is_empty() { String::new() } else { format!("--key {} ", printable(&ask.key)) };
+    let after = ask.after.map(|after| format!("--after {after} ")).unwrap_or_default();
+    format!("{key}{after}--request-id {}", ask.request_id)
+}
+
+/// The name of a file beside `file` for what comes of a further key.
+pub(super) fn of_key(file: &Path, key: &str) -> PathBuf {
+    let mut name = file.file_stem().unwrap_or_default().to_owned();
+    name.push("-");
+    name.push(key);
+    if let Some(extension) = file.extension() {
+        name.push(".");
+        name.push(extension);
     }
+    file.with_file_name(name)
+}
+
+/// What is said of matches that people have to look at.
+pub(super) fn provisional(key: &str) -> String {
+    format!(
+        "Matched by key {}, provisionally: nothing may follow from any of them before somebody has looked at it.",
+        printable(key)
+    )
 }
 
 fn shown(summary: &MatchSummary, width: usize) -> String {
@@ -85,6 +156,7 @@ fn shown(summary: &MatchSummary, width: usize) -> String {
         ("Held by the other agency too", count(summary.matched)),
         ("Without a usable identifier", count(summary.unusable)),
         ("Withheld by consent or restriction", count(summary.withheld)),
+        ("Matched by key", summary.key.clone()),
     ];
     if let Some(payload) = &summary.payload {
         counts.extend([
@@ -93,10 +165,17 @@ fn shown(summary: &MatchSummary, width: usize) -> String {
             ("Matched, and the row unreadable", count(payload.unreadable)),
         ]);
     }
+    if summary.held_until != 0 {
+        counts.push(("List of this epoch held until", Timestamp::from_secs(summary.held_until).to_string()));
+    }
     let counts: Vec<_> = counts.iter().map(|(name, count)| (*name, count.as_str())).collect();
     let counted = fields(&counts, width);
+    let mut said = String::new();
+    if summary.provisional {
+        said = wrap(&provisional(&summary.key), width).join("\n") + "\n";
+    }
     // In one piece however narrow the terminal is: it is there to be copied.
-    format!("{counted}\nList them: firebreak matched --session {}\n", hex::encode(&summary.session_id))
+    format!("{counted}{said}\nList them: firebreak matched --session {}\n", hex::encode(&summary.session_id))
 }
 
 /// Progress: a bar that is drawn over itself on a terminal, with rate and time left; lines elsewhere.
@@ -250,17 +329,57 @@ mod tests {
             withheld: 7,
             receipt: "r".into(),
             payload: None,
+            key: "number".into(),
+            provisional: false,
+            next_key: "names".into(),
+            held_until: 0,
         };
         let text = shown(&summary, 80).replace('\u{202f}', " ");
         let list = format!("firebreak matched --session {}\n", "ab".repeat(32));
         for part in ["21 000", "1 234", &list] {
             assert!(text.contains(part), "{part}\n{text}");
         }
-        assert!(!text.contains("Disclosed"), "{text}");
+        assert!(!text.contains("Disclosed") && !text.contains("held until"), "{text}");
+        let text = shown(&MatchSummary { held_until: 1_750_000_000, ..summary.clone() }, 80);
+        assert!(text.contains("List of this epoch held until") && text.contains("2025-06-15T15:06:40Z"), "{text}");
         let payload = Some(MatchPayload { disclosed: 1200, undisclosed: 31, unreadable: 3 });
         let text = shown(&MatchSummary { payload, ..summary }, 80).replace('\u{202f}', " ");
         for part in ["Disclosed with columns", "1 200", "nothing disclosed", "31", "unreadable"] {
             assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_provisional_match_says_so_and_by_which_key_it_was_made() {
+        let summary = |provisional| MatchSummary { key: "names".into(), provisional, ..MatchSummary::default() };
+        let text = shown(&summary(true), 80);
+        assert!(text.contains("Matched by key names, provisionally"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let text = shown(&summary(false), 80);
+        assert!(text.contains("names") && !text.contains("provisionally"), "{text}");
+    }
+
+    #[test]
+    fn a_match_by_a_weaker_key_is_asked_for_again_in_the_same_words() {
+        let mut ask = MatchAsk::new("round", "round").unwrap();
+        ask.request_id = RequestId::from_bytes([1; 16]);
+        let first = "01".repeat(16);
+        assert_eq!(resuming(&ask), format!("--request-id {first}"));
+        let next = ask.next("names");
+        assert_eq!(resuming(&next), format!("--key names --after {first} --request-id {}", next.request_id));
+        assert_eq!(next.request_id, ask.next("names").request_id, "it is another request each time");
+        assert_ne!(next.request_id, ask.next("passport").request_id);
+        assert_eq!(next.next("passport").after, Some(next.request_id));
+    }
+
+    #[test]
+    fn what_comes_of_a_further_key_goes_to_a_file_beside_the_first() {
+        for (file, beside) in [
+            ("a/keys.csv", "a/keys-names.csv"),
+            ("receipt", "receipt-names"),
+            ("a.b/keys.tar.gz", "a.b/keys.tar-names.gz"),
+        ] {
+            assert_eq!(of_key(Path::new(file), "names"), Path::new(beside));
         }
     }
 }

@@ -182,6 +182,11 @@ async fn what_the_terms_do_not_reach_is_refused_with_words() {
             "a match key only by a match",
         ),
         (by("health.vaccinations v ON PERSON WHERE e.weeks = 3"), ReasonCode::ColumnNotCovered, "weekly_hours"),
+        (
+            by("health.vaccinations v ON PERSON").replace("COUNT(*)", "SUM(e.weeks)"),
+            ReasonCode::ColumnNotCovered,
+            "weekly_hours",
+        ),
         (by("health.vaccinations v ON PERSON SETTINGS rho = 0.1"), ReasonCode::UnsupportedClause, "leave rho out"),
         ("SELECT COUNT(*) FROM education.enrolments".to_owned(), ReasonCode::JoinAsked, "joins no two agencies'"),
     ] {

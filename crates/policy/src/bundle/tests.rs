@@ -281,7 +281,7 @@ fn a_contract_takes_the_signature_of_its_own_agency() {
 #[test]
 fn what_is_wrong_in_a_file_is_said_with_the_files_name() {
     const MATCH: &str = "agreements/school-match.toml";
-    let cases: [(&str, &str, &str, &str); 18] = [
+    let cases: [(&str, &str, &str, &str); 27] = [
         ("endpoints.toml", "format = 1", "format = 2", "endpoints.toml has format 2"),
         ("endpoints.toml", "id = \"school\"", "id = \"nso\"", "organisation nso is declared twice"),
         ("overseers.toml", "threshold = 2", "threshold = 1", "overseers.toml: threshold"),
@@ -297,15 +297,60 @@ fn what_is_wrong_in_a_file_is_said_with_the_files_name() {
         ),
         ("agreements/visits.toml", "contest = \"write", "contest = \"\"\n#", "contest is blank"),
         ("agreements/visits.toml", "title =", "titel =", "agreements/visits.toml: unknown field"),
-        (MATCH, "field = \"number\"", "field = \"region\"", "match.field is not a match_key"),
-        (MATCH, "normaliser = 1", "normaliser = 1, life_cap_permille = 1049", "is below match.cap_permille"),
+        (
+            MATCH,
+            "columns = [\"number\"], n",
+            "columns = [\"region\"], n",
+            "match.key number: a column is not a match_key",
+        ),
+        (MATCH, "[{ name = \"number\", columns = [\"number\"], normaliser = 1 }]", "[]", "a match has 1 to 4 keys"),
+        (
+            MATCH,
+            "normaliser = 1 }",
+            "normaliser = 1 }, { name = \"number\", columns = [\"born\"], normaliser = 1 }",
+            "the same name",
+        ),
+        (
+            MATCH,
+            "normaliser = 1 }",
+            "normaliser = 1 }, { name = \"again\", columns = [\"number\"], normaliser = 1 }",
+            "match.key again: another key compares",
+        ),
+        (MATCH, "normaliser = 1", "normaliser = 2", "its columns are as many as its normaliser takes"),
+        (MATCH, "normaliser = 1", "normaliser = 3", "knows no such normaliser"),
+        (
+            MATCH,
+            "columns = [\"number\"], normaliser = 1",
+            "columns = [\"born\", \"given\", \"born\"], normaliser = 2",
+            "stands in it twice",
+        ),
+        (
+            MATCH,
+            "enrolments\", columns = [\"number\", ",
+            "enrolments\", columns = [",
+            "is not among the agreement's columns",
+        ),
+        (MATCH, "normaliser = 1", "normaliser = 1, life_cap_permille = 1049", "is below cap_permille"),
         (MATCH, "normaliser = 1", "normaliser = 1, tags_permille = 999", "1000 is one list"),
         (MATCH, "normaliser = 1", "normaliser = 1, life_tags_permille = 0", "1000 is one list"),
         (
             MATCH,
             "normaliser = 1",
             "normaliser = 1, tags_permille = 2000, life_tags_permille = 1000",
-            "is below match.tags_permille",
+            "is below tags_permille",
+        ),
+        (
+            MATCH,
+            "normaliser = 1 }]",
+            "normaliser = 1 }], epoch = { hours = 25, hold_hours = 25, elements = 1024 }",
+            "match.epoch.hours is 1 to 24",
+        ),
+        (
+            MATCH,
+            "normaliser = 1 }]",
+            "normaliser = 1 }, { name = \"again\", columns = [\"born\"], normaliser = 1 }], \
+             epoch = { hours = 24, hold_hours = 24, elements = 1024 }",
+            "match.epoch is for an agreement with one match key",
         ),
         (
             "contracts/health.visits.toml",
@@ -329,6 +374,19 @@ fn what_is_wrong_in_a_file_is_said_with_the_files_name() {
         let error = fixture.taken_up().err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.contains(expected), "{file}: {to}: {error}");
     }
+}
+
+#[test]
+fn an_agreement_on_consent_has_no_epochs() {
+    let fixture = Fixture::unsealed();
+    let epoch = "normaliser = 1 }], epoch = { hours = 24, hold_hours = 24, elements = 1024 }";
+    fixture.edit("agreements/school-match.toml", "normaliser = 1 }]", epoch);
+    fixture.seal(1, None, VALIDITY, &[0, 1]);
+    assert!(fixture.taken_up().is_ok(), "the twin, on a task in the public interest");
+    fixture.edit("agreements/school-match.toml", "legal_basis = \"public_task\"", "legal_basis = \"consent\"");
+    fixture.seal(1, None, VALIDITY, &[0, 1]);
+    let error = fixture.taken_up().err().map(|e| e.to_string()).unwrap_or_default();
+    assert!(error.contains("match.epoch is not for consent"), "{error}");
 }
 
 #[test]

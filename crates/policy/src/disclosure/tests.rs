@@ -5,18 +5,18 @@ use firebreak_domain::{Domain, SpecialGround, SpecialKind};
 
 const MATCH: &str = "agreements/school-match.toml";
 const ENROLMENTS: &str = "contracts/education.enrolments.toml";
-const TERMS: &str = "normaliser = 1 }";
-const PAYLOAD: &str = "normaliser = 1, payload = { columns = [\"level\", \"since\"], retention_days = 30 } }";
+const TERMS: &str = "normaliser = 1 }] }";
+const PAYLOAD: &str = "normaliser = 1 }], payload = { columns = [\"level\", \"since\"], retention_days = 30 } }";
 
 /// A bundle's folder whose match discloses two columns, not signed yet.
 fn unsealed() -> Fixture {
     let fixture = Fixture::unsealed();
     fixture.edit(ENROLMENTS, "rows_per_person = 4", "rows_per_person = 1");
     fixture.edit(MATCH, "operations = [\"match\"]", "operations = [\"match\", \"disclose\"]");
-    let columns = "columns = [\"number\", \"level\", \"since\"]";
+    let columns = "columns = [\"number\", \"family\", \"given\", \"born\", \"level\", \"since\"]";
     fixture.edit(
         MATCH,
-        "{ id = \"education.enrolments\", columns = [\"number\"] }",
+        "{ id = \"education.enrolments\", columns = [\"number\", \"family\", \"given\", \"born\"] }",
         &format!("{{ id = \"education.enrolments\", {columns} }}"),
     );
     fixture.edit(MATCH, TERMS, PAYLOAD);
@@ -182,15 +182,10 @@ fn biometric_and_genetic_columns_and_identifiers_are_never_disclosed_by_cedar_an
 fn what_is_wrong_with_a_payload_is_said_before_anything_is_permitted() {
     assert!(sealed(&unsealed()).is_ok());
     let consent = "legal_basis = \"public_task\"";
-    let cases: [(&str, &str, &str, &str); 14] = [
+    let cases: [(&str, &str, &str, &str); 16] = [
         (MATCH, "\"match\", \"disclose\"", "\"match\"", "disclose and the section [match.payload] go together"),
         (MATCH, PAYLOAD, TERMS, "disclose and the section [match.payload] go together"),
-        (
-            MATCH,
-            "\"number\", \"level\", \"since\"",
-            "\"number\", \"level\"",
-            "since is not among the agreement's columns",
-        ),
+        (MATCH, "\"born\", \"level\", \"since\"", "\"born\", \"level\"", "since is not among the agreement's columns"),
         (MATCH, "[\"level\", \"since\"], retention", "[], retention", "a payload has 1 to 64 columns"),
         (MATCH, "[\"level\", \"since\"], retention", "[\"level\", \"level\"], retention", "level stands twice"),
         (MATCH, "[\"level\", \"since\"], retention", "[\"grade\"], retention", "has no column grade"),
@@ -212,12 +207,40 @@ fn what_is_wrong_with_a_payload_is_said_before_anything_is_permitted() {
             "name = \"level\"",
             "the receiver's own key of a person",
         ),
+        (
+            MATCH,
+            "normaliser = 1 }]",
+            "normaliser = 1 }, { name = \"names\", columns = [\"family\", \"given\", \"born\"], normaliser = 2 }]",
+            "match.payload: an agreement that discloses has one match key: what a weaker key finds is provisional and \
+             discloses nothing",
+        ),
+        (
+            MATCH,
+            "retention_days = 30 }",
+            "retention_days = 30 }, epoch = { hours = 24, hold_hours = 24, elements = 1024 }",
+            "match.epoch and match.payload do not go together",
+        ),
     ];
     for (file, from, to, expected) in cases {
         let fixture = unsealed();
         fixture.edit(file, from, to);
         let error = sealed(&fixture).err().unwrap_or_default();
         assert!(error.contains(expected), "{file}: {to}: {error}");
+    }
+    // What names find is provisional, also where they are the only key.
+    let fixture = unsealed();
+    fixture.edit(MATCH, "normaliser = 1 }]", "normaliser = 2 }]");
+    fixture.edit(MATCH, "columns = [\"number\"]", "columns = [\"family\", \"given\", \"born\"]");
+    let error = sealed(&fixture).err().unwrap_or_default();
+    assert!(error.contains("its match key is a number"), "{error}");
+    // In a file of matched persons a disclosed column is no other.
+    for name in MATCHED_BY_COLUMNS {
+        let fixture = unsealed();
+        let renamed = format!("\"{name}\"");
+        fixture.edit(ENROLMENTS, "name = \"level\"", &format!("name = {renamed}"));
+        fixture.edit(MATCH, "\"level\"", &renamed);
+        let error = sealed(&fixture).err().unwrap_or_default();
+        assert!(error.contains("says by which key a person was matched"), "{name}: {error}");
     }
     // With consent and its ground named, the special kind is no fault of the file.
     let fixture = unsealed();

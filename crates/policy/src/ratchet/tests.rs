@@ -1,6 +1,7 @@
 use super::*;
 use crate::fixture::{DAY, Fixture, NOW};
 use crate::{BundleError, Validity};
+use firebreak_domain::EpochTerms;
 
 /// A validity that has waited long enough for anything.
 const WAITED: Validity = Validity {
@@ -72,7 +73,7 @@ fn an_ordinary_bundle_may_tighten_facts() {
 #[test]
 fn loosening_takes_all_overseers_the_agency_and_the_waiting_period() {
     let a_year = |to| [(VISITS, "rho_per_year = 1000000000", to), (PATIENTS, "rho_per_year = 1000000000", to)];
-    let loosening: [(Edits<'_>, &str, Option<&str>); 23] = [
+    let loosening: [(Edits<'_>, &str, Option<&str>); 24] = [
         (&[(AGREEMENT, "rho_total = 500000000", "rho_total = 500000001")], "budget.rho_total", Some("health")),
         (
             &[(AGREEMENT, "rho_per_query_max = 50000000", "rho_per_query_max = 60000000")],
@@ -132,7 +133,7 @@ fn loosening_takes_all_overseers_the_agency_and_the_waiting_period() {
             "organisation:new, which was not registered",
             None,
         ),
-        (&[(MATCH, "normaliser = 1", "normaliser = 1, proofs = false")], "match.proofs", Some("education")),
+        (&[(MATCH, "key = [", "proofs = false, key = [")], "match.proofs", Some("education")),
         // Three calendar years, of 26 chunks each: 105 % of 100,000.
         (&[(MATCH, "normaliser = 1", "normaliser = 1, cap_permille = 1051")], "match.cap_permille", Some("education")),
         (
@@ -148,6 +149,11 @@ fn loosening_takes_all_overseers_the_agency_and_the_waiting_period() {
         ),
         (&[(MATCH, "end = \"2026-01-01\"", "end = \"2027-01-01\"")], "match.life_cap_permille", Some("education")),
         (DISCLOSING, "match.payload gains education.enrolments.level", Some("education")),
+        (
+            &[(MATCH, "normaliser = 1 }]", "normaliser = 1 }], epoch = { hours = 1, hold_hours = 1, elements = 64 }")],
+            "match.epoch is added",
+            Some("education"),
+        ),
     ];
     for (edits, what, owner) in loosening {
         let (fixture, bundle) = edited(edits);
@@ -183,10 +189,10 @@ const DISCLOSING: Edits<'_> = &[
     (MATCH, "operations = [\"match\"]", "operations = [\"match\", \"disclose\"]"),
     (
         MATCH,
-        "{ id = \"education.enrolments\", columns = [\"number\"] }",
-        "{ id = \"education.enrolments\", columns = [\"number\", \"level\", \"since\"] }",
+        "{ id = \"education.enrolments\", columns = [\"number\", \"family\", \"given\", \"born\"] }",
+        "{ id = \"education.enrolments\", columns = [\"number\", \"family\", \"given\", \"born\", \"level\", \"since\"] }",
     ),
-    (MATCH, "normaliser = 1 }", "normaliser = 1, payload = { columns = [\"level\"], retention_days = 7 } }"),
+    (MATCH, "normaliser = 1 }]", "normaliser = 1 }], payload = { columns = [\"level\"], retention_days = 7 }"),
 ];
 
 #[test]
@@ -215,6 +221,34 @@ fn a_payload_may_lose_columns_and_days_and_gain_neither() {
             None => assert!(found.is_empty(), "{after}: {found:?}"),
         }
     }
+}
+
+#[test]
+fn an_epoch_that_lasts_longer_is_held_longer_or_takes_other_sets_is_a_loosening_and_a_shorter_one_is_none() {
+    let bundle = Fixture::new().bundle();
+    let with = |epoch: Option<EpochTerms>| {
+        let mut agreement = bundle.agreements()[&"school-match".parse().unwrap()].as_ref().clone();
+        agreement.matching.as_mut().unwrap().epoch = epoch;
+        agreement
+    };
+    let loosened = |before, after| {
+        let (owners, mut found) = (BTreeSet::new(), Vec::new());
+        epoch_facts(&with(before), &with(after), &mut Facts { owners: &owners, found: &mut found });
+        found.into_iter().map(|loosening| loosening.what).collect::<Vec<_>>().join("; ")
+    };
+    let terms = EpochTerms { hours: 12, hold_hours: 24, elements: 1024 };
+    for (after, what) in [
+        (EpochTerms { hours: 13, ..terms }, "match.epoch.hours"),
+        (EpochTerms { hold_hours: 25, ..terms }, "match.epoch.hold_hours"),
+        (EpochTerms { elements: 1025, ..terms }, "match.epoch.elements"),
+        (EpochTerms { elements: 64, ..terms }, "match.epoch.elements"),
+    ] {
+        let found = loosened(Some(terms), Some(after));
+        assert!(found.contains(what) && !found.contains(';'), "{what}: {found}");
+    }
+    assert!(loosened(None, Some(terms)).contains("match.epoch is added"));
+    assert_eq!(loosened(Some(terms), Some(EpochTerms { hours: 1, hold_hours: 2, ..terms })), "");
+    assert_eq!(loosened(Some(terms), None), "");
 }
 
 #[test]
@@ -294,5 +328,37 @@ fn terms_of_a_join_are_added_changed_and_raised_only_with_both_agencies_and_in_t
         assert!(matches!(everybody(AT_ONCE), Err(BundleError::LooseningTooSoon { .. })), "{what}");
         let taken = everybody(WAITED);
         assert!(taken.is_ok(), "{what}: {}", taken.err().unwrap());
+    }
+}
+
+#[test]
+fn a_key_that_is_new_or_comes_to_run_for_more_persons_loosens_and_a_weaker_one_less_does_not() {
+    const NUMBER: &str = "{ name = \"number\", columns = [\"number\"], normaliser = 1 }";
+    const NAMES: &str = "{ name = \"names\", columns = [\"family\", \"given\", \"born\"], normaliser = 2 }";
+    const TURNED: &str = "{ name = \"turned\", columns = [\"given\", \"family\", \"born\"], normaliser = 2 }";
+    let keys = |all: &[&str]| format!("key = [{}]", all.join(", "));
+    for (before, after, what) in [
+        (&[NUMBER][..], &[NUMBER, NAMES][..], Some("match.key names is new")),
+        (&[NUMBER, NAMES], &[NAMES, NUMBER], Some("match.key names no longer follows")),
+        (&[NUMBER, NAMES], &[NAMES], Some("match.key names no longer follows")),
+        (&[NUMBER, NAMES], &[NUMBER, TURNED], Some("match.key turned is new, or compares something else")),
+        (&[NUMBER, NAMES], &[NUMBER], Some("match.key number no longer leaves numbers of different persons")),
+        (&[NUMBER, NAMES, TURNED], &[NUMBER, NAMES], None),
+        (&[NUMBER], &[NUMBER], None),
+    ] {
+        let fixture = Fixture::unsealed();
+        fixture.edit(MATCH, &keys(&[NUMBER]), &keys(before));
+        fixture.seal(1, None, crate::fixture::VALIDITY, &[0, 1]);
+        let bundle = fixture.bundle();
+        fixture.edit(MATCH, &keys(before), &keys(after));
+        let taken = fixture.succeeds(&bundle, AT_ONCE, &[0, 1]);
+        let found = bundle.loosened_by(&fixture.offered().unwrap()).unwrap();
+        match what {
+            None => assert!(taken.is_ok() && found.is_empty(), "{after:?}: {found:?}"),
+            Some(what) => {
+                assert!(matches!(taken, Err(BundleError::LooseningNeedsAllOverseers { .. })), "{after:?}");
+                assert!(found.iter().any(|l| l.what.contains(what)), "{after:?}: {found:?}");
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 pub struct JoinPrice {
     charge: Charge,
     law: DummyLaw,
-    /// SHA-256 of the question's canonical form.
+    /// SHA-256 of the canonical form of what is counted.
     query: [u8; 32],
     basis: Basis,
     takers: JoinTakers,
@@ -35,14 +35,14 @@ pub struct JoinTakers {
 /// [`DummyLawError`], for an ε that no agreement's terms may have.
 pub fn join_price(join: &CheckedJoin, takers: JoinTakers) -> Result<JoinPrice, DummyLawError> {
     let law = DummyLaw::new(join.terms().epsilon)?;
-    let answered = join.answered();
+    let counted = join.counted();
     Ok(JoinPrice {
         charge: law.charge(),
         law,
-        query: answered.canonical().digest(),
-        basis: *answered.basis(),
+        query: counted.canonical().digest(),
+        basis: *counted.basis(),
         takers,
-        cells: answered.cells(),
+        cells: counted.cells(),
     })
 }
 
@@ -72,7 +72,7 @@ impl JoinPrice {
         self.law.deviation()
     }
 
-    /// What is released at this price: one release answers all that share the canonical question, both contracts'
+    /// What is released at this price: one release answers all that share the question that is counted, both contracts'
     /// meaning of it, the loss, and the choices by which persons take part.
     ///
     /// PRIVACY: without the last, whoever asks for another purpose, or by consent, would be given a release of persons who
@@ -94,12 +94,12 @@ impl JoinPrice {
     ///
     /// # Errors
     /// [`OtherJoin`].
-    pub fn release(&self, join: &CheckedJoin, counted: &JoinCells) -> Result<Released, OtherJoin> {
-        let answered = join.answered();
-        if answered.canonical().digest() != self.query || *answered.basis() != self.basis {
+    pub fn release(&self, join: &CheckedJoin, cells: &JoinCells) -> Result<Released, OtherJoin> {
+        let counted = join.counted();
+        if counted.canonical().digest() != self.query || *counted.basis() != self.basis {
             return Err(OtherJoin);
         }
-        let values = join.arranged(counted.counts()).filter(|values| values.len() == self.cells).ok_or(OtherJoin)?;
+        let values = join.arranged(cells.counts()).filter(|values| values.len() == self.cells).ok_or(OtherJoin)?;
         let vector = NoisyVector { sigma: self.deviation(), values };
         Ok(Released::measured(Mechanism::MatchingDummies, self.query, self.basis, self.charge, vec![vector]))
     }

@@ -123,6 +123,39 @@ fn a_release_answers_the_question_with_the_error_of_both_sides_dummies() {
 }
 
 #[test]
+fn a_sum_follows_from_the_release_of_the_counts_by_its_bins() {
+    let of = |select: &str, by: &str| {
+        let from = "FROM education.enrolments e JOIN health.vaccinations v ON PERSON GROUP BY v.vaccine";
+        asked(&format!("SELECT v.vaccine, {select} {from}{by}"), 1.0)
+    };
+    let sum = of("SUM(e.weekly_hours) AS hours", "");
+    let by_bins = of("WIDTH_BUCKET(e.weekly_hours, 4, 57, 14) AS bin, COUNT(*) AS n", ", bin");
+    let price = join_price(&sum, by_law()).unwrap();
+    let most = u64::from(price.law().most());
+    // Of the third bin and the second vaccine there are three fewer than none, as noise may have it.
+    let cells = counted(&sum, price.law(), |i, j| if (i, j) == (2, 1) { most - 3 } else { most });
+    assert_eq!(price.release_key(), join_price(&by_bins, by_law()).unwrap().release_key(), "one release answers both");
+    let released = price.release(&sum, &cells).unwrap();
+    assert_eq!(join_price(&by_bins, by_law()).unwrap().release(&by_bins, &cells).unwrap(), released);
+    assert_eq!(price.charge(), join_price(&asked(BY_BOTH, 1.0), by_law()).unwrap().charge(), "bins cost nothing");
+    let answer = released.answer_join(&sum).unwrap();
+    assert_eq!((answer.group_columns.as_slice(), answer.rows.len()), (["vaccine".to_owned()].as_slice(), 6));
+    let deviation = sum.bins().unwrap().deviation_of_sum(price.deviation());
+    // Hours 8 to 11, whose middle is 9.5.
+    for (row, due) in answer.rows.iter().zip([0.0, -3.0 * 9.5, 0.0, 0.0, 0.0, 0.0]) {
+        let found = row.outputs[0];
+        assert_eq!(found.value, Some(due), "{:?}", row.groups);
+        assert!((found.standard_error.unwrap() - deviation).abs() < 1e-6);
+        let (low, high) = found.interval.unwrap();
+        assert!(((high - low) / 2.0 / deviation - 1.05 * INTERVAL_95).abs() < 0.01, "{low} to {high}");
+    }
+    assert_eq!(answer, released.answer_join(&of("SUM(e.weekly_hours) AS hours", "")).unwrap());
+    assert_eq!(released.answer_join(&by_bins).unwrap().rows.len(), 6 * 16);
+    assert!(released.answer_join(&asked(BY_BOTH, 1.0)).is_err(), "it is of another question");
+    assert!(released.answer(sum.answered()).is_err(), "the bins are not what is answered");
+}
+
+#[test]
 fn an_interval_covers_the_dummies_of_nineteen_runs_in_twenty_but_for_their_steps() {
     for epsilon in [0.05, 0.1, 0.25, 0.5, 0.75, 1.0] {
         let law = DummyLaw::new(Epsilon::at_least(epsilon).unwrap()).unwrap();

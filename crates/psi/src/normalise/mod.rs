@@ -81,6 +81,16 @@ impl Normaliser {
         }
     }
 
+    /// Whether a register gives what the rule writes to one person alone: a number, and not a name and a birth date,
+    /// which two persons may share.
+    #[must_use]
+    pub const fn names_one_person(self) -> bool {
+        match self {
+            Self::V1 => true,
+            Self::V2 => false,
+        }
+    }
+
     /// Bytes of its longest form.
     pub(crate) const fn longest(self) -> usize {
         match self {

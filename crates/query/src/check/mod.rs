@@ -7,6 +7,7 @@ mod join;
 mod lower;
 mod on_person;
 mod shape;
+mod summed;
 mod union;
 
 use crate::suggest::{Mentioned, complete};

@@ -1,12 +1,14 @@
 //! Two agencies' datasets, joined on the person by an identifier that both have.
 
 use super::join::{Subject, part};
+use super::summed::{counted, summed};
 use super::{Misfit, of_subject};
 use crate::canonical::{category_key, normal};
+use crate::joined::Summed;
 use crate::to_sql::{dataset, name};
 use crate::{
-    Aggregate, AggregateQuery, Basis, Category, CheckedJoin, CheckedQuery, CheckedSide, Group, Measure, Output,
-    OutputExpression, Predicate, RowValue, View, of_dataset,
+    Aggregate, AggregateQuery, Basis, Bins, Category, CheckedJoin, CheckedQuery, CheckedSide, Group, MAX_BINS, Measure,
+    Output, OutputExpression, Predicate, RowValue, View, of_dataset,
 };
 use firebreak_domain::{
     Column, ColumnName, ColumnRole, Contract, Contribution, DatasetId, Domain, JoinSide, JoinTerms, MAX_JOIN_CELLS,
@@ -21,7 +23,8 @@ use std::collections::BTreeSet;
 /// What is counted is persons: of each register at most one row of a person takes part, and a person counts in the one
 /// cell of both rows' labels. So a question has `COUNT(*)` and arithmetic over it; `WHERE`, whose conditions are each on
 /// one side's columns; `GROUP BY`, likewise, with at most [`MAX_JOIN_CELLS`] cells; and `HAVING`, `ORDER BY` and
-/// `LIMIT`, which choose among released values.
+/// `LIMIT`, which choose among released values. `SUM` and `AVG` of one value of one side are worked out from the counts by
+/// that value's [`Bins`], whose number counts towards the cells.
 ///
 /// # Errors
 /// A [`Refusal`] whose suggestion is a question that can be answered. It repeats nothing that the caller typed.
@@ -45,19 +48,28 @@ fn joined(query: &AggregateQuery, left: &Contract, right: &Contract, terms: &Joi
         let what = "the agreement joins two datasets ON PERSON: those that its [join] names";
         return Err(Refusal::new(ReasonCode::JoinAsked).because(what).into());
     }
-    counts_alone(query)?;
+    let added_up = summed(query)?;
+    if !query.margins().is_empty() {
+        let what = "a join has the cells of all its groups together: add margins up from them, or take them as \
+                    SUM(COUNT(*)) OVER (PARTITION BY ..), which costs nothing";
+        return Err(Refusal::new(ReasonCode::UnsupportedClause).because(what).into());
+    }
     if query.rho.is_some() {
         let what = "a join costs what the agreement's [join] says: leave rho out";
         return Err(Refusal::new(ReasonCode::UnsupportedClause).because(what).into());
     }
-    let whole = of_subject(query, subject(left, right)?)?;
-    if whole.selection.is_some() {
+    let answered = of_subject(query, subject(left, right)?)?;
+    if answered.selection.is_some() {
         let what = "groups of a join are declared: a column whose codes are not has none here";
         return Err(Refusal::new(ReasonCode::NotGroupable).because(what).into());
     }
+    let binned = added_up.map(|value| binned(query, value, left, right, terms)).transpose()?;
+    let query = binned.as_ref().map_or(query, |(_, counted)| counted);
+    let whole = if binned.is_some() { of_subject(query, subject(left, right)?)? } else { answered.clone() };
     let labels = whole.sets.iter().map(crate::GroupingSet::cells).fold(0, usize::saturating_add);
     if labels > MAX_JOIN_CELLS {
-        let what = format!("a join has at most {MAX_JOIN_CELLS} cells: each is covered by dummies of both sides");
+        let bins = if binned.is_some() { ", the bins of what is added up counted in" } else { "" };
+        let what = format!("a join has at most {MAX_JOIN_CELLS} cells{bins}: each is covered by dummies of both sides");
         return Err(Refusal::new(ReasonCode::TooManyGroups).because(what).into());
     }
     let groups = divided(query, terms)?;
@@ -66,33 +78,33 @@ fn joined(query: &AggregateQuery, left: &Contract, right: &Contract, terms: &Joi
     // Labels of both sides come to the cells of all groups: each group is one side's.
     let cells = cells(&whole, &groups, &left, &right).ok_or_else(|| Refusal::new(ReasonCode::NotGroupable))?;
     let basis = basis(&whole, &left, &right, terms);
+    // The bins stand last of the groups that are counted.
+    let summed = binned.zip(whole.shown.last().copied()).map(|((bins, _), place)| {
+        let answered = CheckedQuery { basis, ..answered };
+        Summed { answered, bins, place }
+    });
     let whole = CheckedQuery { basis, ..whole };
-    Ok(CheckedJoin { whole, left, right, terms: terms.clone(), cells })
+    Ok(CheckedJoin { whole, summed, left, right, terms: terms.clone(), cells })
 }
 
-/// Persons are counted, each once, in one cell: nothing else is.
-fn counts_alone(query: &AggregateQuery) -> Result<(), Refusal> {
-    for Measure { aggregate, filter } in &query.measures {
-        let what = match aggregate {
-            Aggregate::CountRows if filter.is_some() => "a condition of a join stands in WHERE, and not in FILTER",
-            Aggregate::CountRows => continue,
-            Aggregate::CountDistinct(_) => "COUNT(*) counts the persons of a join, each once: write that",
-            Aggregate::Sum(_) | Aggregate::Avg(_) => {
-                "a join counts persons and adds nothing up: ask COUNT(*) by WIDTH_BUCKET(value, low, high, parts), and \
-                 work the sum out from the middles of the parts"
-            }
-            Aggregate::Count(_) | Aggregate::Spread(..) | Aggregate::Quantile(..) => {
-                "a join answers COUNT(*), and arithmetic over it"
-            }
-        };
+/// The bins of a value of one side, and the question that counts by them.
+fn binned(
+    query: &AggregateQuery,
+    value: &RowValue,
+    left: &Contract,
+    right: &Contract,
+    terms: &JoinTerms,
+) -> Result<(Bins, AggregateQuery), Refusal> {
+    let own = |side: &JoinSide| Own { dataset: terms.dataset(*side) }.value(value).is_some();
+    if !JoinSide::BOTH.iter().any(own) {
+        let what = format!(
+            "a join adds up a value of one of its datasets, as counts of persons in at most {MAX_BINS} bins of it: a value \
+             of both is never put together"
+        );
         return Err(Refusal::new(ReasonCode::UnsupportedAggregate).because(what));
     }
-    if !query.margins().is_empty() {
-        let what = "a join has the cells of all its groups together: add margins up from them, or take them as \
-                    SUM(COUNT(*)) OVER (PARTITION BY ..), which costs nothing";
-        return Err(Refusal::new(ReasonCode::UnsupportedClause).because(what));
-    }
-    Ok(())
+    let (bins, category) = Bins::of(value, &subject(left, right)?.contract)?;
+    Ok((bins, counted(query, category)))
 }
 
 /// Both datasets as one of which each person has one row, each column behind its dataset's id.

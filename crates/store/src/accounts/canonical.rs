@@ -1,11 +1,11 @@
 //! Accounts and requests as the bytes under which the ledger knows them.
 
 use crate::{
-    AccountKind, RequestKey,
+    AccountKind, CappedKey, RequestKey,
     codec::{Reader, put_bytes},
     key::prf,
 };
-use firebreak_domain::{AgreementId, CapPeriod, Counted, OrgId, UnitSpaceId};
+use firebreak_domain::{CapPeriod, Counted, UnitSpaceId};
 
 /// An account's name in the ledger: a kind byte, then its parts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,9 +55,9 @@ impl AccountKey {
         Self(out.into())
     }
 
-    /// The account of what a cap counts for a receiver under an agreement. Entries of the ledger name that of the year;
-    /// the one for life is [what the years add up to](Self::for_life).
-    pub(crate) fn of_counted(counted: Counted, agreement: &AgreementId, receiver: &OrgId, period: CapPeriod) -> Self {
+    /// The account of what a cap counts of a key for a receiver under an agreement. Entries of the ledger name that of the
+    /// year; the one for life is [what the years add up to](Self::for_life).
+    pub(crate) fn of_counted(counted: Counted, of: &CappedKey, period: CapPeriod) -> Self {
         let kind = match (counted, period) {
             (Counted::Evaluations, CapPeriod::Year(_)) => EVALUATIONS,
             (Counted::Tags, CapPeriod::Year(_)) => TAGS,
@@ -65,8 +65,9 @@ impl AccountKey {
             (Counted::Tags, CapPeriod::Life) => TAGS_FOR_LIFE,
         };
         let mut out = vec![kind];
-        put_bytes(&mut out, agreement.as_str().as_bytes());
-        put_bytes(&mut out, receiver.as_str().as_bytes());
+        put_bytes(&mut out, of.agreement.as_str().as_bytes());
+        put_bytes(&mut out, of.receiver.as_str().as_bytes());
+        put_bytes(&mut out, of.key.as_str().as_bytes());
         if let CapPeriod::Year(year) = period {
             out.extend_from_slice(&year.to_be_bytes());
         }
@@ -82,8 +83,9 @@ impl AccountKey {
             _ => return None,
         };
         let mut out = vec![kind];
-        put_bytes(&mut out, reader.bytes().ok()?);
-        put_bytes(&mut out, reader.bytes().ok()?);
+        for _part in ["agreement", "receiver", "key"] {
+            put_bytes(&mut out, reader.bytes().ok()?);
+        }
         reader.array::<4>().ok()?;
         reader.end().ok()?;
         Some(Self(out.into()))

@@ -18,6 +18,8 @@ pub struct RecordFile {
     files: SessionFiles,
     name: String,
     record: usize,
+    /// Bytes of records in a block, at most.
+    room: usize,
 }
 
 /// Writes a file of records. Dropped before [`RecordWriter::finish`], it leaves none.
@@ -46,7 +48,10 @@ impl SessionFiles {
     /// # Errors
     /// [`StoreError`]: the disk failed, or the size is out of range.
     pub fn write_records(&self, name: &str, record: usize) -> Result<RecordWriter, StoreError> {
-        let target = self.records(name, record)?;
+        self.write_blocks(self.records(name, record)?)
+    }
+
+    pub(super) fn write_blocks(&self, target: RecordFile) -> Result<RecordWriter, StoreError> {
         let file = Self::create(&target.unfinished())?;
         let held = Zeroizing::new(Vec::with_capacity(target.block()));
         Ok(RecordWriter { target, file, held, blocks: 0 })
@@ -57,10 +62,15 @@ impl SessionFiles {
     /// # Errors
     /// [`StoreError`]: the size is out of range.
     pub fn records(&self, name: &str, record: usize) -> Result<RecordFile, StoreError> {
-        if !(1..=4096).contains(&record) {
+        self.records_in(name, record, BLOCK)
+    }
+
+    /// The same in blocks of `room` bytes at most, which has room for a record.
+    pub(super) fn records_in(&self, name: &str, record: usize, room: usize) -> Result<RecordFile, StoreError> {
+        if !(1..=room.min(4096)).contains(&record) {
             return Err(StoreError::Malformed("size of a record"));
         }
-        Ok(RecordFile { files: self.clone(), name: name.to_owned(), record })
+        Ok(RecordFile { files: self.clone(), name: name.to_owned(), record, room })
     }
 }
 
@@ -132,8 +142,8 @@ impl RecordFile {
     }
 
     /// Bytes of records in a full block.
-    const fn block(&self) -> usize {
-        BLOCK / self.record * self.record
+    pub(super) const fn block(&self) -> usize {
+        self.room / self.record * self.record
     }
 
     /// Bytes of a full block on the disk.
@@ -212,6 +222,15 @@ impl RecordReader {
         let record = self.block.get(self.at..end);
         self.at = end;
         Ok(record)
+    }
+
+    /// The records of one block; none beyond the last.
+    pub(super) fn block(&mut self, number: u64) -> Result<&[u8], StoreError> {
+        self.next = number;
+        if !self.fill()? {
+            self.block = Zeroizing::default();
+        }
+        Ok(&self.block)
     }
 
     /// Opens the next block. Whether there was one with a record in it.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::CappedKey;
 use firebreak_domain::{CapPeriod, Counted};
 use proptest::{prelude::*, test_runner::RngSeed};
 
@@ -125,15 +126,19 @@ fn a_request_is_charged_once_and_given_back_once_across_transactions() {
 }
 
 fn evaluation(year: i32, elements: u64) -> Entry {
-    let (agreement, receiver) = ("round".parse().unwrap(), "health".parse().unwrap());
-    let account = AccountKey::of_counted(Counted::Evaluations, &agreement, &receiver, CapPeriod::Year(year));
+    let of = CappedKey {
+        agreement: "round".parse().unwrap(),
+        receiver: "health".parse().unwrap(),
+        key: "number".parse().unwrap(),
+    };
+    let account = AccountKey::of_counted(Counted::Evaluations, &of, CapPeriod::Year(year));
     Entry::Evaluate(Evaluation { account, session: [7; 32], chunk: 2, blinded_hash: [8; 32], elements })
 }
 
 #[test]
-fn an_evaluation_is_written_and_read_as_it_was_before_there_was_a_cap_for_life() {
-    let account = [&[6][..], &5_u64.to_be_bytes(), b"round", &6_u64.to_be_bytes(), b"health", &2025_i32.to_be_bytes()];
-    let account = account.concat();
+fn an_evaluation_is_written_with_the_agreement_the_receiver_the_key_and_the_year_that_it_counts_in() {
+    let of = [&5_u64.to_be_bytes()[..], b"round", &6_u64.to_be_bytes(), b"health", &6_u64.to_be_bytes(), b"number"];
+    let account = [&[6][..], &of.concat(), &2025_i32.to_be_bytes()].concat();
     let parts = [
         &1_u32.to_be_bytes()[..],
         &[4],

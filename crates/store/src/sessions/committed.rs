@@ -17,6 +17,9 @@ pub struct CommittedSetSource {
     pub dataset: DatasetId,
     /// Of which version of it.
     pub cut: CutId,
+    /// What of each row was read, in the words of who formed it; `None` if an earlier program formed it, by the agreement's
+    /// strongest key alone.
+    pub reading: Option<String>,
     /// By which condition; empty where all records were selected.
     pub selection: String,
     /// When it is deleted, with what opens the commitment, if the session is closed by then.
@@ -46,6 +49,14 @@ impl State {
                 .bind(source.until.secs())
                 .execute(work.sql())
                 .await?;
+                let Some(reading) = source.reading else { return Ok(()) };
+                sqlx::query(
+                    "INSERT INTO set_readings (session, reading) VALUES (?, ?) ON CONFLICT (session) DO NOTHING",
+                )
+                .bind(session.as_slice())
+                .bind(reading)
+                .execute(work.sql())
+                .await?;
                 Ok(())
             })
         })
@@ -57,10 +68,13 @@ impl State {
     /// # Errors
     /// [`StoreError`] if the state failed or it does not unseal.
     pub async fn set_source(&self, session: &[u8; 32]) -> Result<Option<CommittedSetSource>, StoreError> {
-        let row = sqlx::query("SELECT agreement, dataset, cut, selection, until FROM set_sources WHERE session = ?")
-            .bind(session.as_slice())
-            .fetch_optional(&self.shared.readers)
-            .await?;
+        let row = sqlx::query(
+            "SELECT agreement, dataset, cut, selection, until, reading
+             FROM set_sources LEFT JOIN set_readings USING (session) WHERE session = ?",
+        )
+        .bind(session.as_slice())
+        .fetch_optional(&self.shared.readers)
+        .await?;
         let Some(row) = row else { return Ok(None) };
         let malformed = || StoreError::Malformed("source of a committed set");
         let selection: Zeroizing<Vec<u8>> = self.shared.keys.sessions.open(TABLE, session, row.try_get(3)?)?;
@@ -68,6 +82,7 @@ impl State {
             agreement: AgreementId::new(row.try_get::<&str, _>(0)?).map_err(|_| malformed())?,
             dataset: DatasetId::new(row.try_get::<&str, _>(1)?).map_err(|_| malformed())?,
             cut: CutId::new(row.try_get::<&str, _>(2)?).map_err(|_| malformed())?,
+            reading: row.try_get(5)?,
             selection: String::from_utf8(selection.to_vec()).map_err(|_| malformed())?,
             until: Timestamp::from_secs(row.try_get(4)?),
         }))
@@ -94,10 +109,11 @@ impl State {
                         .bind(OPENING)
                         .execute(work.sql())
                         .await?;
-                    sqlx::query("DELETE FROM set_sources WHERE session = ?")
-                        .bind(session.as_slice())
-                        .execute(work.sql())
-                        .await?;
+                    for table in
+                        ["DELETE FROM set_readings WHERE session = ?", "DELETE FROM set_sources WHERE session = ?"]
+                    {
+                        sqlx::query(table).bind(session.as_slice()).execute(work.sql()).await?;
+                    }
                 }
                 if !due.is_empty() {
                     work.scrub();

@@ -2,10 +2,12 @@
 //! written.
 
 use crate::support::{open, rho};
-use firebreak_domain::{AgreementId, CapLimits, Charge, Clock, OrgId, RequestId, SystemClock, UnitSpaceId};
+use firebreak_domain::{
+    AgreementId, CapLimits, Charge, Clock, MatchKeyName, OrgId, RequestId, SystemClock, UnitSpaceId,
+};
 use firebreak_store::{
-    AccountKind, AccountLimit, CapOutcome, EvaluationChunk, OwnRelease, ReleaseKey, RequestKey, Reserved, State,
-    TagsHandedOut,
+    AccountKind, AccountLimit, CapOutcome, CappedKey, EvaluationChunk, OwnRelease, ReleaseKey, RequestKey, Reserved,
+    State, TagsHandedOut,
 };
 use rand::{Rng, SeedableRng};
 use std::{
@@ -97,10 +99,17 @@ fn persons() -> AccountKind {
     AccountKind::UnitSpaceLife(UnitSpaceId::new("persons").unwrap())
 }
 
-async fn evaluated(state: &State, number: u32) -> CapOutcome {
-    let chunk = EvaluationChunk {
+fn capped() -> CappedKey {
+    CappedKey {
         agreement: AgreementId::new("agreement").unwrap(),
         receiver: OrgId::new("receiver").unwrap(),
+        key: MatchKeyName::new("number").unwrap(),
+    }
+}
+
+async fn evaluated(state: &State, number: u32) -> CapOutcome {
+    let chunk = EvaluationChunk {
+        of: capped(),
         period: 2025,
         session: digest(number),
         number: 0,
@@ -111,14 +120,8 @@ async fn evaluated(state: &State, number: u32) -> CapOutcome {
 }
 
 async fn handed_out(state: &State, number: u32) -> CapOutcome {
-    let list = TagsHandedOut {
-        agreement: AgreementId::new("agreement").unwrap(),
-        receiver: OrgId::new("receiver").unwrap(),
-        period: 2025,
-        session: digest(number),
-        list_hash: digest(number),
-        tags: 10,
-    };
+    let list =
+        TagsHandedOut { of: capped(), period: 2025, session: digest(number), list_hash: digest(number), tags: 10 };
     state.charge_tags(&list, NO_LIMIT).await.unwrap()
 }
 

@@ -1,8 +1,8 @@
 //! R28: whoever edits the ledger, or what rests on it, with a tool of their own is found out.
 
 use crate::support::*;
-use firebreak_domain::{AgreementId, CapLimits, OrgId};
-use firebreak_store::{ChainError, EvaluationChunk, State, TagsHandedOut};
+use firebreak_domain::{AgreementId, CapLimits, MatchKeyName, OrgId};
+use firebreak_store::{CappedKey, ChainError, EvaluationChunk, State, TagsHandedOut};
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 
@@ -18,8 +18,11 @@ async fn planted() -> (Folder, State, SqliteConnection) {
     state.abandon(fresh(reserve(2).await)).await.unwrap();
     drop(fresh(reserve(3).await));
     let chunk = EvaluationChunk {
-        agreement: AgreementId::new("school-vaccines").unwrap(),
-        receiver: OrgId::new("health").unwrap(),
+        of: CappedKey {
+            agreement: AgreementId::new("school-vaccines").unwrap(),
+            receiver: OrgId::new("health").unwrap(),
+            key: MatchKeyName::new("number").unwrap(),
+        },
         period: 2025,
         session: [1; 32],
         number: 0,
@@ -28,8 +31,8 @@ async fn planted() -> (Folder, State, SqliteConnection) {
     };
     let limits = CapLimits { per_year: 100, for_life: 100 };
     state.charge_evaluations(&chunk, limits).await.unwrap();
-    let EvaluationChunk { agreement, receiver, period, session, .. } = chunk;
-    let list = TagsHandedOut { agreement, receiver, period, session, list_hash: [3; 32], tags: 60 };
+    let EvaluationChunk { of, period, session, .. } = chunk;
+    let list = TagsHandedOut { of, period, session, list_hash: [3; 32], tags: 60 };
     state.charge_tags(&list, limits).await.unwrap();
     state.accept_bundle(bundle(7), leaf(b"leaf of 7")).await.unwrap();
     assert_eq!(state.verify_chain().await, Ok(state.ledger_head()));

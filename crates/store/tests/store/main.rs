@@ -7,6 +7,7 @@ mod choices;
 mod crash;
 mod disclosed;
 mod edits;
+mod epochs;
 mod files;
 mod folder;
 mod handed_out;

@@ -6,15 +6,22 @@ use crate::{
 };
 use firebreak_domain::{AgreementId, CapLimits, CapPeriod, Counted, OrgId, PurposeId, ReasonCode, Timestamp};
 use firebreak_store::{
-    CapError, CapOutcome, EvaluationChunk, FollowerError, LeafHash, LogView, ReconcileError, SessionError, State,
-    TagsHandedOut,
+    CapError, CapOutcome, CappedKey, EvaluationChunk, FollowerError, LeafHash, LogView, MatchedBy, ReconcileError,
+    SessionError, State, TagsHandedOut,
 };
 use sqlx::Connection;
 
-fn chunk(session: u8, number: u32, hash: u8, elements: u64) -> EvaluationChunk {
-    EvaluationChunk {
+fn by(key: &str) -> CappedKey {
+    CappedKey {
         agreement: AgreementId::new("school-vaccines").unwrap(),
         receiver: OrgId::new("health").unwrap(),
+        key: key.parse().unwrap(),
+    }
+}
+
+fn chunk(session: u8, number: u32, hash: u8, elements: u64) -> EvaluationChunk {
+    EvaluationChunk {
+        of: by("number"),
         period: 2025,
         session: [session; 32],
         number,
@@ -29,8 +36,7 @@ fn a_year(per_year: u64) -> CapLimits {
 }
 
 fn counted(state: &State, counted: Counted, period: CapPeriod) -> u64 {
-    let chunk = chunk(0, 0, 0, 0);
-    state.counted(counted, &chunk.agreement, &chunk.receiver, period)
+    state.counted(counted, &by("number"), period)
 }
 
 fn evaluations(state: &State, period: i32) -> u64 {
@@ -83,8 +89,7 @@ async fn a_cap_for_life_counts_all_years_together_and_outlives_the_program() {
 }
 
 fn list(session: u8, hash: u8, period: i32, tags: u64) -> TagsHandedOut {
-    let EvaluationChunk { agreement, receiver, .. } = chunk(session, 0, 0, 0);
-    TagsHandedOut { agreement, receiver, period, session: [session; 32], list_hash: [hash; 32], tags }
+    TagsHandedOut { of: by("number"), period, session: [session; 32], list_hash: [hash; 32], tags }
 }
 
 #[tokio::test]
@@ -107,13 +112,36 @@ async fn a_list_of_tags_is_charged_once_by_year_and_for_life_and_the_caps_outliv
     assert!(state.is_handed_out(&[1; 32]) && !state.is_handed_out(&[2; 32]));
     assert_eq!(state.charge_tags(&list(2, 1, 2026, 60), limits).await, Ok(CapOutcome::Fresh));
     assert_eq!(state.charge_tags(&list(3, 3, 2027, 31), limits).await, exhausted(CapPeriod::Life, 30));
-    let EvaluationChunk { agreement, receiver, .. } = chunk(0, 0, 0, 0);
-    let check = |more| state.check_caps(Counted::Tags, &agreement, &receiver, 2027, more, limits);
+    let check = |more| state.check_caps(Counted::Tags, &by("number"), 2027, more, limits);
     assert_eq!(check(31), exhausted(CapPeriod::Life, 30).map(|_: CapOutcome| ()));
     assert_eq!(check(30), Ok(()));
     let of = |period| counted(&state, Counted::Tags, period);
     assert_eq!((of(CapPeriod::Year(2025)), of(CapPeriod::Year(2026)), of(CapPeriod::Life)), (60, 60, 120));
     assert_eq!(counted(&state, Counted::Evaluations, CapPeriod::Life), 0, "tags are no evaluations");
+    state.verify_chain().await.unwrap();
+}
+
+#[tokio::test]
+async fn each_key_of_an_agreement_has_caps_of_its_own() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let limits = CapLimits { per_year: 100, for_life: 100 };
+    state.charge_evaluations(&chunk(1, 0, 1, 100), limits).await.unwrap();
+    state.charge_tags(&list(1, 1, 2025, 100), limits).await.unwrap();
+    let names = |session, elements| EvaluationChunk { of: by("names"), ..chunk(session, 0, session, elements) };
+    assert_eq!(state.charge_evaluations(&names(2, 60), limits).await, Ok(CapOutcome::Fresh));
+    let of_names = TagsHandedOut { of: by("names"), ..list(2, 2, 2025, 70) };
+    assert_eq!(state.charge_tags(&of_names, limits).await, Ok(CapOutcome::Fresh));
+    state.close().await;
+    let state = folder.open().await;
+    let over = CapError::Exhausted { counted: Counted::Evaluations, period: CapPeriod::Life, left: 40 };
+    assert_eq!(state.charge_evaluations(&names(3, 41), limits).await, Err(over));
+    for (key, evaluations, tags) in [("number", 100, 100), ("names", 60, 70), ("passport", 0, 0)] {
+        for period in [CapPeriod::Year(2025), CapPeriod::Life] {
+            assert_eq!(state.counted(Counted::Evaluations, &by(key), period), evaluations, "{key} {period}");
+            assert_eq!(state.counted(Counted::Tags, &by(key), period), tags, "{key} {period}");
+        }
+    }
     state.verify_chain().await.unwrap();
 }
 
@@ -144,8 +172,10 @@ async fn caps_that_were_set_back_are_behind_what_the_log_tells_of() {
 async fn a_chunk_with_other_elements_or_for_another_receiver_is_refused() {
     let state = Folder::new().open().await;
     state.charge_evaluations(&chunk(1, 0, 1, 10), a_year(100)).await.unwrap();
-    let other_receiver = EvaluationChunk { receiver: OrgId::new("education").unwrap(), ..chunk(1, 0, 1, 10) };
-    for other in [chunk(1, 0, 2, 10), chunk(1, 0, 1, 11), other_receiver] {
+    let receiver = OrgId::new("education").unwrap();
+    let other_receiver = EvaluationChunk { of: CappedKey { receiver, ..by("number") }, ..chunk(1, 0, 1, 10) };
+    let other_key = EvaluationChunk { of: by("names"), ..chunk(1, 0, 1, 10) };
+    for other in [chunk(1, 0, 2, 10), chunk(1, 0, 1, 11), other_receiver, other_key] {
         assert_eq!(state.charge_evaluations(&other, a_year(100)).await, Err(CapError::ChunkMismatch));
     }
     assert_eq!(evaluations(&state, 2025), 10);
@@ -263,6 +293,9 @@ async fn the_receiver_finds_a_persons_matches_and_no_file_shows_the_person() {
     let state = folder.open().await;
     let (purpose, agreement) = (PurposeId::new("vaccination").unwrap(), AgreementId::new("school-vaccines").unwrap());
     let persons: Vec<_> = (0..2500).map(|number| format!("person-{number:06}-canary")).collect();
+    // Of an attempt that broke off nothing stays: somebody may have been restricted since.
+    state.record_matched(&[1; 32], &purpose, &agreement, &["restricted since".to_owned()]).await.unwrap();
+    state.forget_incomplete(&[1; 32]).await.unwrap();
     // Some at a time, and some again, as after a restart.
     state.record_matched(&[1; 32], &purpose, &agreement, &persons[..2000]).await.unwrap();
     state.record_matched(&[1; 32], &purpose, &agreement, &persons[1000..]).await.unwrap();
@@ -271,6 +304,10 @@ async fn the_receiver_finds_a_persons_matches_and_no_file_shows_the_person() {
     state.complete_matched(&[1; 32]).await.unwrap();
     folder.clock.set(Timestamp::from_secs(START + 60));
     state.complete_matched(&[1; 32]).await.unwrap();
+    // What is in the register stays there.
+    state.forget_incomplete(&[1; 32]).await.unwrap();
+    assert_eq!(state.matched_persons(&[1; 32]).await.unwrap().len(), 2500);
+    assert!(state.matches_of(b"restricted since").await.unwrap().is_empty());
     state.record_matched(&[2; 32], &purpose, &agreement, &persons[..1]).await.unwrap();
     state.complete_matched(&[2; 32]).await.unwrap();
     let sessions = async |person: &str| -> Vec<_> {
@@ -291,6 +328,36 @@ async fn the_receiver_finds_a_persons_matches_and_no_file_shows_the_person() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!bytes.windows(6).any(|window| window == b"canary"));
     }
+}
+
+#[tokio::test]
+async fn the_register_says_by_which_key_a_person_was_matched_and_whether_that_is_provisional() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let (purpose, agreement) = (PurposeId::new("vaccination").unwrap(), AgreementId::new("school-vaccines").unwrap());
+    let number = MatchedBy {
+        key: "number".parse().unwrap(),
+        compares: [4; 32],
+        provisional: false,
+        selection: [5; 32],
+        after: None,
+    };
+    let names = MatchedBy { key: "names".parse().unwrap(), provisional: true, after: Some([1; 32]), ..number.clone() };
+    for (session, by) in [([1; 32], Some(&number)), ([2; 32], Some(&names)), ([3; 32], None)] {
+        state.record_matched(&session, &purpose, &agreement, &[b"person"]).await.unwrap();
+        if let Some(by) = by {
+            state.record_matched_by(&session, by).await.unwrap();
+            // The first stands.
+            state.record_matched_by(&session, &MatchedBy { provisional: !by.provisional, ..by.clone() }).await.unwrap();
+        }
+        state.complete_matched(&session).await.unwrap();
+        assert_eq!(state.matched_by(&session).await, Ok(by.cloned()));
+    }
+    state.close().await;
+    let state = folder.open().await;
+    let entries = state.matches_of(b"person").await.unwrap();
+    let told: Vec<_> = entries.iter().map(|e| (e.key.as_ref().map(|key| key.as_str()), e.provisional)).collect();
+    assert_eq!(told, [(Some("number"), false), (Some("names"), true), (None, false)]);
 }
 
 #[tokio::test]

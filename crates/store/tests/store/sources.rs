@@ -12,6 +12,7 @@ fn source(until: Timestamp) -> CommittedSetSource {
         agreement: "round".parse().unwrap(),
         dataset: "health.visits".parse().unwrap(),
         cut: CutId::new("2024-Q4").unwrap(),
+        reading: Some("number 1".to_owned()),
         selection: "birth_year >= 1990".to_owned(),
         until,
     }

@@ -74,6 +74,13 @@ pub struct RunMatchRequest {
     /// The caller wants the matches handed out afterwards: whoever may not have them is refused before anything runs.
     #[prost(bool, tag = "5")]
     pub hand_out: bool,
+    /// The key of the agreement's by which is matched; empty for its strongest.
+    #[prost(string, tag = "6")]
+    pub key: ::prost::alloc::string::String,
+    /// For any but the strongest key: the request id of the finished match by the next stronger one, of the same agreement,
+    /// purpose and selection. Whom it matched takes no part. Empty for the strongest.
+    #[prost(bytes = "vec", tag = "7")]
+    pub after: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RunMatchResponse {
@@ -124,6 +131,20 @@ pub struct MatchSummary {
     /// What was disclosed of the matched; absent for a match without a payload.
     #[prost(message, optional, tag = "7")]
     pub payload: ::core::option::Option<MatchPayload>,
+    /// The key by which was matched.
+    #[prost(string, tag = "8")]
+    pub key: ::prost::alloc::string::String,
+    /// Whether the matches are to be looked at by people before anything follows from them: a weaker key, or one that two
+    /// persons may share, has made them.
+    #[prost(bool, tag = "9")]
+    pub provisional: bool,
+    /// The agreement's next weaker key, for whoever is left; empty behind the weakest.
+    #[prost(string, tag = "10")]
+    pub next_key: ::prost::alloc::string::String,
+    /// When the list of the epoch in which it was matched is deleted, in seconds since 1970; 0 for a list of its own, which
+    /// is deleted already.
+    #[prost(int64, tag = "15")]
+    pub held_until: i64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MatchPayload {
@@ -146,6 +167,12 @@ pub struct ListMatchedRequest {
 pub struct ListMatchedResponse {
     #[prost(string, repeated, tag = "1")]
     pub persons: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// In the first message, the key by which all were matched; empty if an earlier program recorded the match.
+    #[prost(string, tag = "2")]
+    pub key: ::prost::alloc::string::String,
+    /// In the first message, whether the matches are to be looked at by people before anything follows from them.
+    #[prost(bool, tag = "3")]
+    pub provisional: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HandOutRequest {

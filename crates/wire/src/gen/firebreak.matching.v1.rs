@@ -61,6 +61,7 @@ pub struct OpenSessionRequest {
     /// Version of the rule by which identifiers are written.
     #[prost(uint32, tag = "6")]
     pub normaliser: u32,
+    /// The key by which is matched and its columns, as the agreement has them: `names:family_name+given_name+birth_date`.
     #[prost(string, tag = "7")]
     pub field: ::prost::alloc::string::String,
     /// Padded number of blinded elements, a multiple of `chunk_elements`.
@@ -77,6 +78,10 @@ pub struct OpenSessionRequest {
     /// What goes with the tags; absent for a match without a payload.
     #[prost(message, optional, tag = "12")]
     pub payload: ::core::option::Option<PayloadOffer>,
+    /// Number of the epoch in which the set is matched: whole epochs of the agreement since 1970. 0 for a session with a key
+    /// and a list of its own. Never beside a payload.
+    #[prost(uint64, tag = "15")]
+    pub epoch: u64,
 }
 /// What the agreement has the sender disclose of matched persons, as the receiver understands it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1095,6 +1095,9 @@ pub struct MatchCap {
     /// Absent where the sender's adapter, which alone knows, gave no answer.
     #[prost(uint64, optional, tag = "5")]
     pub used: ::core::option::Option<u64>,
+    /// The key of the match that it is of, as the agreement calls it. Each has caps of its own.
+    #[prost(string, tag = "6")]
+    pub key: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Account {

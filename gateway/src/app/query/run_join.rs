@@ -111,8 +111,8 @@ impl App {
             [Held::Reservation(_), _] => return Err(Failure::Answer("a release of one side alone").into()),
         };
         let released = Released::decode(&given.release).map_err(|_| Failure::Answer("a stored answer"))?;
-        let answer = released.answer(decided.join.answered());
-        let answer = answer.map_err(|_| Failure::Answer("the release is of another question"))?;
+        let answer =
+            released.answer_join(&decided.join).map_err(|_| Failure::Answer("the release is of another question"))?;
         let mut accounts = decided.left.accounts.clone();
         accounts.extend(decided.right.accounts.iter().filter(|a| !decided.left.accounts.contains(a)).cloned());
         Ok(Finished {
@@ -125,6 +125,7 @@ impl App {
             missing: Vec::new(),
             registrations: false,
             joined: true,
+            bins: decided.join.bins().cloned(),
             left_out: Vec::new(),
         })
     }
@@ -346,7 +347,7 @@ fn still_answers(held: &Held, decided: &DecidedJoin) -> Result<bool, Failure> {
     let (Held::Own(OwnRelease { release, .. }) | Held::Repeat(release)) = held else { return Ok(true) };
     let StoredRelease { bytes, .. } = release;
     let released = Released::decode(bytes).map_err(|_| Failure::Answer("a stored answer"))?;
-    Ok(released.check(decided.join.answered()).is_ok() && released.charge() == decided.price.charge())
+    Ok(released.check(decided.join.counted()).is_ok() && released.charge() == decided.price.charge())
 }
 
 fn denied(decided: &DecidedJoin, refusal: Refusal) -> Denial {

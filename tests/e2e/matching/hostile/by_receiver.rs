@@ -102,6 +102,7 @@ fn other(open: &OpenRequest, change: impl FnOnce(&mut OpenRequest)) -> OpenReque
         chunk_elements: open.chunk_elements,
         proofs: open.proofs,
         payload: open.payload.clone(),
+        epoch: open.epoch,
     };
     change(&mut other);
     other
@@ -113,7 +114,7 @@ type Change = fn(&mut OpenRequest);
 fn a_peer_that_goes_by_something_else_is_named_and_loses_nothing() -> Result<()> {
     run(async {
         let mut pair = Pair::open().await?;
-        let changes: [(Change, ReasonCode); 10] = [
+        let changes: [(Change, ReasonCode); 11] = [
             (|open| open.bundle_sequence += 1, ReasonCode::BundleMismatch),
             (|open| open.normaliser += 1, ReasonCode::NormaliserMismatch),
             (|open| open.session = RequestId::from_bytes([200; 16]), ReasonCode::SessionMismatch),
@@ -124,6 +125,7 @@ fn a_peer_that_goes_by_something_else_is_named_and_loses_nothing() -> Result<()>
             (|open| open.proofs = false, ReasonCode::SessionMismatch),
             (|open| open.payload.columns.push("level".to_owned()), ReasonCode::SessionMismatch),
             (|open| open.payload.row_bytes = 2, ReasonCode::SessionMismatch),
+            (|open| open.epoch = Some(1), ReasonCode::SessionMismatch),
         ];
         // All of them are of one session, which goes on in the end.
         for (change, reason) in changes {

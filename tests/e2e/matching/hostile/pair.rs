@@ -1,5 +1,6 @@
 //! Two agencies' sides over one folder, and sessions between them, one after another.
 
+use crate::matching::caps::by_number;
 use crate::matching::side::{RECEIVER, SENDER, Side, begin, log_in, opening, recorded, refused, submitted_by};
 use agency_adapter::app::{
     App, Attempt, MatchError, OpenRequest, Prepared, Receiver, SenderSession, accept_match, prepare_receiver,
@@ -123,7 +124,7 @@ impl Pair {
     pub fn counted(&self) -> Result<u64> {
         let state = self.sender.app.state();
         let period = CapPeriod::Year(SystemClock.now().year());
-        Ok(state.counted(Counted::Evaluations, &"vaccination-round".parse()?, &RECEIVER.parse()?, period))
+        Ok(state.counted(Counted::Evaluations, &by_number()?, period))
     }
 
     /// That both have recorded that reason, once each, since the last visit.

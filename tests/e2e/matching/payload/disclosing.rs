@@ -169,7 +169,7 @@ impl Disclosing {
         }
         let own = federation.issue(RECEIVER, "adapter", "main")?;
         let submitted = submitted_under(&own, AGREEMENT, 42, start)?;
-        let prepared = prepare_receiver(&receiver.app, submitted.clone(), own.identity(), &selection).await?;
+        let prepared = prepare_receiver(&receiver.app, submitted.clone(), own.identity(), selection.as_str()).await?;
         let Ok((session, _)) = accept_match(&sender.app, &submitted, own.identity()).await? else {
             bail!("the sender refused")
         };
@@ -228,7 +228,7 @@ impl Disclosing {
         let machine = self.machine.take().context("the match is over")?;
         ensure!(machine.tag_bytes() == u64::from(self.tags) * self.entry() as u64, "an entry has another length");
         let report = machine.finish(&self.receiver.app).await?;
-        self.report = Some(report);
+        self.report = Some(report.clone());
         Ok(report)
     }
 
@@ -299,9 +299,10 @@ impl Disclosing {
         self.receiver.visit(&mut self.log).await
     }
 
-    /// The heading of the file that an officer gets now, and what it holds of each person.
+    /// The heading of the file that an officer gets now, and what it holds of each person behind the key of the agreement,
+    /// which is one and provisional of nobody.
     pub async fn handed_out(&self) -> Result<(String, Rows)> {
-        let session = self.report.context("the match goes on")?.session;
+        let session = self.report.as_ref().context("the match goes on")?.session;
         let recorded = self.receiver.app.state().recorded_match(&session).await?.context("it is not recorded")?;
         let own = self.federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
         let officer = self.federation.issue_local(RECEIVER, "officer", "counter")?.identity().clone();
@@ -315,6 +316,8 @@ impl Disclosing {
         for line in lines {
             let mut values = line.split(',').map(str::to_owned);
             let key = values.next().context("a line without a key")?;
+            let by = [values.next(), values.next()];
+            ensure!(by == ["number", "false"].map(|said| Some(said.to_owned())), "matched by another key: {by:?}");
             ensure!(rows.insert(key, values.collect()).is_none(), "a person stands there twice");
         }
         ensure!(entry.what.rows == rows.len() as u64, "the register counts otherwise");

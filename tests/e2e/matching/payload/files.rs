@@ -56,6 +56,12 @@ fn expected(population: &Population, pupils: &Path) -> Result<Rows> {
     Ok(rows)
 }
 
+/// A row but for the columns that say by which key it was matched.
+fn without_key(mut row: Vec<String>) -> Vec<String> {
+    row.drain(1..row.len().min(3));
+    row
+}
+
 #[test]
 fn an_officer_gets_own_keys_with_the_columns_agreed_as_csv_and_as_parquet() -> Result<()> {
     run(async {
@@ -81,10 +87,17 @@ fn an_officer_gets_own_keys_with_the_columns_agreed_as_csv_and_as_parquet() -> R
         let written = fs::read_to_string(&csv)?;
         let mut lines = written.split_terminator("\r\n").map(|line| line.split(',').map(str::to_owned));
         let heading: Vec<_> = lines.next().context("an empty file")?.collect();
-        assert_eq!(heading, ["person_key", "region", "language"]);
+        assert_eq!(heading, ["person_key", "match_key", "provisional", "region", "language"]);
+        ensure!(written.matches(",number,false,").count() == expected.len(), "a person is not matched by the number");
         let of = |mut values: Vec<String>| (values.remove(0), values);
-        let in_csv: Rows = lines.map(|line| of(line.collect())).collect();
-        let in_parquet: Rows = texts(&parquet, &["person_key", "region", "language"])?.into_iter().map(of).collect();
+        let in_csv: Rows = lines.map(|line| of(without_key(line.collect()))).collect();
+        let columns = ["person_key", "match_key", "provisional", "region", "language"];
+        let in_parquet = texts(&parquet, &columns)?;
+        ensure!(
+            in_parquet.iter().all(|row| row.get(1..3) == Some(&["number", "false"].map(str::to_owned))),
+            "another key"
+        );
+        let in_parquet: Rows = in_parquet.into_iter().map(|row| of(without_key(row))).collect();
         assert_eq!(in_csv, expected);
         assert_eq!(in_parquet, expected);
         let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&parquet)?)?;

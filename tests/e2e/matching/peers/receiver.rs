@@ -80,12 +80,13 @@ impl Tunnel {
             purpose: "vaccination-round".to_owned(),
             bundle_sequence: 1,
             normaliser: 1,
-            field: "national_number".to_owned(),
+            field: "number:national_number".to_owned(),
             elements: 4096,
             chunk_elements: 4096,
             exporter: exporter.to_vec(),
             unproved: false,
             payload: None,
+            epoch: 0,
         };
         self.client.open_session(request).await.map(drop)
     }

@@ -75,7 +75,7 @@ pub fn samples() -> Vec<Vec<u8>> {
         agreement: "vaccination-round".to_owned(),
         bundle_sequence: 7,
         normaliser: 1,
-        field: "national_number".to_owned(),
+        field: "number:national_number".to_owned(),
         elements: 4096,
         chunk_elements: 512,
         exporter: vec![2; 32],
@@ -88,6 +88,7 @@ pub fn samples() -> Vec<Vec<u8>> {
         year: Some(2025),
         cap: 1050,
         used: Some(7),
+        key: "number".to_owned(),
     };
     let charge = query::v1::Charge { rho_nano: 5_000_000, delta_atto: 1, epsilon_nano: 2 };
     samples.push(made("matching.OpenSessionRequest", session.encode_to_vec()));

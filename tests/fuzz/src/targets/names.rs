@@ -3,8 +3,8 @@
 use super::text;
 use firebreak_audit::VerifierKey;
 use firebreak_domain::{
-    AgreementId, AssessmentId, ColumnName, CutId, DatasetId, EndpointId, Identity, OpenCode, OrgId, Pin, PublicationId,
-    PurposeId, ReleaseName, RequestId, SealKey, SeriesId, UnitSpaceId,
+    AgreementId, AssessmentId, ColumnName, CutId, DatasetId, EndpointId, Identity, MatchKeyName, OpenCode, OrgId, Pin,
+    PublicationId, PurposeId, ReleaseName, RequestId, SealKey, SeriesId, UnitSpaceId,
 };
 use std::fmt::Display;
 use std::str::FromStr;
@@ -45,6 +45,7 @@ const KINDS: &[Kind] = &[
     (shown::<DatasetId>, "health.visits"),
     (shown::<UnitSpaceId>, "health.persons"),
     (shown::<ColumnName>, "national_number"),
+    (shown::<MatchKeyName>, "number"),
     (shown::<Identity>, "spiffe://firebreak.example/org/nso/analyst/ada"),
     (shown::<SeriesId>, "visits-by-region"),
     (shown::<PublicationId>, "07070707070707070707070707070707"),

@@ -32,6 +32,7 @@ impl Prepared {
             agreement: self.submitted.header.agreement.clone(),
             dataset: self.dataset().clone(),
             cut: self.formed.cut.clone(),
+            reading: Some(self.key.reading().text()),
             selection: self.selection.clone(),
             until: app.state.now().plus_secs(kept),
         }

@@ -1,27 +1,25 @@
 //! The receiver's set: formed once, on the disk, and the same whenever the session goes on.
 
-use crate::app::matching::records::{
-    ITEM, KEY, SORTED_IN_MEMORY, distinct, is_readable, item as read_item, put_item, put_key,
-};
+use super::own::{INSIDE, MATCHED, NAME, OUTSIDE, Own, RANK, ROW, Sharing, TAKES_PART, own, put_name};
+use super::shared::{Everybody, Shared};
+use crate::app::matching::epoch::SharedEpoch;
+use crate::app::matching::keys::Reading;
+use crate::app::matching::records::{ITEM, KEY, SORTED_IN_MEMORY, distinct, put_item, put_key};
 use crate::app::matching::{CHUNK_ELEMENTS, MatchError};
 use crate::datasets::RowsToMatch;
 use crate::source::{Encoded, MISSING, Rows};
 use firebreak_domain::{ColumnName, CutId, ReasonCode, Refusal};
 use firebreak_psi::{Normaliser, Shuffle, padded_size};
 use firebreak_query::{BoundValue, CheckedQuery};
-use firebreak_store::{RecordFile, RecordReader, RecordWriter, SessionFiles, Sorted, Sorter};
+use firebreak_store::{RecordFile, RecordReader, SessionFiles, Sorted, Sorter};
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 const SLOTS: &str = "slots";
 const PERSONS: &str = "persons";
-const SHARED: &str = "shared";
-/// Bytes of a place's rank.
-const RANK: usize = 16;
-/// Bytes of a row's number.
-const ROW: usize = 8;
+const EPOCH: &str = "epoch";
 /// Bytes of a place's number.
-const PLACE: usize = 4;
+pub(super) const PLACE: usize = 4;
 
 /// What was formed, as it is written down when all of it is on the disk.
 pub(super) struct Formed {
@@ -35,6 +33,33 @@ pub(super) struct Formed {
     pub(super) places: u32,
     /// The version of the dataset that it was formed of.
     pub(super) cut: CutId,
+    /// The number and the name of the epoch in which it is matched; `None` for a set that has a list of its own.
+    pub(super) epoch: Option<(u64, [u8; 32])>,
+}
+
+/// How many places a list is to have.
+#[derive(Clone, Copy)]
+pub(super) enum Places<'a> {
+    /// Those of a set in the epoch, if it is small enough; else whole chunks.
+    Padded(Option<&'a SharedEpoch>),
+    /// As many as were committed to.
+    Committed(u32),
+}
+
+impl<'a> Places<'a> {
+    /// How many, for so many inputs, and the epoch in which they are matched.
+    fn of(self, inputs: u64) -> Result<(u32, Option<&'a SharedEpoch>), MatchError> {
+        let small = |epoch: &&SharedEpoch| inputs <= u64::from(epoch.elements);
+        let inputs = usize::try_from(inputs).map_err(|_| MatchError::Failed)?;
+        Ok(match self {
+            Self::Padded(epoch) => match epoch.filter(small) {
+                Some(epoch) => (epoch.elements, Some(epoch)),
+                None => (padded_size(inputs, CHUNK_ELEMENTS)?, None),
+            },
+            // More inputs than places are another set, of another root.
+            Self::Committed(places) => (places.max(padded_size(inputs, 1)?), None),
+        })
+    }
 }
 
 /// The file of what the places hold, in their order.
@@ -44,19 +69,26 @@ pub(super) fn slots(files: &SessionFiles) -> Result<RecordFile, MatchError> {
 
 /// The file of who stands behind a place, in the order of places: of a place without anybody there is nothing.
 pub(super) fn persons(files: &SessionFiles) -> Result<RecordFile, MatchError> {
-    Ok(files.records(PERSONS, PLACE + KEY)?)
+    Ok(files.records(PERSONS, PLACE + INSIDE + KEY)?)
 }
 
-/// The file of the places whose identifier several persons of the dataset have, selected or not; `None` where nobody is
-/// disclosed anything, and it was not looked for.
-pub(super) fn shared(files: &SessionFiles) -> Result<Option<RecordFile>, MatchError> {
-    Ok(if files.holds(SHARED) { Some(files.records(SHARED, PLACE)?) } else { None })
+/// A person who stands behind a place.
+pub(super) struct Behind<'a> {
+    /// The place.
+    pub(super) place: u32,
+    /// Whether a stronger key has matched the person, who takes no part then.
+    pub(super) matched: bool,
+    /// The person's key, as a record has it.
+    pub(super) key: &'a [u8],
 }
 
-/// The place and the person's key of a record of [`persons`].
-pub(super) fn place_and_key(record: &[u8]) -> Option<(u32, &[u8])> {
-    let (place, key) = record.split_first_chunk()?;
-    Some((u32::from_be_bytes(*place), key))
+impl<'a> Behind<'a> {
+    /// Reads a record of [`persons`].
+    pub(super) fn read(record: &'a [u8]) -> Option<Self> {
+        let (place, rest) = record.split_first_chunk()?;
+        let (stands, key) = rest.split_first()?;
+        Some(Self { place: u32::from_be_bytes(*place), matched: *stands == MATCHED, key })
+    }
 }
 
 impl Formed {
@@ -69,10 +101,18 @@ impl Formed {
         if spool.is_empty() {
             return Ok(None);
         }
-        let formed = Self::read(&spool.get(0)?).ok_or(MatchError::Failed)?;
+        let mut formed = Self::read(&spool.get(0)?).ok_or(MatchError::Failed)?;
         if formed.terms != terms {
             let refusal = Refusal::new(ReasonCode::SessionMismatch);
-            return Err(refusal.because("this request was begun with another selection: send it as a new one").into());
+            return Err(refusal
+                .because("this request was begun with another selection or key: send it as a new one")
+                .into());
+        }
+        if files.holds(EPOCH) {
+            let kept = files.spool(EPOCH)?.get(0)?;
+            let (number, name) = kept.split_first_chunk().ok_or(MatchError::Failed)?;
+            let name = name.try_into().map_err(|_| MatchError::Failed)?;
+            formed.epoch = Some((u64::from_be_bytes(*number), name));
         }
         Ok(Some(formed))
     }
@@ -81,6 +121,11 @@ impl Formed {
         let (offered, unusable) = (self.offered.to_be_bytes(), self.unusable.to_be_bytes());
         let places = self.places.to_be_bytes();
         let bytes = [self.terms.as_slice(), &offered, &unusable, &places, self.cut.as_str().as_bytes()].concat();
+        files.delete(EPOCH);
+        if let Some((number, name)) = self.epoch {
+            files.spool(EPOCH)?.add(&[number.to_be_bytes().as_slice(), &name].concat())?;
+        }
+        // INVARIANT: last, since what is written down here is whole.
         files.spool("formed")?.add(&bytes)?;
         Ok(self)
     }
@@ -93,133 +138,88 @@ impl Formed {
         let cut = CutId::new(str::from_utf8(cut).ok()?).ok()?;
         let places = u32::from_be_bytes(*places);
         let (offered, unusable) = (u64::from_be_bytes(*offered), u64::from_be_bytes(*unusable));
-        Some(Self { terms: *terms, offered, unusable, places, cut })
+        Some(Self { terms: *terms, offered, unusable, places, cut, epoch: None })
     }
 }
 
-/// How the set is formed.
+/// What a set is formed by.
 pub(super) struct Forming<'a> {
-    /// Which rows take part; `None` for all.
+    /// Who is selected; everybody for `None`.
     pub(super) condition: Option<&'a CheckedQuery>,
-    /// How identifiers are written.
-    pub(super) normaliser: Normaliser,
+    pub(super) reading: &'a Reading,
+    pub(super) shuffle: &'a Shuffle,
+    pub(super) files: &'a SessionFiles,
+    /// SHA-256 of all that it is formed from.
+    pub(super) terms: [u8; 32],
+    pub(super) cut: CutId,
+    pub(super) places: Places<'a>,
     /// Whether columns come of those matched: then it is looked for identifiers of several persons.
     pub(super) disclosed: bool,
 }
 
-/// Forms the set of the rows that are selected. Of a person's selected rows the first with a usable identifier
-/// counts.
-pub(super) async fn form(
-    mut rows: RowsToMatch<'_>,
-    forming: Forming<'_>,
-    shuffle: &Shuffle,
-    files: &SessionFiles,
-    terms: [u8; 32],
-    cut: CutId,
-) -> Result<Formed, MatchError> {
-    let mut selected = files.sort("selected", KEY + ROW + ITEM, SORTED_IN_MEMORY)?;
-    let mut everybody = match forming.disclosed {
-        true => Some(files.sort("everybody", ITEM + KEY, SORTED_IN_MEMORY)?),
-        false => None,
-    };
-    let mut row: u64 = 0;
-    while let Some(batch) = rows.next().await? {
-        tokio::task::block_in_place(|| add_rows(&batch, &forming, &mut row, &mut selected, everybody.as_mut()))?;
-    }
-    tokio::task::block_in_place(|| {
-        let (own, offered, unusable) = by_rank(selected.finish()?, shuffle, files)?;
-        let mut shared = match everybody {
-            Some(everybody) => Some(Shared::among(everybody.finish()?, shuffle, files)?),
-            None => None,
-        };
-        let places = place(&own, shuffle, forming.normaliser, shared.as_mut(), files)?;
-        if let Some(shared) = shared {
-            shared.places.finish()?;
+impl Forming<'_> {
+    /// Forms the set of the rows that are selected. The persons `matched` by stronger keys are in it, and take no part.
+    pub(super) async fn form(self, mut rows: RowsToMatch<'_>, matched: Option<Sorted>) -> Result<Formed, MatchError> {
+        let mut selected = self.files.sort("selected", KEY + INSIDE + ROW + ITEM + NAME, SORTED_IN_MEMORY)?;
+        let mut everybody = if self.disclosed { Some(Everybody::new(self.files)?) } else { None };
+        let mut row: u64 = 0;
+        while let Some(batch) = rows.next().await? {
+            tokio::task::block_in_place(|| self.add_rows(&batch, &mut row, &mut selected, everybody.as_mut()))?;
         }
-        own.delete();
-        Formed { terms, offered, unusable, places, cut }.keep(files)
-    })
-}
-
-/// The selected rows of a batch: the person, the row's number, the identifier. And the identifiers of everybody, with the
-/// person, where they are looked for.
-fn add_rows(
-    rows: &Rows,
-    forming: &Forming<'_>,
-    number: &mut u64,
-    selected: &mut Sorter,
-    mut everybody: Option<&mut Sorter>,
-) -> Result<(), MatchError> {
-    let mut record = Zeroizing::new(Vec::with_capacity(KEY + ROW + ITEM));
-    for (row, holds) in select(forming.condition, rows).into_iter().enumerate() {
-        *number = number.saturating_add(1);
-        if !holds && everybody.is_none() {
-            continue;
-        }
-        record.clear();
-        match rows.person_of(row) {
-            Some(key) => put_key(&mut record, key),
-            // Where every row is a person, its number is all there is to name it by.
-            None => put_key(&mut record, &format!("row {number}")),
-        }
-        let written = rows.match_keys.get(row).and_then(Option::as_ref);
-        let input = written.and_then(|text| forming.normaliser.normalise(text));
-        if let Some((everybody, input)) = everybody.as_mut().zip(input.as_ref()) {
-            let mut named = Zeroizing::new(Vec::with_capacity(ITEM + KEY));
-            put_item(&mut named, input.as_ref());
-            named.extend_from_slice(&record);
-            everybody.push(&named)?;
-        }
-        if holds {
-            record.extend_from_slice(&number.to_be_bytes());
-            put_item(&mut record, input.as_ref().map_or(&[], AsRef::as_ref));
-            selected.push(&record)?;
-        }
-    }
-    Ok(())
-}
-
-/// Identifiers that several persons of the dataset have, in the order of places.
-///
-/// PRIVACY: they are looked for among all rows: to select one of two persons with one identifier does not make the row that
-/// comes that person's.
-struct Shared {
-    ranked: Sorted,
-    next: Option<Record>,
-    /// The places at which they stand.
-    places: RecordWriter,
-}
-
-impl Shared {
-    /// Those among identifiers and persons, in the order of their bytes.
-    fn among(mut everybody: Sorted, shuffle: &Shuffle, files: &SessionFiles) -> Result<Self, MatchError> {
-        let mut ranked = files.sort("shared-ranks", RANK + ITEM, SORTED_IN_MEMORY)?;
-        let mut last = Zeroizing::new(Vec::with_capacity(ITEM + KEY));
-        let mut counted = false;
-        while let Some(record) = everybody.next()? {
-            let item = record.get(..ITEM).ok_or(MatchError::Failed)?;
-            if last.get(..ITEM) != Some(item) {
-                counted = false;
-            } else if !counted && last.as_slice() != record {
-                counted = true;
-                let slot = read_item(item).ok_or(MatchError::Failed)?;
-                ranked.push(&Zeroizing::new([shuffle.rank(&slot).as_slice(), item].concat()))?;
+        tokio::task::block_in_place(|| {
+            let own = own(selected.finish()?, matched, Sharing::of(self.reading), self.shuffle, self.files)?;
+            let mut shared = everybody.map(|everybody| everybody.shared(self.shuffle, self.files)).transpose()?;
+            // Two persons with one and the same identifier share its place.
+            let inputs = distinct(&own.records, RANK + ITEM)?;
+            let (places, epoch) = self.places.of(inputs)?;
+            let size = (inputs, places);
+            place(&own.records, size, self.shuffle, self.reading.normaliser(), shared.as_mut(), self.files)?;
+            if let Some(shared) = shared {
+                shared.finish()?;
             }
-            last.clear();
-            last.extend_from_slice(record);
-        }
-        let mut ranked = ranked.finish()?;
-        let next = next_padding(&mut ranked)?;
-        Ok(Self { ranked, next, places: files.write_records(SHARED, PLACE)? })
+            own.records.delete();
+            let Own { offered, unusable, .. } = own;
+            let epoch = epoch.map(|epoch| (epoch.epoch.number, epoch.name));
+            Formed { terms: self.terms, offered, unusable, places, cut: self.cut.clone(), epoch }.keep(self.files)
+        })
     }
 
-    /// Writes a place down if what stands there is one of them. Places come in their order.
-    fn note(&mut self, place: u32, ranked: &[u8]) -> Result<(), MatchError> {
-        while self.next.as_ref().is_some_and(|next| next.as_slice() < ranked) {
-            self.next = next_padding(&mut self.ranked)?;
-        }
-        if self.next.as_ref().is_some_and(|next| next.as_slice() == ranked) {
-            self.places.push(&place.to_be_bytes())?;
+    /// The rows of a batch: the person, whether inside of the selection, the row's number, the identifier, and the hash of
+    /// the name where that tells persons apart. And the identifiers of everybody, where they are looked for.
+    fn add_rows(
+        &self,
+        rows: &Rows,
+        number: &mut u64,
+        selected: &mut Sorter,
+        mut everybody: Option<&mut Everybody>,
+    ) -> Result<(), MatchError> {
+        let mut record = Zeroizing::new(Vec::with_capacity(KEY + INSIDE + ROW + ITEM + NAME));
+        let sharing = Sharing::of(self.reading);
+        for (row, holds) in select(self.condition, rows).into_iter().enumerate() {
+            *number = number.saturating_add(1);
+            // Who is outside counts where somebody inside may share an identifier with them.
+            let counts = holds || sharing != Sharing::Together;
+            if !counts && everybody.is_none() {
+                continue;
+            }
+            record.clear();
+            match rows.person_of(row) {
+                Some(key) => put_key(&mut record, key),
+                // Where every row is a person, its number is all there is to name it by.
+                None => put_key(&mut record, &format!("row {number}")),
+            }
+            let texts = rows.match_key_of(row);
+            let (input, name) = self.reading.forms(&texts).ok_or(MatchError::Failed)?;
+            if let Some((everybody, input)) = everybody.as_mut().zip(input.as_ref()) {
+                everybody.add(input, &record)?;
+            }
+            if counts {
+                record.push(if holds { TAKES_PART } else { OUTSIDE });
+                record.extend_from_slice(&number.to_be_bytes());
+                put_item(&mut record, input.as_ref().map_or(&[], AsRef::as_ref));
+                put_name(&mut record, name.as_ref());
+                selected.push(&record)?;
+            }
         }
         Ok(())
     }
@@ -244,58 +244,16 @@ fn select(condition: Option<&CheckedQuery>, rows: &Rows) -> Vec<bool> {
     (0..rows.persons.len()).map(holds).collect()
 }
 
-/// One record for each person who takes part, by the rank of its identifier: rank, identifier, key. With how many there
-/// are, and how many cannot take part.
-fn by_rank(
-    mut selected: Sorted,
-    shuffle: &Shuffle,
-    files: &SessionFiles,
-) -> Result<(RecordFile, u64, u64), MatchError> {
-    let mut own = files.sort("own", RANK + ITEM + KEY, SORTED_IN_MEMORY)?;
-    let (mut offered, mut unusable): (u64, u64) = (0, 0);
-    let mut person = Zeroizing::new(Vec::with_capacity(KEY));
-    let mut done = true;
-    let mut record = Zeroizing::new(Vec::with_capacity(RANK + ITEM + KEY));
-    while let Some(row) = selected.next()? {
-        let (key, rest) = row.split_at_checked(KEY).ok_or(MatchError::Failed)?;
-        if person.as_slice() != key {
-            unusable = unusable.saturating_add(u64::from(!done));
-            person.clear();
-            person.extend_from_slice(key);
-            done = false;
-        }
-        let item = rest.get(ROW..).ok_or(MatchError::Failed)?;
-        let slot = read_item(item).filter(|_| !done && is_readable(key));
-        if let Some(slot) = slot {
-            record.clear();
-            record.extend_from_slice(&*shuffle.rank(&slot));
-            record.extend_from_slice(item);
-            record.extend_from_slice(key);
-            own.push(&record)?;
-            (offered, done) = (offered.saturating_add(1), true);
-        }
-    }
-    unusable = unusable.saturating_add(u64::from(!done));
-    let mut sorted = own.finish()?;
-    let mut written = files.write_records("own", RANK + ITEM + KEY)?;
-    while let Some(record) = sorted.next()? {
-        written.push(record)?;
-    }
-    Ok((written.finish()?, offered, unusable))
-}
-
-/// Fills the list up, puts every place in its order, and writes down what it holds and who stands behind it. Gives how
-/// many places there are.
+/// Fills the list of so many inputs up to so many places, puts every place in its order, and writes down what it holds and
+/// who stands behind it.
 fn place(
     own: &RecordFile,
+    (inputs, places): (u64, u32),
     shuffle: &Shuffle,
     normaliser: Normaliser,
     mut shared: Option<&mut Shared>,
     files: &SessionFiles,
-) -> Result<u32, MatchError> {
-    // Two persons with one and the same identifier share its place.
-    let inputs = distinct(own, RANK + ITEM)?;
-    let places = padded_size(usize::try_from(inputs).map_err(|_| MatchError::Failed)?, CHUNK_ELEMENTS)?;
+) -> Result<(), MatchError> {
     let mut padding = files.sort("padding", RANK + ITEM, SORTED_IN_MEMORY)?;
     let mut record = Zeroizing::new(Vec::with_capacity(RANK + ITEM));
     for number in 0..u64::from(places).saturating_sub(inputs) {
@@ -307,7 +265,7 @@ fn place(
     }
     let (mut own, mut padding) = (own.read()?, padding.finish()?);
     let mut slots = files.write_records(SLOTS, ITEM)?;
-    let mut persons = files.write_records(PERSONS, PLACE + KEY)?;
+    let mut persons = files.write_records(PERSONS, PLACE + INSIDE + KEY)?;
     let (mut next, mut filler) = (next_own(&mut own)?, next_padding(&mut padding)?);
     let mut last = Zeroizing::new(Vec::new());
     let mut count: u32 = 0;
@@ -319,7 +277,7 @@ fn place(
             (Some(own), Some(filler)) => own.get(..RANK + ITEM) <= filler.get(..),
         };
         let record = if ahead { next.take() } else { filler.take() }.ok_or(MatchError::Failed)?;
-        let (ranked, key) = record.split_at_checked(RANK + ITEM).ok_or(MatchError::Failed)?;
+        let (ranked, person) = record.split_at_checked(RANK + ITEM).ok_or(MatchError::Failed)?;
         if last.as_slice() != ranked {
             slots.push(ranked.get(RANK..).ok_or(MatchError::Failed)?)?;
             if let Some(shared) = shared.as_mut() {
@@ -331,7 +289,7 @@ fn place(
         }
         if ahead {
             let place = count.saturating_sub(1).to_be_bytes();
-            persons.push(&Zeroizing::new([place.as_slice(), key].concat()))?;
+            persons.push(&Zeroizing::new([place.as_slice(), person].concat()))?;
             next = next_own(&mut own)?;
         } else {
             filler = next_padding(&mut padding)?;
@@ -339,7 +297,7 @@ fn place(
     }
     slots.finish()?;
     persons.finish()?;
-    if count == places { Ok(places) } else { Err(MatchError::Failed) }
+    if count == places { Ok(()) } else { Err(MatchError::Failed) }
 }
 
 type Record = Zeroizing<Vec<u8>>;

@@ -13,9 +13,12 @@ pub(super) struct List {
 }
 
 impl List {
+    /// The name of its file.
+    pub(super) const NAME: &str = "list";
+
     /// What has arrived so far.
     pub(super) fn open(files: &SessionFiles, params: MatchParams) -> Result<Self, MatchError> {
-        let (spool, mut stream) = (files.spool("list")?, TagStream::new(params));
+        let (spool, mut stream) = (files.spool(Self::NAME)?, TagStream::new(params));
         for piece in 0..spool.len() {
             stream.check(&spool.get(piece)?)?;
         }

@@ -1,4 +1,5 @@
-//! Chunks on their way: while the sender works on one, the one before it is verified and the one after it is blinded.
+//! Chunks on their way: while the sender works on one, with the next already there, the one before it is verified and
+//! another is blinded.
 
 use super::Receiver;
 use super::withheld::Choice;
@@ -7,6 +8,8 @@ use crate::app::matching::fault::of_peer;
 use crate::app::matching::{MatchError, MatchStep};
 use firebreak_psi::{BlindedChunk, PsiError, Slot, VerifiedChunk};
 use firebreak_store::Participation;
+use futures::stream::{FuturesOrdered, StreamExt};
+use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,8 +32,21 @@ pub(super) struct Blinded {
 /// The sender's answer to a chunk, as it comes.
 pub type Answer<E> = Pin<Box<dyn Future<Output = Result<Vec<u8>, E>> + Send>>;
 
-/// The chunks of a session that were not verified yet, on their way to the sender and back. At most one is with the
-/// sender, one is being verified and one blinded ahead. What was verified stays if it is dropped.
+/// A chunk, and what the sender made of it.
+struct Answered {
+    chunk: Blinded,
+    evaluated: Vec<u8>,
+}
+
+/// A chunk that is with the sender.
+type Sent<E> = Pin<Box<dyn Future<Output = Result<Answered, E>> + Send>>;
+
+/// The most chunks that are with the sender or wait to be verified: one on which it works, and one with which it goes on
+/// while the first is on its way.
+const ON_THEIR_WAY: usize = 2;
+
+/// The chunks of a session that were not verified yet, on their way to the sender and back. Beside those two at most one
+/// is being verified and one blinded ahead. What was verified stays if it is dropped.
 pub struct Exchange<'a, E, F> {
     receiver: &'a mut Receiver,
     evaluate: F,
@@ -38,12 +54,12 @@ pub struct Exchange<'a, E, F> {
     next: u32,
     blinding: Option<JoinHandle<Result<Ready, MatchError>>>,
     ready: Option<Ready>,
-    sent: Option<(Blinded, Answer<E>)>,
-    answered: Option<(Blinded, Vec<u8>)>,
+    sent: FuturesOrdered<Sent<E>>,
+    answered: VecDeque<Answered>,
     verifying: Option<JoinHandle<Result<VerifiedChunk, PsiError>>>,
 }
 
-impl<E: From<MatchError>, F: FnMut(u32, Vec<u8>) -> Answer<E>> Exchange<'_, E, F> {
+impl<E: From<MatchError> + 'static, F: FnMut(u32, Vec<u8>) -> Answer<E>> Exchange<'_, E, F> {
     /// Goes on until another chunk is verified and its tags are on the disk; `None` once all are.
     ///
     /// Before a chunk is sent there is a [`Receiver::check`], and who takes part is asked; where that has changed since
@@ -63,10 +79,7 @@ impl<E: From<MatchError>, F: FnMut(u32, Vec<u8>) -> Answer<E>> Exchange<'_, E, F
                     self.blinding = None;
                     self.ready = Some(blinded.map_err(|_| MatchError::Failed)??);
                 }
-                answer = answer_of(&mut self.sent) => {
-                    let evaluated = answer?;
-                    self.answered = self.sent.take().map(|(chunk, _)| (chunk, evaluated));
-                }
+                Some(answered) = self.sent.next() => self.answered.push_back(answered?),
                 verified = finished(&mut self.verifying) => {
                     self.verifying = None;
                     let verified = verified.map_err(|_| MatchError::Failed)?.map_err(of_peer)?;
@@ -79,13 +92,12 @@ impl<E: From<MatchError>, F: FnMut(u32, Vec<u8>) -> Answer<E>> Exchange<'_, E, F
 
     /// Starts whatever can be.
     async fn start(&mut self, app: &App) -> Result<(), E> {
-        if self.sent.is_none()
-            && self.answered.is_none()
+        if self.sent.len().saturating_add(self.answered.len()) < ON_THEIR_WAY
             && let Some(ready) = self.ready.take()
         {
             let (number, chunk) = self.receiver.settle(app, ready).await?;
             let answer = (self.evaluate)(number, chunk.chunk.as_bytes().to_vec());
-            self.sent = Some((chunk, answer));
+            self.sent.push_back(Box::pin(async { Ok(Answered { chunk, evaluated: answer.await? }) }));
         }
         // After the chunk before it was settled: the choice goes on behind that one's.
         if self.blinding.is_none() && self.ready.is_none() && self.next < self.receiver.params().chunks() {
@@ -93,7 +105,7 @@ impl<E: From<MatchError>, F: FnMut(u32, Vec<u8>) -> Answer<E>> Exchange<'_, E, F
             self.next = self.next.saturating_add(1);
         }
         if self.verifying.is_none()
-            && let Some((chunk, evaluated)) = self.answered.take()
+            && let Some(Answered { chunk, evaluated }) = self.answered.pop_front()
         {
             let arithmetic = Arc::clone(&self.receiver.blinding);
             let verify = move || arithmetic.verify(&chunk.chunk, &chunk.slots, &evaluated);
@@ -102,15 +114,15 @@ impl<E: From<MatchError>, F: FnMut(u32, Vec<u8>) -> Answer<E>> Exchange<'_, E, F
         Ok(())
     }
 
-    const fn is_idle(&self) -> bool {
-        self.blinding.is_none() && self.ready.is_none() && self.sent.is_none() && self.verifying.is_none()
+    fn is_idle(&self) -> bool {
+        self.blinding.is_none() && self.ready.is_none() && self.sent.is_empty() && self.verifying.is_none()
     }
 }
 
 impl Receiver {
     /// Begins to have every chunk evaluated that was not verified yet. `evaluate` sends the sender a chunk of that
     /// number, and gives its answer.
-    pub fn exchange<E, F: FnMut(u32, Vec<u8>) -> Answer<E>>(&mut self, evaluate: F) -> Exchange<'_, E, F> {
+    pub fn exchange<E: 'static, F: FnMut(u32, Vec<u8>) -> Answer<E>>(&mut self, evaluate: F) -> Exchange<'_, E, F> {
         let next = self.verified();
         Exchange {
             receiver: self,
@@ -118,8 +130,8 @@ impl Receiver {
             next,
             blinding: None,
             ready: None,
-            sent: None,
-            answered: None,
+            sent: FuturesOrdered::new(),
+            answered: VecDeque::new(),
             verifying: None,
         }
     }
@@ -209,13 +221,6 @@ impl Receiver {
 async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
     match task {
         Some(task) => task.await,
-        None => pending().await,
-    }
-}
-
-async fn answer_of<E>(sent: &mut Option<(Blinded, Answer<E>)>) -> Result<Vec<u8>, E> {
-    match sent {
-        Some((_, answer)) => answer.await,
         None => pending().await,
     }
 }

@@ -4,9 +4,10 @@
 //! that stands in the log. That alone shows that nothing was in it that this register does not hold, to whoever trusts
 //! this program. The places are for whoever does not: who drew them looks each identifier up in the source itself.
 
-use super::form;
+use super::form::{self, Behind, Forming, Places};
 use crate::app::App;
-use crate::app::matching::{MatchError, normaliser, records};
+use crate::app::matching::keys::{Chosen, Reading};
+use crate::app::matching::{MatchError, records};
 use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_psi::{Opening, Root, SecretSeed, Shuffle, Slot, sample_places, verify_opening};
 use firebreak_store::{CommittedSetSource, LeafHash, SessionFiles};
@@ -79,17 +80,18 @@ impl App {
         let Some((kept, source)) = kept.zip(source) else { return Ok(None) };
         let kept = Kept::read(&kept).ok_or(MatchError::Failed)?;
         let scratch = self.state.scratch_files()?;
-        self.form_again(&source, &kept.shuffle, scratch.files()).await?;
+        self.form_again(&source, &kept, scratch.files()).await?;
         let places = sample_places(&kept.root, seed, count.min(MOST_PLACES));
         let places = block_in_place(|| opened(&kept, places, scratch.files()))?;
         Ok(Some(Sample { root: kept.root, leaf: kept.leaf, places }))
     }
 
-    /// Forms the set of that source once more.
+    /// Forms the set of that source once more, in as many places as were committed to. Whom a stronger key matched is in it
+    /// like everybody.
     async fn form_again(
         &self,
         source: &CommittedSetSource,
-        shuffle: &Shuffle,
+        kept: &Kept,
         files: &SessionFiles,
     ) -> Result<(), MatchError> {
         let bundle = self.policy.bundle()?;
@@ -98,13 +100,24 @@ impl App {
         let terms = terms.ok_or_else(|| refused("the bundle no longer has the agreement under which it was formed"))?;
         let contract = bundle.contracts().get(&source.dataset);
         let contract = contract.ok_or_else(|| refused("the bundle no longer has the contract of its dataset"))?;
-        let normaliser = normaliser(terms.normaliser)?;
+        let reading = match &source.reading {
+            Some(text) => Reading::of(text).ok_or(MatchError::Failed)?,
+            None => Chosen::of(terms, "")?.key.reading(),
+        };
         let condition = super::condition(contract, &source.selection)?;
-        let rows = self.datasets.rows_to_match(contract, &source.cut, &terms.field).await?;
-        // A payload is no part of the set, and what the set is formed from is compared with nothing here.
-        let terms = super::formed_from(contract, &terms.field, normaliser, &source.selection, None);
-        let forming = form::Forming { condition: condition.as_ref(), normaliser, disclosed: false };
-        form::form(rows, forming, shuffle, files, terms, source.cut.clone()).await?;
+        let rows = self.datasets.rows_to_match(contract, &source.cut, &reading.columns()).await?;
+        let forming = Forming {
+            condition: condition.as_ref(),
+            reading: &reading,
+            shuffle: &kept.shuffle,
+            files,
+            // What the set is formed from is compared with nothing here.
+            terms: [0; 32],
+            cut: source.cut.clone(),
+            places: Places::Committed(kept.root.size),
+            disclosed: false,
+        };
+        forming.form(rows, None).await?;
         Ok(())
     }
 }
@@ -141,7 +154,7 @@ fn persons_behind(openings: &[Opening], files: &SessionFiles) -> Result<BTreeMap
     let mut persons: BTreeMap<u32, Vec<String>> = openings.iter().map(|o| (o.index, Vec::new())).collect();
     let mut reader = form::persons(files)?.read()?;
     while let Some(record) = reader.next()? {
-        let (place, key) = form::place_and_key(record).ok_or(MatchError::Failed)?;
+        let Behind { place, key, .. } = Behind::read(record).ok_or(MatchError::Failed)?;
         if let Some(behind) = persons.get_mut(&place) {
             behind.push(String::from_utf8(records::key(key)?.to_vec()).map_err(|_| MatchError::Failed)?);
         }

@@ -1,14 +1,15 @@
-//! Own persons who take no part, as it was decided when the chunk with their place was sent for the first time.
+//! Own persons who take no part, as it was decided when the chunk with their place was sent for the first time: by what they
+//! chose or what was decided for them, and whom a stronger key has matched.
 
-use super::form::{persons, place_and_key};
+use super::form::{Behind, persons};
+use crate::app::matching::MatchError;
 use crate::app::matching::records::key;
-use crate::app::matching::{CHUNK_ELEMENTS, MatchError};
 use firebreak_psi::{Normaliser, Shuffle, Slot};
 use firebreak_store::{SessionFiles, Spool};
 use std::cmp::Ordering;
 use zeroize::Zeroizing;
 
-/// Bytes of where the persons of the next chunk begin, and of how many of this one are withheld.
+/// Bytes of where the persons of the next chunk begin, and of how many of this one are withheld by their choice.
 const HEAD: usize = 16;
 
 /// Which places of a chunk are sent as padding, behind where the persons of the next chunk begin and how many persons of
@@ -18,16 +19,22 @@ pub(super) struct Choice(Zeroizing<Vec<u8>>);
 /// Of each chunk that was sent, the places that were sent as padding.
 ///
 /// PRIVACY: padding is blinded like an identifier: to the sender, and to whoever counts what matches, a person who takes
-/// no part and one whom nobody knows are the same.
+/// no part and one whom nobody knows are the same. So how many a stronger key has matched shows nowhere.
 pub(super) struct Withheld {
     decided: Spool,
     shuffle: Shuffle,
     normaliser: Normaliser,
+    chunk_elements: u32,
 }
 
 impl Withheld {
-    pub(super) fn open(files: &SessionFiles, shuffle: Shuffle, normaliser: Normaliser) -> Result<Self, MatchError> {
-        Ok(Self { decided: files.spool("withheld")?, shuffle, normaliser })
+    pub(super) fn open(
+        files: &SessionFiles,
+        shuffle: Shuffle,
+        normaliser: Normaliser,
+        chunk_elements: u32,
+    ) -> Result<Self, MatchError> {
+        Ok(Self { decided: files.spool("withheld")?, shuffle, normaliser, chunk_elements })
     }
 
     /// Who of a chunk takes part: as it was kept, or else as `takes_part` says. The chunk before it is kept.
@@ -45,18 +52,20 @@ impl Withheld {
             None => (0, 0),
             Some(before) => head(&self.decided.get(before)?)?,
         };
-        let end = u64::from(chunk).saturating_add(1).saturating_mul(u64::from(CHUNK_ELEMENTS));
+        let end = u64::from(chunk).saturating_add(1).saturating_mul(u64::from(self.chunk_elements));
         let mut reader = persons(files)?.read_from(position)?;
         let (mut places, mut count) = (Zeroizing::new(Vec::new()), 0_u64);
         while let Some(record) = reader.next()? {
-            let (place, person) = place_and_key(record).ok_or(MatchError::Failed)?;
-            if u64::from(place) >= end {
+            let behind = Behind::read(record).ok_or(MatchError::Failed)?;
+            if u64::from(behind.place) >= end {
                 break;
             }
             position = position.saturating_add(1);
-            if !takes_part(&key(person)?) {
-                count = count.saturating_add(1);
-                places.extend_from_slice(&place.to_be_bytes());
+            // Asked of everybody, so that nobody's match takes time.
+            let chose = takes_part(&key(behind.key)?);
+            if !chose || behind.matched {
+                count = count.saturating_add(u64::from(!behind.matched));
+                places.extend_from_slice(&behind.place.to_be_bytes());
             }
         }
         let piece = [position.to_be_bytes().as_slice(), &count.to_be_bytes(), &places].concat();
@@ -80,17 +89,20 @@ impl Withheld {
 
     /// Puts padding into the places of a chunk that are withheld.
     pub(super) fn apply(&self, chunk: u32, choice: &Choice, slots: &mut [Slot]) -> Result<(), MatchError> {
-        let first = chunk.saturating_mul(CHUNK_ELEMENTS);
-        for place in choice.0.get(HEAD..).unwrap_or_default().as_chunks().0 {
-            let place = u32::from_be_bytes(*place);
-            let slot = place.checked_sub(first).and_then(|within| slots.get_mut(within as usize));
-            // Counted from the other end: no place of the list holds this padding.
-            *slot.ok_or(MatchError::Failed)? = self.shuffle.padding(u64::MAX - u64::from(place), self.normaliser);
+        let first = chunk.saturating_mul(self.chunk_elements);
+        let mut withheld = choice.0.get(HEAD..).unwrap_or_default().as_chunks().0.iter().peekable();
+        for (place, slot) in (first..).zip(slots) {
+            // Made for every place, so that nobody's match takes time. Counted from the other end: no place of the list
+            // holds this padding.
+            let padding = self.shuffle.padding(u64::MAX - u64::from(place), self.normaliser);
+            while withheld.next_if(|next| u32::from_be_bytes(**next) == place).is_some() {
+                slot.clone_from(&padding);
+            }
         }
-        Ok(())
+        if withheld.next().is_none() { Ok(()) } else { Err(MatchError::Failed) }
     }
 
-    /// How many persons were withheld.
+    /// How many persons were withheld by their choice.
     pub(super) fn persons(&self) -> Result<u64, MatchError> {
         let count = |piece| Ok(head(&self.decided.get(piece)?)?.1);
         (0..self.decided.len()).map(count).sum()

@@ -7,8 +7,8 @@ use crate::table::{Table, fields, wrap};
 use crate::terminal::{Terminal, printable};
 use clap::Args;
 use firebreak_domain::{
-    Agreement, Assessment, Clock, Contract, JoinTerms, MATCH_CHUNK, MatchTerms, Operation, OrgId, Recipient, Registry,
-    SystemClock, Timestamp,
+    Agreement, Assessment, Clock, Contract, EpochTerms, JoinTerms, MATCH_CHUNK, MatchKey, MatchTerms, Operation, OrgId,
+    Recipient, Registry, SystemClock, Timestamp,
 };
 use firebreak_policy::{Bundle, BundleError, Candidate, Overseers, TrustRoot, Watermark};
 use std::fs;
@@ -229,28 +229,37 @@ impl Content {
 }
 
 fn match_terms(terms: &MatchTerms) -> String {
-    let in_all =
-        |permille: Option<u32>| permille.map_or("as much in every year".to_owned(), |p| format!("{p} ‰ in all"));
-    let lists = terms.tags_permille.map_or_else(
-        || format!("a whole list for each {} evaluations", count(u64::from(MATCH_CHUNK))),
-        |permille| format!("{permille} ‰ of a whole list"),
-    );
     let payload = terms.payload.as_ref().map_or_else(String::new, |payload| {
         format!("; gets {} of those matched, for {} days", joined(&payload.columns), payload.retention_days)
     });
-    format!(
-        "{} learns which records of {} {} holds in {}, by {} (rule {}); at most {} ‰ of its register evaluated a year, \
-         {}; tags: {lists} a year, {}; {}{payload}",
+    let epoch = terms.epoch.as_ref().map(epoch_terms).unwrap_or_default();
+    let who = format!(
+        "{} learns which records of {} {} holds in {}, {}{payload}{epoch}",
         terms.receiver,
         terms.receiver_dataset,
         terms.sender,
         terms.sender_dataset,
-        terms.field,
-        terms.normaliser,
-        terms.cap_permille,
-        in_all(terms.life_cap_permille),
-        in_all(terms.life_tags_permille),
         if terms.proofs { "with a proof of each evaluation" } else { "without proofs of the evaluations" },
+    );
+    std::iter::once(who).chain(terms.keys.iter().enumerate().map(match_key)).collect::<Vec<_>>().join("\n")
+}
+
+fn match_key((stronger, key): (usize, &MatchKey)) -> String {
+    let in_all =
+        |permille: Option<u32>| permille.map_or("as much in every year".to_owned(), |p| format!("{p} ‰ in all"));
+    let lists = key.tags_permille.map_or_else(
+        || format!("a whole list for each {} evaluations", count(u64::from(MATCH_CHUNK))),
+        |permille| format!("{permille} ‰ of a whole list"),
+    );
+    let left = if stronger > 0 { ", for whoever is left, provisionally" } else { "" };
+    format!(
+        "key {}: by {} (rule {}){left}; at most {} ‰ of its register evaluated a year, {}; tags: {lists} a year, {}",
+        key.name,
+        joined(&key.columns),
+        key.normaliser,
+        key.cap_permille,
+        in_all(key.life_cap_permille),
+        in_all(key.life_tags_permille),
     )
 }
 
@@ -259,6 +268,15 @@ fn join_terms(terms: &JoinTerms) -> String {
         "counts of the persons of both {} and {}, joined by {} (rule {}) so that nobody learns a match; each costs the \
          persons of either register an ε of {}, from agencies that answer for following the protocol",
         terms.left, terms.right, terms.field, terms.normaliser, terms.epsilon,
+    )
+}
+
+fn epoch_terms(terms: &EpochTerms) -> String {
+    format!(
+        "; sets of at most {} against one list of tags for {} h, held by the receiver for {} h at most",
+        count(u64::from(terms.elements)),
+        terms.hours,
+        terms.hold_hours,
     )
 }
 
