@@ -21,9 +21,9 @@ const INDEX: usize = 32;
 /// Persons that are written into the register at once.
 const TOGETHER: usize = 10_000;
 
-/// Compares. Gives the keys of the persons who stand behind a place that matched, each with what its row came to if the match
-/// has a payload, in the order of the register of `state`: written into it in any other, a million persons touch each of its
-/// pages over and over.
+/// Compares. Gives the keys of the persons who stand behind a place that matched, each with what its row came to if the
+/// match has a payload, in the order of the register of `state`: written into it in any other, a million persons touch
+/// each of its pages over and over.
 pub(super) fn compare(
     state: &State,
     params: &MatchParams,
@@ -126,8 +126,8 @@ pub(super) struct Registered {
 }
 
 impl App {
-    /// Writes the persons of [`compare`] who take part into the register, of which either all are there or none, and keeps
-    /// what was disclosed of them.
+    /// Writes the persons of [`compare`] who take part into the register, of which either all are there or none, and
+    /// keeps what was disclosed of them.
     pub(super) async fn register_matched(
         &self,
         session: &[u8; 32],

@@ -69,8 +69,9 @@ pub(super) struct Own {
 }
 
 /// Finds those whom the set is formed of among `rows`, which are ordered by person and hold key, whether inside, row,
-/// identifier and hash of the name. `matched` are the keys of those whom stronger keys have matched, in order. Of a person's rows inside of the
-/// selection the first with a usable identifier counts.
+/// identifier and hash of the name. `matched` are the keys of those whom stronger keys have matched, in order. Of a
+/// person's rows inside of the selection the first with a usable identifier counts; a further one, in whatever row, is
+/// taken from others who have it.
 ///
 /// PRIVACY: the identifiers are the same whoever was matched: the set that is committed to, and its size, tell nothing of
 /// it, neither to the sender nor to those who have places of the set opened.
@@ -89,8 +90,8 @@ pub(super) fn own(
     Ok(Own { records: taking.written.finish()?, offered, unusable })
 }
 
-/// A record for each person who has an identifier, by the identifier's rank: rank, identifier, how it stands, key, hash of the name. With
-/// how many have none who would take part.
+/// A record for each person who has an identifier, by the identifier's rank: rank, identifier, how it stands, key, hash of
+/// the name; where sharing matters, one for each identifier of the person. With how many have none who would take part.
 fn by_rank(
     mut rows: Sorted,
     matched: Option<Sorted>,
