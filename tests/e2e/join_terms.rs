@@ -81,13 +81,19 @@ fn what_a_sum_over_a_join_costs_and_how_far_it_is_rounded_is_said_before_it_is_a
         let (counted, added_up) =
             (validate_query(&ada, &ask(BY_BOTH)?, None).await?, validate_query(&ada, &ask(&sum)?, None).await?);
         assert_eq!((added_up.cost, added_up.cells), (counted.cost, counted.cells));
-        let [persons, hours] = added_up.noise.as_slice() else { anyhow::bail!("{:?}", added_up.noise) };
+        let [persons, hours, with_hours] = added_up.noise.as_slice() else { anyhow::bail!("{:?}", added_up.noise) };
         let deviation = DummyLaw::new(Epsilon::from_nano(500_000_000))?.deviation();
         ensure!((persons.standard_error - deviation).abs() < 1e-9, "{persons:?}");
         ensure!(persons.measured.contains("each of 16 parts of education.enrolments.weekly_hours"), "{persons:?}");
         // The root of the sum of the squared middles of 0 to 3, 4 to 7, … 57 to 60.
         ensure!((hours.standard_error / deviation - 140.361_141).abs() < 1e-6, "{hours:?}");
         ensure!(hours.measured.contains("off by 1.5 at most"), "{hours:?}");
+        // A COUNT(column) adds up sixteen.
+        ensure!((with_hours.standard_error / deviation - 4.0).abs() < 1e-9, "{with_hours:?}");
+        let derived = BY_BOTH.replace("COUNT(*) AS pupils", "SUM(2 * e.weekly_hours) AS hours");
+        let derived = validate_query(&ada, &ask(&derived)?, None).await?;
+        let said = "what the question works out from education.enrolments.weekly_hours";
+        ensure!(derived.noise.iter().all(|noise| noise.measured.contains(said)), "{:?}", derived.noise);
         Ok(())
     })
 }

@@ -109,14 +109,13 @@ impl From<Failure> for MatchError {
 }
 
 impl App {
-    /// Closes every session that is past its lifetime, and every epoch past its time: their secrets are gone then, and a
-    /// receiver's list. Deletes what opens commitments that are past their retention. Gives how many were closed.
+    /// Closes every session that is past its lifetime, and every epoch that is past its time or that no agreement in force
+    /// has any more: their secrets are gone then, and a receiver's list. Deletes what opens commitments that are past their retention. Gives how many were closed.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn close_old_sessions(&self) -> Result<u64, StoreError> {
-        self.running.end_epochs(self.state.now());
-        let epochs = self.state.close_epochs().await?;
+        let epochs = self.close_epochs().await?;
         if epochs > 0 {
             tracing::info!(outcome = "destroyed", "what was kept of an epoch of a match");
         }

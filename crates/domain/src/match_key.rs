@@ -2,6 +2,7 @@
 
 use crate::{ColumnName, MatchKeyName};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The most keys of one agreement.
 pub const MOST_MATCH_KEYS: usize = 4;
@@ -55,10 +56,12 @@ impl MatchKey {
         format!("{}:{}", self.name, columns.join("+"))
     }
 
-    /// Whether two keys compare the same, whatever they are called and however much of it they allow.
+    /// Whether two keys compare the same, whatever they are called, in whatever order they take the columns, and however
+    /// much of it they allow.
     #[must_use]
     pub fn compares_like(&self, other: &Self) -> bool {
-        self.normaliser == other.normaliser && self.columns == other.columns
+        let columns = |key: &Self| key.columns.iter().cloned().collect::<BTreeSet<_>>();
+        self.normaliser == other.normaliser && columns(self) == columns(other)
     }
 
     /// Whether the key's rule is of numbers, which name one person each; names and a birth date may be those of two.
@@ -101,8 +104,12 @@ mod tests {
     }
 
     #[test]
-    fn another_name_or_another_cap_makes_no_other_key_of_it() {
+    fn another_name_another_cap_or_another_order_makes_no_other_key_of_it() {
         let one = key("number", &["national_number"], 1);
+        let names = |columns| key("names", columns, 2);
+        let ordered = names(&["family_name", "given_name", "birth_date"]);
+        assert!(ordered.compares_like(&names(&["given_name", "family_name", "birth_date"])));
+        assert!(!ordered.compares_like(&names(&["family_name", "given_name", "arrival_date"])));
         assert!(one.compares_like(&MatchKey { cap_permille: 1, ..key("other", &["national_number"], 1) }));
         assert!(!one.compares_like(&key("number", &["passport"], 1)));
         assert!(!one.compares_like(&key("number", &["national_number"], 2)));

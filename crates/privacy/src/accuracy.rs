@@ -89,8 +89,9 @@ pub struct Estimate {
 pub enum ObservationStatus {
     /// `A`, normal value.
     Normal,
-    /// `U`, low reliability: the standard error is above a quarter of the value ([`UNRELIABLE_ABOVE`]), or nothing
-    /// bounds the value; of a quantile, its rank may be off by more than a twentieth ([`UNRELIABLE_RANK_ABOVE`]).
+    /// `U`, low reliability: the standard error, together with what the values of a sum over a join are rounded by at most,
+    /// is above a quarter of the value ([`UNRELIABLE_ABOVE`]), or nothing bounds the value; of a quantile, its rank may be
+    /// off by more than a twentieth ([`UNRELIABLE_RANK_ABOVE`]).
     Unreliable,
     /// `P`, provisional value: a part of what was asked for is missing.
     Provisional,
@@ -210,10 +211,16 @@ fn answer_of(query: &CheckedQuery, figures: &Figures, released: &Released) -> An
     let row = |row: CheckedRow| {
         let values = figures.values(row.set, row.cell);
         let outputs = figures.noise(row.set).map(|noise| query.evaluate_with_tails(&values, noise, tails));
+        let off = query.off_by(&values, &figures.roundings(row.cell));
         let code = codes.as_ref().and_then(|codes| codes.get(row.cell)).cloned();
         AnswerRow {
             groups: code.map_or_else(|| query.labels(&row).map(str::to_owned).collect(), |code| vec![code]),
-            outputs: outputs.into_iter().flatten().map(Estimate::of).collect(),
+            outputs: outputs
+                .into_iter()
+                .flatten()
+                .zip(off)
+                .map(|(output, off)| Estimate::rounded(output, off))
+                .collect(),
         }
     };
     let shown = query.shown_of(rows, |row| figures.values(row.set, row.cell));
@@ -315,9 +322,14 @@ impl Estimate {
     /// An estimate from an output and the error of its noise.
     #[must_use]
     pub fn of(output: OutputValue) -> Self {
+        Self::rounded(output, 0.0)
+    }
+
+    /// The same of an output that is off by at most `off` besides, for what was rounded before it was added up.
+    fn rounded(output: OutputValue, off: f64) -> Self {
         let OutputValue { value, standard_error, interval, rank_error, clipped } = output;
         let reliable = match (value, standard_error) {
-            (Some(value), Some(error)) => interval.is_some() && error <= UNRELIABLE_ABOVE * value.abs(),
+            (Some(value), Some(error)) => interval.is_some() && error + off <= UNRELIABLE_ABOVE * value.abs(),
             // A quantile by itself has an error in rank; what is made of several has none at all.
             (Some(_), None) => rank_error.is_some_and(|error| error <= UNRELIABLE_RANK_ABOVE),
             (None, _) => return Self::not_computable(),

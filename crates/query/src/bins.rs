@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bins {
     columns: BTreeSet<ColumnName>,
+    derived: bool,
     low: i64,
     high: i64,
     decimals: u8,
@@ -49,13 +50,20 @@ impl Bins {
             buckets: u32::try_from(inner).map_err(|_| too_wide())?,
         };
         let columns = value.columns().into_iter().cloned().collect();
-        Ok((Self { columns, low: of.low, high: of.high, decimals: of.decimals, ranges }, category))
+        let derived = !matches!(value, RowValue::Column(_));
+        Ok((Self { columns, derived, low: of.low, high: of.high, decimals: of.decimals, ranges }, category))
     }
 
     /// The columns that the value is worked out from, each behind its dataset's id.
     #[must_use]
     pub const fn columns(&self) -> &BTreeSet<ColumnName> {
         &self.columns
+    }
+
+    /// Whether the value is worked out from them, and not one of them as it is.
+    #[must_use]
+    pub const fn is_derived(&self) -> bool {
+        self.derived
     }
 
     /// The least and the largest that the value can be.
@@ -85,6 +93,12 @@ impl Bins {
         deviation * self.inhabited().map(|range| middle(range).powi(2)).sum::<f64>().sqrt()
     }
 
+    /// The standard deviation of the noise in the count of all persons who have the value: `σ·√bins`.
+    #[must_use]
+    pub fn deviation_of_count(&self, deviation: f64) -> f64 {
+        deviation * (self.count() as f64).sqrt()
+    }
+
     /// What a person in each bucket counts in a primitive.
     ///
     /// A bucket in which nobody can be counts nothing: its count is noise alone, and is left out.
@@ -97,6 +111,15 @@ impl Bins {
             PrimitiveKind::CountPersons | PrimitiveKind::Quantile { .. } => 0.0,
         };
         self.ranges.iter().map(weight).collect()
+    }
+
+    /// By how much a person in each bucket may be away, at most, from what it counts in a primitive.
+    pub(crate) fn roundings(&self, kind: &PrimitiveKind) -> Vec<f64> {
+        let rounding = |(least, largest): &(i128, i128)| match kind {
+            PrimitiveKind::SumCentred { .. } => (largest - least).max(0) as f64 / 2.0,
+            _ => 0.0,
+        };
+        self.ranges.iter().map(rounding).collect()
     }
 
     fn inhabited(&self) -> impl Iterator<Item = (i128, i128)> {

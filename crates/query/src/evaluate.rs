@@ -128,6 +128,17 @@ impl CheckedQuery {
         errors.filter(|error| *error > 0.0).reduce(f64::max)
     }
 
+    /// By how much each output is off at most where each number is off by at most that of `off`, to first order:
+    /// `Σ |∂f/∂x_i|·off_i`, before it is rounded and clipped itself. 0 for what is not computable.
+    #[must_use]
+    pub fn off_by(&self, values: &[f64], off: &[f64]) -> Vec<f64> {
+        let of_output = |output: &CheckedOutput| {
+            let jet = output.formula.unfinished().jet(values);
+            jet.map_or(0.0, |jet| jet.slopes.iter().zip(off).map(|(slope, off)| slope.abs() * off).sum())
+        };
+        self.outputs.iter().map(of_output).collect()
+    }
+
     /// [`CheckedQuery::evaluate`] from the numbers of a cell of [`Figures`](crate::Figures) and their noise, whose
     /// tails are heavier than the normal ones: intervals are those of deviations `tails` times as large.
     #[must_use]

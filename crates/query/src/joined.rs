@@ -1,5 +1,6 @@
 //! A question over the join of two agencies' datasets, checked against both contracts.
 
+use crate::margins::Weights;
 use crate::{Bins, BoundPredicate, BoundValue, CheckedGroup, CheckedQuery, Figures, GroupingSet};
 use firebreak_domain::{ColumnName, DatasetId, JoinSide, JoinTerms, OrgId};
 use std::fmt;
@@ -70,8 +71,11 @@ impl CheckedJoin {
         let Some(Summed { answered, bins, place }) = &self.summed else {
             return self.whole.figures(tables, deviations);
         };
-        let weights: Vec<Vec<f64>> =
-            answered.primitives.iter().map(|primitive| bins.weights(&primitive.kind)).collect();
+        let kinds = || answered.primitives.iter().map(|primitive| &primitive.kind);
+        let weights = Weights {
+            each: kinds().map(|kind| bins.weights(kind)).collect(),
+            roundings: kinds().map(|kind| bins.roundings(kind)).collect(),
+        };
         answered.weighted(&weights, &self.whole, *place, (tables, deviations))
     }
 

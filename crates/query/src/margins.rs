@@ -1,5 +1,6 @@
 //! Grouping sets: the parts of an answer that are split by some of its groups, and what makes them add up.
 
+use crate::checked::Total;
 use crate::{CheckedQuery, MAX_GROUPING_SETS, Noise};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,15 +108,25 @@ pub struct Figures {
     totals: Vec<Vec<f64>>,
     /// Of each set.
     noise: Vec<Noise>,
+    /// By how much each number is off at most besides, shaped like `tables` and behind them `totals`; of a question over
+    /// a join that adds up alone, which has one set.
+    roundings: Vec<Vec<f64>>,
     primitives: usize,
     totals_of_set: usize,
+}
+
+/// What the values of one group more count in each primitive, and by how much that is rounded: a list for each primitive
+/// of a number for each value.
+pub(crate) struct Weights {
+    pub(crate) each: Vec<Vec<f64>>,
+    pub(crate) roundings: Vec<Vec<f64>>,
 }
 
 impl Figures {
     /// Of tables that are estimates already, with independent noise of those deviations in each row.
     pub(crate) fn of(tables: Vec<Vec<f64>>, deviations: &[f64], primitives: usize) -> Self {
         let noise = deviations.chunks(primitives.max(1)).map(Noise::independent).collect();
-        Self { tables, totals: Vec::new(), noise, primitives, totals_of_set: 0 }
+        Self { tables, totals: Vec::new(), noise, roundings: Vec::new(), primitives, totals_of_set: 0 }
     }
 
     /// The numbers of one cell, in the order of [`CheckedQuery::primitives`], and behind them the totals over the
@@ -125,6 +136,12 @@ impl Figures {
         let of_set = self.tables.iter().skip(set * self.primitives).take(self.primitives);
         let totals = self.totals.iter().skip(set * self.totals_of_set).take(self.totals_of_set);
         of_set.chain(totals).filter_map(|table| table.get(cell).copied()).collect()
+    }
+
+    /// By how much each of [`Figures::values`] is off at most for its rounding alone; empty where none is rounded.
+    #[must_use]
+    pub fn roundings(&self, cell: usize) -> Vec<f64> {
+        self.roundings.iter().filter_map(|table| table.get(cell).copied()).collect()
     }
 
     /// Their noise, which is the same in all cells of a set; `None` beyond the last set.
@@ -162,18 +179,19 @@ impl CheckedQuery {
         });
         let totals = totals.collect();
         let (primitives, totals_of_set) = (self.primitives().len(), self.totals.len());
-        Figures { tables, totals, noise: self.noise(deviations), primitives, totals_of_set }
+        let noise = self.noise(deviations);
+        Figures { tables, totals, noise, roundings: Vec::new(), primitives, totals_of_set }
     }
 
     /// The numbers of this question from those of `finer`, which counts in one vector and is split by one group more, at
-    /// `place`: each primitive is the sum over that group's values of the count times the value's weight, of which
-    /// `weights` has a list for each primitive. The last are the released vector and the deviation of its noise.
+    /// `place`: each primitive is the sum over that group's values of the count times the value's weight. The last are the
+    /// released vector and the deviation of its noise.
     ///
     /// Primitives that weigh one count vary together, and so do totals of them: the covariance of two numbers is that
     /// of the cells that both add up, times the product of their weights.
     pub(crate) fn weighted(
         &self,
-        weights: &[Vec<f64>],
+        weights: &Weights,
         finer: &Self,
         place: usize,
         (counts, deviations): (Vec<Vec<f64>>, &[f64]),
@@ -184,19 +202,28 @@ impl CheckedQuery {
         // INVARIANT: groups stand in canonical order in both, so that without the one more cells are numbered alike.
         let size = |group: usize| finer.groups.get(group).map_or(1, |group| group.codes.len());
         let coarse = GroupingSet::of(all.groups.iter().copied().filter(|group| *group != place).collect(), size);
-        let table = |weights: &Vec<f64>| {
+        let table = |weights: &Vec<f64>, least: f64| {
             let mut sums = vec![0.0; set.cells];
             let cells = coarse.iter().flat_map(|coarse| coarse.cells_of(all)).enumerate();
             for ((finer, cell), count) in cells.zip(counts.iter().flatten()) {
                 let weight = all.code(finer, place).and_then(|code| weights.get(code));
                 if let (Some(sum), Some(weight)) = (sums.get_mut(cell), weight) {
-                    *sum += weight * count;
+                    *sum += weight * count.max(least);
                 }
             }
             sums
         };
-        let tables: Vec<Vec<f64>> = weights.iter().map(table).collect();
-        let totals = self.totals.iter().map(|total| set.added_up(tables.get(total.primitive), &total.within)).collect();
+        let with_totals = |tables: Vec<Vec<f64>>| {
+            let total = |total: &Total| set.added_up(tables.get(total.primitive), &total.within);
+            let totals: Vec<_> = self.totals.iter().map(total).collect();
+            (tables, totals)
+        };
+        let (tables, totals) =
+            with_totals(weights.each.iter().map(|weights| table(weights, f64::NEG_INFINITY)).collect());
+        // A bin has no fewer persons than none, whatever its noisy number.
+        let (of_cells, of_totals) = with_totals(weights.roundings.iter().map(|off| table(off, 0.0)).collect());
+        let roundings = [of_cells, of_totals].concat();
+        let weights = &weights.each;
         let of_cells = weights.iter().map(|weights| (weights, set.groups()));
         let of_totals = self.totals.iter().filter_map(|t| Some((weights.get(t.primitive)?, t.within.as_slice())));
         let numbers: Vec<(&Vec<f64>, &[usize])> = of_cells.chain(of_totals).collect();
@@ -210,7 +237,8 @@ impl CheckedQuery {
             numbers.iter().take(later).enumerate().map(move |(place, number)| (place, later, both(number, other)))
         });
         let noise = vec![Noise::new(deviations, earlier.collect())];
-        Figures { tables, totals, noise, primitives: self.primitives().len(), totals_of_set: self.totals.len() }
+        let (primitives, totals_of_set) = (self.primitives().len(), self.totals.len());
+        Figures { tables, totals, noise, roundings, primitives, totals_of_set }
     }
 
     /// The noise in the numbers of each grouping set, from the deviations of the vectors' noise.

@@ -110,6 +110,15 @@ fn outputs(join: &CheckedJoin, counts: &[f64], deviation: f64) -> Vec<(Vec<Strin
     answered.rows().into_iter().map(row).collect()
 }
 
+/// By how much the outputs of each row are off at most for the rounding.
+fn rounded(join: &CheckedJoin, counts: &[f64]) -> Vec<Vec<f64>> {
+    let figures = join.figures(vec![counts.to_vec()], &[1.0]);
+    let of_row = |row: firebreak_query::CheckedRow| {
+        join.answered().off_by(&figures.values(row.set, row.cell), &figures.roundings(row.cell))
+    };
+    join.answered().rows().into_iter().map(of_row).collect()
+}
+
 /// What each value from 0 to 60 counts with: the middle of all that share its label.
 fn middles(join: &CheckedJoin) -> Vec<f64> {
     let of = |hours: i64| {
@@ -148,16 +157,19 @@ proptest! {
         let (middles, rounding) = (middles(&join), join.bins().unwrap().rounding());
         // A question with SUM alone adds up around 0, and one with counts or means around the centre.
         let alone = checked(&BY_BOTH.replace(", COUNT(e.weekly_hours) AS n, AVG(e.weekly_hours) AS mean", ""));
+        let off = rounded(&join, &counts(&join, &persons));
         let (found, direct) = (outputs(&join, &counts(&join, &persons), 2.0), outputs(&alone, &counts(&alone, &persons), 2.0));
         prop_assert_eq!(found.len(), 36);
-        for ((labels, outputs), (same, direct)) in found.iter().zip(&direct) {
+        for (((labels, outputs), (same, direct)), off) in found.iter().zip(&direct).zip(&off) {
             let cell = (code(&enrolments(), "level", &labels[0]), code(&vaccinations(), "vaccine", &labels[1]));
             let here: Vec<i64> = persons.iter().filter(|p| (p.0, p.2) == cell).map(|p| p.1).collect();
             let binned: f64 = here.iter().map(|hours| middles[usize::try_from(*hours).unwrap()]).sum();
             let (truth, n) = (here.iter().sum::<i64>() as f64, here.len() as f64);
             let [sum, count, mean] = outputs.as_slice() else { panic!("three outputs") };
             prop_assert!(near(sum.value, binned) && near(count.value, n), "{:?} {:?}", labels, outputs);
-            prop_assert!((binned - truth).abs() <= rounding * n);
+            prop_assert!((binned - truth).abs() <= off[0] + 1e-9 && off[0] <= rounding * n + 1e-9);
+            prop_assert!(off[1] == 0.0 && (n == 0.0 || off[2] <= rounding + 1e-9), "{:?}", off);
+            prop_assert!(n == 0.0 || (binned - truth).abs() / n <= off[2] + 1e-9);
             let mean_is_due = if n > 0.0 { near(mean.value, binned / n) } else { mean.value.is_none() };
             prop_assert!(mean_is_due, "{:?} {:?}", labels, outputs);
             prop_assert_eq!(labels, same);
@@ -206,6 +218,65 @@ fn the_error_of_what_is_added_up_is_that_of_every_count_beneath_it() {
 }
 
 #[test]
+fn the_rounding_of_totals_and_of_what_is_worked_out_is_that_of_all_that_they_add_up() {
+    let join = checked(&format!(
+        "SELECT e.level, v.vaccine, SUM(SUM(e.weekly_hours)) OVER (PARTITION BY vaccine) AS total, 10 - 2 * \
+         SUM(e.weekly_hours) AS twice, SUM(e.weekly_hours) / SUM(COUNT(e.weekly_hours)) OVER () AS share {ON} GROUP BY \
+         e.level, v.vaccine"
+    ));
+    let persons: Persons = (0..1200).map(|n| (n % 6, i64::from(n * 7 % 61), n / 6 % 6)).collect();
+    let (counts, middles) = (counts(&join, &persons), middles(&join));
+    // Of three values a bin is off by 1 at most, and of four by 1.5.
+    let width = |hours: usize| middles.iter().filter(|middle| **middle == middles[hours]).count();
+    let most = |persons: &mut dyn Iterator<Item = &(u16, i64, u16)>| -> f64 {
+        persons.map(|person| (width(usize::try_from(person.1).unwrap()) - 1) as f64 / 2.0).sum()
+    };
+    for ((labels, _), off) in outputs(&join, &counts, 1.0).iter().zip(rounded(&join, &counts)) {
+        let cell = (code(&enrolments(), "level", &labels[0]), code(&vaccinations(), "vaccine", &labels[1]));
+        let [total, twice, share] = off.as_slice() else { panic!("three outputs") };
+        let own = most(&mut persons.iter().filter(|p| (p.0, p.2) == cell));
+        assert!(own > 0.0 && near(Some(*total), most(&mut persons.iter().filter(|p| p.2 == cell.1))), "{labels:?}");
+        assert!(near(Some(*twice), 2.0 * own) && near(Some(*share), own / 1200.0), "{labels:?}: {off:?}");
+    }
+    // Noise makes no rounding less than nothing.
+    assert!(rounded(&join, &vec![-1.0; counts.len()]).iter().flatten().all(|off| *off == 0.0));
+}
+
+/// Bins that stand among the groups and not behind them, of the other side.
+#[test]
+fn a_sum_is_the_same_wherever_its_bins_stand_among_the_groups() {
+    let select = "SELECT WIDTH_BUCKET(e.weekly_hours, 0, 60, 3) AS part, v.vaccine, SUM(v.doses) AS doses";
+    let join = checked(&format!("{select} {ON} GROUP BY part, v.vaccine"));
+    assert_eq!((join.answered().cells(), join.counted().cells()), (5 * 6, 5 * 6 * 16));
+    // Doses have the bounds of hours, and so their bins.
+    let middles = middles(&checked(&format!("SELECT SUM(e.weekly_hours) AS h {ON}")));
+    let persons: Vec<(i64, i64, u16)> = (0..900).map(|n| (n * 7 % 61, n * 13 % 61, (n % 6) as u16)).collect();
+    let columns = usize::from(join.side(JoinSide::Right).labels());
+    let mut counts = vec![0; usize::from(join.side(JoinSide::Left).labels()) * columns];
+    for (hours, doses, vaccine) in &persons {
+        let left = label(&join, JoinSide::Left, &[("weekly_hours", BoundValue::Number(*hours))]).unwrap();
+        let right = [("vaccine", BoundValue::Code(*vaccine)), ("doses", BoundValue::Number(*doses))];
+        let right = label(&join, JoinSide::Right, &right).unwrap();
+        counts[usize::from(left) * columns + usize::from(right)] += 1;
+    }
+    let counts: Vec<f64> = join.arranged(&counts).unwrap().into_iter().map(|count| count as f64).collect();
+    let found = outputs(&join, &counts, 1.0);
+    assert_eq!(found.len(), 30);
+    let mut parts: Vec<&str> = found.iter().map(|(labels, _)| labels[0].as_str()).collect();
+    parts.dedup();
+    assert_eq!(parts.len(), 5, "rows are in the order of the declared values: {parts:?}");
+    // Below 0, three parts of twenty hours, and 60.
+    let part_of = |hours: i64| parts[usize::try_from(hours / 20 + 1).unwrap()];
+    for (labels, outputs) in &found {
+        let vaccine = code(&vaccinations(), "vaccine", &labels[1]);
+        let here = persons.iter().filter(|(hours, _, of)| part_of(*hours) == labels[0] && *of == vaccine);
+        let binned: f64 = here.map(|(_, doses, _)| middles[usize::try_from(*doses).unwrap()]).sum();
+        assert!(near(outputs[0].value, binned), "{labels:?}: {outputs:?} is not {binned}");
+    }
+    assert!(found.iter().filter(|(_, outputs)| outputs[0].value > Some(0.0)).count() > 18, "too little is added up");
+}
+
+#[test]
 fn few_values_are_added_up_as_they_are() {
     let join = checked(&format!("SELECT v.vaccine, SUM(CLAMP(e.weekly_hours, 20, 35)) AS h {ON} GROUP BY v.vaccine"));
     assert_eq!((join.bins().unwrap().count(), join.bins().unwrap().rounding()), (16, 0.0));
@@ -247,6 +318,8 @@ fn what_a_join_does_not_add_up_is_refused_with_what_it_does() {
     refused("SUM(e.weekly_hours) AS x, COUNT(*) AS n", "", R::UnsupportedAggregate, "COUNT(column)");
     refused("SUM(e.weekly_hours) AS x, COUNT(v.vaccine) AS n", "", R::UnsupportedAggregate, "COUNT(column) stands");
     refused("SUM(e.weekly_hours) FILTER (WHERE e.level = 'primary') AS x", "", R::UnsupportedAggregate, "WHERE");
+    let by_bins = "WIDTH_BUCKET(e.weekly_hours, 4, 57, 14) AS b, SUM(e.weekly_hours) AS x";
+    refused(by_bins, "GROUP BY b", R::UnsupportedAggregate, "ask COUNT(*) by them");
     refused("STDDEV(e.weekly_hours) AS x", "", R::UnsupportedAggregate, "SUM and AVG of one value");
     // Codes have no bounds as numbers, and identifiers none at all.
     refused("SUM(e.level) AS x", "", R::NotMeasurable, "level");

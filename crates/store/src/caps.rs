@@ -95,7 +95,7 @@ impl State {
     pub async fn charge_evaluations(&self, chunk: &EvaluationChunk, limits: CapLimits) -> Result<CapOutcome, CapError> {
         let caps = Caps::of(Counted::Evaluations, &chunk.of, chunk.period, limits);
         let evaluation = Evaluation {
-            account: caps.year.clone(),
+            account: caps.year.account.clone(),
             session: chunk.session,
             chunk: chunk.number,
             blinded_hash: chunk.blinded_hash,
@@ -113,7 +113,7 @@ impl State {
     pub async fn charge_tags(&self, list: &TagsHandedOut, limits: CapLimits) -> Result<CapOutcome, CapError> {
         let caps = Caps::of(Counted::Tags, &list.of, list.period, limits);
         let handed = HandOut {
-            account: caps.year.clone(),
+            account: caps.year.account.clone(),
             list: ListRef { session: list.session, hash: list.list_hash },
             tags: list.tags,
         };
@@ -133,14 +133,15 @@ impl State {
         limits: CapLimits,
     ) -> Result<(), CapError> {
         let caps = Caps::of(counted, of, year, limits);
-        self.ledger(|ledger| caps.check(more, |account| ledger.counted.get(account).copied().unwrap_or_default()))
+        self.ledger(|ledger| caps.check(more, |account| ledger.counted(account)))
     }
 
-    /// What a receiver has used by a key of an agreement, of evaluations or tags, in a year or for life.
+    /// What a receiver has used by a key of an agreement, of evaluations or tags, in a year or for life. What an earlier
+    /// program counted for the agreement alone counts against each of its keys.
     #[must_use]
     pub fn counted(&self, counted: Counted, of: &CappedKey, period: CapPeriod) -> u64 {
-        let account = AccountKey::of_counted(counted, of, period);
-        self.ledger(|ledger| ledger.counted.get(&account).copied().unwrap_or_default())
+        let cap = Cap::of(counted, of, period);
+        self.ledger(|ledger| cap.used(|account| ledger.counted(account)))
     }
 
     /// Whether a list of tags of that session is charged.
@@ -152,31 +153,45 @@ impl State {
     }
 }
 
-/// The accounts of a year and for life, and what they may come to.
+/// The accounts that one cap goes by, of a year or for life.
+struct Cap {
+    period: CapPeriod,
+    account: AccountKey,
+    without_key: AccountKey,
+}
+
+impl Cap {
+    fn of(counted: Counted, of: &CappedKey, period: CapPeriod) -> Self {
+        let account = AccountKey::of_counted(counted, of, period);
+        Self { period, account, without_key: AccountKey::of_counted_without_key(counted, of, period) }
+    }
+
+    fn used(&self, counted: impl Fn(&AccountKey) -> u64) -> u64 {
+        counted(&self.account).saturating_add(counted(&self.without_key))
+    }
+}
+
+/// The caps of a year and for life, and what they may come to.
 struct Caps {
     counted: Counted,
-    period: i32,
-    year: AccountKey,
-    for_life: AccountKey,
+    year: Cap,
+    for_life: Cap,
     limits: CapLimits,
 }
 
 impl Caps {
     fn of(counted: Counted, of: &CappedKey, period: i32, limits: CapLimits) -> Self {
-        let account = |period| AccountKey::of_counted(counted, of, period);
-        let (year, for_life) = (account(CapPeriod::Year(period)), account(CapPeriod::Life));
-        Self { counted, period, year, for_life, limits }
+        let cap = |period| Cap::of(counted, of, period);
+        Self { counted, year: cap(CapPeriod::Year(period)), for_life: cap(CapPeriod::Life), limits }
     }
 
     /// Whether so many more are within both.
-    fn check(&self, more: u64, used: impl Fn(&AccountKey) -> u64) -> Result<(), CapError> {
-        let (year, life) = (CapPeriod::Year(self.period), CapPeriod::Life);
-        for (period, account, cap) in
-            [(life, &self.for_life, self.limits.for_life), (year, &self.year, self.limits.per_year)]
-        {
-            let used = used(account);
-            if used.checked_add(more).is_none_or(|after| after > cap) {
-                return Err(CapError::Exhausted { counted: self.counted, period, left: cap.saturating_sub(used) });
+    fn check(&self, more: u64, counted: impl Fn(&AccountKey) -> u64) -> Result<(), CapError> {
+        for (cap, limit) in [(&self.for_life, self.limits.for_life), (&self.year, self.limits.per_year)] {
+            let used = cap.used(&counted);
+            if used.checked_add(more).is_none_or(|after| after > limit) {
+                let (counted, period, left) = (self.counted, cap.period, limit.saturating_sub(used));
+                return Err(CapError::Exhausted { counted, period, left });
             }
         }
         Ok(())
@@ -199,13 +214,20 @@ async fn evaluate(
         // A session that is resumed after New Year was charged in the old one.
         let charged = AccountKey::from_bytes(row.try_get(1)?).for_life();
         let same = row.try_get::<&[u8], _>(0)? == evaluation.blinded_hash
-            && charged.as_ref() == Some(&caps.for_life)
+            && charged.as_ref() == Some(&caps.for_life.account)
             && row.try_get::<i64, _>(2)? == elements;
         return Ok(if same { Ok(CapOutcome::Resumed) } else { Err(CapError::ChunkMismatch) });
     }
     if let Err(error) = caps.check(evaluation.elements, |account| work.counted(account)) {
         return Ok(Err(error));
     }
+    keep_chunk(work, &evaluation, elements).await?;
+    work.append(&Entry::Evaluate(evaluation))?;
+    Ok(Ok(CapOutcome::Fresh))
+}
+
+/// Keeps which elements a chunk had, so that it is charged once.
+async fn keep_chunk(work: &mut Work, evaluation: &Evaluation, elements: i64) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO evaluated_chunks (session, chunk, blinded_hash, account, elements) VALUES (?, ?, ?, ?, ?)",
     )
@@ -216,8 +238,7 @@ async fn evaluate(
     .bind(elements)
     .execute(work.sql())
     .await?;
-    work.append(&Entry::Evaluate(evaluation))?;
-    Ok(Ok(CapOutcome::Fresh))
+    Ok(())
 }
 
 /// That a list is charged stands in the ledger alone.
@@ -230,4 +251,64 @@ fn hand_out(work: &mut Work, handed: HandOut, caps: &Caps) -> Result<Result<CapO
     }
     work.append(&Entry::HandOut(handed))?;
     Ok(Ok(CapOutcome::Fresh))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StateKey;
+    use firebreak_domain::SystemClock;
+    use std::sync::Arc;
+
+    /// An upgrade gives no receiver a cap anew.
+    #[tokio::test]
+    async fn what_was_counted_before_keys_had_caps_counts_against_each_key_in_its_year_and_for_life() {
+        const YEAR: i32 = 2025;
+        let folder = tempfile::tempdir().unwrap();
+        let open = async || State::open(folder.path(), StateKey::from_bytes([7; 32]), Arc::new(SystemClock)).await;
+        let by = |key: &str| CappedKey {
+            agreement: "round".parse().unwrap(),
+            receiver: "health".parse().unwrap(),
+            key: key.parse().unwrap(),
+        };
+        let state = open().await.unwrap();
+        let written = state.write(move |work| {
+            let of = |counted| AccountKey::of_counted_without_key(counted, &by("any"), CapPeriod::Year(YEAR));
+            let [evaluations, tags] = [Counted::Evaluations, Counted::Tags].map(of);
+            Box::pin(async move {
+                let (session, blinded_hash) = ([1; 32], [2; 32]);
+                let chunk = Evaluation { account: evaluations, session, chunk: 0, blinded_hash, elements: 60 };
+                keep_chunk(work, &chunk, 60).await?;
+                work.append(&Entry::Evaluate(chunk))?;
+                let list = ListRef { session, hash: [3; 32] };
+                work.append(&Entry::HandOut(HandOut { account: tags, list, tags: 70 }))
+            })
+        });
+        written.await.unwrap();
+        state.close().await;
+
+        let state = open().await.unwrap();
+        state.verify_chain().await.unwrap();
+        let limits = CapLimits { per_year: 100, for_life: 120 };
+        for (key, session) in [("number", 4), ("names", 5)] {
+            for (counted, used) in [(Counted::Evaluations, 60), (Counted::Tags, 70)] {
+                for (period, left) in [(YEAR, 100 - used), (YEAR + 1, 120 - used)] {
+                    assert_eq!(state.check_caps(counted, &by(key), period, left.min(100), limits), Ok(()));
+                    let over = state.check_caps(counted, &by(key), period, left + 1, limits);
+                    assert!(matches!(over, Err(CapError::Exhausted { .. })), "{key} {counted:?} {period}");
+                }
+                assert_eq!(state.counted(counted, &by(key), CapPeriod::Life), used, "{key} {counted:?}");
+            }
+            let (session, blinded_hash) = ([session; 32], [6; 32]);
+            let chunk =
+                |elements| EvaluationChunk { of: by(key), period: YEAR, session, number: 0, blinded_hash, elements };
+            let over = state.charge_evaluations(&chunk(41), limits).await;
+            assert!(matches!(over, Err(CapError::Exhausted { left: 40, .. })), "{over:?}");
+            assert_eq!(state.charge_evaluations(&chunk(40), limits).await, Ok(CapOutcome::Fresh));
+        }
+        let [number, other] =
+            ["number", "third"].map(|key| state.counted(Counted::Evaluations, &by(key), CapPeriod::Life));
+        assert_eq!((number, other), (100, 60), "what keys count since is theirs alone");
+        state.close().await;
+    }
 }

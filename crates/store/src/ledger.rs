@@ -204,6 +204,11 @@ impl Ledger {
         Draft { changed: Ledger { head: self.head, ..Ledger::default() }, ..Draft::default() }
     }
 
+    /// What a cap has counted.
+    pub(crate) fn counted(&self, account: &AccountKey) -> u64 {
+        self.counted.get(account).copied().unwrap_or_default()
+    }
+
     /// Takes over what a transaction that is now on the disk has changed.
     pub(crate) fn commit(&mut self, draft: Draft) {
         self.head = draft.changed.head;
@@ -227,7 +232,7 @@ impl Draft {
     }
 
     pub(crate) fn counted(&self, base: &Ledger, account: &AccountKey) -> u64 {
-        self.changed.counted.get(account).or_else(|| base.counted.get(account)).copied().unwrap_or_default()
+        self.changed.counted.get(account).copied().unwrap_or_else(|| base.counted(account))
     }
 
     /// Whether that very list of tags is charged.

@@ -152,19 +152,25 @@ pub(super) fn estimand(selection: Option<(i64, Delta)>) -> String {
 /// What a sum over a join adds up, and what of it no interval covers.
 fn added_up_by(bins: &Bins) -> String {
     let (low, high) = bins.bounds();
-    let (columns, parts, rounding) = (names(bins.columns()), bins.count(), bins.rounding());
+    let (value, parts, rounding) = (value_of(bins), bins.count(), bins.rounding());
     let how = if rounding == 0.0 {
         "as it is".to_owned()
     } else {
         format!(
-            "rounded to the middle of one of {parts} parts: each person's is off by {rounding} at most, which no interval \
-             covers"
+            "rounded to the middle of one of {parts} parts: each person's is off by {rounding} at most, which a status counts \
+             in and no interval covers"
         )
     };
     format!(
-        "; what is added up is of each person one value of {columns}, from {low} to {high}, {how}; a row without it is in \
-         no group"
+        "; what is added up is of each person one value of {value}, from {low} to {high}, {how}; a row without it is in no \
+         group"
     )
+}
+
+/// The value whose bins they are, in words that repeat nothing of a calculation.
+fn value_of(bins: &Bins) -> String {
+    let columns = names(bins.columns());
+    if bins.is_derived() { format!("what the question works out from {columns}") } else { columns }
 }
 
 /// Which groups an answer will leave out, as far as it is known before there is one.
@@ -382,14 +388,15 @@ fn join_to_wire(validated: ValidatedJoin) -> wire::ValidateQueryResponse {
 fn counted_noise(join: &CheckedJoin, deviation: f64) -> Vec<wire::MeasuredNoise> {
     let of = |measured, standard_error| wire::MeasuredNoise { measured, standard_error };
     let Some(bins) = join.bins() else { return vec![of("count of persons".to_owned(), deviation)] };
-    let columns = names(bins.columns());
+    let value = value_of(bins);
     let rounded = match bins.rounding() {
         0.0 => String::new(),
         rounding => format!("; besides, each person's value is off by {rounding} at most"),
     };
     vec![
-        of(format!("count of persons in each of {} parts of {columns}", bins.count()), deviation),
-        of(format!("sum of {columns}{rounded}"), bins.deviation_of_sum(deviation)),
+        of(format!("count of persons in each of {} parts of {value}", bins.count()), deviation),
+        of(format!("sum of {value}{rounded}"), bins.deviation_of_sum(deviation)),
+        of(format!("count of persons with a value of {value}"), bins.deviation_of_count(deviation)),
     ]
 }
 

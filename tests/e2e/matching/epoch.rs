@@ -8,7 +8,7 @@ use agency_adapter::app::{
 use anyhow::{Context, Result, bail, ensure};
 use firebreak_audit::Log;
 use firebreak_domain::{CapPeriod, Clock, Counted, ManualClock, ReasonCode, SystemClock, Timestamp};
-use firebreak_policy::Validity as BundleValidity;
+use firebreak_policy::{Candidate, Validity as BundleValidity};
 use firebreak_store::{CappedKey, Choice, KeptEpoch};
 use firebreak_testbed::Federation;
 use firebreak_tests::{Own, run};
@@ -89,6 +89,29 @@ impl Night {
     async fn restart_sender(&mut self) -> Result<()> {
         self.sender.app.state().clone().close().await;
         self.sender = Side::open(&self.federation, SENDER, self.clock.clone(), Vec::new()).await?;
+        Ok(())
+    }
+
+    /// A second bundle, whose agreement has one text in the place of another, taken up by both sides. Without a text the
+    /// agreement is withdrawn.
+    async fn second_bundle(&self, from: &str, to: Option<&str>) -> Result<()> {
+        let bundle = self.federation.layout().bundle();
+        let previous = Candidate::read(&bundle)?.manifest().digest();
+        let file = bundle.join(format!("agreements/{ROUND}.toml"));
+        let text = fs::read_to_string(&file)?;
+        ensure!(text.contains(from), "the agreement has no {from}");
+        match to {
+            Some(to) => fs::write(&file, text.replace(from, to))?,
+            None => fs::remove_file(&file)?,
+        }
+        // Shown for as long as what loosens has to be.
+        let (made, valid_from) = (self.clock.now().plus_secs(-31 * DAY), self.clock.now());
+        let valid_until = self.midnight.plus_secs(9 * DAY);
+        self.federation.sign_bundle(2, Some(previous), BundleValidity { made, valid_from, valid_until })?;
+        for side in [&self.receiver, &self.sender] {
+            ensure!(side.app.refresh_policy().await?, "no leaf tells of the bundle");
+            ensure!(side.app.policy().accepted().map(|bundle| bundle.sequence()) == Some(2), "it was not taken up");
+        }
         Ok(())
     }
 
@@ -269,6 +292,54 @@ fn a_list_is_gone_when_the_agreement_says_and_the_next_epoch_has_no_tag_of_the_l
         let files = night.federation.layout().adapter(RECEIVER).join("state/sessions");
         let first = epochs.first().context("no epoch is kept")?.epoch;
         ensure!(!files.join(hex::encode(first)).exists(), "the list of the first epoch is there");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_agreement_that_ends_or_that_has_other_terms_ends_what_both_sides_keep_at_once() -> Result<()> {
+    run(async {
+        for (from, to, kept) in [
+            ("end = \"2034-12-31\"\nreview = \"2034", Some("end = \"2025-12-31\"\nreview = \"2025"), false),
+            ("", None, false),
+            ("hours = 12\n", Some("hours = 6\n"), false),
+            // What neither the key nor the list follows from.
+            ("retention_days = 180", Some("retention_days = 170"), true),
+        ] {
+            let mut night = Night::start().await?;
+            let report = {
+                let first = night.begin(1, "").await?;
+                night.rest(first).await?
+            };
+            night.check(&report, ALL).await?;
+            for side in [&night.receiver, &night.sender] {
+                assert_eq!(side.app.close_old_sessions().await?, 0, "{to:?}: nothing has changed yet");
+            }
+            night.second_bundle(from, to).await.with_context(|| format!("{to:?}"))?;
+            for (side, agency) in [(&night.receiver, RECEIVER), (&night.sender, SENDER)] {
+                assert_eq!(side.app.close_old_sessions().await?, u64::from(!kept), "{to:?}");
+                let (epochs, files) = night.kept(side, agency).await?;
+                let closed = epochs.first().and_then(|epoch| epoch.closed_at);
+                assert_eq!((closed, files), ((!kept).then(|| night.clock.now()), kept), "{to:?}");
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_list_that_is_to_be_held_for_fewer_hours_is_and_the_sender_keeps_its_key_to_the_end() -> Result<()> {
+    run(async {
+        let mut night = Night::start().await?;
+        let first = night.begin(1, "").await?;
+        night.rest(first).await?;
+        night.second_bundle("hold_hours = 18", Some("hold_hours = 12")).await?;
+        for (hour, gone) in [(11, 0), (12, 1)] {
+            night.set_hour(hour);
+            for side in [&night.receiver, &night.sender] {
+                assert_eq!(side.app.close_old_sessions().await?, gone, "at {hour}");
+            }
+        }
         Ok(())
     })
 }

@@ -4,6 +4,7 @@ mod named;
 
 use super::commands::{AGENCY, certificate, firebreak, succeeds};
 use super::side::{RECEIVER, opening, refused};
+use crate::catalogue::Done;
 use agency_adapter::app::{Asked, CHUNK_ELEMENTS};
 use anyhow::{Context, Result, ensure};
 use firebreak_domain::{CapPeriod, Clock, Counted, ReasonCode, RequestId, SystemClock};
@@ -13,6 +14,7 @@ use firebreak_tests::{Own, run};
 use named::{Named, ROUND, expected, names_after};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -123,24 +125,9 @@ fn a_request_goes_on_by_no_other_key_than_it_was_begun_by() -> Result<()> {
 #[test]
 fn one_command_matches_by_all_keys_and_writes_a_file_for_each() -> Result<()> {
     run(async {
-        let (federation, folder) = named::prepare()?;
-        let live = federation.start(&Programs::built()?, &[]).await?;
-        let own = Own::of(federation, live, folder);
+        let (own, officer) = started().await?;
         let expected = expected(own.federation.population());
-        let home = own.federation.layout().root().join("command-line");
-        let authority = own.federation.layout().local_authority(AGENCY);
-        let officer = certificate(&authority, "officer", home.join("officer"))?;
-        let words = ["match", "--agreement", ROUND, "--purpose", ROUND];
-
-        // Once the programs have found each other, what is refused is refused for what it is.
-        let mut alone = firebreak(&own, &officer, &[&words[..], &["--key", "names"]].concat())?;
-        for _ in 0..100 {
-            if alone.err.contains("SESSION_MISMATCH") {
-                break;
-            }
-            sleep(Duration::from_millis(100)).await;
-            alone = firebreak(&own, &officer, &[&words[..], &["--key", "names"]].concat())?;
-        }
+        let alone = alone(&own, &officer).await?;
         assert_eq!(alone.code, Some(3), "{}", alone.err);
         let said = alone.err.split_whitespace().collect::<Vec<_>>().join(" ");
         ensure!(said.contains("the match by number first"), "{}", alone.err);
@@ -148,7 +135,7 @@ fn one_command_matches_by_all_keys_and_writes_a_file_for_each() -> Result<()> {
         let files = tempfile::tempdir()?;
         let (csv, receipt) = (files.path().join("keys.csv"), files.path().join("receipt"));
         let [csv_text, receipt_text] = [&csv, &receipt].map(|file| file.display().to_string());
-        let asked = [&words[..], &["--out", &csv_text, "--receipt", &receipt_text]].concat();
+        let asked = [&WORDS[..], &["--out", &csv_text, "--receipt", &receipt_text]].concat();
         let done = succeeds(&own, &officer, &asked).await?;
         let sessions: Vec<_> =
             done.out.lines().filter_map(|line| line.strip_prefix("List them: firebreak matched --session ")).collect();
@@ -159,11 +146,7 @@ fn one_command_matches_by_all_keys_and_writes_a_file_for_each() -> Result<()> {
         for (name, expected, said) in
             [("keys.csv", &expected.by_number, ",number,false"), ("keys-names.csv", &expected.by_names, ",names,true")]
         {
-            let text = fs::read_to_string(files.path().join(name))?;
-            let mut lines = text.split_terminator("\r\n");
-            assert_eq!(lines.next(), Some("person_key,match_key,provisional"), "{name}");
-            let keys = lines.map(|line| line.strip_suffix(said).map(str::to_owned)).collect::<Option<BTreeSet<_>>>();
-            assert_eq!(keys.as_ref(), Some(expected), "{name}");
+            assert_eq!(taken_out(&files.path().join(name), said)?.as_ref(), Some(expected), "{name}");
         }
         for name in ["receipt", "receipt-names"] {
             ensure!(fs::read_to_string(files.path().join(name))?.contains("match_authorised"), "{name}");
@@ -173,4 +156,67 @@ fn one_command_matches_by_all_keys_and_writes_a_file_for_each() -> Result<()> {
         ensure!(listed.err.contains("Matched by key names, provisionally"), "{}", listed.err);
         Ok(())
     })
+}
+
+#[test]
+fn a_file_that_is_there_ends_the_command_before_the_weaker_key_which_goes_on_by_the_words_that_it_shows() -> Result<()>
+{
+    run(async {
+        let (own, officer) = started().await?;
+        let expected = expected(own.federation.population());
+        alone(&own, &officer).await?;
+        let files = tempfile::tempdir()?;
+        let [csv, of_names, other] = ["keys.csv", "keys-names.csv", "other.csv"].map(|name| files.path().join(name));
+        fs::write(&of_names, "kept")?;
+        let [csv_text, other_text] = [&csv, &other].map(|file| file.display().to_string());
+        let ended = firebreak(&own, &officer, &[&WORDS[..], &["--out", &csv_text]].concat())?;
+        ensure!(ended.code.is_some_and(|code| code != 0), "it wrote over the file:\n{}", ended.out);
+        for said in ["keys-names.csv", "A weaker key is left"] {
+            ensure!(ended.err.contains(said), "{said}:\n{}", ended.err);
+        }
+        assert_eq!(fs::read_to_string(&of_names)?, "kept");
+        assert_eq!(taken_out(&csv, ",number,false")?, Some(expected.by_number), "what was matched is not written");
+
+        let shown: Vec<&str> = ended.err.split_whitespace().skip_while(|word| *word != "--key").take(6).collect();
+        assert_eq!(
+            (shown.first(), shown.get(2), shown.get(4)),
+            (Some(&"--key"), Some(&"--after"), Some(&"--request-id"))
+        );
+        succeeds(&own, &officer, &[&WORDS[..], &shown, &["--out", &other_text]].concat()).await?;
+        assert_eq!(taken_out(&other, ",names,true")?, Some(expected.by_names));
+        Ok(())
+    })
+}
+
+const WORDS: [&str; 5] = ["match", "--agreement", ROUND, "--purpose", ROUND];
+
+/// The federation of both keys with its programs, and the certificate of an officer of the receiver.
+async fn started() -> Result<(Own, PathBuf)> {
+    let (federation, folder) = named::prepare()?;
+    let live = federation.start(&Programs::built()?, &[]).await?;
+    let own = Own::of(federation, live, folder);
+    let home = own.federation.layout().root().join("command-line");
+    let officer = certificate(&own.federation.layout().local_authority(AGENCY), "officer", home.join("officer"))?;
+    Ok((own, officer))
+}
+
+/// What comes of the weaker key alone, once the programs have found each other: what is refused is refused for what it is.
+async fn alone(own: &Own, officer: &Path) -> Result<Done> {
+    let mut alone = firebreak(own, officer, &[&WORDS[..], &["--key", "names"]].concat())?;
+    for _ in 0..100 {
+        if alone.err.contains("SESSION_MISMATCH") {
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+        alone = firebreak(own, officer, &[&WORDS[..], &["--key", "names"]].concat())?;
+    }
+    Ok(alone)
+}
+
+/// The keys of a file, each with `said` behind it; `None` if it is not behind each.
+fn taken_out(file: &Path, said: &str) -> Result<Option<BTreeSet<String>>> {
+    let text = fs::read_to_string(file)?;
+    let mut lines = text.split_terminator("\r\n");
+    assert_eq!(lines.next(), Some("person_key,match_key,provisional"));
+    Ok(lines.map(|line| line.strip_suffix(said).map(str::to_owned)).collect())
 }

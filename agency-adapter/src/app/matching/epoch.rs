@@ -4,11 +4,11 @@ use super::keys::Key;
 use super::{MatchError, terms};
 use crate::app::App;
 use firebreak_domain::{
-    Agreement, AgreementId, Epoch, EpochTerms, MatchCaps, PurposeId, ReasonCode, Refusal, Timestamp,
+    Agreement, AgreementId, Epoch, EpochTerms, MatchCaps, OrgId, PurposeId, ReasonCode, Refusal, Timestamp,
 };
-use firebreak_policy::Permit;
+use firebreak_policy::{Bundle, Permit, VisibleMatch};
 use firebreak_psi::{MatchParams, PsiError, SecretSeed};
-use firebreak_store::{SessionError, SessionFiles};
+use firebreak_store::{KeptEpoch, SessionError, SessionFiles, StoreError};
 use sha2::{Digest, Sha256};
 
 /// The epochs of a match by one key that was permitted.
@@ -69,6 +69,17 @@ impl Epochs {
         self.shared(self.terms.at(now))
     }
 
+    /// The epoch of that name, if it is the one of that moment or one whose list may still be held; `None` if it has none.
+    fn named(&self, name: &[u8; 32], now: Timestamp) -> Option<Epoch> {
+        let first = self.terms.at(now.plus_secs(-i64::from(EpochTerms::MOST_HOLD_HOURS) * 3600)).number;
+        // One that has just begun by the other side's clock may be kept here a little before its time.
+        let last = self.terms.at(now).number.saturating_add(1);
+        (first..=last)
+            .map(|number| self.shared(self.terms.numbered(number)))
+            .find(|of| of.name == *name)
+            .map(|of| of.epoch)
+    }
+
     /// The epoch of that number and name, in which a set was formed; `None` for a set that has a list of its own.
     ///
     /// # Errors
@@ -91,6 +102,41 @@ impl Epochs {
             evaluations: self.evaluations,
         }
     }
+}
+
+impl App {
+    /// Destroys what is kept of every epoch whose time has passed, on either side: its key, its files, a receiver's list.
+    /// Gives how many they were.
+    ///
+    /// PRIVACY: that time is the earlier of the one that was stated when it began and the one that the agreement in force
+    /// gives it. Under an agreement that has ended, or with which the epoch has no longer anything in common, it is over.
+    pub(super) async fn close_epochs(&self) -> Result<u64, StoreError> {
+        let now = self.state.now();
+        // Out of force a bundle says of nothing whether it is permitted: what was stated when the epoch began holds.
+        if let Some(bundle) = self.policy.accepted().filter(|bundle| bundle.in_force(now)) {
+            for kept in self.state.epochs().await?.iter().filter(|kept| kept.closed_at.is_none()) {
+                let until = kept_until(&bundle, kept, self.recorder.organisation(), now).unwrap_or(now);
+                if until < kept.until {
+                    self.state.shorten_epoch(&kept.epoch, until).await?;
+                    self.running.end_epoch(&kept.epoch, until);
+                }
+            }
+        }
+        self.running.end_epochs(now);
+        self.state.close_epochs().await
+    }
+}
+
+/// Until when the bundle has an organisation keep an epoch; `None` if it permits no match of that epoch.
+fn kept_until(bundle: &Bundle, kept: &KeptEpoch, of: &OrgId, now: Timestamp) -> Option<Timestamp> {
+    let receiver = &bundle.agreements().get(&kept.agreement)?.matching.as_ref()?.receiver;
+    let VisibleMatch { agreement, receiver: receivers, .. } = bundle.visible_match(receiver, &kept.agreement, now)?;
+    let keys = Key::all(agreement.matching.as_ref()?).ok()?;
+    let register = receivers.unit_space.register_size;
+    let pairs = agreement.purposes.iter().flat_map(|purpose| keys.iter().map(move |key| (purpose, key)));
+    let mut epochs = pairs.filter_map(|(purpose, key)| Epochs::under(&agreement, purpose, key, register));
+    let epoch = epochs.find_map(|epochs| epochs.named(&kept.epoch, now))?;
+    Some(if of == receiver { epoch.held_until } else { epoch.ends })
 }
 
 impl SharedEpoch {

@@ -545,11 +545,9 @@ impl Receiver {
         // SECURITY: from here on, nothing that was stored blinds or unblinds: whoever recorded what was sent learns
         // nothing from this state and its key.
         app.state.close_session(&prepared.name).await?;
-        if prepared.next_key.is_some() {
-            // PRIVACY: comparing takes longer the more matched, and whoever runs the next key when this returns opens a
-            // tunnel for it, which the sender sees.
-            Tick::wait(since, app.tick.of_set(prepared.own_register)).await;
-        }
+        // PRIVACY: comparing takes longer the more matched, and whoever has something follow when this returns, the next
+        // key or the next set of an epoch, opens a tunnel for it, which the sender sees.
+        Tick::wait(since, app.tick.of_set(prepared.own_register)).await;
         Ok(MatchReport {
             session: prepared.name,
             offered: prepared.formed.offered,

@@ -69,6 +69,13 @@ impl Running {
         Arc::clone(&epochs.entry(epoch.name).or_insert_with(lasting).offer)
     }
 
+    /// Has an epoch end at that time.
+    pub(super) fn end_epoch(&self, name: &Name, ends: Timestamp) {
+        if let Some(lasting) = self.epochs.lock().unwrap_or_else(PoisonError::into_inner).get_mut(name) {
+            lasting.ends = ends;
+        }
+    }
+
     /// Forgets what was offered in epochs that are over, and its keys.
     pub(super) fn end_epochs(&self, now: Timestamp) {
         self.epochs.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, lasting| lasting.ends > now);

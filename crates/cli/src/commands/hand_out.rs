@@ -43,9 +43,8 @@ impl OutOptions {
     /// [`Failure::Content`] for a file that is there already, [`Failure::File`].
     pub(super) fn open(self) -> Result<Option<Out>, Failure> {
         let Some(place) = self.out else { return Ok(None) };
-        drop(NewFile::open(&place)?);
         let form = form(self.format, &place);
-        Ok(Some(Out { place, form }))
+        Out { place, form }.checked().map(Some)
     }
 }
 
@@ -60,9 +59,17 @@ fn form(named: Option<FileFormat>, place: &Path) -> HandOutForm {
 }
 
 impl Out {
-    /// The file beside this one for the matches by a further key.
-    pub(super) fn of_key(&self, key: &str) -> Self {
-        Self { place: of_key(&self.place, key), form: self.form }
+    /// The file beside this one for the matches by a further key. It is looked at like the first.
+    ///
+    /// # Errors
+    /// As [`OutOptions::open`].
+    pub(super) fn of_key(&self, key: &str) -> Result<Self, Failure> {
+        Self { place: of_key(&self.place, key), form: self.form }.checked()
+    }
+
+    fn checked(self) -> Result<Self, Failure> {
+        drop(NewFile::open(&self.place)?);
+        Ok(self)
     }
 
     /// Takes the keys of a session out into the file, and says so. Whatever fails leaves no file.

@@ -70,7 +70,7 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
     let connection = arguments.local.connect().await?;
     let (first_out, first_receipt) = (out.clone(), receipt.clone());
     let mut finished = Vec::new();
-    let ran = loop {
+    let mut ran = loop {
         let summary = match by_one_key(&connection, &ask, receipt.as_deref(), terminal).await {
             Ok(summary) => summary,
             Err(failure) => break Err(failure),
@@ -82,19 +82,29 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
         }
         let next = ask.next(&key);
         if alone {
-            let words = resuming(&next);
-            terminal.note(format!("A weaker key is left, for whoever is: {words} matches by it."));
+            terminal.note(weaker_left(&next));
             break Ok(());
         }
+        out = match first_out.as_ref().map(|out| out.of_key(&key)).transpose() {
+            Ok(out) => out,
+            Err(failure) => {
+                terminal.note(weaker_left(&next));
+                break Err(failure);
+            }
+        };
         terminal.note(format!("Next by the weaker key {}, for whoever is left.", printable(&key)));
-        (out, receipt) =
-            (first_out.as_ref().map(|out| out.of_key(&key)), first_receipt.as_deref().map(|file| of_key(file, &key)));
+        receipt = first_receipt.as_deref().map(|file| of_key(file, &key));
         ask = next;
     };
     // PRIVACY: taking keys out takes longer the more matched: nothing of it comes between two keys, whose tunnels the sender
     // and the gateway see.
     for (out, session) in &finished {
-        out.take(&connection, session, terminal).await?;
+        // What cannot be taken out of one session keeps nothing of another's back.
+        if let Err(failure) = out.take(&connection, session, terminal).await {
+            let session = hex::encode(session);
+            terminal.note(format!("Take them out: firebreak matched --session {session} --out FILE"));
+            ran = ran.and(Err(failure));
+        }
     }
     ran
 }
@@ -121,6 +131,11 @@ async fn by_one_key(
     let summary = receipt::keep(came, |summary| summary.receipt.as_str(), receipt)?;
     terminal.block(shown(&summary, terminal.width))?;
     Ok(summary)
+}
+
+/// That a weaker key is left, and how to match by it.
+fn weaker_left(next: &MatchAsk) -> String {
+    format!("A weaker key is left, for whoever is: {} matches by it.", resuming(next))
 }
 
 /// The options by which the same match is asked for again.

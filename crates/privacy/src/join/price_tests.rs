@@ -1,5 +1,6 @@
 use super::super::{JoinList, ListSide, count, points};
 use super::*;
+use crate::{ObservationStatus, UNRELIABLE_ABOVE};
 use firebreak_domain::{Contract, Epsilon, JoinSide, JoinTerms};
 use firebreak_query::{INTERVAL_95, check_join, parse_sql};
 
@@ -21,8 +22,8 @@ fn asked(sql: &str, epsilon: f64) -> CheckedJoin {
     check_join(&parse_sql(sql).unwrap(), &contracts, &terms).unwrap()
 }
 
-/// What is counted where `met` points of both lists have labels `i` and `j`, lists being no longer than dummies make
-/// them.
+/// What is counted where `met` points of both lists have labels `i` and `j`, lists having as many persons as dummies do not
+/// make up for.
 fn counted(join: &CheckedJoin, law: &DummyLaw, met: impl Fn(u64, u64) -> u64) -> JoinCells {
     let [rows, columns] = JoinSide::BOTH.map(|side| u64::from(join.side(side).labels()));
     let most = u64::from(law.most());
@@ -45,6 +46,8 @@ fn counted(join: &CheckedJoin, law: &DummyLaw, met: impl Fn(u64, u64) -> u64) ->
             number += 1;
         }
     }
+    let persons = |found: &[u64], dummies: u64| found.iter().map(|n| n.saturating_sub(dummies)).collect::<Vec<_>>();
+    let own = [persons(&of_left, most * columns), persons(&of_right, most * rows)];
     for (list, kind, found, due) in [(&mut left, 2, &of_left, most * columns), (&mut right, 3, &of_right, most * rows)]
     {
         for (label, found) in (0_u64..).zip(found) {
@@ -58,8 +61,8 @@ fn counted(join: &CheckedJoin, law: &DummyLaw, met: impl Fn(u64, u64) -> u64) ->
     let read = |side, bytes| points(side, bytes).unwrap();
     count(
         law,
-        JoinList { points: read(ListSide::Left, &left), own_sizes: &vec![0; rows as usize] },
-        JoinList { points: read(ListSide::Right, &right), own_sizes: &vec![0; columns as usize] },
+        JoinList { points: read(ListSide::Left, &left), own_sizes: &own[0] },
+        JoinList { points: read(ListSide::Right, &right), own_sizes: &own[1] },
     )
     .unwrap()
 }
@@ -153,6 +156,59 @@ fn a_sum_follows_from_the_release_of_the_counts_by_its_bins() {
     assert_eq!(released.answer_join(&by_bins).unwrap().rows.len(), 6 * 16);
     assert!(released.answer_join(&asked(BY_BOTH, 1.0)).is_err(), "it is of another question");
     assert!(released.answer(sum.answered()).is_err(), "the bins are not what is answered");
+}
+
+#[test]
+fn what_is_rounded_too_much_is_unreliable_however_little_noise_it_has() {
+    let from = "FROM education.enrolments e JOIN health.vaccinations v ON PERSON GROUP BY v.vaccine";
+    let of = |value: &str| asked(&format!("SELECT v.vaccine, SUM({value}) AS s, AVG({value}) AS m {from}"), 1.0);
+    let answer = |sum: &CheckedJoin, bin: u64| {
+        let price = join_price(sum, by_law()).unwrap();
+        let most = u64::from(price.law().most());
+        let cells = counted(sum, price.law(), |i, j| if (i, j) == (bin, 1) { most + 2_000 } else { most });
+        price.release(sum, &cells).unwrap().answer_join(sum).unwrap().rows[1].outputs.clone()
+    };
+    // Of 2,000 persons with 0 to 3 hours, a sum of 3,000 that may be anything from 0 to 6,000.
+    let hours = of("e.weekly_hours");
+    for figure in answer(&hours, 0) {
+        let error = figure.standard_error.unwrap() / figure.value.unwrap();
+        assert!(error < UNRELIABLE_ABOVE && figure.status == ObservationStatus::Unreliable, "{figure:?}");
+    }
+    // With 39 to 41 the rounding is little.
+    assert!(answer(&hours, 10).iter().all(|figure| figure.status == ObservationStatus::Normal));
+    // Values from 1 to 16 are a bin each, and nothing is rounded.
+    let few = of("CLAMP(e.weekly_hours, 1, 16)");
+    assert_eq!(few.bins().unwrap().rounding(), 0.0);
+    assert!(answer(&few, 0).iter().all(|figure| figure.status == ObservationStatus::Normal), "{:?}", answer(&few, 0));
+}
+
+#[test]
+fn a_sum_is_shown_ordered_and_cut_like_any_other_figure() {
+    let of = |view: &str| {
+        let from = "FROM education.enrolments e JOIN health.vaccinations v ON PERSON GROUP BY v.vaccine";
+        asked(&format!("SELECT v.vaccine, SUM(e.weekly_hours) AS hours {from}{view}"), 1.0)
+    };
+    let whole = of("");
+    let price = join_price(&whole, by_law()).unwrap();
+    let most = u64::from(price.law().most());
+    let cells = counted(&whole, price.law(), |i, j| if i == 10 { most + 100 * j } else { most });
+    let released = price.release(&whole, &cells).unwrap();
+    let shown = |view: &str| {
+        let join = of(view);
+        assert_eq!(
+            join_price(&join, by_law()).unwrap().release_key(),
+            price.release_key(),
+            "{view} is another release"
+        );
+        let rows = released.answer_join(&join).unwrap().rows;
+        rows.into_iter().map(|row| row.outputs[0].value.unwrap()).collect::<Vec<_>>()
+    };
+    // Hours 39 to 41, whose middle is 40, of 0 to 500 persons.
+    let all: Vec<f64> = (0..6).map(|n| 4_000.0 * f64::from(n)).collect();
+    assert_eq!(shown(""), all);
+    assert_eq!(shown(" HAVING SUM(e.weekly_hours) > 10000"), all[3..]);
+    assert_eq!(shown(" ORDER BY hours DESC LIMIT 2"), [all[5], all[4]]);
+    assert_eq!(shown(" HAVING hours < 10000 ORDER BY hours DESC LIMIT 1 OFFSET 1"), [all[1]]);
 }
 
 #[test]

@@ -104,6 +104,11 @@ fn binned(
         return Err(Refusal::new(ReasonCode::UnsupportedAggregate).because(what));
     }
     let (bins, category) = Bins::of(value, &subject(left, right)?.contract)?;
+    if query.group_by.iter().any(|group| category_key(&group.category) == category_key(&category)) {
+        let what = "a group has the very bins in which a join counts what it adds up, so that the sum of each is its count \
+                    times the middle of the bin: ask COUNT(*) by them, without the sum";
+        return Err(Refusal::new(ReasonCode::UnsupportedAggregate).because(what));
+    }
     Ok((bins, counted(query, category)))
 }
 

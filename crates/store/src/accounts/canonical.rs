@@ -58,6 +58,16 @@ impl AccountKey {
     /// The account of what a cap counts of a key for a receiver under an agreement. Entries of the ledger name that of the
     /// year; the one for life is [what the years add up to](Self::for_life).
     pub(crate) fn of_counted(counted: Counted, of: &CappedKey, period: CapPeriod) -> Self {
+        Self::of_cap(counted, &[of.agreement.as_str(), of.receiver.as_str(), of.key.as_str()], period)
+    }
+
+    /// The account in which a program counted that gave an agreement's keys no caps of their own. Which key it was about
+    /// cannot be known any more, so that it counts [against each](crate::State::counted).
+    pub(crate) fn of_counted_without_key(counted: Counted, of: &CappedKey, period: CapPeriod) -> Self {
+        Self::of_cap(counted, &[of.agreement.as_str(), of.receiver.as_str()], period)
+    }
+
+    fn of_cap(counted: Counted, parts: &[&str], period: CapPeriod) -> Self {
         let kind = match (counted, period) {
             (Counted::Evaluations, CapPeriod::Year(_)) => EVALUATIONS,
             (Counted::Tags, CapPeriod::Year(_)) => TAGS,
@@ -65,9 +75,9 @@ impl AccountKey {
             (Counted::Tags, CapPeriod::Life) => TAGS_FOR_LIFE,
         };
         let mut out = vec![kind];
-        put_bytes(&mut out, of.agreement.as_str().as_bytes());
-        put_bytes(&mut out, of.receiver.as_str().as_bytes());
-        put_bytes(&mut out, of.key.as_str().as_bytes());
+        for part in parts {
+            put_bytes(&mut out, part.as_bytes());
+        }
         if let CapPeriod::Year(year) = period {
             out.extend_from_slice(&year.to_be_bytes());
         }
@@ -76,19 +86,14 @@ impl AccountKey {
 
     /// Where the account of a year that a cap counts in is counted for life; `None` for the other accounts.
     pub(crate) fn for_life(&self) -> Option<Self> {
-        let mut reader = Reader::new("account", &self.0);
-        let kind = match reader.byte().ok()? {
+        let (kind, rest) = self.0.split_first()?;
+        let kind = match *kind {
             EVALUATIONS => EVALUATIONS_FOR_LIFE,
             TAGS => TAGS_FOR_LIFE,
             _ => return None,
         };
-        let mut out = vec![kind];
-        for _part in ["agreement", "receiver", "key"] {
-            put_bytes(&mut out, reader.bytes().ok()?);
-        }
-        reader.array::<4>().ok()?;
-        reader.end().ok()?;
-        Some(Self(out.into()))
+        let (of, _year) = rest.split_last_chunk::<4>()?;
+        Some(Self([&[kind], of].concat().into()))
     }
 
     /// The account of persons that this names; `None` for the others.

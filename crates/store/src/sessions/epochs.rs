@@ -61,6 +61,25 @@ impl State {
         self.unseal_secret(epoch, stored, reason.as_deref())
     }
 
+    /// Has an epoch kept until `until` and no longer. A later time than the one stated before changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the state failed.
+    pub async fn shorten_epoch(&self, epoch: &[u8; 32], until: Timestamp) -> Result<(), StoreError> {
+        let name = *epoch;
+        self.write(move |work| {
+            Box::pin(async move {
+                sqlx::query("UPDATE epochs SET until = min(until, ?) WHERE session = ? AND closed_at IS NULL")
+                    .bind(until.secs())
+                    .bind(name.as_slice())
+                    .execute(work.sql())
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Destroys what is kept of every epoch whose time has passed, as [`State::close_session`] does of a session. Returns
     /// how many they are.
     ///

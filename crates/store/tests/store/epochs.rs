@@ -61,6 +61,22 @@ async fn the_earliest_end_that_was_stated_counts() {
 }
 
 #[tokio::test]
+async fn an_epoch_is_ended_earlier_and_never_later() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    open(&state, 1, until(30)).await.unwrap();
+    for (stated, counts) in [(40, 30), (20, 20), (25, 20)] {
+        state.shorten_epoch(&EPOCH, until(stated)).await.unwrap();
+        state.shorten_epoch(&[6; 32], until(0)).await.unwrap();
+        assert_eq!(state.epochs().await.unwrap()[0].until, until(counts));
+    }
+    folder.clock.set(until(20));
+    assert_eq!(state.close_epochs().await, Ok(1));
+    state.shorten_epoch(&EPOCH, until(10)).await.unwrap();
+    assert_eq!(state.epochs().await.unwrap()[0].until, until(20), "what is told of an epoch that is over stays");
+}
+
+#[tokio::test]
 async fn records_are_found_where_they_are_and_only_there() {
     let folder = Folder::new();
     let state = folder.open().await;

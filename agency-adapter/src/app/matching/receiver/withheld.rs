@@ -14,6 +14,8 @@ const HEAD: usize = 16;
 
 /// Which places of a chunk are sent as padding, behind where the persons of the next chunk begin and how many persons of
 /// this one are withheld.
+///
+/// PRIVACY: a bit for each place, so that its length on the disk tells nothing of how many are withheld.
 pub(super) struct Choice(Zeroizing<Vec<u8>>);
 
 /// Of each chunk that was sent, the places that were sent as padding.
@@ -34,7 +36,7 @@ impl Withheld {
         normaliser: Normaliser,
         chunk_elements: u32,
     ) -> Result<Self, MatchError> {
-        Ok(Self { decided: files.spool("withheld")?, shuffle, normaliser, chunk_elements })
+        Ok(Self { decided: files.spool("withheld-places")?, shuffle, normaliser, chunk_elements })
     }
 
     /// Who of a chunk takes part: as it was kept, or else as `takes_part` says. The chunk before it is kept.
@@ -52,9 +54,11 @@ impl Withheld {
             None => (0, 0),
             Some(before) => head(&self.decided.get(before)?)?,
         };
-        let end = u64::from(chunk).saturating_add(1).saturating_mul(u64::from(self.chunk_elements));
+        let first = chunk.saturating_mul(self.chunk_elements);
+        let end = u64::from(first).saturating_add(u64::from(self.chunk_elements));
         let mut reader = persons(files)?.read_from(position)?;
-        let (mut places, mut count) = (Zeroizing::new(Vec::new()), 0_u64);
+        let mut piece = Zeroizing::new(vec![0; HEAD.saturating_add(self.chunk_elements.div_ceil(8) as usize)]);
+        let mut count = 0_u64;
         while let Some(record) = reader.next()? {
             let behind = Behind::read(record).ok_or(MatchError::Failed)?;
             if u64::from(behind.place) >= end {
@@ -65,11 +69,13 @@ impl Withheld {
             let chose = takes_part(&key(behind.key)?);
             if !chose || behind.matched {
                 count = count.saturating_add(u64::from(!behind.matched));
-                places.extend_from_slice(&behind.place.to_be_bytes());
+                let (byte, bit) = bit_of(behind.place.checked_sub(first).ok_or(MatchError::Failed)?);
+                *piece.get_mut(byte).ok_or(MatchError::Failed)? |= bit;
             }
         }
-        let piece = [position.to_be_bytes().as_slice(), &count.to_be_bytes(), &places].concat();
-        Ok(Choice(Zeroizing::new(piece)))
+        let head = [position.to_be_bytes(), count.to_be_bytes()].concat();
+        piece.get_mut(..HEAD).ok_or(MatchError::Failed)?.copy_from_slice(&head);
+        Ok(Choice(piece))
     }
 
     /// Keeps a choice as its chunk is sent for the first time. On the disk before it returns, so that the chunk is the
@@ -90,16 +96,17 @@ impl Withheld {
     /// Puts padding into the places of a chunk that are withheld.
     pub(super) fn apply(&self, chunk: u32, choice: &Choice, slots: &mut [Slot]) -> Result<(), MatchError> {
         let first = chunk.saturating_mul(self.chunk_elements);
-        let mut withheld = choice.0.get(HEAD..).unwrap_or_default().as_chunks().0.iter().peekable();
-        for (place, slot) in (first..).zip(slots) {
+        for (offset, slot) in (0..self.chunk_elements).zip(slots) {
             // Made for every place, so that nobody's match takes time. Counted from the other end: no place of the list
             // holds this padding.
-            let padding = self.shuffle.padding(u64::MAX - u64::from(place), self.normaliser);
-            while withheld.next_if(|next| u32::from_be_bytes(**next) == place).is_some() {
-                slot.clone_from(&padding);
+            let place = u64::from(first.saturating_add(offset));
+            let padding = self.shuffle.padding(u64::MAX - place, self.normaliser);
+            let (byte, bit) = bit_of(offset);
+            if choice.0.get(byte).ok_or(MatchError::Failed)? & bit != 0 {
+                *slot = padding;
             }
         }
-        if withheld.next().is_none() { Ok(()) } else { Err(MatchError::Failed) }
+        Ok(())
     }
 
     /// How many persons were withheld by their choice.
@@ -107,6 +114,11 @@ impl Withheld {
         let count = |piece| Ok(head(&self.decided.get(piece)?)?.1);
         (0..self.decided.len()).map(count).sum()
     }
+}
+
+/// Where the bit of a chunk's place stands, counted from the chunk's first.
+const fn bit_of(offset: u32) -> (usize, u8) {
+    (HEAD + offset as usize / 8, 1 << (offset % 8))
 }
 
 fn head(piece: &[u8]) -> Result<(u64, u64), MatchError> {
