@@ -24,6 +24,7 @@ mod refused;
 mod resumed;
 mod sampled;
 pub mod side;
+mod sides;
 pub mod truth;
 mod tunnel;
 mod unproved;

@@ -59,6 +59,9 @@ pub struct JoinRun {
     request: RequestId,
     name: [u8; 32],
     terms: [u8; 32],
+    bundle_sequence: u64,
+    /// The rule by which identifiers are written.
+    normaliser: u32,
     side: JoinSide,
     peer: OrgId,
     peer_pin: Pin,
@@ -86,6 +89,18 @@ impl JoinRun {
     #[must_use]
     pub const fn terms(&self) -> &[u8; 32] {
         &self.terms
+    }
+
+    /// The sequence of the bundle that permitted it.
+    #[must_use]
+    pub const fn bundle_sequence(&self) -> u64 {
+        self.bundle_sequence
+    }
+
+    /// The number of the rule by which identifiers are written.
+    #[must_use]
+    pub const fn normaliser(&self) -> u32 {
+        self.normaliser
     }
 
     /// Which side this is.

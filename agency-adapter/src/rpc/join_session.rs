@@ -3,6 +3,7 @@
 pub(super) mod client;
 
 use super::match_status;
+use super::oversized::{Faulted, MESSAGE, Measured};
 use super::patience::{Activity, limit};
 use super::way::Way;
 use crate::app::{App, JoinRun, MatchError};
@@ -20,9 +21,6 @@ use tokio::task::block_in_place;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-/// The largest message inside a tunnel, either way: a piece of a list, with room.
-const MESSAGE: usize = 1024 * 1024;
-
 /// Serves a prepared join on its tunnel until the left side leaves it, or is silent for too long.
 pub(super) async fn serve(app: Arc<App>, run: Arc<JoinRun>, stream: ByteStream, way: &Way, shutdown: &Shutdown) {
     let activity = Arc::new(Activity::new());
@@ -30,8 +28,11 @@ pub(super) async fn serve(app: Arc<App>, run: Arc<JoinRun>, stream: ByteStream, 
     let expected = way.adapter_of(agency);
     let opened = AtomicBool::new(false);
     let service = JoinTunnel { app, run: Arc::clone(&run), activity: Arc::clone(&activity), opened };
-    let server = JoinSessionServiceServer::new(service).max_decoding_message_size(MESSAGE);
-    let routes = Routes::new(server.max_encoding_message_size(MESSAGE));
+    let server = |join| {
+        let server = JoinSessionServiceServer::from_arc(join).max_decoding_message_size(MESSAGE);
+        server.max_encoding_message_size(MESSAGE)
+    };
+    let routes = Routes::new(Measured::new(service, server));
     let reason = tokio::select! {
         // SECURITY: the left side's own key, by its pin: a certificate of the common authority is not enough.
         served = serve_pinned(stream, &way.credential, &expected, pin, routes, shutdown) => match served {
@@ -58,23 +59,46 @@ struct JoinTunnel {
     opened: AtomicBool,
 }
 
+impl Faulted for JoinTunnel {
+    async fn fault(&self, reason: ReasonCode, what: &'static str) -> Status {
+        self.end(MatchError::Fault(Refusal::new(reason).because(what))).await
+    }
+}
+
 impl JoinTunnel {
-    /// What was done. A fault of the left side ends this side's run as well, which records it.
-    fn told<T>(&self, done: Result<T, MatchError>) -> Result<T, Status> {
-        done.map_err(|error| {
-            if let MatchError::Fault(refusal) | MatchError::Refused(refusal) = &error {
+    /// Ends this side's run for a fault of the left side, or for what this side's own policy says by now. Gives what the left
+    /// side is told.
+    ///
+    /// Whoever waits for the left side's list records it. Where nobody does any more, a fault is recorded here; policy is
+    /// asked again by whoever sends the list on.
+    async fn end(&self, error: MatchError) -> Status {
+        match &error {
+            MatchError::Refused(refusal) => {
                 self.run.give_up(refusal.clone());
             }
-            match_status(error)
-        })
+            MatchError::Fault(refusal) if !self.run.give_up(refusal.clone()) => {
+                let ended = self.run.ended(&self.app, MatchError::Fault(refusal.clone())).await;
+                if let Err(failure) = ended {
+                    tracing::error!(error_kind = %failure, "the end of a join was not recorded");
+                }
+            }
+            _ => {}
+        }
+        match_status(error)
+    }
+
+    async fn told<T>(&self, done: Result<T, MatchError>) -> Result<T, Status> {
+        match done {
+            Ok(done) => Ok(done),
+            Err(error) => Err(self.end(error).await),
+        }
     }
 
     async fn check(&self, session: &[u8]) -> Result<(), Status> {
         if session != self.run.name() {
-            let refusal = Refusal::new(ReasonCode::SessionMismatch).because("a message names another session");
-            return self.told(Err(MatchError::Fault(refusal)));
+            return Err(self.fault(ReasonCode::SessionMismatch, "a message names another session").await);
         }
-        self.told(self.run.check(&self.app).await)
+        self.told(self.run.check(&self.app).await).await
     }
 
     /// SECURITY: no point goes either way on a connection on which terms and exporter were not compared.
@@ -83,8 +107,7 @@ impl JoinTunnel {
         if self.opened.load(Ordering::SeqCst) {
             return Ok(());
         }
-        let refusal = Refusal::new(ReasonCode::SessionMismatch).because("the join is not open on this connection");
-        self.told(Err(MatchError::Fault(refusal)))
+        Err(self.fault(ReasonCode::SessionMismatch, "the join is not open on this connection").await)
     }
 }
 
@@ -102,13 +125,12 @@ impl JoinSessionService for JoinTunnel {
         check_format("the session", request.format).map_err(|e| Status::failed_precondition(e.to_string()))?;
         self.check(&request.session).await?;
         // SECURITY: the session belongs to this very TLS connection, not to one that somebody joined to it.
-        let same = bool::from(request.exporter.as_slice().ct_eq(&exporter));
-        if !same || request.terms != self.run.terms() {
-            let what =
-                "the two sides go by different terms, contracts or keys, or the session is of another connection";
-            return self.told(Err(MatchError::Fault(Refusal::new(ReasonCode::SessionMismatch).because(what))));
+        if !bool::from(request.exporter.as_slice().ct_eq(&exporter)) {
+            return Err(self.fault(ReasonCode::SessionMismatch, "the session is of another connection").await);
         }
-        let received = self.told(self.run.greet(&request.key, &request.sizes))?;
+        let (bundle, normaliser) = (request.bundle_sequence, request.normaliser);
+        self.told(self.run.check_alike(bundle, normaliser, &request.terms)).await?;
+        let received = self.told(self.run.greet(&request.key, &request.sizes)).await?;
         self.opened.store(true, Ordering::SeqCst);
         let (key, sizes) = (self.run.key().to_vec(), self.run.own().sizes.clone());
         Ok(Response::new(wire::OpenJoinResponse { format: FORMAT, key, sizes, received }))
@@ -121,7 +143,7 @@ impl JoinSessionService for JoinTunnel {
         let _call = self.activity.call();
         let request = request.into_inner();
         self.check_opened(&request.session).await?;
-        let received = self.told(self.run.push(request.offset, &request.points))?;
+        let received = self.told(self.run.push(request.offset, &request.points)).await?;
         Ok(Response::new(wire::PutPointsResponse { received }))
     }
 
@@ -132,7 +154,7 @@ impl JoinSessionService for JoinTunnel {
         let _call = self.activity.call();
         let wire::ListPointsRequest { session, offset } = request.into_inner();
         self.check_opened(&session).await?;
-        self.told(self.run.own().check_offset(offset))?;
+        self.told(self.run.own().check_offset(offset)).await?;
         let (app, run, activity) = (Arc::clone(&self.app), Arc::clone(&self.run), Arc::clone(&self.activity));
         let pieces = try_unfold(offset, move |offset| {
             let (app, run, activity) = (Arc::clone(&app), Arc::clone(&run), Arc::clone(&activity));
@@ -158,7 +180,7 @@ impl JoinSessionService for JoinTunnel {
             let reason = WireReason::try_from(request.reason).ok().and_then(reason_from_wire);
             let reason = reason.filter(|reason| crate::app::of_the_match(*reason));
             let reason = reason.ok_or_else(|| Status::invalid_argument("no side ends a join for this reason"))?;
-            self.run.give_up(Refusal::new(reason).because("the other agency found it in what it was sent"));
+            self.fault(reason, "the other agency found it in what it was sent").await;
         }
         Ok(Response::new(wire::CloseJoinResponse {}))
     }

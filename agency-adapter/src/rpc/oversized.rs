@@ -1,9 +1,8 @@
-//! What comes in a tunnel and is no message of a match: larger than any, or none at all. Cut off unread, and recorded.
+//! What comes in a tunnel and is no message of its session: larger than any, or none at all. Cut off unread, and recorded.
 
-use super::session::MatchSession;
 use firebreak_domain::ReasonCode;
-use firebreak_wire::matching::v1::match_session_service_server::MatchSessionServiceServer;
 use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tonic::body::Body;
@@ -12,7 +11,7 @@ use tonic::codegen::{BoxFuture, Service};
 use tonic::server::NamedService;
 use tonic::{Code, Status};
 
-/// The largest message inside a tunnel, either way: a chunk and its proof, with room.
+/// The largest message inside a tunnel, either way: a chunk and its proof, or a piece of a list, with room.
 pub(super) const MESSAGE: usize = 1024 * 1024;
 
 /// What the codec says of bytes that are not the message that is due, whoever reads them.
@@ -38,41 +37,57 @@ impl NoMessage {
         }
     }
 
-    const fn fault(self) -> (ReasonCode, &'static str) {
+    pub(super) const fn fault(self) -> (ReasonCode, &'static str) {
         match self {
-            Self::TooLarge => (ReasonCode::SizeExceeded, "a message is larger than any of a match"),
-            Self::Unreadable => (ReasonCode::HostileInput, "a message is not written as any of a match"),
+            Self::TooLarge => (ReasonCode::SizeExceeded, "a message is larger than any of the session"),
+            Self::Unreadable => (ReasonCode::HostileInput, "a message is not written as any of the session"),
         }
     }
 }
 
-/// A session's service that reads no message beyond [`MESSAGE`], and records what came that was none.
-#[derive(Clone)]
-pub(super) struct Measured {
-    session: Arc<MatchSession>,
-    server: MatchSessionServiceServer<MatchSession>,
+/// A side of a session inside its tunnel, which records a fault of the other.
+pub(super) trait Faulted: Send + Sync + 'static {
+    /// Records it, and gives the status that the other side is told.
+    fn fault(&self, reason: ReasonCode, what: &'static str) -> impl Future<Output = Status> + Send;
 }
 
-impl Measured {
-    /// Around that session.
-    pub(super) fn new(session: MatchSession) -> Self {
+/// A session's service that reads no message beyond [`MESSAGE`], and records what came that was none.
+pub(super) struct Measured<T, S> {
+    session: Arc<T>,
+    server: S,
+}
+
+impl<T, S> Measured<T, S> {
+    /// Around that session, whose messages the server reads up to [`MESSAGE`].
+    pub(super) fn new(session: T, server: impl FnOnce(Arc<T>) -> S) -> Self {
         let session = Arc::new(session);
-        let server = MatchSessionServiceServer::from_arc(Arc::clone(&session)).max_decoding_message_size(MESSAGE);
+        let server = server(Arc::clone(&session));
         Self { session, server }
     }
 }
 
-impl NamedService for Measured {
-    const NAME: &'static str = <MatchSessionServiceServer<MatchSession> as NamedService>::NAME;
+impl<T, S: Clone> Clone for Measured<T, S> {
+    fn clone(&self) -> Self {
+        Self { session: Arc::clone(&self.session), server: self.server.clone() }
+    }
 }
 
-impl Service<Request<Body>> for Measured {
+impl<T, S: NamedService> NamedService for Measured<T, S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<T, S> Service<Request<Body>> for Measured<T, S>
+where
+    T: Faulted,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<Self::Response, Self::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request<Body>>::poll_ready(&mut self.server, context)
+        self.server.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {

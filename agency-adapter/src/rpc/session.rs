@@ -1,11 +1,11 @@
 use super::match_status;
-use super::oversized::Measured;
+use super::oversized::{Faulted, MESSAGE, Measured};
 use super::patience::{Activity, limit};
 use crate::app::{App, OpenRequest, PayloadOffer, SenderSession};
 use firebreak_domain::{Identity, ReasonCode, Refusal, RequestId, check_format};
 use firebreak_transport::{ByteStream, ConnectError, Credential, Shutdown, peer, serve_pinned};
 use firebreak_wire::matching::v1 as wire;
-use firebreak_wire::matching::v1::match_session_service_server::MatchSessionService;
+use firebreak_wire::matching::v1::match_session_service_server::{MatchSessionService, MatchSessionServiceServer};
 use firebreak_wire::policy::v1::ReasonCode as WireReason;
 use firebreak_wire::reason_from_wire;
 use futures::stream::{BoxStream, StreamExt, try_unfold};
@@ -27,7 +27,8 @@ pub(super) async fn serve(
     let (session, activity) = (Arc::new(session), Arc::new(Activity::new()));
     let service =
         MatchSession { app: Arc::clone(&app), session: Arc::clone(&session), activity: Arc::clone(&activity) };
-    let (pin, routes) = (session.receiver_pin(), Routes::new(Measured::new(service)));
+    let server = |session| MatchSessionServiceServer::from_arc(session).max_decoding_message_size(MESSAGE);
+    let (pin, routes) = (session.receiver_pin(), Routes::new(Measured::new(service, server)));
     let reason = tokio::select! {
         // SECURITY: the receiver's own key, by its pin: a certificate of the common authority is not enough.
         served = serve_pinned(stream, credential, receiver, pin, routes, shutdown) => match served {
@@ -63,12 +64,13 @@ pub(super) struct MatchSession {
     activity: Arc<Activity>,
 }
 
-impl MatchSession {
-    /// The status of a fault of the receiver, once it is recorded.
-    pub(super) async fn fault(&self, reason: ReasonCode, what: &'static str) -> Status {
+impl Faulted for MatchSession {
+    async fn fault(&self, reason: ReasonCode, what: &'static str) -> Status {
         match_status(self.session.fault(&self.app, Refusal::new(reason).because(what)).await)
     }
+}
 
+impl MatchSession {
     /// That a message names the session of this tunnel.
     async fn check_named(&self, session_id: &[u8]) -> Result<(), Status> {
         if session_id == self.session.session().as_bytes() {

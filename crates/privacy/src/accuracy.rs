@@ -325,7 +325,7 @@ impl Estimate {
         Self::rounded(output, 0.0)
     }
 
-    /// The same of an output that is off by at most `off` besides, for what was rounded before it was added up.
+    /// The same of an output that is off by `off` besides, for what was rounded before it was added up.
     fn rounded(output: OutputValue, off: f64) -> Self {
         let OutputValue { value, standard_error, interval, rank_error, clipped } = output;
         let reliable = match (value, standard_error) {

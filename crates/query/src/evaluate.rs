@@ -128,8 +128,9 @@ impl CheckedQuery {
         errors.filter(|error| *error > 0.0).reduce(f64::max)
     }
 
-    /// By how much each output is off at most where each number is off by at most that of `off`, to first order:
-    /// `Σ |∂f/∂x_i|·off_i`, before it is rounded and clipped itself. 0 for what is not computable.
+    /// By how much each output is off where each number is off by at most that of `off`: `Σ |∂f/∂x_i|·off_i`, before it is
+    /// rounded and clipped itself. A bound for what is linear in what is off, as sums, their totals and means are; of a
+    /// ratio over a sum, to first order. 0 for what is not computable.
     #[must_use]
     pub fn off_by(&self, values: &[f64], off: &[f64]) -> Vec<f64> {
         let of_output = |output: &CheckedOutput| {

@@ -194,7 +194,8 @@ pub fn sample(path: &str) -> Result<Sample> {
         "/firebreak.matching.v1.JoinSessionService/OpenJoin" => {
             let (session, terms, exporter) = (vec![1; 32], vec![2; 32], vec![3; 32]);
             let (key, sizes) = (vec![4; 96], vec![1, 2]);
-            let request = matching::v1::OpenJoinRequest { format: 1, session, terms, exporter, key, sizes };
+            let request =
+                matching::v1::OpenJoinRequest { format: 1, session, terms, exporter, key, sizes, ..Default::default() };
             (Tunnel, &[Adapter][..], request.encode_to_vec())
         }
         "/firebreak.matching.v1.JoinSessionService/PutPoints" => {

@@ -32,6 +32,13 @@ fn no_points(run: &JoinRun) -> Vec<u8> {
     list
 }
 
+/// The right side's list with the identity in the place of its first point.
+fn with_the_identity(run: &JoinRun) -> Vec<u8> {
+    let mut list = own(run).unwrap_or_default();
+    list.iter_mut().take(32).for_each(|byte| *byte = 0);
+    list
+}
+
 #[test]
 fn hostile_keys_sizes_and_lists_are_named() -> Result<()> {
     run(async {
@@ -62,20 +69,46 @@ fn hostile_keys_sizes_and_lists_are_named() -> Result<()> {
 }
 
 #[test]
-fn points_that_are_none_end_the_session_for_good() -> Result<()> {
+fn a_side_on_another_bundle_by_another_rule_or_under_other_terms_is_named() -> Result<()> {
     run(async {
         let mut pair = Pair::open(300).await?;
         let [left, right] = pair.both(1, ALL).await?;
+        let (bundle, normaliser, terms) = (right.bundle_sequence(), right.normaliser(), right.terms());
+        left.check_alike(bundle, normaliser, terms)?;
+        for (done, reason) in [
+            (left.check_alike(bundle + 1, normaliser, terms), ReasonCode::BundleMismatch),
+            (left.check_alike(bundle, normaliser + 1, terms), ReasonCode::NormaliserMismatch),
+            (left.check_alike(bundle, normaliser, &[7; 32]), ReasonCode::SessionMismatch),
+            (left.check_alike(bundle, normaliser, &terms[1..]), ReasonCode::SessionMismatch),
+        ] {
+            let (found, error) = fault(done)?;
+            assert_eq!(found, reason);
+            let refused = left.ended(&pair.left.app, error).await?;
+            assert_eq!(refused.evidence.leaf.leaf().reason, Some(reason), "it is not in the log");
+        }
+        // None of it ends the session: the same request goes on once both mean the same.
         left.greet(&right.key(), &right.own().sizes)?;
-        left.push(0, &no_points(&right))?;
-        let (reason, error) = fault(left.sent_on(&pair.left.app).await)?;
-        assert_eq!(reason, ReasonCode::HostileInput);
-        let refused = left.ended(&pair.left.app, error).await?;
-        assert_eq!(refused.evidence.leaf.leaf().reason, Some(ReasonCode::HostileInput));
-        drop(left);
-        let request = pair.request(1, ALL)?;
-        let refused = pair.prepare(LEFT, &request).await?.err().context("the session goes on")?;
-        assert_eq!(refused.refusal.reason, ReasonCode::HostileInput);
+        Ok(())
+    })
+}
+
+#[test]
+fn points_that_are_none_end_the_session_for_good() -> Result<()> {
+    run(async {
+        let mut pair = Pair::open(300).await?;
+        for (request, list) in [(1, no_points as fn(&JoinRun) -> Vec<u8>), (2, with_the_identity)] {
+            let [left, right] = pair.both(request, ALL).await?;
+            left.greet(&right.key(), &right.own().sizes)?;
+            // Known when they arrive, while whoever sent them is still there to be told.
+            let (reason, error) = fault(left.push(0, &list(&right)))?;
+            assert_eq!((reason, left.received()), (ReasonCode::HostileInput, 0));
+            let refused = left.ended(&pair.left.app, error).await?;
+            assert_eq!(refused.evidence.leaf.leaf().reason, Some(ReasonCode::HostileInput));
+            drop(left);
+            let refused =
+                pair.prepare(LEFT, &pair.request(request, ALL)?).await?.err().context("the session goes on")?;
+            assert_eq!(refused.refusal.reason, ReasonCode::HostileInput);
+        }
         Ok(())
     })
 }

@@ -1,7 +1,6 @@
 //! While the sender works on a chunk, and has the next, another is blinded ahead.
 
 use super::begun::Begun;
-use super::side::begin;
 use agency_adapter::app::MatchError;
 use anyhow::{Context, Result, ensure};
 use firebreak_store::Choice;
@@ -16,7 +15,7 @@ const PERSONS: u32 = 60_000;
 
 /// The third chunk as it is sent, when those persons are restricted while two are with the sender.
 async fn third_chunk(begun: &mut Begun, answer: &[u8], restricted: &[String]) -> Result<Vec<u8>> {
-    let state = begun.receiver.app.state().clone();
+    let state = begun.sides.receiver.app.state().clone();
     let (send, sent) = mpsc::channel();
     let third = Arc::new(Notify::new());
     let mut exchange = begun.machine.exchange(|number, blinded| {
@@ -43,8 +42,8 @@ async fn third_chunk(begun: &mut Begun, answer: &[u8], restricted: &[String]) ->
             Ok(answer)
         })
     });
-    ensure!(exchange.verified(&begun.receiver.app).await?.is_some(), "the first chunk was not verified");
-    while let Ok(Some(_)) = exchange.verified(&begun.receiver.app).await {}
+    ensure!(exchange.verified(&begun.sides.receiver.app).await?.is_some(), "the first chunk was not verified");
+    while let Ok(Some(_)) = exchange.verified(&begun.sides.receiver.app).await {}
     sent.try_recv().context("the third chunk was not sent")
 }
 
@@ -53,26 +52,26 @@ fn a_chunk_blinded_ahead_is_blinded_anew_for_whom_a_choice_came_in_between() -> 
     run(async {
         let mut begun = Begun::of(PERSONS).await?;
         ensure!(begun.opening.elements > 2 * begun.opening.chunk_elements, "the set has two chunks");
-        let persons = begun.federation.population().truth();
+        let persons = begun.sides.federation.population().truth();
         let patients: Vec<_> =
             persons.filter(|row| row.register.as_str() == "health").map(|row| row.person_key).collect();
         ensure!(patients.len() > 100, "the register is empty");
 
-        let (number, first) = begun.machine.next(&begun.receiver.app).await?.context("no chunk")?;
-        let answer = begun.session.evaluate(&begun.sender.app, number, first.as_bytes().to_vec()).await?;
-        let folder = begun.federation.layout().adapter("health-agency").join("state");
-        let before = begun.federation.layout().root().join("state-before");
+        let (number, first) = begun.machine.next(&begun.sides.receiver.app).await?.context("no chunk")?;
+        let answer = begun.session.evaluate(&begun.sides.sender.app, number, first.as_bytes().to_vec()).await?;
+        let folder = begun.sides.federation.layout().adapter("health-agency").join("state");
+        let before = begun.sides.federation.layout().root().join("state-before");
         copy_folder(&folder, &before)?;
         let with = third_chunk(&mut begun, &answer, &[]).await?;
 
-        begun.receiver.app.state().clone().close().await;
+        begun.sides.receiver.app.state().clone().close().await;
         std::fs::remove_dir_all(&folder)?;
         copy_folder(&before, &folder)?;
-        begun.restart_receiver().await?;
+        begun.sides.restart_receiver().await?;
         let prepared = begun.prepare_again("").await?;
-        let (key, tags) = begun.session.open(&begun.sender.app, &begun.opening).await?;
-        begun.machine = begin(prepared, &begun.receiver, &mut begun.log, &key, tags).await?;
-        let again = begun.machine.next(&begun.receiver.app).await?.context("no chunk")?.1;
+        let (key, tags) = begun.session.open(&begun.sides.sender.app, &begun.opening).await?;
+        begun.machine = begun.sides.begin(prepared, &key, tags).await?;
+        let again = begun.machine.next(&begun.sides.receiver.app).await?.context("no chunk")?.1;
         ensure!(again.as_bytes() == first.as_bytes(), "the first chunk is another");
         // Somebody of them stands in the third chunk, but for one in a million runs.
         let without = third_chunk(&mut begun, &answer, patients.get(..100).unwrap_or_default()).await?;

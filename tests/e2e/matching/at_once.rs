@@ -15,12 +15,12 @@ fn a_receiver_with_as_many_sessions_open_as_may_be_is_refused_another_until_one_
         let mut open = Vec::new();
         for id in 1..=most {
             let LetIn { session, open: opening, .. } = pair.let_in(id).await?;
-            session.open(&pair.sender.app, &opening).await?;
+            session.open(&pair.sides.sender.app, &opening).await?;
             open.push((session, opening));
         }
         let LetIn { session: another, open: opening, .. } = pair.let_in(most + 1).await?;
-        pair.visit().await?;
-        match another.open(&pair.sender.app, &opening).await {
+        pair.sides.visit().await?;
+        match another.open(&pair.sides.sender.app, &opening).await {
             Err(MatchError::Refused(refusal)) => {
                 assert_eq!(refusal.reason, ReasonCode::MatchCapExhausted);
                 ensure!(refusal.detail.contains(&OPEN_AT_ONCE.to_string()), "{refusal}");
@@ -28,17 +28,17 @@ fn a_receiver_with_as_many_sessions_open_as_may_be_is_refused_another_until_one_
             }
             other => bail!("another session was opened: {other:?}"),
         }
-        let state = pair.sender.app.state();
+        let state = pair.sides.sender.app.state();
         assert_eq!(state.open_sessions().await?.len(), usize::from(most));
         assert_eq!(state.offered().await?.len(), usize::from(most), "the register");
         // Those that are open go on, and another takes the room of one that ended.
         let again = pair.accept(1).await?;
         let (first, opening_of_first) = open.first().context("none is open")?;
-        again.open(&pair.sender.app, opening_of_first).await.context("the first, resumed")?;
-        first.close(&pair.sender.app).await?;
+        again.open(&pair.sides.sender.app, opening_of_first).await.context("the first, resumed")?;
+        first.close(&pair.sides.sender.app).await?;
         let again = pair.accept(most + 1).await?;
-        again.open(&pair.sender.app, &opening).await.context("in the room of one that ended")?;
+        again.open(&pair.sides.sender.app, &opening).await.context("in the room of one that ended")?;
         let beyond = pair.let_in(most + 2).await?;
-        refused(beyond.session.open(&pair.sender.app, &beyond.open).await, ReasonCode::MatchCapExhausted)
+        refused(beyond.session.open(&pair.sides.sender.app, &beyond.open).await, ReasonCode::MatchCapExhausted)
     })
 }

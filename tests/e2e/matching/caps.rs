@@ -2,15 +2,14 @@
 //! own adapter and shown by the gateway.
 
 use super::exact::{ask, desk, match_until_done, this_year};
-use super::side::{RECEIVER, SENDER, Side, begin, log_in, opening, submitted_by};
-use agency_adapter::app::{CHUNK_ELEMENTS, MatchError, Receiver, SenderSession, accept_match, prepare_receiver};
+use super::side::{RECEIVER, SENDER, opening, submitted_by};
+use super::sides::Sides;
+use agency_adapter::app::{CHUNK_ELEMENTS, MatchError, Receiver, SenderSession};
 use anyhow::{Context, Result, bail, ensure};
 use firebreak::client::{Connection, get_budget_and_caps, run_match};
-use firebreak_audit::Log;
 use firebreak_domain::{AgreementId, CapPeriod, CapStanding, Clock, Counted, ManualClock, Timestamp};
 use firebreak_policy::Validity as BundleValidity;
 use firebreak_store::CappedKey;
-use firebreak_testbed::Federation;
 use firebreak_tests::{Caller, Own, refusal_of, run};
 use firebreak_transport::{Credential, Validity};
 use firebreak_wire::cap_from_wire;
@@ -19,7 +18,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
-use tempfile::TempDir;
 
 const ROUND: &str = "vaccination-round";
 const CHUNK: u64 = CHUNK_ELEMENTS as u64;
@@ -27,14 +25,10 @@ const DAY: i64 = 86_400;
 
 /// Both sides in this process, ten seconds before New Year, under an agreement with terms of the test's own.
 struct Rounds {
-    federation: Federation,
     clock: Arc<ManualClock>,
-    receiver: Side,
-    sender: Side,
-    log: Log,
     credential: Credential,
     year: i32,
-    _folder: TempDir,
+    sides: Sides,
 }
 
 impl Rounds {
@@ -51,59 +45,35 @@ impl Rounds {
         let made = start.plus_secs(-60 * DAY);
         federation.sign_bundle(1, None, BundleValidity { made, valid_from: made, valid_until: end })?;
         let clock = Arc::new(ManualClock::at(start));
-        let receiver = Side::open(&federation, RECEIVER, clock.clone(), Vec::new()).await?;
-        let sender = Side::open(&federation, SENDER, clock.clone(), Vec::new()).await?;
-        let log = log_in(&federation, &folder.path().join("log"))?;
-        let identity = federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
+        let sides = Sides::open(federation, folder, clock.clone()).await?;
         let validity = Validity { not_before: start.plus_secs(-DAY), not_after: end };
-        let credential = federation.authority().issue(&identity, &["localhost"], validity)?;
-        Ok(Self { federation, clock, receiver, sender, log, credential, year, _folder: folder })
+        let credential = sides.federation.authority().issue(&sides.identity, &["localhost"], validity)?;
+        Ok(Self { clock, credential, year, sides })
     }
 
     fn new_year(&self) {
         self.clock.set(self.clock.now().plus_secs(20));
     }
 
-    /// The sender's program as it is after it was killed and started again.
-    async fn restart_sender(&mut self) -> Result<()> {
-        self.sender.app.state().clone().close().await;
-        self.sender = Side::open(&self.federation, SENDER, self.clock.clone(), Vec::new()).await?;
-        Ok(())
-    }
-
     /// Opens the session of that number, or takes it up again.
     async fn open(&mut self, session: u8) -> Result<Result<(Receiver, SenderSession), MatchError>> {
-        for side in [&self.receiver, &self.sender] {
-            side.visit(&mut self.log).await?;
-        }
+        self.sides.visit().await?;
         let submitted = submitted_by(&self.credential, session, self.clock.now())?;
-        let identity = self.credential.identity().clone();
-        let prepared = prepare_receiver(&self.receiver.app, submitted.clone(), &identity, "").await?;
-        let Ok((session, _)) = accept_match(&self.sender.app, &submitted, &identity).await? else {
-            bail!("the sender refused")
-        };
-        let (key, tags) = match session.open(&self.sender.app, &opening(&prepared)?).await {
+        let prepared = self.sides.prepare(&submitted, "").await?;
+        let session = self.sides.accept(&submitted).await?;
+        let (key, tags) = match session.open(&self.sides.sender.app, &opening(&prepared)?).await {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
         };
-        let machine = begin(prepared, &self.receiver, &mut self.log, &key, tags).await?;
+        let machine = self.sides.begin(prepared, &key, tags).await?;
         Ok(Ok((machine, session)))
-    }
-
-    /// The whole list of a session.
-    async fn list(&self, session: &SenderSession) -> Result<Vec<u8>> {
-        let (mut list, mut pieces) = (Vec::new(), session.tags(&self.sender.app, 0).await?);
-        while let Some(piece) = session.next_piece(&self.sender.app, &mut pieces).await? {
-            list.extend(piece);
-        }
-        Ok(list)
     }
 
     /// What the sender has counted.
     fn counted(&self, counted: Counted) -> Result<[u64; 3]> {
         let of = by_number()?;
         let periods = [CapPeriod::Year(self.year), CapPeriod::Year(self.year + 1), CapPeriod::Life];
-        Ok(periods.map(|period| self.sender.app.state().counted(counted, &of, period)))
+        Ok(periods.map(|period| self.sides.sender.app.state().counted(counted, &of, period)))
     }
 }
 
@@ -133,10 +103,10 @@ fn a_cap_for_life_outlasts_new_year_and_the_sessions_list_again_is_free() -> Res
         {
             let mut rounds = Rounds::start(terms).await?;
             let (mut machine, session) = rounds.open(1).await??;
-            let (number, chunk) = machine.next(&rounds.receiver.app).await?.context("no chunk")?;
+            let (number, chunk) = machine.next(&rounds.sides.receiver.app).await?.context("no chunk")?;
             let blinded = chunk.as_bytes().to_vec();
-            session.evaluate(&rounds.sender.app, number, blinded.clone()).await?;
-            let list = rounds.list(&session).await?;
+            session.evaluate(&rounds.sides.sender.app, number, blinded.clone()).await?;
+            let list = rounds.sides.list(&session, 0).await?;
             for counted in [Counted::Evaluations, Counted::Tags] {
                 assert_eq!(rounds.counted(counted)?, [CHUNK, 0, CHUNK], "{counted}");
             }
@@ -145,8 +115,8 @@ fn a_cap_for_life_outlasts_new_year_and_the_sessions_list_again_is_free() -> Res
             drop(machine);
             rounds.new_year();
             let (_, resumed) = rounds.open(1).await??;
-            resumed.evaluate(&rounds.sender.app, number, blinded).await?;
-            let again = rounds.list(&resumed).await?;
+            resumed.evaluate(&rounds.sides.sender.app, number, blinded).await?;
+            let again = rounds.sides.list(&resumed, 0).await?;
             assert_eq!(again, list);
             for counted in [Counted::Evaluations, Counted::Tags] {
                 assert_eq!(rounds.counted(counted)?, [CHUNK, 0, CHUNK], "{counted}");
@@ -154,8 +124,8 @@ fn a_cap_for_life_outlasts_new_year_and_the_sessions_list_again_is_free() -> Res
 
             // Another one: the year's cap is whole again, the one for life is not.
             let (mut machine, session) = rounds.open(2).await??;
-            let (number, chunk) = machine.next(&rounds.receiver.app).await?.context("no chunk")?;
-            let evaluated = session.evaluate(&rounds.sender.app, number, chunk.as_bytes().to_vec()).await;
+            let (number, chunk) = machine.next(&rounds.sides.receiver.app).await?.context("no chunk")?;
+            let evaluated = session.evaluate(&rounds.sides.sender.app, number, chunk.as_bytes().to_vec()).await;
             if for_life {
                 exhausted(evaluated, "evaluations that the cap allows over the agreement's life, 0 are left")?;
                 assert_eq!(rounds.counted(Counted::Evaluations)?, [CHUNK, 0, CHUNK]);
@@ -163,7 +133,7 @@ fn a_cap_for_life_outlasts_new_year_and_the_sessions_list_again_is_free() -> Res
                 evaluated.context("nothing is said of life")?;
                 assert_eq!(rounds.counted(Counted::Evaluations)?, [CHUNK, CHUNK, 2 * CHUNK]);
             }
-            rounds.sender.app.state().verify_chain().await?;
+            rounds.sides.sender.app.state().verify_chain().await?;
         }
         Ok(())
     })
@@ -175,25 +145,25 @@ fn a_cap_on_tags_outlives_the_program_and_nothing_is_evaluated_for_a_list_that_w
         // Evaluations enough for three sessions of one chunk, and one list a year.
         let mut rounds = Rounds::start("cap_permille = 20000\ntags_permille = 1000").await?;
         let (mut machine, session) = rounds.open(1).await??;
-        let (number, chunk) = machine.next(&rounds.receiver.app).await?.context("no chunk")?;
-        let evaluated = session.evaluate(&rounds.sender.app, number, chunk.as_bytes().to_vec()).await?;
+        let (number, chunk) = machine.next(&rounds.sides.receiver.app).await?.context("no chunk")?;
+        let evaluated = session.evaluate(&rounds.sides.sender.app, number, chunk.as_bytes().to_vec()).await?;
         machine.accept(&chunk, &evaluated)?;
-        let list = rounds.list(&session).await?;
+        let list = rounds.sides.list(&session, 0).await?;
         machine.push_tags(&list)?;
         drop((machine, session));
 
-        rounds.restart_sender().await?;
+        rounds.sides.restart_sender().await?;
         let left = format!("tags that the cap allows in {}, 0 are left", rounds.year);
         exhausted(rounds.open(2).await?, &left)?;
         assert_eq!(rounds.counted(Counted::Evaluations)?, [CHUNK, 0, CHUNK]);
         let (_, resumed) = rounds.open(1).await??;
-        let again = rounds.list(&resumed).await?;
+        let again = rounds.sides.list(&resumed, 0).await?;
         assert_eq!(again, list, "what was sent once is sent again as it was");
         assert_eq!(rounds.counted(Counted::Tags)?, [CHUNK, 0, CHUNK]);
 
         rounds.new_year();
         let (_, session) = rounds.open(3).await?.context("in a new year")?;
-        session.tags(&rounds.sender.app, 0).await?;
+        session.tags(&rounds.sides.sender.app, 0).await?;
         assert_eq!(rounds.counted(Counted::Tags)?, [CHUNK, CHUNK, 2 * CHUNK]);
         Ok(())
     })

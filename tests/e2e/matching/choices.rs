@@ -11,7 +11,7 @@ const PURPOSE: &str = "vaccination-round";
 
 /// The keys, in the receiver's and the sender's register, of a person whom both hold.
 fn in_both(begun: &Begun) -> Result<(String, String)> {
-    let canary = begun.federation.population().canary().context("no person stands in every register")?;
+    let canary = begun.sides.federation.population().canary().context("no person stands in every register")?;
     let [_, patient, pupil] = &canary.person_keys;
     Ok((patient.clone(), pupil.clone()))
 }
@@ -22,23 +22,23 @@ fn purpose() -> Result<PurposeId> {
 
 impl Begun {
     async fn at_receiver(&self, person: &str, choice: Choice) -> Result<()> {
-        Ok(self.receiver.app.state().record_choice(person.as_bytes(), &choice).await?)
+        Ok(self.sides.receiver.app.state().record_choice(person.as_bytes(), &choice).await?)
     }
 
     async fn at_sender(&self, person: &str, choice: Choice) -> Result<()> {
-        Ok(self.sender.app.state().record_choice(person.as_bytes(), &choice).await?)
+        Ok(self.sides.sender.app.state().record_choice(person.as_bytes(), &choice).await?)
     }
 
     /// What is left of the match; whether that person was matched, how many were, and how many were withheld.
     async fn rest(mut self, person: &str) -> Result<(bool, u64, u64)> {
-        while self.machine.next(&self.receiver.app).await?.is_some() {
+        while self.machine.next(&self.sides.receiver.app).await?.is_some() {
             self.evaluate().await?;
         }
         if self.machine.tag_bytes() == 0 {
             self.tags().await?;
         }
-        let report = self.machine.finish(&self.receiver.app).await?;
-        let persons = self.receiver.app.state().matched_persons(&report.session).await?;
+        let report = self.machine.finish(&self.sides.receiver.app).await?;
+        let persons = self.sides.receiver.app.state().matched_persons(&report.session).await?;
         ensure!(persons.len() as u64 == report.matched, "the register and the report differ");
         Ok((persons.iter().any(|matched| matched.as_slice() == person.as_bytes()), report.matched, report.withheld))
     }
@@ -78,9 +78,9 @@ fn what_was_sent_stays_as_it_was_and_what_is_kept_follows_the_latest_choice() ->
         let list = begun.list(0).await?;
         begun.at_sender(&pupil, Choice::Restrict(None)).await?;
         ensure!(begun.list(0).await? == list, "the list changed under a person who had been sent");
-        begun.restart_sender().await?;
+        begun.sides.restart_sender().await?;
         begun.session = begun.accept_again().await?;
-        begun.session.open(&begun.sender.app, &begun.opening).await?;
+        begun.session.open(&begun.sides.sender.app, &begun.opening).await?;
         ensure!(begun.list(0).await? == list, "the list changed with the program");
         begun.tags().await?;
         // At the receiver, after the chunk was sent: the match is not kept.
@@ -97,17 +97,17 @@ fn a_chunk_that_was_sent_is_the_same_whatever_is_chosen_meanwhile() -> Result<()
         let mut begun = Begun::start().await?;
         let (patient, _) = in_both(&begun)?;
         let bytes = async |begun: &mut Begun| -> Result<Vec<u8>> {
-            let (_, chunk) = begun.machine.next(&begun.receiver.app).await?.context("no chunk")?;
+            let (_, chunk) = begun.machine.next(&begun.sides.receiver.app).await?.context("no chunk")?;
             Ok(chunk.as_bytes().to_vec())
         };
         begun.at_receiver(&patient, Choice::Restrict(None)).await?;
         let withheld = bytes(&mut begun).await?;
         begun.at_receiver(&patient, Choice::Lift(None)).await?;
         ensure!(bytes(&mut begun).await? == withheld, "the chunk is sent with other elements under the same number");
-        begun.restart_receiver().await?;
+        begun.sides.restart_receiver().await?;
         let prepared = begun.prepare_again("").await?;
-        let (key, tags) = begun.session.open(&begun.sender.app, &begun.opening).await?;
-        begun.machine = super::side::begin(prepared, &begun.receiver, &mut begun.log, &key, tags).await?;
+        let (key, tags) = begun.session.open(&begun.sides.sender.app, &begun.opening).await?;
+        begun.machine = begun.sides.begin(prepared, &key, tags).await?;
         ensure!(bytes(&mut begun).await? == withheld, "the chunk is another after a restart");
         let (matched, _, count) = begun.rest(&patient).await?;
         ensure!(!matched && count == 1, "a person was matched who had been withheld");
@@ -121,18 +121,18 @@ fn a_list_tells_nothing_of_who_is_withheld() -> Result<()> {
     run(async {
         let begun = Begun::start().await?;
         let (_, pupil) = in_both(&begun)?;
-        let folder = begun.federation.layout().adapter("education-agency").join("state");
+        let folder = begun.sides.federation.layout().adapter("education-agency").join("state");
         // The same session twice: as it is, and as it is under a copy of the state.
-        let copy = begun.federation.layout().root().join("state-before");
+        let copy = begun.sides.federation.layout().root().join("state-before");
         firebreak_tests::copy_folder(&folder, &copy)?;
         let with = begun.list(0).await?;
         let mut begun = begun;
-        begun.sender.app.state().clone().close().await;
+        begun.sides.sender.app.state().clone().close().await;
         std::fs::remove_dir_all(&folder)?;
         firebreak_tests::copy_folder(&copy, &folder)?;
-        begun.restart_sender().await?;
+        begun.sides.restart_sender().await?;
         begun.session = begun.accept_again().await?;
-        begun.session.open(&begun.sender.app, &begun.opening).await?;
+        begun.session.open(&begun.sides.sender.app, &begun.opening).await?;
         begun.at_sender(&pupil, Choice::Restrict(None)).await?;
         let without = begun.list(0).await?;
         assert_eq!(with.len(), without.len());

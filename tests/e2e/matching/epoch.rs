@@ -1,23 +1,20 @@
 //! Small sets against a large one: for some hours one key and one list of tags serve all of them, and then both are gone.
 
-use super::side::{RECEIVER, SENDER, Side, begin, log_in, opening, refused, submitted_by};
+use super::caps::by_number;
+use super::side::{RECEIVER, SENDER, Side, opening, refused, submitted_by};
+use super::sides::Sides;
 use super::truth::expected;
-use agency_adapter::app::{
-    CHUNK_ELEMENTS, MatchError, MatchReport, Prepared, Receiver, SenderSession, accept_match, prepare_receiver,
-};
+use agency_adapter::app::{CHUNK_ELEMENTS, MatchError, MatchReport, Prepared, Receiver, SenderSession};
 use anyhow::{Context, Result, bail, ensure};
-use firebreak_audit::Log;
 use firebreak_domain::{CapPeriod, Clock, Counted, ManualClock, ReasonCode, SystemClock, Timestamp};
-use firebreak_policy::{Candidate, Validity as BundleValidity};
-use firebreak_store::{CappedKey, Choice, KeptEpoch};
-use firebreak_testbed::Federation;
+use firebreak_policy::Validity as BundleValidity;
+use firebreak_store::{Choice, KeptEpoch};
 use firebreak_tests::{Own, run};
 use firebreak_transport::{Credential, Validity};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use tempfile::TempDir;
 
 const ROUND: &str = "vaccination-round";
 const HOUR: i64 = 3600;
@@ -29,14 +26,10 @@ const SMALL: u64 = 1024;
 /// Both sides in this process, an hour after midnight, under an agreement whose epochs are of twelve hours and whose lists
 /// are held for eighteen.
 struct Night {
-    federation: Federation,
     clock: Arc<ManualClock>,
     midnight: Timestamp,
-    receiver: Side,
-    sender: Side,
-    log: Log,
     credential: Credential,
-    _folder: TempDir,
+    sides: Sides,
 }
 
 /// A session that is open and whose set is committed to.
@@ -67,125 +60,67 @@ impl Night {
         let (start, made, end) = (midnight.plus_secs(HOUR), midnight.plus_secs(-60 * DAY), midnight.plus_secs(9 * DAY));
         federation.sign_bundle(1, None, BundleValidity { made, valid_from: made, valid_until: end })?;
         let clock = Arc::new(ManualClock::at(start));
-        let receiver = Side::open(&federation, RECEIVER, clock.clone(), Vec::new()).await?;
-        let sender = Side::open(&federation, SENDER, clock.clone(), Vec::new()).await?;
-        let log = log_in(&federation, &folder.path().join("log"))?;
-        let identity = federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
+        let sides = Sides::open(federation, folder, clock.clone()).await?;
         let validity = Validity { not_before: midnight.plus_secs(-DAY), not_after: end };
-        let credential = federation.authority().issue(&identity, &["localhost"], validity)?;
-        Ok(Self { federation, clock, midnight, receiver, sender, log, credential, _folder: folder })
+        let credential = sides.federation.authority().issue(&sides.identity, &["localhost"], validity)?;
+        Ok(Self { clock, midnight, credential, sides })
     }
 
     fn set_hour(&self, hours: i64) {
         self.clock.set(self.midnight.plus_secs(hours * HOUR));
     }
 
-    async fn restart_receiver(&mut self) -> Result<()> {
-        self.receiver.app.state().clone().close().await;
-        self.receiver = Side::open(&self.federation, RECEIVER, self.clock.clone(), Vec::new()).await?;
-        Ok(())
-    }
-
-    async fn restart_sender(&mut self) -> Result<()> {
-        self.sender.app.state().clone().close().await;
-        self.sender = Side::open(&self.federation, SENDER, self.clock.clone(), Vec::new()).await?;
-        Ok(())
-    }
-
-    /// A second bundle, whose agreement has one text in the place of another, taken up by both sides. Without a text the
-    /// agreement is withdrawn.
+    /// A second bundle from now on, with another text in its agreement, or without the agreement.
     async fn second_bundle(&self, from: &str, to: Option<&str>) -> Result<()> {
-        let bundle = self.federation.layout().bundle();
-        let previous = Candidate::read(&bundle)?.manifest().digest();
-        let file = bundle.join(format!("agreements/{ROUND}.toml"));
-        let text = fs::read_to_string(&file)?;
-        ensure!(text.contains(from), "the agreement has no {from}");
-        match to {
-            Some(to) => fs::write(&file, text.replace(from, to))?,
-            None => fs::remove_file(&file)?,
-        }
         // Shown for as long as what loosens has to be.
         let (made, valid_from) = (self.clock.now().plus_secs(-31 * DAY), self.clock.now());
         let valid_until = self.midnight.plus_secs(9 * DAY);
-        self.federation.sign_bundle(2, Some(previous), BundleValidity { made, valid_from, valid_until })?;
-        for side in [&self.receiver, &self.sender] {
-            ensure!(side.app.refresh_policy().await?, "no leaf tells of the bundle");
-            ensure!(side.app.policy().accepted().map(|bundle| bundle.sequence()) == Some(2), "it was not taken up");
-        }
-        Ok(())
+        self.sides.second_bundle(ROUND, from, to, BundleValidity { made, valid_from, valid_until }).await
     }
 
     /// The request of that number, as its receiver prepares it and as its sender lets it in.
     async fn let_in(&mut self, number: u8, selection: &str) -> Result<(Prepared, SenderSession)> {
-        for side in [&self.receiver, &self.sender] {
-            side.visit(&mut self.log).await?;
-        }
+        self.sides.visit().await?;
         let submitted = submitted_by(&self.credential, number, self.clock.now())?;
-        let identity = self.credential.identity().clone();
-        let prepared = prepare_receiver(&self.receiver.app, submitted.clone(), &identity, selection).await?;
-        match accept_match(&self.sender.app, &submitted, &identity).await? {
-            Ok((session, _)) => Ok((prepared, session)),
-            Err(_) => bail!("the sender refused"),
-        }
+        let prepared = self.sides.prepare(&submitted, selection).await?;
+        let session = self.sides.accept(&submitted).await?;
+        Ok((prepared, session))
     }
 
     /// Begins the session of that number, or takes it up again.
     async fn begin(&mut self, number: u8, selection: &str) -> Result<Session> {
         let (prepared, session) = self.let_in(number, selection).await?;
-        let (key, tags) = session.open(&self.sender.app, &opening(&prepared)?).await?;
+        let (key, tags) = session.open(&self.sides.sender.app, &opening(&prepared)?).await?;
         let (epoch, chunk) = (prepared.epoch(), prepared.chunk_elements());
-        let machine = begin(prepared, &self.receiver, &mut self.log, &key, tags).await?;
+        let machine = self.sides.begin(prepared, &key, tags).await?;
         Ok(Session { machine, session, key, epoch, chunk })
-    }
-
-    /// The whole list as the sender gives it.
-    async fn list(&self, session: &SenderSession) -> Result<Vec<u8>> {
-        let (mut list, mut pieces) = (Vec::new(), session.tags(&self.sender.app, 0).await?);
-        while let Some(piece) = session.next_piece(&self.sender.app, &mut pieces).await? {
-            list.extend(piece);
-        }
-        Ok(list)
-    }
-
-    async fn evaluate(&self, of: &mut Session) -> Result<()> {
-        while let Some((number, chunk)) = of.machine.next(&self.receiver.app).await? {
-            let blinded = chunk.as_bytes().to_vec();
-            let evaluated = of.session.evaluate(&self.sender.app, number, blinded).await?;
-            of.machine.accept(&chunk, &evaluated)?;
-        }
-        Ok(())
     }
 
     /// What is left of a session, which asks for the list where it is not held.
     async fn rest(&self, mut of: Session) -> Result<MatchReport> {
-        self.evaluate(&mut of).await?;
+        self.sides.evaluate(&of.session, &mut of.machine).await?;
         if !of.machine.has_tags() {
-            let list = self.list(&of.session).await?;
+            let list = self.sides.list(&of.session, 0).await?;
             of.machine.push_tags(&list)?;
         }
         of.machine.keep("a receipt")?;
-        of.session.close(&self.sender.app).await?;
-        Ok(of.machine.finish(&self.receiver.app).await?)
+        of.session.close(&self.sides.sender.app).await?;
+        Ok(of.machine.finish(&self.sides.receiver.app).await?)
     }
 
     /// The persons matched in a session are exactly those whom both hold, of the receiver's born in those years.
     async fn check(&self, report: &MatchReport, born: RangeInclusive<i32>) -> Result<()> {
-        let expected = expected(self.federation.population(), born);
+        let expected = expected(self.sides.federation.population(), born);
         assert_eq!((report.offered, report.unusable), (expected.offered, expected.unusable));
-        assert_eq!(self.matched(report).await?, expected.matched);
+        assert_eq!(self.sides.matched(&report.session).await?, expected.matched);
         ensure!(!expected.matched.is_empty(), "nobody is to match");
         Ok(())
     }
 
-    async fn matched(&self, report: &MatchReport) -> Result<BTreeSet<String>> {
-        let persons = self.receiver.app.state().matched_persons(&report.session).await?;
-        Ok(persons.iter().map(|person| String::from_utf8_lossy(person).into_owned()).collect())
-    }
-
     /// Evaluations and tags that the sender has charged.
     fn charged(&self) -> Result<(u64, u64)> {
-        let key = CappedKey { agreement: ROUND.parse()?, receiver: RECEIVER.parse()?, key: "number".parse()? };
-        let of = |counted| self.sender.app.state().counted(counted, &key, CapPeriod::Life);
+        let key = by_number()?;
+        let of = |counted| self.sides.sender.app.state().counted(counted, &key, CapPeriod::Life);
         Ok((of(Counted::Evaluations), of(Counted::Tags)))
     }
 
@@ -193,7 +128,7 @@ impl Night {
     async fn kept(&self, side: &Side, agency: &str) -> Result<(Vec<KeptEpoch>, bool)> {
         let epochs = side.app.state().epochs().await?;
         let last = epochs.last().context("no epoch is kept")?.epoch;
-        let files = self.federation.layout().adapter(agency).join("state/sessions").join(hex::encode(last));
+        let files = self.sides.federation.layout().adapter(agency).join("state/sessions").join(hex::encode(last));
         Ok((epochs, files.exists()))
     }
 }
@@ -209,7 +144,7 @@ fn all_sessions_of_an_epoch_have_one_list_that_is_charged_once_and_each_gives_ex
         night.check(&report, ALL).await?;
         assert_eq!(report.held_until, Some(night.midnight.plus_secs(18 * HOUR)));
         assert_eq!(night.charged()?, (SMALL, tags));
-        let sample = night.receiver.app.open_sample(&report.session, &[7; 32], 1024).await?;
+        let sample = night.sides.receiver.app.open_sample(&report.session, &[7; 32], 1024).await?;
         assert_eq!(sample.context("nothing opens the commitment")?.places.len() as u64, SMALL);
 
         // A smaller set in the same places: the sender cannot tell them apart by size.
@@ -221,11 +156,11 @@ fn all_sessions_of_an_epoch_have_one_list_that_is_charged_once_and_each_gives_ex
         assert_eq!(night.charged()?, (2 * SMALL, tags));
 
         // Both programs end in between; the key, the list and the charge are the same.
-        night.restart_receiver().await?;
-        night.restart_sender().await?;
+        night.sides.restart_receiver().await?;
+        night.sides.restart_sender().await?;
         let third = night.begin(3, "").await?;
         ensure!(third.key == key && third.machine.has_tags(), "the epoch did not outlast the programs");
-        let list = night.list(&third.session).await?;
+        let list = night.sides.list(&third.session, 0).await?;
         ensure!((list.len() as u64).is_multiple_of(tags), "another list");
         let report = night.rest(third).await?;
         night.check(&report, ALL).await?;
@@ -244,7 +179,7 @@ fn a_set_that_is_not_small_has_a_key_and_a_list_of_its_own() -> Result<()> {
         let report = night.rest(large).await?;
         night.check(&report, ALL).await?;
         assert_eq!(report.held_until, None);
-        ensure!(night.receiver.app.state().epochs().await?.is_empty(), "a list is held");
+        ensure!(night.sides.receiver.app.state().epochs().await?.is_empty(), "a list is held");
         ensure!(night.begin(2, "").await?.key != key, "two sessions have one key");
         Ok(())
     })
@@ -255,27 +190,27 @@ fn a_list_is_gone_when_the_agreement_says_and_the_next_epoch_has_no_tag_of_the_l
     run(async {
         let mut night = Night::start().await?;
         let mut first = night.begin(1, "").await?;
-        let (key, list) = (first.key, night.list(&first.session).await?);
+        let (key, list) = (first.key, night.sides.list(&first.session, 0).await?);
         let length = list.len() / first.machine.tags() as usize;
         first.machine.push_tags(&list)?;
-        ensure!(night.kept(&night.sender, SENDER).await?.1, "the sender keeps nothing of the epoch");
+        ensure!(night.kept(&night.sides.sender, SENDER).await?.1, "the sender keeps nothing of the epoch");
 
         night.set_hour(12);
-        refused(first.session.check(&night.sender.app).await, ReasonCode::SessionMismatch)?;
-        ensure!(night.sender.app.close_old_sessions().await? == 1, "the sender keeps its key");
-        let (epochs, files) = night.kept(&night.sender, SENDER).await?;
+        refused(first.session.check(&night.sides.sender.app).await, ReasonCode::SessionMismatch)?;
+        ensure!(night.sides.sender.app.close_old_sessions().await? == 1, "the sender keeps its key");
+        let (epochs, files) = night.kept(&night.sides.sender, SENDER).await?;
         let closed = epochs.first().and_then(|epoch| epoch.closed_at);
         assert_eq!((closed, files), (Some(night.clock.now()), false));
         // A request of the epoch that is over begins no other.
         drop(first);
         let (prepared, session) = night.let_in(1, "").await?;
-        let again = session.open(&night.sender.app, &opening(&prepared)?).await;
+        let again = session.open(&night.sides.sender.app, &opening(&prepared)?).await;
         refused(again, ReasonCode::SessionMismatch)?;
         drop((prepared, session));
 
         let mut second = night.begin(2, "").await?;
         ensure!(second.key != key && !second.machine.has_tags(), "the next epoch has the same key");
-        let next = night.list(&second.session).await?;
+        let next = night.sides.list(&second.session, 0).await?;
         let tags: HashSet<&[u8]> = list.chunks_exact(length).collect();
         ensure!(next.chunks_exact(length).all(|tag| !tags.contains(tag)), "a tag comes in both epochs");
         second.machine.push_tags(&next)?;
@@ -283,13 +218,13 @@ fn a_list_is_gone_when_the_agreement_says_and_the_next_epoch_has_no_tag_of_the_l
 
         // The first list is held for the hours of the agreement, and not for one second more.
         night.clock.set(night.midnight.plus_secs(18 * HOUR - 1));
-        assert_eq!(night.receiver.app.close_old_sessions().await?, 0);
+        assert_eq!(night.sides.receiver.app.close_old_sessions().await?, 0);
         night.set_hour(18);
-        assert_eq!(night.receiver.app.close_old_sessions().await?, 1);
-        let (epochs, files) = night.kept(&night.receiver, RECEIVER).await?;
+        assert_eq!(night.sides.receiver.app.close_old_sessions().await?, 1);
+        let (epochs, files) = night.kept(&night.sides.receiver, RECEIVER).await?;
         let closed: Vec<_> = epochs.iter().map(|epoch| epoch.closed_at).collect();
         assert_eq!((closed, files), (vec![Some(night.clock.now()), None], true), "one of the two lists is gone");
-        let files = night.federation.layout().adapter(RECEIVER).join("state/sessions");
+        let files = night.sides.federation.layout().adapter(RECEIVER).join("state/sessions");
         let first = epochs.first().context("no epoch is kept")?.epoch;
         ensure!(!files.join(hex::encode(first)).exists(), "the list of the first epoch is there");
         Ok(())
@@ -312,11 +247,11 @@ fn an_agreement_that_ends_or_that_has_other_terms_ends_what_both_sides_keep_at_o
                 night.rest(first).await?
             };
             night.check(&report, ALL).await?;
-            for side in [&night.receiver, &night.sender] {
+            for side in [&night.sides.receiver, &night.sides.sender] {
                 assert_eq!(side.app.close_old_sessions().await?, 0, "{to:?}: nothing has changed yet");
             }
             night.second_bundle(from, to).await.with_context(|| format!("{to:?}"))?;
-            for (side, agency) in [(&night.receiver, RECEIVER), (&night.sender, SENDER)] {
+            for (side, agency) in [(&night.sides.receiver, RECEIVER), (&night.sides.sender, SENDER)] {
                 assert_eq!(side.app.close_old_sessions().await?, u64::from(!kept), "{to:?}");
                 let (epochs, files) = night.kept(side, agency).await?;
                 let closed = epochs.first().and_then(|epoch| epoch.closed_at);
@@ -324,6 +259,28 @@ fn an_agreement_that_ends_or_that_has_other_terms_ends_what_both_sides_keep_at_o
             }
         }
         Ok(())
+    })
+}
+
+#[test]
+fn a_session_of_an_epoch_that_was_ended_early_has_nothing_more_evaluated_or_compared() -> Result<()> {
+    run(async {
+        let mut night = Night::start().await?;
+        let mut first = night.begin(1, "").await?;
+        let list = night.sides.list(&first.session, 0).await?;
+        first.machine.push_tags(&list)?;
+        night.sides.evaluate(&first.session, &mut first.machine).await?;
+        first.machine.keep("a receipt")?;
+        let second = night.begin(2, "").await?;
+        // An agreement that still runs, and allows fewer evaluations for life because it ends a year earlier.
+        let (from, to) = ("end = \"2034-12-31\"\nreview = \"2034", "end = \"2033-12-31\"\nreview = \"2033");
+        night.second_bundle(from, Some(to)).await?;
+        for side in [&night.sides.receiver, &night.sides.sender] {
+            assert_eq!(side.app.close_old_sessions().await?, 1);
+        }
+        let sides = &night.sides;
+        refused(second.session.check(&sides.sender.app).await, ReasonCode::SessionMismatch)?;
+        refused(first.machine.finish(&sides.receiver.app).await, ReasonCode::SessionMismatch)
     })
 }
 
@@ -336,7 +293,7 @@ fn a_list_that_is_to_be_held_for_fewer_hours_is_and_the_sender_keeps_its_key_to_
         night.second_bundle("hold_hours = 18", Some("hold_hours = 12")).await?;
         for (hour, gone) in [(11, 0), (12, 1)] {
             night.set_hour(hour);
-            for side in [&night.receiver, &night.sender] {
+            for side in [&night.sides.receiver, &night.sides.sender] {
                 assert_eq!(side.app.close_old_sessions().await?, gone, "at {hour}");
             }
         }
@@ -349,18 +306,18 @@ fn a_match_whose_list_is_past_its_time_compares_nothing() -> Result<()> {
     run(async {
         let mut night = Night::start().await?;
         let mut of = night.begin(1, "").await?;
-        night.evaluate(&mut of).await?;
-        let list = night.list(&of.session).await?;
+        night.sides.evaluate(&of.session, &mut of.machine).await?;
+        let list = night.sides.list(&of.session, 0).await?;
         of.machine.push_tags(&list)?;
         of.machine.keep("a receipt")?;
         night.set_hour(18);
-        refused(of.machine.finish(&night.receiver.app).await, ReasonCode::SessionMismatch)?;
-        night.receiver.app.close_old_sessions().await?;
+        refused(of.machine.finish(&night.sides.receiver.app).await, ReasonCode::SessionMismatch)?;
+        night.sides.receiver.app.close_old_sessions().await?;
         drop(of);
         // Nor does the same request, which has all that the sender was needed for.
         let (prepared, _) = night.let_in(1, "").await?;
         let received = prepared.received()?.context("nothing is kept")?;
-        let taken_up = prepared.take_up(&night.receiver.app, &received).await.map(drop);
+        let taken_up = prepared.take_up(&night.sides.receiver.app, &received).await.map(drop);
         refused(taken_up, ReasonCode::SessionMismatch)
     })
 }
@@ -375,7 +332,7 @@ fn a_sender_with_another_key_than_the_list_came_with_is_named() -> Result<()> {
         // A point of the group that is not the sender's key: twice the base point (RFC 9496, appendix A.1).
         let other = hex::decode("6a493210f7499cd17fecb510ae0cea23a110e8d5b901f8acadd3095c73a3b919")?;
         let (prepared, _) = night.let_in(2, "").await?;
-        match begin(prepared, &night.receiver, &mut night.log, &other, tags).await {
+        match night.sides.begin(prepared, &other, tags).await {
             Ok(_) => bail!("another key was taken"),
             Err(error) => match error.downcast_ref::<MatchError>() {
                 Some(MatchError::Fault(refusal)) => {
@@ -397,22 +354,28 @@ fn a_list_is_the_same_to_the_end_of_its_epoch_and_who_is_restricted_is_in_none_t
     run(async {
         let mut night = Night::start().await?;
         let first = night.begin(1, "").await?;
-        let list = night.list(&first.session).await?;
+        let list = night.sides.list(&first.session, 0).await?;
         drop(first);
-        let canary = night.federation.population().canary().context("no person stands in every register")?;
+        let canary = night.sides.federation.population().canary().context("no person stands in every register")?;
         let [_, patient, pupil] = &canary.person_keys;
-        night.sender.app.state().record_choice(pupil.as_bytes(), &Choice::Restrict(None)).await?;
-        night.restart_sender().await?;
+        night.sides.sender.app.state().record_choice(pupil.as_bytes(), &Choice::Restrict(None)).await?;
+        night.sides.restart_sender().await?;
         let second = night.begin(2, "").await?;
-        ensure!(night.list(&second.session).await? == list, "the list was changed in its epoch");
+        ensure!(night.sides.list(&second.session, 0).await? == list, "the list was changed in its epoch");
         let report = night.rest(second).await?;
-        ensure!(night.matched(&report).await?.contains(patient), "the tag was there before, and cannot be taken back");
+        ensure!(
+            night.sides.matched(&report.session).await?.contains(patient),
+            "the tag was there before, and cannot be taken back"
+        );
 
         night.set_hour(12);
-        night.sender.app.close_old_sessions().await?;
+        night.sides.sender.app.close_old_sessions().await?;
         let next = night.begin(3, "").await?;
         let report = night.rest(next).await?;
-        ensure!(!night.matched(&report).await?.contains(patient), "a restricted person is in the next list");
+        ensure!(
+            !night.sides.matched(&report.session).await?.contains(patient),
+            "a restricted person is in the next list"
+        );
         Ok(())
     })
 }
@@ -422,14 +385,14 @@ fn a_list_that_broke_off_goes_on_in_the_next_session_and_one_at_a_time_receives_
     run(async {
         let mut night = Night::start().await?;
         let mut first = night.begin(1, "").await?;
-        let list = night.list(&first.session).await?;
+        let list = night.sides.list(&first.session, 0).await?;
         let half = list.len() / first.machine.tags() as usize * 100;
         let (begun, rest) = list.split_at(half);
         first.machine.push_tags(begun)?;
 
         let (prepared, session) = night.let_in(2, "").await?;
-        let (key, tags) = session.open(&night.sender.app, &opening(&prepared)?).await?;
-        match begin(prepared, &night.receiver, &mut night.log, &key, tags).await {
+        let (key, tags) = session.open(&night.sides.sender.app, &opening(&prepared)?).await?;
+        match night.sides.begin(prepared, &key, tags).await {
             Ok(_) => bail!("two sessions receive the list"),
             Err(error) => match error.downcast_ref::<MatchError>() {
                 Some(MatchError::Refused(refusal)) => {
@@ -440,7 +403,7 @@ fn a_list_that_broke_off_goes_on_in_the_next_session_and_one_at_a_time_receives_
         }
         drop((first, session));
 
-        night.restart_receiver().await?;
+        night.sides.restart_receiver().await?;
         let mut second = night.begin(2, "").await?;
         assert_eq!(second.machine.tag_bytes(), half as u64, "it goes on elsewhere");
         second.machine.push_tags(rest)?;

@@ -2,13 +2,11 @@
 
 use super::begun::Begun;
 use super::caps::by_number;
-use super::side::begin;
 use super::truth::expected;
 use agency_adapter::app::MatchError;
 use anyhow::{Context, Result, bail, ensure};
 use firebreak_domain::{CapPeriod, Clock, Counted, ReasonCode};
 use firebreak_tests::run;
-use std::collections::BTreeSet;
 
 /// Of so many, more stand in the receiver's register than two chunks hold.
 const PERSONS: u32 = 24_000;
@@ -16,24 +14,15 @@ const PERSONS: u32 = 24_000;
 impl Begun {
     fn evaluations(&self) -> Result<u64> {
         let year = CapPeriod::Year(self.clock.now().year());
-        let state = self.sender.app.state();
+        let state = self.sides.sender.app.state();
         Ok(state.counted(Counted::Evaluations, &by_number()?, year))
-    }
-
-    /// The sender's list from that byte on.
-    pub async fn list(&self, offset: u64) -> Result<Vec<u8>, MatchError> {
-        let (mut list, mut pieces) = (Vec::new(), self.session.tags(&self.sender.app, offset).await?);
-        while let Some(piece) = self.session.next_piece(&self.sender.app, &mut pieces).await? {
-            list.extend(piece);
-        }
-        Ok(list)
     }
 
     /// Takes up the receiver's session again, as it stands in its state.
     async fn begin_again(&mut self) -> Result<()> {
         let prepared = self.prepare_again("").await?;
-        let (key, tags) = self.session.open(&self.sender.app, &self.opening).await?;
-        self.machine = begin(prepared, &self.receiver, &mut self.log, &key, tags).await?;
+        let (key, tags) = self.session.open(&self.sides.sender.app, &self.opening).await?;
+        self.machine = self.sides.begin(prepared, &key, tags).await?;
         Ok(())
     }
 }
@@ -42,32 +31,32 @@ impl Begun {
 fn a_match_whose_two_programs_end_at_every_step_goes_on_behind_it_and_gives_exactly_the_truth() -> Result<()> {
     run(async {
         let mut begun = Begun::of(PERSONS).await?;
-        let (number, first) = begun.machine.next(&begun.receiver.app).await?.context("no chunk")?;
+        let (number, first) = begun.machine.next(&begun.sides.receiver.app).await?.context("no chunk")?;
         let first = first.as_bytes().to_vec();
-        let evaluated = begun.session.evaluate(&begun.sender.app, number, first.clone()).await?;
+        let evaluated = begun.session.evaluate(&begun.sides.sender.app, number, first.clone()).await?;
         // Killed after the sender has answered and before the receiver has kept it: the same chunk is sent again.
-        begun.restart_receiver().await?;
+        begun.sides.restart_receiver().await?;
         begun.begin_again().await?;
-        let (number, again) = begun.machine.next(&begun.receiver.app).await?.context("no chunk")?;
+        let (number, again) = begun.machine.next(&begun.sides.receiver.app).await?.context("no chunk")?;
         ensure!(number == 0 && again.as_bytes() == first, "the first chunk is blinded otherwise");
         let charged = begun.evaluations()?;
         ensure!(charged == 4096, "{charged} are charged");
-        begun.restart_receiver().await?;
-        begun.restart_sender().await?;
+        begun.sides.restart_receiver().await?;
+        begun.sides.restart_sender().await?;
         begun.session = begun.accept_again().await?;
         begun.begin_again().await?;
-        let kept = begun.session.evaluate(&begun.sender.app, 0, first).await?;
+        let kept = begun.session.evaluate(&begun.sides.sender.app, 0, first).await?;
         // A proof is drawn anew each time: equal bytes are stored ones.
         ensure!(kept == evaluated, "the chunk was evaluated again");
         ensure!(begun.evaluations()? == charged, "the same chunk was charged twice");
         begun.machine.accept(&again, &kept)?;
 
         // Behind the first chunk, which is neither sent nor verified again.
-        begun.restart_receiver().await?;
+        begun.sides.restart_receiver().await?;
         begun.begin_again().await?;
-        let (number, _) = begun.machine.next(&begun.receiver.app).await?.context("one chunk alone")?;
+        let (number, _) = begun.machine.next(&begun.sides.receiver.app).await?.context("one chunk alone")?;
         ensure!(number == 1, "it goes on at chunk {number}");
-        while begun.machine.next(&begun.receiver.app).await?.is_some() {
+        while begun.machine.next(&begun.sides.receiver.app).await?.is_some() {
             begun.evaluate().await?;
         }
 
@@ -75,8 +64,8 @@ fn a_match_whose_two_programs_end_at_every_step_goes_on_behind_it_and_gives_exac
         let list = begun.list(0).await?;
         let part = list.get(..list.len() / 20 * 10).unwrap_or_default();
         begun.machine.push_tags(part)?;
-        begun.restart_receiver().await?;
-        begun.restart_sender().await?;
+        begun.sides.restart_receiver().await?;
+        begun.sides.restart_sender().await?;
         begun.session = begun.accept_again().await?;
         begun.begin_again().await?;
         ensure!(begun.machine.tag_bytes() == part.len() as u64, "the list goes on elsewhere");
@@ -86,12 +75,10 @@ fn a_match_whose_two_programs_end_at_every_step_goes_on_behind_it_and_gives_exac
             _ => bail!("a list goes on in the middle of a tag"),
         }
         begun.tags().await?;
-        let report = begun.machine.finish(&begun.receiver.app).await?;
-        let expected = expected(begun.federation.population(), i32::MIN..=i32::MAX);
+        let report = begun.machine.finish(&begun.sides.receiver.app).await?;
+        let expected = expected(begun.sides.federation.population(), i32::MIN..=i32::MAX);
         assert_eq!((report.offered, report.unusable), (expected.offered, expected.unusable));
-        let persons = begun.receiver.app.state().matched_persons(&report.session).await?;
-        let persons: BTreeSet<_> = persons.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect();
-        assert_eq!(persons, expected.matched);
+        assert_eq!(begun.sides.matched(&report.session).await?, expected.matched);
         Ok(())
     })
 }
@@ -100,7 +87,7 @@ fn a_match_whose_two_programs_end_at_every_step_goes_on_behind_it_and_gives_exac
 fn a_request_that_was_begun_has_no_other_set_and_no_other_key() -> Result<()> {
     run(async {
         let mut begun = Begun::start().await?;
-        begun.restart_receiver().await?;
+        begun.sides.restart_receiver().await?;
         let refused = |done: Result<(), MatchError>| match done {
             Err(MatchError::Refused(refusal) | MatchError::Fault(refusal)) => {
                 assert_eq!(refusal.reason, ReasonCode::SessionMismatch);
@@ -109,11 +96,11 @@ fn a_request_that_was_begun_has_no_other_set_and_no_other_key() -> Result<()> {
             other => bail!("not refused: {other:?}"),
         };
         refused(begun.prepare_again("birth_year >= 1990").await.map(drop))?;
-        let (key, tags) = begun.session.open(&begun.sender.app, &begun.opening).await?;
+        let (key, tags) = begun.session.open(&begun.sides.sender.app, &begun.opening).await?;
         // A point of the group that is not the sender's key: twice the base point (RFC 9496, appendix A.1).
         let other = hex::decode("6a493210f7499cd17fecb510ae0cea23a110e8d5b901f8acadd3095c73a3b919")?;
-        refused(begun.prepare_again("").await?.begin(&begun.receiver.app, &other, tags).await.map(drop))?;
-        refused(begun.prepare_again("").await?.begin(&begun.receiver.app, &key, tags + 1).await.map(drop))?;
+        refused(begun.prepare_again("").await?.begin(&begun.sides.receiver.app, &other, tags).await.map(drop))?;
+        refused(begun.prepare_again("").await?.begin(&begun.sides.receiver.app, &key, tags + 1).await.map(drop))?;
         // The twin.
         begun.begin_again().await?;
         begun.evaluate().await?;

@@ -3,6 +3,7 @@
 use super::begun::Begun;
 use super::commands::{AGENCY, certificate, firebreak, succeeds};
 use super::side::{RECEIVER, submitted};
+use super::sides::Sides;
 use super::truth::expected;
 use agency_adapter::app::{AskedHandOut, MatchError};
 use anyhow::{Context, Result, ensure};
@@ -195,8 +196,8 @@ fn matched_keys_leave_only_while_policy_permits_the_match_and_no_leaf_tells_of_t
         let mut begun = Begun::start().await?;
         begun.evaluate().await?;
         begun.tags().await?;
-        begun.session.close(&begun.sender.app).await?;
-        let Begun { machine, receiver, federation, clock, .. } = begun;
+        begun.session.close(&begun.sides.sender.app).await?;
+        let Begun { machine, sides: Sides { receiver, federation, .. }, clock, .. } = begun;
         let report = machine.finish(&receiver.app).await?;
         let state = receiver.app.state();
         let recorded = state.recorded_match(&report.session).await?.context("the match is not recorded")?;

@@ -16,26 +16,26 @@ fn a_match_that_runs_ends_with_its_bundle_and_goes_on_under_a_successor() -> Res
     run(async {
         let mut begun = Begun::start().await?;
         begun.keep_first()?;
-        let (_, chunk) = begun.machine.next(&begun.receiver.app).await?.context("no chunk")?;
+        let (_, chunk) = begun.machine.next(&begun.sides.receiver.app).await?.context("no chunk")?;
         // The twin: in the last second, everything goes on.
         begun.clock.set(begun.end.plus_secs(-1));
         begun.evaluate().await?;
-        begun.session.tags(&begun.sender.app, 0).await?;
+        begun.session.tags(&begun.sides.sender.app, 0).await?;
 
         begun.clock.set(begun.end);
         let reason = ReasonCode::NoPolicyInForce;
         let again = chunk.as_bytes().to_vec();
-        refused(begun.session.evaluate(&begun.sender.app, 0, again.clone()).await, reason).context("a chunk")?;
-        refused(begun.session.tags(&begun.sender.app, 0).await.map(drop), reason).context("the tags")?;
-        refused(begun.session.check(&begun.sender.app).await, reason).context("a piece of the tags")?;
-        refused(begun.machine.next(&begun.receiver.app).await.map(drop), reason).context("the receiver")?;
-        assert_eq!(recorded(&begun.sender).await?, [reason], "one leaf a session, however often it is asked");
-        assert_eq!(recorded(&begun.receiver).await?, [reason]);
+        refused(begun.session.evaluate(&begun.sides.sender.app, 0, again.clone()).await, reason).context("a chunk")?;
+        refused(begun.session.tags(&begun.sides.sender.app, 0).await.map(drop), reason).context("the tags")?;
+        refused(begun.session.check(&begun.sides.sender.app).await, reason).context("a piece of the tags")?;
+        refused(begun.machine.next(&begun.sides.receiver.app).await.map(drop), reason).context("the receiver")?;
+        assert_eq!(recorded(&begun.sides.sender).await?, [reason], "one leaf a session, however often it is asked");
+        assert_eq!(recorded(&begun.sides.receiver).await?, [reason]);
 
         begun.second_bundle(begun.start, &OVERSEERS[..2]).await?;
-        begun.session.evaluate(&begun.sender.app, 0, again).await.context("under a successor")?;
+        begun.session.evaluate(&begun.sides.sender.app, 0, again).await.context("under a successor")?;
         begun.tags().await?;
-        let report = begun.machine.finish(&begun.receiver.app).await?;
+        let report = begun.machine.finish(&begun.sides.receiver.app).await?;
         ensure!(report.matched > 0, "nobody was matched");
         Ok(())
     })
@@ -48,14 +48,14 @@ fn a_match_whose_agreement_is_withdrawn_compares_nothing() -> Result<()> {
         begun.keep_first()?;
         begun.evaluate().await?;
         begun.tags().await?;
-        fs::remove_file(begun.federation.layout().bundle().join("agreements/vaccination-round.toml"))?;
+        fs::remove_file(begun.sides.federation.layout().bundle().join("agreements/vaccination-round.toml"))?;
         begun.second_bundle(begun.start, &OVERSEERS[..2]).await?;
-        refused(begun.session.tags(&begun.sender.app, 0).await.map(drop), ReasonCode::NoAgreement)?;
-        refused(begun.machine.finish(&begun.receiver.app).await, ReasonCode::NoAgreement)?;
-        assert_eq!(recorded(&begun.receiver).await?, [ReasonCode::NoAgreement]);
-        let session = begun.receiver.app.state().open_sessions().await?;
+        refused(begun.session.tags(&begun.sides.sender.app, 0).await.map(drop), ReasonCode::NoAgreement)?;
+        refused(begun.machine.finish(&begun.sides.receiver.app).await, ReasonCode::NoAgreement)?;
+        assert_eq!(recorded(&begun.sides.receiver).await?, [ReasonCode::NoAgreement]);
+        let session = begun.sides.receiver.app.state().open_sessions().await?;
         let session = session.first().context("the session is gone")?.session;
-        ensure!(begun.receiver.app.state().matched_persons(&session).await?.is_empty(), "somebody was matched");
+        ensure!(begun.sides.receiver.app.state().matched_persons(&session).await?.is_empty(), "somebody was matched");
         Ok(())
     })
 }
@@ -65,9 +65,9 @@ fn a_match_whose_receiver_has_another_key_by_now_is_ended_by_both() -> Result<()
     run(async {
         let mut begun = Begun::start().await?;
         begun.keep_first()?;
-        let file = begun.federation.layout().bundle().join("endpoints.toml");
-        let pin = begun.federation.issue(RECEIVER, "adapter", "main")?.pin();
-        let other: Pin = begun.federation.issue(RECEIVER, "adapter", "another")?.pin();
+        let file = begun.sides.federation.layout().bundle().join("endpoints.toml");
+        let pin = begun.sides.federation.issue(RECEIVER, "adapter", "main")?.pin();
+        let other: Pin = begun.sides.federation.issue(RECEIVER, "adapter", "another")?.pin();
         let text = fs::read_to_string(&file)?;
         ensure!(text.contains(&pin.to_string()), "the pin is written in another way");
         fs::write(&file, text.replace(&pin.to_string(), &other.to_string()))?;
@@ -75,8 +75,8 @@ fn a_match_whose_receiver_has_another_key_by_now_is_ended_by_both() -> Result<()
         let signers = [OVERSEERS.as_slice(), &[RECEIVER]].concat();
         begun.second_bundle(begun.start.plus_secs(-40 * DAY), &signers).await?;
         let reason = ReasonCode::SessionMismatch;
-        refused(begun.session.evaluate(&begun.sender.app, 0, Vec::new()).await, reason)?;
-        refused(begun.machine.next(&begun.receiver.app).await.map(drop), reason)
+        refused(begun.session.evaluate(&begun.sides.sender.app, 0, Vec::new()).await, reason)?;
+        refused(begun.machine.next(&begun.sides.receiver.app).await.map(drop), reason)
     })
 }
 
@@ -86,16 +86,16 @@ fn the_secrets_of_a_session_end_with_the_match() -> Result<()> {
         let mut begun = Begun::start().await?;
         begun.evaluate().await?;
         begun.tags().await?;
-        let (receiver, sender) = (begun.receiver.app.state().clone(), begun.sender.app.state().clone());
+        let (receiver, sender) = (begun.sides.receiver.app.state().clone(), begun.sides.sender.app.state().clone());
         for state in [&receiver, &sender] {
             ensure!(state.open_sessions().await?.len() == 1, "a session without a secret");
         }
-        begun.session.close(&begun.sender.app).await?;
+        begun.session.close(&begun.sides.sender.app).await?;
         ensure!(sender.open_sessions().await?.is_empty(), "the sender keeps its key");
-        let report = begun.machine.finish(&begun.receiver.app).await?;
+        let report = begun.machine.finish(&begun.sides.receiver.app).await?;
         ensure!(receiver.open_sessions().await?.is_empty(), "the receiver keeps its seed");
         for agency in [RECEIVER, SENDER] {
-            let files = begun.federation.layout().adapter(agency).join("state/sessions");
+            let files = begun.sides.federation.layout().adapter(agency).join("state/sessions");
             ensure!(files.read_dir()?.next().is_none(), "{agency} keeps what was evaluated");
         }
         ensure!(receiver.session_opening(&report.session).await?.is_some(), "nothing opens the commitment");
@@ -105,13 +105,13 @@ fn the_secrets_of_a_session_end_with_the_match() -> Result<()> {
             Err(MatchError::Session(SessionError::Closed)) => Ok(()),
             other => bail!("not closed: {other:?}"),
         };
-        closed(begun.session.tags(&begun.sender.app, 0).await.map(drop))?;
-        closed(begun.session.evaluate(&begun.sender.app, 0, Vec::new()).await.map(drop))?;
+        closed(begun.session.tags(&begun.sides.sender.app, 0).await.map(drop))?;
+        closed(begun.session.evaluate(&begun.sides.sender.app, 0, Vec::new()).await.map(drop))?;
         // Nor does the same request begin it again.
-        begun.visit().await?;
+        begun.sides.visit().await?;
         closed(begun.prepare_again("").await.map(drop))?;
         let session = begun.accept_again().await?;
-        closed(session.open(&begun.sender.app, &begun.opening).await.map(drop))
+        closed(session.open(&begun.sides.sender.app, &begun.opening).await.map(drop))
     })
 }
 
@@ -122,16 +122,16 @@ fn a_session_that_nobody_ends_is_closed_after_a_day() -> Result<()> {
         begun.keep_first()?;
         begun.second_bundle(begun.start, &OVERSEERS[..2]).await?;
         begun.clock.set(begun.start.plus_secs(SESSION_LIFETIME - 1));
-        begun.session.check(&begun.sender.app).await?;
-        begun.machine.check(&begun.receiver.app).await?;
+        begun.session.check(&begun.sides.sender.app).await?;
+        begun.machine.check(&begun.sides.receiver.app).await?;
         begun.clock.set(begun.start.plus_secs(SESSION_LIFETIME));
         let session = |done: Result<(), MatchError>| matches!(done, Err(MatchError::Session(SessionError::Closed)));
-        ensure!(session(begun.session.check(&begun.sender.app).await), "the sender goes on");
-        ensure!(begun.sender.app.state().open_sessions().await?.is_empty(), "the sender keeps its key");
+        ensure!(session(begun.session.check(&begun.sides.sender.app).await), "the sender goes on");
+        ensure!(begun.sides.sender.app.state().open_sessions().await?.is_empty(), "the sender keeps its key");
         // Without anybody who asks, too.
-        ensure!(begun.receiver.app.close_old_sessions().await? == 1, "the receiver's session was not closed");
-        ensure!(begun.receiver.app.state().open_sessions().await?.is_empty(), "the receiver keeps its seed");
-        ensure!(session(begun.machine.check(&begun.receiver.app).await), "the receiver goes on");
+        ensure!(begun.sides.receiver.app.close_old_sessions().await? == 1, "the receiver's session was not closed");
+        ensure!(begun.sides.receiver.app.state().open_sessions().await?.is_empty(), "the receiver keeps its seed");
+        ensure!(session(begun.machine.check(&begun.sides.receiver.app).await), "the receiver goes on");
         Ok(())
     })
 }

@@ -72,7 +72,7 @@ fn columns_come_of_matched_persons_alone_and_of_no_number_that_several_persons_h
     run(async {
         let mut match_ = Disclosing::start(prepare, pupils).await?;
         let restricted = Choice::Restrict(None);
-        match_.sender.app.state().record_choice(b"ED-7", &restricted).await?;
+        match_.sides.sender.app.state().record_choice(b"ED-7", &restricted).await?;
         match_.evaluate().await?;
         // Either program ends in the middle of the list, which goes on behind what came of it.
         let list = match_.list(0).await?;
@@ -100,7 +100,7 @@ fn columns_come_of_matched_persons_alone_and_of_no_number_that_several_persons_h
         assert_eq!(rows, expected);
 
         // What was not matched came sealed alone, and stands nowhere; nor does anything in clear.
-        let state = match_.federation.layout().adapter(super::side::RECEIVER);
+        let state = match_.sides.federation.layout().adapter(super::side::RECEIVER);
         for trace in traces(CANARY)?.iter().chain(&traces(MATCHED)?) {
             ensure!(!holds(&list, trace), "a row crossed the line in clear");
             for file in files_below(&state)? {
@@ -108,7 +108,7 @@ fn columns_come_of_matched_persons_alone_and_of_no_number_that_several_persons_h
             }
         }
         // The registers: by person here, by session there.
-        let register = match_.receiver.app.state();
+        let register = match_.sides.receiver.app.state();
         let of = async |key: &str| -> Result<Vec<String>> {
             let entries = register.matches_of(key.as_bytes()).await?;
             let [entry] = entries.as_slice() else { anyhow::bail!("{} entries", entries.len()) };
@@ -116,7 +116,7 @@ fn columns_come_of_matched_persons_alone_and_of_no_number_that_several_persons_h
         };
         assert_eq!(of(patients.alone(0).0).await?, ["region", "language"]);
         assert!(of(patients.alone(2).0).await?.is_empty(), "nothing was received of that person");
-        let offered = match_.sender.app.state().offered().await?;
+        let offered = match_.sides.sender.app.state().offered().await?;
         let columns: Vec<_> = offered.iter().flat_map(|entry| &entry.columns).map(ToString::to_string).collect();
         assert_eq!((offered.len(), columns), (1, vec!["region".to_owned(), "language".to_owned()]));
         Ok(())
@@ -148,7 +148,7 @@ fn a_list_is_as_long_and_its_rows_as_random_whether_somebody_is_restricted_or_no
             let mut match_ = Disclosing::start(prepare, pupils).await?;
             if restricted {
                 for key in ["ED-0", "ED-6", "ED-11"] {
-                    match_.sender.app.state().record_choice(key.as_bytes(), &Choice::Restrict(None)).await?;
+                    match_.sides.sender.app.state().record_choice(key.as_bytes(), &Choice::Restrict(None)).await?;
                 }
             }
             match_.evaluate().await?;
@@ -186,7 +186,7 @@ fn rows_that_do_not_open_are_counted_for_the_receivers_staff_and_the_sender_hear
         assert_eq!((report.matched, report.payload), (9, Some(payload)));
         let (_, rows) = match_.handed_out().await?;
         ensure!(rows.len() == 9 && rows.values().flatten().all(String::is_empty), "a row that did not open: {rows:?}");
-        for side in [&match_.receiver, &match_.sender] {
+        for side in [&match_.sides.receiver, &match_.sides.sender] {
             ensure!(recorded(side).await?.is_empty(), "a leaf tells of what the comparison gave");
         }
         Ok(())
@@ -204,7 +204,7 @@ fn after_its_days_what_was_disclosed_is_handed_to_nobody_and_deleted_with_a_leaf
         let key = match_.patients.alone(0).0.to_owned();
         let end = match_.start.plus_secs(2 * 86_400);
         match_.clock.set(end.plus_secs(-1));
-        assert_eq!(match_.receiver.app.delete_expired_disclosures().await?, 0);
+        assert_eq!(match_.sides.receiver.app.delete_expired_disclosures().await?, 0);
         let (heading, rows) = match_.handed_out().await?;
         assert_eq!((heading.as_str(), rows.get(&key)), (HEADING, Some(&row("R01", MATCHED))));
 
@@ -212,19 +212,19 @@ fn after_its_days_what_was_disclosed_is_handed_to_nobody_and_deleted_with_a_leaf
         match_.clock.set(end);
         let (heading, rows) = match_.handed_out().await?;
         assert_eq!((heading.as_str(), rows.len() as u64), ("person_key,match_key,provisional", report.matched));
-        let before = match_.receiver.app.outstanding().await?.0;
+        let before = match_.sides.receiver.app.outstanding().await?.0;
         // As the program starts again, and looks.
-        match_.restart_receiver().await?;
-        assert_eq!(match_.receiver.app.delete_expired_disclosures().await?, 1);
-        assert_eq!(match_.receiver.app.delete_expired_disclosures().await?, 0, "deleted twice");
-        let leaves = match_.receiver.app.outstanding().await?.0;
+        match_.sides.restart_receiver().await?;
+        assert_eq!(match_.sides.receiver.app.delete_expired_disclosures().await?, 1);
+        assert_eq!(match_.sides.receiver.app.delete_expired_disclosures().await?, 0, "deleted twice");
+        let leaves = match_.sides.receiver.app.outstanding().await?.0;
         let new: Vec<_> = leaves.iter().filter(|leaf| !before.contains(leaf)).collect();
         let [leaf] = new.as_slice() else { anyhow::bail!("{} leaves", new.len()) };
         let leaf = SignedLeaf::decode(&leaf.leaf)?;
         let leaf = leaf.leaf();
         assert_eq!(leaf.kind, LeafKind::DisclosureDeleted);
         assert_eq!(leaf.agreement.as_ref().map(|id| id.as_str()), Some(disclosing::AGREEMENT));
-        let entries = match_.receiver.app.state().matches_of(key.as_bytes()).await?;
+        let entries = match_.sides.receiver.app.state().matches_of(key.as_bytes()).await?;
         assert_eq!(entries.iter().map(|entry| entry.disclosed.len()).collect::<Vec<_>>(), [2], "it was received");
         Ok(())
     })
@@ -254,7 +254,7 @@ fn a_match_of_nobody_leaves_the_same_leaf_on_the_same_day() -> Result<()> {
         let report = match_.finish().await?;
         assert_eq!((report.matched, report.payload), (0, Some(PayloadReport::default())));
         match_.clock.set(match_.start.plus_secs(2 * 86_400));
-        assert_eq!(match_.receiver.app.delete_expired_disclosures().await?, 1);
+        assert_eq!(match_.sides.receiver.app.delete_expired_disclosures().await?, 1);
         Ok(())
     })
 }

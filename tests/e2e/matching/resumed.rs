@@ -1,9 +1,9 @@
 //! A receiver whose program ends after the sender has heard that all is there, and before anything is compared.
 
 use super::begun::{Begun, OVERSEERS};
-use super::side::{RECEIVER, SENDER, opening, submitted};
+use super::side::{RECEIVER, SENDER, opening};
 use super::truth::expected;
-use agency_adapter::app::{MatchError, MatchReport, prepare_receiver};
+use agency_adapter::app::{MatchError, MatchReport};
 use anyhow::{Context, Result, bail, ensure};
 use firebreak::client::{MatchAsk, list_matched, run_match};
 use firebreak_audit::{LeafKind, Receipt, SignedLeaf};
@@ -24,29 +24,28 @@ impl Begun {
         self.evaluate().await?;
         self.tags().await?;
         self.machine.keep(RECEIPT)?;
-        Ok(self.session.close(&self.sender.app).await?)
+        Ok(self.session.close(&self.sides.sender.app).await?)
     }
 
     /// The same request again, to a receiver that speaks to nobody.
     async fn resume(&mut self) -> Result<MatchReport> {
-        self.visit().await?;
+        self.sides.visit().await?;
         let prepared = self.prepare_again("").await?;
         let received = prepared.received()?.context("nothing is kept")?;
         assert_eq!(received.receipt(), RECEIPT);
-        Ok(prepared.take_up(&self.receiver.app, &received).await?.finish(&self.receiver.app).await?)
+        Ok(prepared.take_up(&self.sides.receiver.app, &received).await?.finish(&self.sides.receiver.app).await?)
     }
 
     async fn check(&self, report: &MatchReport) -> Result<()> {
-        let expected = expected(self.federation.population(), i32::MIN..=i32::MAX);
+        let expected = expected(self.sides.federation.population(), i32::MIN..=i32::MAX);
         assert_eq!((report.offered, report.unusable), (expected.offered, expected.unusable));
-        let persons = self.receiver.app.state().matched_persons(&report.session).await?;
-        let persons: BTreeSet<_> = persons.iter().map(|p| String::from_utf8_lossy(p).into_owned()).collect();
-        assert_eq!(persons, expected.matched);
+        assert_eq!(self.sides.matched(&report.session).await?, expected.matched);
         assert_eq!(report.matched, expected.matched.len() as u64);
         ensure!(report.matched > 0, "nobody was matched");
-        let state = self.receiver.app.state();
+        let state = self.sides.receiver.app.state();
         ensure!(state.open_sessions().await?.is_empty(), "the receiver keeps its seed");
-        let files = self.federation.layout().adapter(RECEIVER).join("state/sessions").join(hex::encode(report.session));
+        let files =
+            self.sides.federation.layout().adapter(RECEIVER).join("state/sessions").join(hex::encode(report.session));
         ensure!(!files.exists(), "the receiver keeps what it received");
         Ok(())
     }
@@ -57,12 +56,12 @@ fn a_match_broken_off_when_the_sender_is_done_gives_exactly_the_truth_without_it
     run(async {
         let mut begun = Begun::start().await?;
         begun.receive().await?;
-        begun.restart_receiver().await?;
+        begun.sides.restart_receiver().await?;
         // The sender could not help any more.
-        begun.visit().await?;
+        begun.sides.visit().await?;
         let prepared = begun.prepare_again("").await?;
         let session = begun.accept_again().await?;
-        let closed = session.open(&begun.sender.app, &opening(&prepared)?).await;
+        let closed = session.open(&begun.sides.sender.app, &opening(&prepared)?).await;
         ensure!(matches!(closed, Err(MatchError::Session(SessionError::Closed))), "the sender's session is open");
 
         drop(prepared);
@@ -78,17 +77,15 @@ fn a_comparison_that_policy_forbids_can_be_done_once_it_is_permitted_again() -> 
         begun.keep_first()?;
         begun.receive().await?;
         begun.clock.set(begun.end);
-        begun.restart_receiver().await?;
-        let submitted = submitted(&begun.federation, begun.end)?;
-        let identity = begun.federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
-        match prepare_receiver(&begun.receiver.app, submitted, &identity, "").await {
+        begun.sides.restart_receiver().await?;
+        match begun.prepare_again("").await {
             Err(MatchError::Refused(refusal)) => assert_eq!(refusal.reason, ReasonCode::NoPolicyInForce),
             _ => bail!("what is kept is compared without policy"),
         }
         begun.second_bundle(begun.start, &OVERSEERS[..2]).await?;
         let report = begun.resume().await?;
         begun.check(&report).await?;
-        let (leaves, _) = begun.receiver.app.outstanding().await?;
+        let (leaves, _) = begun.sides.receiver.app.outstanding().await?;
         let leaves = leaves.iter().map(|leaf| SignedLeaf::decode(&leaf.leaf)).collect::<Result<Vec<_>, _>>()?;
         assert_eq!(leaves.iter().filter(|leaf| leaf.leaf().kind == LeafKind::MatchDone).count(), 1);
         Ok(())

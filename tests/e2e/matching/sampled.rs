@@ -13,16 +13,16 @@ const SEED: [u8; 32] = [17; 32];
 
 /// A match made to its end: the name of its session.
 async fn ended(begun: &mut Begun) -> Result<[u8; 32]> {
-    while begun.machine.next(&begun.receiver.app).await?.is_some() {
+    while begun.machine.next(&begun.sides.receiver.app).await?.is_some() {
         begun.evaluate().await?;
     }
     begun.tags().await?;
-    Ok(begun.machine.finish(&begun.receiver.app).await?.session)
+    Ok(begun.machine.finish(&begun.sides.receiver.app).await?.session)
 }
 
 /// What stands in the log as committed to, by what the receiver keeps of the leaf.
 async fn logged(begun: &Begun, session: &[u8; 32]) -> Result<Root> {
-    let kept = begun.receiver.app.state().session_opening(session).await?.context("nothing is kept")?;
+    let kept = begun.sides.receiver.app.state().session_opening(session).await?.context("nothing is kept")?;
     let text = String::from_utf8_lossy(&kept).into_owned();
     let (_, line) = text.rsplit_once("set ").context("no set is committed to")?;
     let (size, hash) = line.trim().split_once(' ').context("no root")?;
@@ -32,7 +32,7 @@ async fn logged(begun: &Begun, session: &[u8; 32]) -> Result<Root> {
 }
 
 async fn opened(begun: &Begun, session: &[u8; 32], places: u32) -> Result<Sample> {
-    begun.receiver.app.open_sample(session, &SEED, places).await?.context("nothing is kept that opens it")
+    begun.sides.receiver.app.open_sample(session, &SEED, places).await?.context("nothing is kept that opens it")
 }
 
 #[test]
@@ -41,11 +41,11 @@ fn every_place_opens_to_the_root_in_the_log_after_the_session_and_its_secrets_ar
         let mut begun = Begun::start().await?;
         let session = ended(&mut begun).await?;
         let root = logged(&begun, &session).await?;
-        begun.restart_receiver().await?;
+        begun.sides.restart_receiver().await?;
 
         let all = opened(&begun, &session, root.size).await?;
         ensure!(all.root == root && all.places.len() == root.size as usize, "not all of what was committed to");
-        let expected = expected(begun.federation.population(), i32::MIN..=i32::MAX);
+        let expected = expected(begun.sides.federation.population(), i32::MIN..=i32::MAX);
         let (mut identifiers, mut persons) = (BTreeSet::new(), BTreeSet::new());
         for place in &all.places {
             verify_opening(&root, &place.opening)?;
@@ -65,17 +65,20 @@ fn every_place_opens_to_the_root_in_the_log_after_the_session_and_its_secrets_ar
         for place in &some.places {
             verify_opening(&root, &place.opening)?;
         }
-        ensure!(begun.receiver.app.open_sample(&[3; 32], &SEED, 1).await?.is_none(), "no such session");
+        ensure!(begun.sides.receiver.app.open_sample(&[3; 32], &SEED, 1).await?.is_none(), "no such session");
 
         // For as long as the agreement lets anything be kept, and no longer.
         let day = i64::from(180_u32);
         begun.clock.set(begun.clock.now().plus_secs((day - 1) * DAY));
-        begun.receiver.app.close_old_sessions().await?;
+        begun.sides.receiver.app.close_old_sessions().await?;
         opened(&begun, &session, 1).await.context("before its time")?;
         begun.clock.set(begun.clock.now().plus_secs(2 * DAY));
-        begun.receiver.app.close_old_sessions().await?;
-        ensure!(begun.receiver.app.open_sample(&session, &SEED, 1).await?.is_none(), "kept beyond its time");
-        ensure!(begun.receiver.app.state().session_opening(&session).await?.is_none(), "the opening seed is kept");
+        begun.sides.receiver.app.close_old_sessions().await?;
+        ensure!(begun.sides.receiver.app.open_sample(&session, &SEED, 1).await?.is_none(), "kept beyond its time");
+        ensure!(
+            begun.sides.receiver.app.state().session_opening(&session).await?.is_none(),
+            "the opening seed is kept"
+        );
         Ok(())
     })
 }
@@ -88,11 +91,11 @@ fn a_set_with_an_identifier_that_the_register_does_not_hold_is_found_out() -> Re
         let mut begun = Begun::start().await?;
         let session = ended(&mut begun).await?;
         opened(&begun, &session, 1).await.context("the twin")?;
-        let canary = begun.federation.population().canary().context("no person stands in every register")?;
+        let canary = begun.sides.federation.population().canary().context("no person stands in every register")?;
         let [_, patient, _] = &canary.person_keys;
-        let visits = begun.federation.layout().population().join("health/visits.parquet");
+        let visits = begun.sides.federation.layout().population().join("health/visits.parquet");
         ensure!(without_rows(&visits, "person_key", patient)? > 0, "the person had no visit");
-        match begun.receiver.app.open_sample(&session, &SEED, 1).await {
+        match begun.sides.receiver.app.open_sample(&session, &SEED, 1).await {
             Err(MatchError::Refused(refusal)) => {
                 assert_eq!(refusal.reason, ReasonCode::SessionMismatch);
                 ensure!(!refusal.to_string().contains(patient.as_str()), "{refusal}");

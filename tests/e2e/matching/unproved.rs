@@ -36,16 +36,16 @@ fn an_agreement_without_proofs_gives_the_same_matches_and_one_with_them_takes_no
             (true, CHUNK + PROOF, CHUNK, ReasonCode::WrongCount),
         ] {
             let mut begun = begun(proofs).await?;
-            let (number, chunk) = begun.machine.next(&begun.receiver.app).await?.context("no chunk")?;
-            let evaluated = begun.session.evaluate(&begun.sender.app, number, chunk.as_bytes().to_vec()).await?;
+            let (number, chunk) = begun.machine.next(&begun.sides.receiver.app).await?.context("no chunk")?;
+            let evaluated = begun.session.evaluate(&begun.sides.sender.app, number, chunk.as_bytes().to_vec()).await?;
             assert_eq!(evaluated.len(), bytes, "proofs = {proofs}");
             let mut other = evaluated.clone();
             other.resize(wrong, 0);
             assert_eq!(fault(begun.machine.accept(&chunk, &other))?, reason, "proofs = {proofs}");
             begun.machine.accept(&chunk, &evaluated)?;
             begun.tags().await?;
-            let report = begun.machine.finish(&begun.receiver.app).await?;
-            let expected = expected(begun.federation.population(), i32::MIN..=i32::MAX);
+            let report = begun.machine.finish(&begun.sides.receiver.app).await?;
+            let expected = expected(begun.sides.federation.population(), i32::MIN..=i32::MAX);
             ensure!(!expected.matched.is_empty(), "nobody is in both registers");
             assert_eq!(report.matched, expected.matched.len() as u64, "proofs = {proofs}");
         }
@@ -67,10 +67,10 @@ fn without_proofs_a_wrong_evaluation_is_taken_and_a_match_is_missing() -> Result
 }
 
 async fn expected_of(begun: &mut Begun, change: impl FnOnce(&mut [u8])) -> Result<u64> {
-    let (number, chunk) = begun.machine.next(&begun.receiver.app).await?.context("no chunk")?;
-    let mut evaluated = begun.session.evaluate(&begun.sender.app, number, chunk.as_bytes().to_vec()).await?;
+    let (number, chunk) = begun.machine.next(&begun.sides.receiver.app).await?.context("no chunk")?;
+    let mut evaluated = begun.session.evaluate(&begun.sides.sender.app, number, chunk.as_bytes().to_vec()).await?;
     change(&mut evaluated);
     begun.machine.accept(&chunk, &evaluated)?;
     begun.tags().await?;
-    Ok(begun.machine.finish(&begun.receiver.app).await?.matched)
+    Ok(begun.machine.finish(&begun.sides.receiver.app).await?.matched)
 }

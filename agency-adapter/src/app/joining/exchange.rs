@@ -4,7 +4,7 @@ use super::{JoinRun, psi_side};
 use crate::app::matching::MatchError;
 use crate::app::matching::fault::of_peer;
 use firebreak_domain::{ReasonCode, Refusal};
-use firebreak_psi::join::{JoinParams, JoinParty, JoinSide, KEY_WITH_PROOF, PeerKey, PointStream};
+use firebreak_psi::join::{JoinParams, JoinParty, JoinSide, KEY_WITH_PROOF, PeerKey, PointStream, check_points};
 use firebreak_store::{SessionFiles, Spool};
 use sha2::{Digest, Sha256};
 use std::sync::{MutexGuard, PoisonError};
@@ -148,6 +148,7 @@ impl JoinRun {
             let refusal = Refusal::new(ReasonCode::SessionMismatch);
             return Err(MatchError::Fault(refusal.because("a list of points goes on where it broke off")));
         };
+        block_in_place(|| check_points(points)).map_err(of_peer)?;
         stream.check(points).map_err(of_peer)?;
         block_in_place(|| list.add(points))?;
         let bytes = stream.bytes();
@@ -167,15 +168,35 @@ impl JoinRun {
         self.arrival.subscribe()
     }
 
-    /// Says why the other side's list does not come. That says nothing where it has.
-    pub fn give_up(&self, why: Refusal) {
+    /// Says why the other side's list does not come, to whoever waits for it. False where nobody does: it has come, or it
+    /// was said why it does not.
+    pub fn give_up(&self, why: Refusal) -> bool {
         self.arrival.send_if_modified(|arrival| {
             let expected = matches!(arrival, Arrival::Expected);
             if expected {
                 *arrival = Arrival::Ended(why);
             }
             expected
-        });
+        })
+    }
+
+    /// That the other side goes by the same terms, on the same bundle, and writes identifiers by the same rule.
+    ///
+    /// # Errors
+    /// [`MatchError::Fault`]: `BUNDLE_MISMATCH`, `NORMALISER_MISMATCH`, `SESSION_MISMATCH`.
+    pub fn check_alike(&self, bundle_sequence: u64, normaliser: u32, terms: &[u8]) -> Result<(), MatchError> {
+        let refusal = if bundle_sequence != self.bundle_sequence {
+            let refusal = Refusal::new(ReasonCode::BundleMismatch).because("the two sides go by different bundles");
+            refusal.instead("the same request again, once both have taken up the newest")
+        } else if normaliser != self.normaliser {
+            Refusal::new(ReasonCode::NormaliserMismatch).because("the two sides write identifiers by different rules")
+        } else if terms != self.terms {
+            let what = "the two sides go by different terms, contracts or keys";
+            Refusal::new(ReasonCode::SessionMismatch).because(what)
+        } else {
+            return Ok(());
+        };
+        Err(MatchError::Fault(refusal))
     }
 
     /// Whether this side's list has arrived at the other, and the other's here: there is nothing more to say.

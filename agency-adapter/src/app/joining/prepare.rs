@@ -234,6 +234,8 @@ impl App {
             intent,
             name,
             terms,
+            bundle_sequence: permit.bundle_sequence(),
+            normaliser: join.terms().normaliser,
             side,
             peer: other.contract.agency.clone(),
             peer_pin: other.pin,

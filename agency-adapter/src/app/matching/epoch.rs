@@ -112,18 +112,24 @@ impl App {
     /// gives it. Under an agreement that has ended, or with which the epoch has no longer anything in common, it is over.
     pub(super) async fn close_epochs(&self) -> Result<u64, StoreError> {
         let now = self.state.now();
+        let shortened = self.shorten_epochs(now).await;
+        // Whatever became of that, what is past its time is closed.
+        self.running.end_epochs(now);
+        let closed = self.state.close_epochs().await?;
+        shortened.map(|()| closed)
+    }
+
+    async fn shorten_epochs(&self, now: Timestamp) -> Result<(), StoreError> {
         // Out of force a bundle says of nothing whether it is permitted: what was stated when the epoch began holds.
-        if let Some(bundle) = self.policy.accepted().filter(|bundle| bundle.in_force(now)) {
-            for kept in self.state.epochs().await?.iter().filter(|kept| kept.closed_at.is_none()) {
-                let until = kept_until(&bundle, kept, self.recorder.organisation(), now).unwrap_or(now);
-                if until < kept.until {
-                    self.state.shorten_epoch(&kept.epoch, until).await?;
-                    self.running.end_epoch(&kept.epoch, until);
-                }
+        let Some(bundle) = self.policy.accepted().filter(|bundle| bundle.in_force(now)) else { return Ok(()) };
+        for kept in self.state.kept_epochs().await? {
+            let until = kept_until(&bundle, &kept, self.recorder.organisation(), now).unwrap_or(now);
+            if until < kept.until {
+                self.state.shorten_epoch(&kept.epoch, until).await?;
+                self.running.end_epoch(&kept.epoch, until);
             }
         }
-        self.running.end_epochs(now);
-        self.state.close_epochs().await
+        Ok(())
     }
 }
 
@@ -158,6 +164,16 @@ impl SharedEpoch {
     }
 }
 
+/// Whether key and list of an epoch are still kept here: one that was ended before its time is over for whoever has them in
+/// hand, too.
+pub(super) async fn is_kept(app: &App, name: &[u8; 32]) -> Result<bool, MatchError> {
+    match app.state.session_opened(name).await {
+        Ok(_) => Ok(true),
+        Err(SessionError::Closed | SessionError::Unknown) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Keeps, at the sender, in which epoch a session is opened, the first time; afterwards it is that one, or none as before.
 ///
 /// SECURITY: what was evaluated under an epoch's key goes on under no other, nor under one of the session's own.
@@ -181,7 +197,7 @@ pub(super) fn over() -> Refusal {
     let refusal = Refusal::new(ReasonCode::SessionMismatch);
     refusal
         .because("the epoch of this session is over, or the agreement has other terms by now")
-        .instead("a match under a new request id")
+        .instead("a match under a new request id, once the next epoch has begun if this one was ended early")
 }
 
 #[cfg(test)]

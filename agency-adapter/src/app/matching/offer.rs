@@ -1,7 +1,7 @@
 //! What a sender offers: its set, the key under which it evaluates, and the list of tags. Of one session, or of all
 //! sessions of an epoch.
 
-use super::epoch::SharedEpoch;
+use super::epoch::{SharedEpoch, is_kept};
 use super::fault::of_peer;
 use super::offered::{OfferedSet, OfferedTags};
 use super::payload::{Payload, with_payload};
@@ -118,9 +118,12 @@ impl SenderSession {
 }
 
 impl Offer {
-    /// Whether its key is destroyed by then.
-    pub(super) fn is_over(&self, now: Timestamp) -> bool {
-        self.ends.is_some_and(|ends| ends <= now)
+    /// Whether its key is destroyed by now, or is to be.
+    pub(super) async fn is_over(&self, app: &App) -> Result<bool, MatchError> {
+        Ok(match self.ends {
+            Some(ends) => ends <= app.state.now() || !is_kept(app, &self.name).await?,
+            None => false,
+        })
     }
 
     /// Tags of the list, padding included.

@@ -14,7 +14,7 @@ mod withheld;
 pub(in crate::app) use commit::wait_until_logged;
 pub use sample::{MOST_PLACES, Sample, SampledPlace};
 
-use super::epoch::{Epochs, SharedEpoch, over};
+use super::epoch::{Epochs, SharedEpoch, is_kept, over};
 use super::fault::of_peer;
 use super::keys::{Asked, Chosen, Key};
 use super::participants::Participants;
@@ -365,6 +365,12 @@ impl Prepared {
         self.formed.places
     }
 
+    /// Records that are worked through in the comparison, as it is declared: a list of the session's own is read as a whole,
+    /// and in that of an epoch the set is looked up.
+    fn compared(&self) -> u64 {
+        self.epoch.as_ref().map_or(self.own_register.max(self.sender_register), |epoch| epoch.elements.into())
+    }
+
     /// Elements in each chunk: the whole set, where it is matched in an epoch.
     #[must_use]
     pub fn chunk_elements(&self) -> u32 {
@@ -434,9 +440,15 @@ impl Receiver {
     /// [`MatchError`]: the match ends.
     pub async fn check(&self, app: &App) -> Result<(), MatchError> {
         app.check_standing(&self.prepared.standing).await?;
-        if self.list.held_until().is_some_and(|until| until <= app.state.now()) {
+        let over = match &self.prepared.epoch {
+            Some(epoch) => epoch.epoch.held_until <= app.state.now() || !is_kept(app, &epoch.name).await?,
+            None => false,
+        };
+        if over {
             let facts = self.prepared.standing.facts().clone();
-            return Err(app.refuse_match(Denial { refusal: over(), facts }, self.prepared.standing.intent()).await);
+            return Err(app
+                .refuse_match(Denial { refusal: self::over(), facts }, self.prepared.standing.intent())
+                .await);
         }
         app.check_session(&self.prepared.name).await
     }
@@ -542,12 +554,13 @@ impl Receiver {
         let (purpose, agreement) = (&header.purpose, &header.agreement);
         let registered = app.register_matched(&prepared.name, purpose, agreement, &mut matched, layout, &who).await?;
         let withheld = self.withheld.persons()?.saturating_add(registered.late);
+        // PRIVACY: comparing takes longer the more matched, and whoever has something follow when this returns, the next
+        // key or the next set of an epoch, opens a tunnel for it, which the sender sees. A program that ends meanwhile
+        // loses nothing: the session is still there.
+        Tick::wait(since, app.tick.of_set(prepared.compared())).await;
         // SECURITY: from here on, nothing that was stored blinds or unblinds: whoever recorded what was sent learns
         // nothing from this state and its key.
         app.state.close_session(&prepared.name).await?;
-        // PRIVACY: comparing takes longer the more matched, and whoever has something follow when this returns, the next
-        // key or the next set of an epoch, opens a tunnel for it, which the sender sees.
-        Tick::wait(since, app.tick.of_set(prepared.own_register)).await;
         Ok(MatchReport {
             session: prepared.name,
             offered: prepared.formed.offered,

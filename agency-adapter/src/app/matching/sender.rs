@@ -169,12 +169,12 @@ impl SenderSession {
         if let Err(denial) = self.standing.check(&app.policy, app.state.now()) {
             return Err(self.refuse(app, denial).await);
         }
-        match self.open.get() {
-            // What is open is shared: another tunnel's session may have ended it for a fault.
-            Some(open) if open.offered.is_over(app.state.now()) => self.recorded(app, Err(over().into())).await,
-            Some(open) => self.recorded(app, app.check_session(&open.name).await).await,
-            None => Ok(()),
+        let Some(open) = self.open.get() else { return Ok(()) };
+        if open.offered.is_over(app).await? {
+            return self.recorded(app, Err(over().into())).await;
         }
+        // What is open is shared: another tunnel's session may have ended it for a fault.
+        self.recorded(app, app.check_session(&open.name).await).await
     }
 
     async fn refuse(&self, app: &App, denial: Denial) -> MatchError {

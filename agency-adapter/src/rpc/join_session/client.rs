@@ -1,8 +1,8 @@
 //! The left side of a join inside its tunnel.
 
-use super::MESSAGE;
 use crate::app::{Arrival, JoinRun, MatchError, of_the_match};
 use crate::rpc::broken::Broken;
+use crate::rpc::oversized::{MESSAGE, NoMessage};
 use crate::rpc::patience::{MESSAGE_LIMIT, Stalled, limit, within};
 use crate::rpc::way::{Reached, Way};
 use firebreak_domain::{FORMAT, ReasonCode, Refusal, check_format};
@@ -60,6 +60,8 @@ async fn both_ways(client: &mut Client, run: &JoinRun, exporter: [u8; 32]) -> Re
         exporter: exporter.to_vec(),
         key: run.key().to_vec(),
         sizes: run.own().sizes.clone(),
+        bundle_sequence: run.bundle_sequence(),
+        normaliser: run.normaliser(),
     });
     let opened = heard(within(MESSAGE_LIMIT, opening).await)?.into_inner();
     check_format("the session", opened.format).map_err(|_| {
@@ -129,10 +131,13 @@ fn meant(status: &Status) -> MatchError {
     if let Some(refusal) = found {
         return MatchError::Refused(refusal);
     }
+    if let Some(none) = NoMessage::of(status) {
+        let (reason, what) = none.fault();
+        return MatchError::Fault(Refusal::new(reason).because(what));
+    }
     let lost =
         matches!(status.code(), Code::Unknown | Code::Unavailable | Code::Cancelled) || status.source().is_some();
     let refusal = match status.code() {
-        Code::OutOfRange => Refusal::new(ReasonCode::SizeExceeded).because("a message is larger than any of a join"),
         _ if lost => Refusal::new(ReasonCode::ConnectionLost).because("the tunnel was cut").instead(AGAIN),
         _ => Refusal::new(ReasonCode::ConnectionLost).because("the other agency failed").instead(AGAIN),
     };
@@ -168,6 +173,7 @@ mod tests {
         assert_eq!(said(ReasonCode::ClosedByAgency), ReasonCode::ConnectionLost);
         for (status, reason) in [
             (Status::out_of_range("too large"), ReasonCode::SizeExceeded),
+            (Status::internal("failed to decode Protobuf message: invalid varint"), ReasonCode::HostileInput),
             (Status::unavailable("broken"), ReasonCode::ConnectionLost),
             (Status::internal("failed"), ReasonCode::ConnectionLost),
         ] {

@@ -69,44 +69,65 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
     ask.hand_out = out.is_some();
     let connection = arguments.local.connect().await?;
     let (first_out, first_receipt) = (out.clone(), receipt.clone());
-    let mut finished = Vec::new();
-    let mut ran = loop {
+    let (mut finished, mut not_taken) = (Vec::new(), None);
+    let ran = loop {
         let summary = match by_one_key(&connection, &ask, receipt.as_deref(), terminal).await {
             Ok(summary) => summary,
             Err(failure) => break Err(failure),
         };
-        finished.extend(out.take().map(|out| (out, summary.session_id)));
+        if ask.hand_out {
+            finished.push((out.take(), summary.session_id));
+        }
         let key = summary.next_key;
         if key.is_empty() {
             break Ok(());
         }
         let next = ask.next(&key);
         if alone {
-            terminal.note(weaker_left(&next));
+            let words = resuming(&next);
+            terminal.note(format!("A weaker key is left, for whoever is: {words} matches by it."));
             break Ok(());
         }
+        terminal.note(format!("Next by the weaker key {}, for whoever is left.", printable(&key)));
+        // PRIVACY: the weaker key runs whatever became of files. Who sees how many matched before it does, and then decides
+        // whether it does, tells the sender.
         out = match first_out.as_ref().map(|out| out.of_key(&key)).transpose() {
             Ok(out) => out,
             Err(failure) => {
-                terminal.note(weaker_left(&next));
-                break Err(failure);
+                not_taken.get_or_insert(failure);
+                None
             }
         };
-        terminal.note(format!("Next by the weaker key {}, for whoever is left.", printable(&key)));
         receipt = first_receipt.as_deref().map(|file| of_key(file, &key));
         ask = next;
     };
     // PRIVACY: taking keys out takes longer the more matched: nothing of it comes between two keys, whose tunnels the sender
     // and the gateway see.
+    let mut stopped = false;
     for (out, session) in &finished {
-        // What cannot be taken out of one session keeps nothing of another's back.
-        if let Err(failure) = out.take(&connection, session, terminal).await {
-            let session = hex::encode(session);
-            terminal.note(format!("Take them out: firebreak matched --session {session} --out FILE"));
-            ran = ran.and(Err(failure));
+        let taken = match out {
+            // Each is an entry in the register: whoever stopped one wants no other.
+            Some(out) if !stopped => out.take(&connection, session, terminal).await.map(|()| true),
+            _ => Ok(false),
+        };
+        match taken {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(failure) => {
+                stopped = true;
+                not_taken.get_or_insert(failure);
+            }
         }
+        let session = hex::encode(session);
+        terminal.note(format!("Not taken out: firebreak matched --session {session} --out FILE does it."));
     }
-    ran
+    match (ran, not_taken) {
+        (Err(failure), Some(also)) => {
+            terminal.note(also.to_string());
+            Err(failure)
+        }
+        (ran, not_taken) => ran.and(not_taken.map_or(Ok(()), Err)),
+    }
 }
 
 /// Matches by one key, and shows what came of it.
@@ -131,11 +152,6 @@ async fn by_one_key(
     let summary = receipt::keep(came, |summary| summary.receipt.as_str(), receipt)?;
     terminal.block(shown(&summary, terminal.width))?;
     Ok(summary)
-}
-
-/// That a weaker key is left, and how to match by it.
-fn weaker_left(next: &MatchAsk) -> String {
-    format!("A weaker key is left, for whoever is: {} matches by it.", resuming(next))
 }
 
 /// The options by which the same match is asked for again.

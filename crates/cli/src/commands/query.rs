@@ -188,11 +188,11 @@ pub(crate) fn shown(answer: &QueryAnswer, width: usize, bars: Bars) -> String {
     if unlike_a {
         let in_rank = answer.accepted.columns.iter().any(|column| column.in_rank);
         let unreliable = if in_rank {
-            "U: unreliable, the standard error is above a quarter of the value, the rank may be off by more than 5 %, or \
-             nothing bounds the value, as of what is made of quantiles"
+            "U: unreliable, the standard error, with what is rounded in a sum over a join, is above a quarter of the value, \
+             the rank may be off by more than 5 %, or nothing bounds the value, as of what is made of quantiles"
         } else {
-            "U: unreliable, the standard error is above a quarter of the value, or nothing bounds the value, as of what \
-             is made of quantiles"
+            "U: unreliable, the standard error, with what is rounded in a sum over a join, is above a quarter of the value, \
+             or nothing bounds the value, as of what is made of quantiles"
         };
         let provisional = "P: provisional, an agency's part is missing";
         let meanings = [("U", unreliable), ("O", "O: not computable"), ("P", provisional)];

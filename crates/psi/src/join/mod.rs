@@ -33,7 +33,7 @@ mod tests;
 pub use list::{ENTRY, Entry, PointList};
 pub use party::{JoinParty, PeerKey};
 pub use proof::{JoinSession, KEY_WITH_PROOF};
-pub use stream::PointStream;
+pub use stream::{PointStream, check_points};
 
 use crate::PsiError;
 

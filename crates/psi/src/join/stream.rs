@@ -1,7 +1,7 @@
 use super::list::{ENTRY, label, point};
 use super::{JoinParams, JoinSide};
 use crate::PsiError;
-use crate::wire::ELEMENT;
+use crate::wire::{self, ELEMENT};
 
 /// The other side's list as it arrives, checked piece by piece in memory that does not grow with it.
 ///
@@ -73,6 +73,14 @@ impl PointStream {
     fn total(&self) -> u64 {
         self.due.iter().fold(0, |all, size| all.saturating_add(*size))
     }
+}
+
+/// Whether every point of a piece is one, and not the identity: so it is known when it arrives, and told to whoever sent it.
+///
+/// # Errors
+/// [`PsiError::InvalidElement`], [`PsiError::IdentityElement`].
+pub fn check_points(piece: &[u8]) -> Result<(), PsiError> {
+    piece.as_chunks::<ENTRY>().0.iter().try_for_each(|entry| wire::element(point(entry)).map(drop))
 }
 
 #[cfg(test)]

@@ -115,9 +115,20 @@ impl State {
     /// # Errors
     /// [`StoreError`] if the state failed.
     pub async fn epochs(&self) -> Result<Vec<KeptEpoch>, StoreError> {
-        let rows = sqlx::query("SELECT session, agreement, until, closed_at FROM epochs ORDER BY until, session")
-            .fetch_all(&self.shared.readers)
-            .await?;
+        self.epochs_of("SELECT session, agreement, until, closed_at FROM epochs ORDER BY until, session").await
+    }
+
+    /// Those of which something is kept.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the state failed.
+    pub async fn kept_epochs(&self) -> Result<Vec<KeptEpoch>, StoreError> {
+        let open = "SELECT session, agreement, until, closed_at FROM epochs WHERE closed_at IS NULL";
+        self.epochs_of(open).await
+    }
+
+    async fn epochs_of(&self, query: &'static str) -> Result<Vec<KeptEpoch>, StoreError> {
+        let rows = sqlx::query(query).fetch_all(&self.shared.readers).await?;
         rows.iter()
             .map(|row| {
                 Ok(KeptEpoch {

@@ -70,8 +70,10 @@ async fn an_epoch_is_ended_earlier_and_never_later() {
         state.shorten_epoch(&[6; 32], until(0)).await.unwrap();
         assert_eq!(state.epochs().await.unwrap()[0].until, until(counts));
     }
+    assert_eq!(state.kept_epochs().await.unwrap(), state.epochs().await.unwrap());
     folder.clock.set(until(20));
     assert_eq!(state.close_epochs().await, Ok(1));
+    assert_eq!(state.kept_epochs().await.unwrap(), []);
     state.shorten_epoch(&EPOCH, until(10)).await.unwrap();
     assert_eq!(state.epochs().await.unwrap()[0].until, until(20), "what is told of an epoch that is over stays");
 }

@@ -1052,6 +1052,12 @@ pub struct OpenJoinRequest {
     /// Points of the left side's list, by label.
     #[prost(uint64, repeated, tag = "6")]
     pub sizes: ::prost::alloc::vec::Vec<u64>,
+    /// The bundle that the left side goes by, and the number of the rule by which it writes identifiers. Either is among what
+    /// the terms are of, or need not be: named by itself, it is refused by its own name.
+    #[prost(uint64, tag = "7")]
+    pub bundle_sequence: u64,
+    #[prost(uint32, tag = "8")]
+    pub normaliser: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OpenJoinResponse {

@@ -916,8 +916,8 @@ pub mod estimate {
         Unspecified = 0,
         /// A: normal.
         Normal = 1,
-        /// U: low reliability, the standard error is large beside the value, nothing bounds the value, or the rank may be far
-        /// off. What is made of quantiles has no error at all, and is U as well.
+        /// U: low reliability, the standard error, with what is rounded in a sum over a join, is large beside the value,
+        /// nothing bounds the value, or the rank may be far off. What is made of quantiles has no error at all, and is U as well.
         Unreliable = 2,
         /// Not computable, for instance a ratio over nothing.
         NotComputable = 3,

@@ -59,10 +59,11 @@ fn whatever_a_receiver_sends_wrong_ends_the_session_by_its_name_on_both_sides() 
             let mut session = pair.begin(id).await?;
             if matches!(sent, Sent::OtherElements) {
                 // The twin: the chunk itself, once and again.
-                let (number, chunk) = session.machine.next(&pair.receiver.app).await?.context("no chunk")?;
+                let (number, chunk) = session.machine.next(&pair.sides.receiver.app).await?.context("no chunk")?;
                 let mut answers = Vec::new();
                 for _ in 0..2 {
-                    let answer = session.session.evaluate(&pair.sender.app, number, chunk.as_bytes().to_vec()).await?;
+                    let answer =
+                        session.session.evaluate(&pair.sides.sender.app, number, chunk.as_bytes().to_vec()).await?;
                     answers.push(answer);
                 }
                 let answer = answers.pop().context("no answer")?;
@@ -70,19 +71,19 @@ fn whatever_a_receiver_sends_wrong_ends_the_session_by_its_name_on_both_sides() 
                 session.machine.accept(&chunk, &answer)?;
                 let other = changed(chunk.as_bytes(), sent);
                 let counted = pair.counted()?;
-                refused(session.session.evaluate(&pair.sender.app, number, other).await, reason)?;
+                refused(session.session.evaluate(&pair.sides.sender.app, number, other).await, reason)?;
                 ensure!(pair.counted()? == counted, "{sent:?}: it was counted");
             } else {
                 let counted = pair.counted()?;
-                let found = ask(&mut session, &pair.receiver.app, &pair.sender.app, sent).await;
+                let found = ask(&mut session, &pair.sides.receiver.app, &pair.sides.sender.app, sent).await;
                 refused(found, reason).with_context(|| format!("{sent:?}"))?;
                 ensure!(pair.counted()? == counted, "{sent:?}: it was counted");
             }
             let why = BrokenOff::BySender(reason);
             ensure!(why.told().is_none(), "the sender is told what it said itself");
-            let said = session.attempt.broken_off(&pair.receiver.app, why).await;
+            let said = session.attempt.broken_off(&pair.sides.receiver.app, why).await;
             refused(Err::<(), _>(said), reason).with_context(|| format!("{sent:?}"))?;
-            ensure!(pair.sender.app.state().offered().await?.len() == usize::from(id), "{sent:?}: the register");
+            ensure!(pair.sides.sender.app.state().offered().await?.len() == usize::from(id), "{sent:?}: the register");
             pair.ended(id, &session.name, &session.open, reason).await.with_context(|| format!("{sent:?}"))?;
         }
         Ok(())
@@ -130,13 +131,13 @@ fn a_peer_that_goes_by_something_else_is_named_and_loses_nothing() -> Result<()>
         // All of them are of one session, which goes on in the end.
         for (change, reason) in changes {
             let LetIn { attempt, session, open, .. } = pair.let_in(1).await?;
-            pair.visit().await?;
-            refused(session.open(&pair.sender.app, &other(&open, change)).await, reason)?;
-            let said = attempt.broken_off(&pair.receiver.app, BrokenOff::BySender(reason)).await;
+            pair.sides.visit().await?;
+            refused(session.open(&pair.sides.sender.app, &other(&open, change)).await, reason)?;
+            let said = attempt.broken_off(&pair.sides.receiver.app, BrokenOff::BySender(reason)).await;
             refused(Err::<(), _>(said), reason)?;
             pair.both_recorded(reason).await?;
-            ensure!(pair.sender.app.state().open_sessions().await?.is_empty(), "{reason}: a session was opened");
-            ensure!(pair.sender.app.state().offered().await?.is_empty(), "{reason}: the register");
+            ensure!(pair.sides.sender.app.state().open_sessions().await?.is_empty(), "{reason}: a session was opened");
+            ensure!(pair.sides.sender.app.state().offered().await?.is_empty(), "{reason}: the register");
         }
         let mut session = pair.begin(1).await?;
         finished(&pair, &mut session).await?;
@@ -147,12 +148,8 @@ fn a_peer_that_goes_by_something_else_is_named_and_loses_nothing() -> Result<()>
 
 /// The rest of a session, as far as the sender is needed.
 async fn finished(pair: &Pair, session: &mut Session) -> Result<()> {
-    let (receiver, sender) = (&pair.receiver.app, &pair.sender.app);
-    while let Some((number, chunk)) = session.machine.next(receiver).await? {
-        let answer = session.session.evaluate(sender, number, chunk.as_bytes().to_vec()).await?;
-        session.machine.accept(&chunk, &answer)?;
-    }
-    session.machine.push_tags(&session.list(sender).await?)?;
+    pair.sides.evaluate(&session.session, &mut session.machine).await?;
+    session.machine.push_tags(&pair.sides.list(&session.session, 0).await?)?;
     Ok(session.machine.keep("a receipt")?)
 }
 
@@ -165,22 +162,22 @@ fn sizes_that_are_none_end_the_session_and_more_than_the_cap_is_refused() -> Res
         for (id, (change, reason)) in (1..).zip(none) {
             // Opened once as it should be, so that the session's name is known.
             let LetIn { attempt, session, open, .. } = pair.let_in(id).await?;
-            session.open(&pair.sender.app, &open).await?;
-            let name = pair.sender.app.state().open_sessions().await?.first().context("nothing is open")?.session;
+            session.open(&pair.sides.sender.app, &open).await?;
+            let name = pair.sides.sender.app.state().open_sessions().await?.first().context("nothing is open")?.session;
             let again = pair.accept(id).await?;
-            pair.visit().await?;
-            refused(again.open(&pair.sender.app, &other(&open, change)).await, reason)?;
-            let said = attempt.broken_off(&pair.receiver.app, BrokenOff::BySender(reason)).await;
+            pair.sides.visit().await?;
+            refused(again.open(&pair.sides.sender.app, &other(&open, change)).await, reason)?;
+            let said = attempt.broken_off(&pair.sides.receiver.app, BrokenOff::BySender(reason)).await;
             refused(Err::<(), _>(said), reason)?;
             pair.ended(id, &name, &open, reason).await?;
         }
         let LetIn { session, open, .. } = pair.let_in(9).await?;
-        pair.visit().await?;
+        pair.sides.visit().await?;
         // The cap of a register of 200,000 is 212,992.
         let beyond = other(&open, |open| open.elements = 10 * 212_992);
-        refused(session.open(&pair.sender.app, &beyond).await, ReasonCode::MatchCapExhausted)?;
-        assert_eq!(recorded(&pair.sender).await?, [ReasonCode::MatchCapExhausted]);
-        session.open(&pair.sender.app, &open).await.context("the cap ends no session")?;
+        refused(session.open(&pair.sides.sender.app, &beyond).await, ReasonCode::MatchCapExhausted)?;
+        assert_eq!(recorded(&pair.sides.sender).await?, [ReasonCode::MatchCapExhausted]);
+        session.open(&pair.sides.sender.app, &open).await.context("the cap ends no session")?;
         assert_eq!(pair.counted()?, 0);
         Ok(())
     })

@@ -2,7 +2,8 @@
 
 use super::pair::{LetIn, Pair, Session};
 use crate::matching::side::refused;
-use agency_adapter::app::{App, BrokenOff, CHUNK_ELEMENTS, MatchError};
+use crate::matching::sides::Sides;
+use agency_adapter::app::{BrokenOff, CHUNK_ELEMENTS, MatchError};
 use anyhow::{Context, Result, ensure};
 use firebreak_domain::ReasonCode;
 use firebreak_psi::{
@@ -98,12 +99,12 @@ fn answer(honest: &[u8], blinded: &[u8], sent: Sent) -> Result<Vec<u8>> {
 }
 
 /// The conversation up to what is wrong in it.
-async fn receive(session: &mut Session, receiver: &App, sender: &App, sent: Sent) -> Result<(), MatchError> {
-    let (number, chunk) = session.machine.next(receiver).await?.ok_or(MatchError::Failed)?;
-    let honest = session.session.evaluate(sender, number, chunk.as_bytes().to_vec()).await?;
+async fn receive(session: &mut Session, sides: &Sides, sent: Sent) -> Result<(), MatchError> {
+    let (number, chunk) = session.machine.next(&sides.receiver.app).await?.ok_or(MatchError::Failed)?;
+    let honest = session.session.evaluate(&sides.sender.app, number, chunk.as_bytes().to_vec()).await?;
     let changed = answer(&honest, chunk.as_bytes(), sent).map_err(|_| MatchError::Failed)?;
     session.machine.accept(&chunk, &changed)?;
-    let list = session.list(sender).await?;
+    let list = sides.list(&session.session, 0).await?;
     let (list, tag) = (list.as_slice(), list.len() / session.machine.tags() as usize);
     let (first, second) = (part(list, 0, tag), part(list, tag, 2 * tag));
     match sent {
@@ -129,16 +130,16 @@ fn whatever_a_sender_sends_wrong_ends_the_session_by_its_name_on_both_sides() ->
         for (id, (sent, reason)) in (1..).zip(ALL) {
             let mut session = pair.begin(id).await?;
             let counted = pair.counted()?;
-            let found = receive(&mut session, &pair.receiver.app, &pair.sender.app, sent).await;
+            let found = receive(&mut session, &pair.sides, sent).await;
             let why = BrokenOff::Here(found.err().with_context(|| format!("{sent:?} was taken"))?);
             let told = why.told();
             ensure!(told == Some(reason), "{sent:?}: the sender is told {told:?}, and not {reason}");
-            let said = session.attempt.broken_off(&pair.receiver.app, why).await;
+            let said = session.attempt.broken_off(&pair.sides.receiver.app, why).await;
             refused(Err::<(), _>(said), reason).with_context(|| format!("{sent:?}"))?;
-            session.session.broken_off(&pair.sender.app, reason).await?;
+            session.session.broken_off(&pair.sides.sender.app, reason).await?;
             // One chunk was evaluated, and the list was not made for it once more.
             ensure!(pair.counted()? == counted + u64::from(CHUNK_ELEMENTS), "{sent:?}: the cap");
-            ensure!(pair.sender.app.state().offered().await?.len() == usize::from(id), "{sent:?}: the register");
+            ensure!(pair.sides.sender.app.state().offered().await?.len() == usize::from(id), "{sent:?}: the register");
             pair.ended(id, &session.name, &session.open, reason).await.with_context(|| format!("{sent:?}"))?;
         }
         Ok(())
@@ -162,17 +163,17 @@ fn an_opening_that_is_none_is_found_before_anything_is_sent() -> Result<()> {
             (good.clone(), 40_960, ReasonCode::SizeExceeded),
         ]) {
             let LetIn { prepared, attempt, session, open } = pair.let_in(id).await?;
-            session.open(&pair.sender.app, &open).await?;
-            let name = pair.sender.app.state().open_sessions().await?.first().context("nothing is open")?.session;
-            pair.visit().await?;
-            let why = match prepared.begin(&pair.receiver.app, &key, tags).await {
+            session.open(&pair.sides.sender.app, &open).await?;
+            let name = pair.sides.sender.app.state().open_sessions().await?.first().context("nothing is open")?.session;
+            pair.sides.visit().await?;
+            let why = match prepared.begin(&pair.sides.receiver.app, &key, tags).await {
                 Err(error) => BrokenOff::Here(error),
                 Ok(_) => anyhow::bail!("begun with {tags} tags"),
             };
             let told = why.told().context("the sender is told nothing")?;
-            let said = attempt.broken_off(&pair.receiver.app, why).await;
+            let said = attempt.broken_off(&pair.sides.receiver.app, why).await;
             refused(Err::<(), _>(said), reason).with_context(|| format!("{tags} tags"))?;
-            session.broken_off(&pair.sender.app, told).await?;
+            session.broken_off(&pair.sides.sender.app, told).await?;
             pair.ended(id, &name, &open, reason).await?;
         }
         assert_eq!(pair.counted()?, 0);

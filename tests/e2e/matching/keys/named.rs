@@ -1,11 +1,11 @@
 //! Two registers with names and birth dates, and an agreement that matches by number and then by names.
 
 use crate::matching::begun::DAY;
-use crate::matching::side::{RECEIVER, SENDER, Side, begin, log_in, opening, submitted_by};
-use agency_adapter::app::{Asked, MatchError, MatchReport, Prepared, SenderSession, accept_match, prepare_receiver};
-use anyhow::{Context, Result, bail};
-use firebreak_audit::Log;
-use firebreak_domain::{Agreement, Clock, ColumnName, Identity, MatchKey, RequestId, SystemClock};
+use crate::matching::side::{RECEIVER, opening, submitted_by};
+use crate::matching::sides::Sides;
+use agency_adapter::app::{Asked, MatchError, MatchReport, Prepared, SenderSession};
+use anyhow::{Context, Result};
+use firebreak_domain::{Agreement, Clock, ColumnName, MatchKey, RequestId, SystemClock};
 use firebreak_node::SubmittedMatch;
 use firebreak_policy::Validity;
 use firebreak_population::{Population, Register};
@@ -162,14 +162,9 @@ pub fn prepare() -> Result<(Federation, TempDir)> {
     Ok((federation, folder))
 }
 
-/// Both sides, and the log.
+/// Both sides, and their requests.
 pub struct Named {
-    pub federation: Federation,
-    pub receiver: Side,
-    pub sender: Side,
-    log: Log,
-    identity: Identity,
-    _folder: TempDir,
+    pub sides: Sides,
 }
 
 /// A match that is done.
@@ -184,73 +179,42 @@ pub struct Done {
 impl Named {
     pub async fn open() -> Result<Self> {
         let (federation, folder) = prepare()?;
-        let receiver = Side::open(&federation, RECEIVER, Arc::new(SystemClock), Vec::new()).await?;
-        let sender = Side::open(&federation, SENDER, Arc::new(SystemClock), Vec::new()).await?;
-        let log = log_in(&federation, &folder.path().join("log"))?;
-        let identity = federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
-        let mut named = Self { federation, receiver, sender, log, identity, _folder: folder };
-        named.visit().await?;
-        Ok(named)
-    }
-
-    /// Brings what both have recorded into the log.
-    pub async fn visit(&mut self) -> Result<()> {
-        for side in [&self.receiver, &self.sender] {
-            side.visit(&mut self.log).await?;
-        }
-        Ok(())
-    }
-
-    /// The sender's program as it is after it was killed and started again.
-    pub async fn restart_sender(&mut self) -> Result<()> {
-        self.sender.app.state().clone().close().await;
-        self.sender = Side::open(&self.federation, SENDER, Arc::new(SystemClock), Vec::new()).await?;
-        self.visit().await
+        Ok(Self { sides: Sides::open(federation, folder, Arc::new(SystemClock)).await? })
     }
 
     fn submitted(&self, id: u8) -> Result<SubmittedMatch> {
-        submitted_by(&self.federation.issue(RECEIVER, "adapter", "main")?, id, SystemClock.now())
+        submitted_by(&self.sides.federation.issue(RECEIVER, "adapter", "main")?, id, SystemClock.now())
     }
 
     /// The receiver's own preparation of a request.
     pub async fn prepare(&self, id: u8, asked: Asked<'_>) -> Result<Result<Prepared, MatchError>> {
-        Ok(prepare_receiver(&self.receiver.app, self.submitted(id)?, &self.identity, asked).await)
+        Ok(self.sides.prepare(&self.submitted(id)?, asked).await)
     }
 
     /// The request, let in by the sender.
     pub async fn accept(&self, id: u8) -> Result<SenderSession> {
-        match accept_match(&self.sender.app, &self.submitted(id)?, &self.identity).await? {
-            Ok((session, _)) => Ok(session),
-            Err(refused) => bail!("the sender does not let it in: {}", refused.refusal),
-        }
+        self.sides.accept(&self.submitted(id)?).await
     }
 
     /// A whole match.
     pub async fn run(&mut self, id: u8, asked: Asked<'_>) -> Result<Done> {
-        self.visit().await?;
+        self.sides.visit().await?;
         let prepared = self.prepare(id, asked).await??;
         let session = self.accept(id).await?;
         let open = opening(&prepared)?;
-        let (key, tags) = session.open(&self.sender.app, &open).await?;
-        let mut machine = begin(prepared, &self.receiver, &mut self.log, &key, tags).await?;
-        while let Some((number, chunk)) = machine.next(&self.receiver.app).await? {
-            let evaluated = session.evaluate(&self.sender.app, number, chunk.as_bytes().to_vec()).await?;
-            machine.accept(&chunk, &evaluated)?;
-        }
-        let mut pieces = session.tags(&self.sender.app, 0).await?;
-        while let Some(piece) = session.next_piece(&self.sender.app, &mut pieces).await? {
-            machine.push_tags(&piece)?;
-        }
-        session.close(&self.sender.app).await?;
-        let report = machine.finish(&self.receiver.app).await?;
-        let persons = self.receiver.app.state().matched_persons(&report.session).await?;
-        let matched = persons.iter().map(|key| Ok(String::from_utf8(key.to_vec())?)).collect::<Result<_>>()?;
+        let (key, tags) = session.open(&self.sides.sender.app, &open).await?;
+        let mut machine = self.sides.begin(prepared, &key, tags).await?;
+        self.sides.evaluate(&session, &mut machine).await?;
+        self.sides.receive(&session, &mut machine).await?;
+        session.close(&self.sides.sender.app).await?;
+        let report = machine.finish(&self.sides.receiver.app).await?;
+        let matched = self.sides.matched(&report.session).await?;
         Ok(Done { report, matched, elements: open.elements })
     }
 
     /// What the receiver's register says of a person: keys, and whether that is provisional.
     pub async fn told(&self, person: &str) -> Result<BTreeMap<String, bool>> {
-        let entries = self.receiver.app.state().matches_of(person.as_bytes()).await?;
+        let entries = self.sides.receiver.app.state().matches_of(person.as_bytes()).await?;
         let told = entries.into_iter().map(|entry| Some((entry.key?.to_string(), entry.provisional)));
         told.collect::<Option<_>>().context("an entry without its key")
     }

@@ -1,24 +1,21 @@
 //! A match with a payload in this process, over pupils that a test lists itself.
 
-use super::super::side::{RECEIVER, SENDER, Side, begin, log_in, opening, submitted_under};
 use super::Rows;
-use agency_adapter::app::{
-    AskedHandOut, MatchError, MatchReport, OpenRequest, Receiver, SenderSession, accept_match, prepare_receiver,
-};
-use anyhow::{Context, Result, bail, ensure};
-use firebreak_audit::Log;
+use crate::matching::side::{RECEIVER, SENDER, opening, submitted_under};
+use crate::matching::sides::Sides;
+use agency_adapter::app::{AskedHandOut, MatchError, MatchReport, OpenRequest, Receiver, SenderSession};
+use anyhow::{Context, Result, ensure};
 use firebreak_domain::{Clock, ManualClock, SystemClock, Timestamp};
 use firebreak_format::records::RecordFormat;
 use firebreak_node::SubmittedMatch;
+use firebreak_policy::Validity;
 use firebreak_policy::signing::sign_contract;
-use firebreak_policy::{Candidate, Validity};
 use firebreak_population::{Population, Register};
 use firebreak_testbed::Federation;
 use firebreak_tests::{Own, with_rows};
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
-use tempfile::TempDir;
 
 /// The sample's agreement with a payload.
 pub const AGREEMENT: &str = "vaccination-letters";
@@ -107,19 +104,15 @@ pub fn days(federation: &Federation, days: u32) -> Result<()> {
 
 /// A match whose session is open and whose set is committed to.
 pub struct Disclosing {
-    pub federation: Federation,
     pub start: Timestamp,
     pub clock: Arc<ManualClock>,
-    pub receiver: Side,
-    pub sender: Side,
     pub patients: Patients,
-    log: Log,
     machine: Option<Receiver>,
     session: SenderSession,
     opening: OpenRequest,
     tags: u32,
     report: Option<MatchReport>,
-    _folder: TempDir,
+    pub sides: Sides,
 }
 
 impl Disclosing {
@@ -161,36 +154,15 @@ impl Disclosing {
         let made = start.plus_secs(-60 * DAY);
         federation.sign_bundle(1, None, Validity { made, valid_from: made, valid_until: start.plus_secs(20 * DAY) })?;
         let clock = Arc::new(ManualClock::at(start));
-        let receiver = Side::open(&federation, RECEIVER, clock.clone(), Vec::new()).await?;
-        let sender = Side::open(&federation, SENDER, clock.clone(), Vec::new()).await?;
-        let mut log = log_in(&federation, &folder.path().join("log"))?;
-        for side in [&receiver, &sender] {
-            side.visit(&mut log).await?;
-        }
-        let own = federation.issue(RECEIVER, "adapter", "main")?;
+        let mut sides = Sides::open(federation, folder, clock.clone()).await?;
+        let own = sides.federation.issue(RECEIVER, "adapter", "main")?;
         let submitted = submitted_under(&own, AGREEMENT, 42, start)?;
-        let prepared = prepare_receiver(&receiver.app, submitted.clone(), own.identity(), selection.as_str()).await?;
-        let Ok((session, _)) = accept_match(&sender.app, &submitted, own.identity()).await? else {
-            bail!("the sender refused")
-        };
+        let prepared = sides.prepare(&submitted, selection.as_str()).await?;
+        let session = sides.accept(&submitted).await?;
         let opening = opening(&prepared)?;
-        let (key, tags) = session.open(&sender.app, &opening).await?;
-        let machine = Some(begin(prepared, &receiver, &mut log, &key, tags).await?);
-        Ok(Self {
-            federation,
-            start,
-            clock,
-            receiver,
-            sender,
-            patients,
-            log,
-            machine,
-            session,
-            opening,
-            tags,
-            report: None,
-            _folder: folder,
-        })
+        let (key, tags) = session.open(&sides.sender.app, &opening).await?;
+        let machine = Some(sides.begin(prepared, &key, tags).await?);
+        Ok(Self { start, clock, patients, machine, session, opening, tags, report: None, sides })
     }
 
     /// The receiver's session.
@@ -201,20 +173,12 @@ impl Disclosing {
     /// Every chunk, from one side to the other and back.
     pub async fn evaluate(&mut self) -> Result<()> {
         let machine = self.machine.as_mut().context("the match is over")?;
-        while let Some((number, chunk)) = machine.next(&self.receiver.app).await? {
-            let evaluated = self.session.evaluate(&self.sender.app, number, chunk.as_bytes().to_vec()).await?;
-            machine.accept(&chunk, &evaluated)?;
-        }
-        Ok(())
+        Ok(self.sides.evaluate(&self.session, machine).await?)
     }
 
     /// The sender's list from that byte on.
     pub async fn list(&self, offset: u64) -> Result<Vec<u8>, MatchError> {
-        let (mut list, mut pieces) = (Vec::new(), self.session.tags(&self.sender.app, offset).await?);
-        while let Some(piece) = self.session.next_piece(&self.sender.app, &mut pieces).await? {
-            list.extend(piece);
-        }
-        Ok(list)
+        self.sides.list(&self.session, offset).await
     }
 
     /// Bytes of an entry of the list: ten of a tag, and a row with sixteen of its seal.
@@ -224,91 +188,63 @@ impl Disclosing {
 
     /// Ends the match, and gives what it came to.
     pub async fn finish(&mut self) -> Result<MatchReport> {
-        self.session.close(&self.sender.app).await?;
+        self.session.close(&self.sides.sender.app).await?;
         let machine = self.machine.take().context("the match is over")?;
         ensure!(machine.tag_bytes() == u64::from(self.tags) * self.entry() as u64, "an entry has another length");
-        let report = machine.finish(&self.receiver.app).await?;
+        let report = machine.finish(&self.sides.receiver.app).await?;
         self.report = Some(report.clone());
         Ok(report)
     }
 
     fn submitted(&self) -> Result<SubmittedMatch> {
-        let own = self.federation.issue(RECEIVER, "adapter", "main")?;
+        let own = self.sides.federation.issue(RECEIVER, "adapter", "main")?;
         submitted_under(&own, AGREEMENT, 42, self.clock.now())
     }
 
     /// Both programs as they are after they were killed and started again, on the same request.
     pub async fn restart(&mut self) -> Result<()> {
         self.machine = None;
-        self.sender.app.state().clone().close().await;
-        self.sender = Side::open(&self.federation, SENDER, self.clock.clone(), Vec::new()).await?;
-        self.sender.visit(&mut self.log).await?;
-        self.restart_receiver().await?;
-        let own = self.federation.issue(RECEIVER, "adapter", "main")?;
+        self.sides.restart_sender().await?;
+        self.sides.restart_receiver().await?;
         let submitted = self.submitted()?;
-        let prepared = prepare_receiver(&self.receiver.app, submitted.clone(), own.identity(), "").await?;
-        let Ok((session, _)) = accept_match(&self.sender.app, &submitted, own.identity()).await? else {
-            bail!("the sender refused")
-        };
-        let (key, tags) = session.open(&self.sender.app, &self.opening).await?;
+        let prepared = self.sides.prepare(&submitted, "").await?;
+        let session = self.sides.accept(&submitted).await?;
+        let (key, tags) = session.open(&self.sides.sender.app, &self.opening).await?;
         self.session = session;
-        self.machine = Some(begin(prepared, &self.receiver, &mut self.log, &key, tags).await?);
+        self.machine = Some(self.sides.begin(prepared, &key, tags).await?);
         Ok(())
     }
 
     /// A second bundle, by which one column less is disclosed, taken up by both programs as they start again. Gives what
     /// becomes of the same request at the receiver, and at the sender.
     pub async fn with_a_column_less(&mut self) -> Result<[Result<(), MatchError>; 2]> {
-        let bundle = self.federation.layout().bundle();
-        let previous = Candidate::read(&bundle)?.manifest().digest();
-        let file = bundle.join(format!("agreements/{AGREEMENT}.toml"));
         let (both, one) = ("columns = [\"region\", \"language\"]\nretention", "columns = [\"region\"]\nretention");
-        let text = fs::read_to_string(&file)?;
-        ensure!(text.contains(both), "other columns");
-        fs::write(&file, text.replace(both, one))?;
         let (made, valid_until) = (self.start, self.start.plus_secs(20 * DAY));
         let validity = Validity { made, valid_from: made.plus_secs(-60), valid_until };
-        self.federation.sign_bundle(2, Some(previous), validity)?;
         self.machine = None;
-        for side in [&self.receiver, &self.sender] {
-            ensure!(side.app.refresh_policy().await?, "no leaf tells of the bundle");
-            side.app.state().clone().close().await;
-        }
-        self.receiver = Side::open(&self.federation, RECEIVER, self.clock.clone(), Vec::new()).await?;
-        self.sender = Side::open(&self.federation, SENDER, self.clock.clone(), Vec::new()).await?;
-        for side in [&self.receiver, &self.sender] {
-            ensure!(side.app.policy().accepted().map(|bundle| bundle.sequence()) == Some(2), "it was not taken up");
-            side.visit(&mut self.log).await?;
-        }
-        let own = self.federation.issue(RECEIVER, "adapter", "main")?;
+        self.sides.second_bundle(AGREEMENT, both, Some(one), validity).await?;
+        self.sides.restart_receiver().await?;
+        self.sides.restart_sender().await?;
+        self.sides.has_second()?;
         let submitted = self.submitted()?;
-        let prepared = prepare_receiver(&self.receiver.app, submitted.clone(), own.identity(), "").await.map(drop);
-        let Ok((session, _)) = accept_match(&self.sender.app, &submitted, own.identity()).await? else {
-            bail!("the sender refused")
-        };
+        let prepared = self.sides.prepare(&submitted, "").await.map(drop);
+        let session = self.sides.accept(&submitted).await?;
         self.opening.bundle_sequence = 2;
         self.opening.payload.columns.pop();
         self.opening.payload.row_bytes = 2;
-        Ok([prepared, session.open(&self.sender.app, &self.opening).await.map(drop)])
-    }
-
-    /// The receiver's program alone.
-    pub async fn restart_receiver(&mut self) -> Result<()> {
-        self.receiver.app.state().clone().close().await;
-        self.receiver = Side::open(&self.federation, RECEIVER, self.clock.clone(), Vec::new()).await?;
-        self.receiver.visit(&mut self.log).await
+        Ok([prepared, session.open(&self.sides.sender.app, &self.opening).await.map(drop)])
     }
 
     /// The heading of the file that an officer gets now, and what it holds of each person behind the key of the agreement,
     /// which is one and provisional of nobody.
     pub async fn handed_out(&self) -> Result<(String, Rows)> {
         let session = self.report.as_ref().context("the match goes on")?.session;
-        let recorded = self.receiver.app.state().recorded_match(&session).await?.context("it is not recorded")?;
-        let own = self.federation.issue(RECEIVER, "adapter", "main")?.identity().clone();
-        let officer = self.federation.issue_local(RECEIVER, "officer", "counter")?.identity().clone();
+        let recorded = self.sides.receiver.app.state().recorded_match(&session).await?.context("it is not recorded")?;
+        let officer = self.sides.federation.issue_local(RECEIVER, "officer", "counter")?.identity().clone();
         let submitted = self.submitted()?;
-        let asked = AskedHandOut { submitted: &submitted, own: &own, officer: &officer, session, recorded: &recorded };
-        let (file, entry) = self.receiver.app.hand_out(&asked, RecordFormat::Csv).await?;
+        let own = &self.sides.identity;
+        let asked = AskedHandOut { submitted: &submitted, own, officer: &officer, session, recorded: &recorded };
+        let (file, entry) = self.sides.receiver.app.hand_out(&asked, RecordFormat::Csv).await?;
         let text = String::from_utf8(file)?;
         let mut lines = text.split_terminator("\r\n");
         let heading = lines.next().context("an empty file")?.to_owned();

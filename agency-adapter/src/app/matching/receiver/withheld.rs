@@ -4,6 +4,7 @@
 use super::form::{Behind, persons};
 use crate::app::matching::MatchError;
 use crate::app::matching::records::key;
+use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_psi::{Normaliser, Shuffle, Slot};
 use firebreak_store::{SessionFiles, Spool};
 use std::cmp::Ordering;
@@ -11,6 +12,9 @@ use zeroize::Zeroizing;
 
 /// Bytes of where the persons of the next chunk begin, and of how many of this one are withheld by their choice.
 const HEAD: usize = 16;
+
+/// The file in which a program kept the numbers of places that were withheld, so that its length told how many.
+const OF_EARLIER_PROGRAMS: &str = "withheld";
 
 /// Which places of a chunk are sent as padding, behind where the persons of the next chunk begin and how many persons of
 /// this one are withheld.
@@ -36,6 +40,10 @@ impl Withheld {
         normaliser: Normaliser,
         chunk_elements: u32,
     ) -> Result<Self, MatchError> {
+        if files.holds(OF_EARLIER_PROGRAMS) {
+            let refusal = Refusal::new(ReasonCode::SessionMismatch).because("an earlier program began this session");
+            return Err(refusal.instead("a match under a new request id").into());
+        }
         Ok(Self { decided: files.spool("withheld-places")?, shuffle, normaliser, chunk_elements })
     }
 

@@ -5,8 +5,7 @@ use crate::app::Failure;
 use crate::app::agencies::{AgencyRefusal, JoinStep, JoinSteps};
 use firebreak_domain::{OrgId, ReasonCode, Refusal};
 use firebreak_privacy::join::{DummyLaw, JoinCells, JoinList, JoinListError, ListSide, Point, count, points};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -48,7 +47,7 @@ pub(super) async fn counted(lists: Lists) -> Result<JoinCells, Halted> {
         own.iter().fold(added, |all, size| all.saturating_add(*size)).saturating_mul(POINT)
     };
     let (most_left, most_right) = (most(&left_sizes, right_sizes.len()), most(&right_sizes, left_sizes.len()));
-    let cut_short = Arc::new(AtomicBool::new(false));
+    let cut_short = Arc::new(OnceLock::new());
     let arriving =
         |side, pieces| Arriving { side, pieces, ready: Vec::new().into_iter(), cut_short: Arc::clone(&cut_short) };
     let (left_points, right_points) = (arriving(ListSide::Left, left_list), arriving(ListSide::Right, right_list));
@@ -58,23 +57,30 @@ pub(super) async fn counted(lists: Lists) -> Result<JoinCells, Halted> {
         count(&law, one, other)
     });
     let (by_left, by_right) = tokio::join!(
-        feed(&mut from_left, &left, to_right, most_right, bound),
-        feed(&mut from_right, &right, to_left, most_left, bound),
+        feed(&mut from_left, [&right, &left], to_right, most_right, bound),
+        feed(&mut from_right, [&left, &right], to_left, most_left, bound),
     );
     let counted = counting.await.map_err(|_| Halted::Failed(Failure::Answer("the counting of a join")))?;
     // What a side says comes before what its list, which ended for it, looks like.
     by_left?;
     by_right?;
-    if cut_short.load(Ordering::SeqCst) {
-        return Err(Halted::Here(hostile(ReasonCode::WrongCount)));
+    let sent_on = |reason, of| {
+        let (owner, sender) = match of {
+            ListSide::Left => (&left, &right),
+            ListSide::Right => (&right, &left),
+        };
+        Halted::Here(hostile(reason, owner, sender))
+    };
+    if let Some(side) = cut_short.get() {
+        return Err(sent_on(ReasonCode::WrongCount, *side));
     }
-    counted.map_err(|error| Halted::Here(hostile(reason_of(&error))))
+    counted.map_err(|error| sent_on(reason_of(&error), side_of(&error)))
 }
 
-/// Passes on what a side sends, until it has said that it is done, or nobody counts any more.
+/// Passes on what a side sends of the other's list, until it has said that it is done, or nobody counts any more.
 async fn feed(
     steps: &mut Box<dyn JoinSteps>,
-    agency: &OrgId,
+    [owner, agency]: [&OrgId; 2],
     pieces: mpsc::Sender<Vec<u8>>,
     most: u64,
     bound: Duration,
@@ -85,7 +91,7 @@ async fn feed(
             JoinStep::Points(points) => {
                 bytes = bytes.saturating_add(points.len() as u64);
                 if bytes > most {
-                    return Err(Halted::Here(hostile(ReasonCode::SizeExceeded)));
+                    return Err(Halted::Here(hostile(ReasonCode::SizeExceeded, owner, agency)));
                 }
                 if pieces.send(points).await.is_err() {
                     return Ok(());
@@ -97,10 +103,21 @@ async fn feed(
     }
 }
 
-/// The refusal of lists that were made in another way than the protocol's. It says no number.
-fn hostile(reason: ReasonCode) -> Refusal {
-    let refusal = Refusal::new(reason).because("the lists that the agencies sent for counting are not those of a join");
+/// The refusal of a list that was made in another way than the protocol's: by its owner, or by the other side, which sent it
+/// on. It says no number.
+fn hostile(reason: ReasonCode, owner: &OrgId, sender: &OrgId) -> Refusal {
+    let what = format!("the list of {owner}, which {sender} sent on for counting, is not that of a join");
+    let refusal = Refusal::new(reason).because(what);
     refusal.instead("the question under a new request id, once the agencies have seen to it")
+}
+
+const fn side_of(error: &JoinListError) -> ListSide {
+    match error {
+        JoinListError::Truncated(side)
+        | JoinListError::Order(side)
+        | JoinListError::Label(side)
+        | JoinListError::Count { side, .. } => *side,
+    }
 }
 
 const fn reason_of(error: &JoinListError) -> ReasonCode {
@@ -122,8 +139,8 @@ struct Arriving {
     side: ListSide,
     pieces: mpsc::Receiver<Vec<u8>>,
     ready: std::vec::IntoIter<Point>,
-    /// Whether a piece ended within a point.
-    cut_short: Arc<AtomicBool>,
+    /// Of which list a piece ended within a point, if one did.
+    cut_short: Arc<OnceLock<ListSide>>,
 }
 
 impl Iterator for Arriving {
@@ -138,7 +155,8 @@ impl Iterator for Arriving {
             match points(self.side, &piece) {
                 Ok(points) => self.ready = points.collect::<Vec<_>>().into_iter(),
                 Err(_) => {
-                    self.cut_short.store(true, Ordering::SeqCst);
+                    // INVARIANT: of two lists that did, either is named.
+                    let _ = self.cut_short.set(self.side);
                     return None;
                 }
             }

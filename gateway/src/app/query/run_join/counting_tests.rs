@@ -41,7 +41,10 @@ async fn counts(by_left: Box<dyn JoinSteps>, by_right: Box<dyn JoinSteps>, own: 
     let lists = Lists { law: law(), sides, bound: Duration::from_secs(5) };
     match counted(lists).await {
         Ok(cells) => Ok(cells.counts().to_vec()),
-        Err(Halted::Here(refusal)) => Err(refusal.reason.to_string()),
+        Err(Halted::Here(refusal)) => {
+            let list = refusal.detail.split(" sent on").next().unwrap_or_default();
+            Err(format!("{}: {list}", refusal.reason))
+        }
         Err(Halted::Silent(agency, what)) => Err(format!("{agency} {what}")),
         Err(_) => Err("something else".into()),
     }
@@ -60,10 +63,12 @@ async fn lists_in_pieces_are_counted_as_whole_ones() {
 async fn a_side_that_stops_or_sends_another_list_has_nothing_counted() {
     let (right, left) = (list(30, 12, 1), list(30, 12, 2));
     let good = || said(&left, 340, true);
+    let named = |reason: &str, owner: &str, by: &str| Err(format!("{reason}: the list of {owner}, which {by}"));
     assert_eq!(counts(said(&right, 340, false), good(), 30).await, Err("a gave no answer".into()));
-    assert_eq!(counts(said(&right, 33, true), good(), 30).await, Err("WRONG_COUNT".into()));
-    assert_eq!(counts(said(&right[34..], 340, true), good(), 30).await, Err("WRONG_COUNT".into()));
-    assert_eq!(counts(said(&list(31, 12, 1), 340, true), good(), 30).await, Err("SIZE_EXCEEDED".into()));
+    assert_eq!(counts(said(&right, 33, true), good(), 30).await, named("WRONG_COUNT", "b", "a"));
+    assert_eq!(counts(said(&right[34..], 340, true), good(), 30).await, named("WRONG_COUNT", "b", "a"));
+    assert_eq!(counts(said(&list(31, 12, 1), 340, true), good(), 30).await, named("SIZE_EXCEEDED", "b", "a"));
+    assert_eq!(counts(said(&right, 340, true), said(&left[34..], 340, true), 30).await, named("WRONG_COUNT", "a", "b"));
     let backwards: Vec<u8> = right.chunks(34).rev().flatten().copied().collect();
-    assert_eq!(counts(said(&backwards, 340, true), good(), 30).await, Err("HOSTILE_INPUT".into()));
+    assert_eq!(counts(said(&backwards, 340, true), good(), 30).await, named("HOSTILE_INPUT", "b", "a"));
 }
