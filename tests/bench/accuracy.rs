@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail, ensure};
 use firebreak_domain::{Contract, Mechanism, Rho};
 use firebreak_privacy::{Exact, ExactCells, Funded, SHOWN_DELTA, price};
 use firebreak_query::{CheckedQuery, Primitive, PrimitiveKind, check, parse_sql};
-use firebreak_tests::bench::{aimed, argument, conditions, figure, median, remark};
+use firebreak_tests::bench::{Aim, aimed, argument, conditions, figure, median, remark};
 use fixture::{Agency, CONTRACT};
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -57,12 +57,12 @@ async fn main() -> Result<()> {
     }
     let theory = [&alone, &concentrated, &pure].into_iter().flat_map(|errors| errors.over_theory.iter().copied());
     let worst = theory.max_by(|a, b| (a - 1.0).abs().total_cmp(&(b - 1.0).abs()));
-    aimed("noise_over_theory", worst.context("nothing measured")?, "ratio", "0.98 to 1.02");
-    aimed("count_mae", alone.count, "persons", "at most 1.8");
-    aimed("sum_mae", alone.sum, "", "at most 200,000");
-    aimed("zcdp_100_over_pure", concentrated.count / pure.count, "ratio", "below 1");
-    aimed("draw_per_number", draw_time(runs.min(40)).await?, "us", "at most 6, for which the tick is made");
-    aimed("choice_per_candidate", choice_time(runs.min(40)).await?, "us", "at most 7.5, for which the tick is made");
+    aimed("noise_over_theory", worst.context("nothing measured")?, "ratio", Aim::Within(0.98, 1.02));
+    aimed("count_mae", alone.count, "persons", Aim::AtMost(1.8));
+    aimed("sum_mae", alone.sum, "", Aim::AtMost(200_000.0));
+    aimed("zcdp_100_over_pure", concentrated.count / pure.count, "ratio", Aim::Below(1.0));
+    aimed("draw_per_number", draw_time(runs.min(40)).await?, "us, for which the tick is made", Aim::AtMost(6.0));
+    aimed("choice_per_candidate", choice_time(runs.min(40)).await?, "us, for which the tick is made", Aim::AtMost(7.5));
     figure("zcdp_100_over_pure_of_sums", concentrated.sum / pure.sum, "ratio");
     Ok(())
 }

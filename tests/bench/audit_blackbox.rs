@@ -35,7 +35,7 @@ use agency_adapter::{bounded, views};
 use anyhow::{Result, ensure};
 use blackbox::{Audit, CASES, PLANTED};
 use firebreak_domain::Mechanism;
-use firebreak_tests::bench::{aimed, argument, conditions, figure, remark};
+use firebreak_tests::bench::{Aim, aimed, argument, conditions, figure, remark};
 use opened::{Exact, ExactCells};
 use privacy::{Price, price};
 use std::collections::BTreeMap;
@@ -64,18 +64,19 @@ async fn main() -> Result<()> {
         planted = planted.min(bound(Audit { case, runs, moved: 1.25 }).await?);
     }
     figure("blackbox_runs_a_side", runs.into(), "runs");
-    aimed("blackbox_loss_lower_over_declared", worst, "ratio", "at most 1, and near it");
+    aimed("blackbox_loss_lower_over_declared", worst, "ratio, to be near 1", Aim::AtMost(1.0));
+    let near = Aim::Within(SEEN, 1.0).only_if(runs >= RUNS, "0.9 to 1 by 200,000 runs");
     let mut pure = f64::INFINITY;
     for (name, (mechanism, found)) in least {
         if mechanism == Mechanism::DiscreteLaplace {
-            aimed(name, found, "ratio", "at most 1, and at least 0.9");
+            aimed(name, found, "ratio", near);
             pure = pure.min(found);
         } else {
-            aimed(name, found, "ratio", "at most 1");
+            aimed(name, found, "ratio", Aim::AtMost(1.0));
         }
     }
-    aimed("blackbox_epsilon_lower_over_declared", pure, "ratio", "at most 1, and at least 0.9");
-    aimed("blackbox_planted_over_declared", planted, "ratio", "above 1");
+    aimed("blackbox_epsilon_lower_over_declared", pure, "ratio", near);
+    aimed("blackbox_planted_over_declared", planted, "ratio", Aim::Above(1.0));
     ensure!(worst <= 1.0, "a release betrays more than is declared: see above");
     ensure!(planted > 1.0, "too few runs: a sensitivity that is understated by a quarter is not found");
     ensure!(runs < RUNS || pure >= SEEN, "of a pure loss less is seen than there is: see above");

@@ -11,7 +11,7 @@ use firebreak_domain::Epsilon;
 use firebreak_privacy::join::{DummyLaw, JoinList, ListSide, count, points};
 use firebreak_psi::join::{JoinParams, JoinParty, JoinSession, JoinSide, PointList};
 use firebreak_psi::{NormalisedInput, Normaliser, SecretSeed, SessionId};
-use firebreak_tests::bench::{aimed, argument, conditions, figure};
+use firebreak_tests::bench::{Aim, aimed, argument, conditions, figure};
 use std::collections::BTreeMap;
 use std::thread;
 
@@ -37,7 +37,7 @@ fn main() -> Result<()> {
         figure(&format!("join_view_epsilon_{}", if also_there { "both" } else { "one" }), found, name);
         most = most.max(found);
     }
-    aimed("join_view_epsilon", most, "epsilon borne out", "at most 1");
+    aimed("join_view_epsilon", most, "epsilon borne out", Aim::AtMost(1.0));
     ensure!(most <= LOSS, "the gateway's view tells more than is charged");
     Ok(())
 }

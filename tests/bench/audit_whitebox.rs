@@ -20,7 +20,7 @@ mod whitebox;
 
 use agency_adapter::{bounded, views};
 use anyhow::{Context, Result, ensure};
-use firebreak_tests::bench::{aimed, argument, conditions, figure, remark};
+use firebreak_tests::bench::{Aim, aimed, argument, conditions, figure, remark};
 use opened::{Exact, ExactCells};
 use std::time::Instant;
 use whitebox::{Audit, Plant};
@@ -56,10 +56,10 @@ fn main() -> Result<()> {
     }
     figure("whitebox_pairs_alone", found.pairs_alone as f64, "pairs");
     figure("whitebox_pairs_joined", found.pairs_joined as f64, "pairs");
-    aimed("whitebox_pairs", found.pairs as f64, "pairs", "at least 1,000,000");
-    aimed("whitebox_violations", found.violating as f64, "pairs", "0");
-    aimed("whitebox_unreadable", found.unreadable.len() as f64, "neighbours", "0");
-    aimed("whitebox_worst_ratio", found.worst(), "ratio", "at most 1, and near it");
+    aimed("whitebox_pairs", found.pairs as f64, "pairs", Aim::AtLeast(1_000_000.0));
+    aimed("whitebox_violations", found.violating as f64, "pairs", Aim::AtMost(0.0));
+    aimed("whitebox_unreadable", found.unreadable.len() as f64, "neighbours", Aim::AtMost(0.0));
+    aimed("whitebox_worst_ratio", found.worst(), "ratio, to be near 1", Aim::AtMost(1.0));
     ensure!(found.violating == 0, "a vector moved by more than its sensitivity: see above");
     ensure!(found.unreadable.is_empty(), "what a person's rows hold made a file unreadable: see above");
     Ok(())

@@ -3,7 +3,7 @@
 //! `bench-demo [PERSONS]`.
 
 use anyhow::{Result, ensure};
-use firebreak_tests::bench::{aimed, argument, conditions, remark};
+use firebreak_tests::bench::{Aim, aimed, argument, conditions, remark};
 use firebreak_tests::built;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -22,6 +22,6 @@ fn main() -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "the demonstration failed: {}", said.lines().next_back().unwrap_or_default());
     remark(&format!("{persons} persons"));
-    aimed("demo", seconds, "s", "at most 60");
+    aimed("demo", seconds, "s", Aim::AtMost(60.0));
     Ok(())
 }

@@ -23,7 +23,7 @@ use firebreak_domain::{Clock, Rho, SystemClock};
 use firebreak_policy::Validity;
 use firebreak_policy::signing::sign_contract;
 use firebreak_testbed::Federation;
-use firebreak_tests::bench::{Bench, Spent, aimed, answered, conditions, median, remark};
+use firebreak_tests::bench::{Aim, Bench, Spent, aimed, answered, conditions, median, remark};
 use firebreak_tests::{Caller, built};
 use growth::Step;
 use std::fs;
@@ -126,8 +126,8 @@ async fn through_everything(bench: &Bench) -> Result<()> {
         adapter / questions * 1e3,
         plain * 1e3
     ));
-    aimed("grouped_query_over_plain_sql", (gateway + adapter) / questions / plain, "ratio", "at most 3");
-    aimed("grouped_query_p50", median(&mut times).as_secs_f64() * 1e3, "ms", "at most 100");
+    aimed("grouped_query_over_plain_sql", (gateway + adapter) / questions / plain, "ratio", Aim::AtMost(3.0));
+    aimed("grouped_query_p50", median(&mut times).as_secs_f64() * 1e3, "ms", Aim::AtMost(100.0));
     Ok(())
 }
 

@@ -28,7 +28,7 @@ mod support;
 use anyhow::{Context, Result, ensure};
 use firebreak_domain::{RequestId, SystemClock, UnitSpaceId};
 use firebreak_store::{AccountKind, ReleaseKey, RequestKey, Reserved, State, StateKey};
-use firebreak_tests::bench::{aimed, argument, conditions, figure, remark};
+use firebreak_tests::bench::{Aim, aimed, argument, conditions, figure, remark};
 use firebreak_tests::built;
 use std::fs::File;
 use std::io::Write;
@@ -112,8 +112,8 @@ async fn speed(folder: &Path) -> Result<()> {
         offered.each_second,
         offered.within(0.5)
     ));
-    aimed("ledger_charges", together.each_second, "1/s", "at least 5,000");
-    aimed("ledger_p99", offered.within(0.99), "ms", "at most 5");
+    aimed("ledger_charges", together.each_second, "1/s", Aim::AtLeast(5_000.0));
+    aimed("ledger_p99", offered.within(0.99), "ms", Aim::AtMost(5.0));
     figure("ledger_p99_saturated", together.within(0.99), "ms");
     figure("ledger_charges_over_syncs", together.each_second / syncs, "charges a sync of the disk");
     figure("ledger_p99_over_sync_p99", offered.within(0.99) / slowest, "ratio");
@@ -229,7 +229,7 @@ async fn run(schedules: u64, seed: u64) -> Result<usize> {
         "{TOGETHER} schedules in a state, which is broken off once; {:.0} schedules in a second",
         ran as f64 / begun.elapsed().as_secs_f64()
     ));
-    aimed("ledger_schedules", ran as f64, "schedules", "1,000,000");
-    aimed("ledger_violations", violations as f64, "schedules", "0");
+    aimed("ledger_schedules", ran as f64, "schedules", Aim::AtLeast(1_000_000.0));
+    aimed("ledger_violations", violations as f64, "schedules", Aim::AtMost(0.0));
     Ok(violations)
 }

@@ -3,7 +3,7 @@
 //! `bench-population [PERSONS]`. The memory is the highest that the program ever had resident (VmHWM in proc(5)).
 
 use anyhow::{Context, Result, ensure};
-use firebreak_tests::bench::{aimed, argument, conditions, remark};
+use firebreak_tests::bench::{Aim, aimed, argument, conditions, remark};
 use firebreak_tests::built;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ fn main() -> Result<()> {
     ensure!(ended.success(), "the population was not made");
     let kib: f64 = Some(highest).filter(|kib| *kib > 0_u32).context("no memory was seen")?.into();
     remark(&format!("{persons} persons"));
-    aimed("population", begun.elapsed().as_secs_f64(), "s", "at most 30");
-    aimed("population_memory", kib / 1024.0, "MiB", "at most 2,048");
+    aimed("population", begun.elapsed().as_secs_f64(), "s", Aim::AtMost(30.0));
+    aimed("population_memory", kib / 1024.0, "MiB", Aim::AtMost(2_048.0));
     Ok(())
 }

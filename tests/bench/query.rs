@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use firebreak::client::Ask;
 use firebreak_domain::Rho;
 use firebreak_testbed::figure as counter;
-use firebreak_tests::bench::{Bench, Spent, aimed, answered, argument, conditions, figure, median, remark};
+use firebreak_tests::bench::{Aim, Bench, Spent, aimed, answered, argument, conditions, figure, median, remark};
 use firebreak_tests::{Caller, built};
 use std::path::Path;
 use std::process::Command;
@@ -69,9 +69,9 @@ async fn main() -> Result<()> {
         "{QUESTIONS} questions one after another; slowest {} ms; {overruns} overruns of a tick",
         milliseconds(slowest)
     ));
-    aimed("fresh_query_over_plain_sql", whole / plain.seconds, "ratio", "at most 3");
+    aimed("fresh_query_over_plain_sql", whole / plain.seconds, "ratio", Aim::AtMost(3.0));
     figure("fresh_query_over_plain_sql_in_memory", whole / plain.in_memory, "ratio");
-    aimed("fresh_query_p50", milliseconds(median(&mut times)), "ms", "at most 150");
+    aimed("fresh_query_p50", milliseconds(median(&mut times)), "ms", Aim::AtMost(150.0));
     bench.stop().await
 }
 

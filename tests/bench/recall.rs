@@ -22,7 +22,7 @@
 use anyhow::{Result, ensure};
 use firebreak_population::{Entry, Fault, Population, RATED, Register};
 use firebreak_psi::{NormalisedInput, Normaliser};
-use firebreak_tests::bench::{aimed, argument, conditions, figure, remark};
+use firebreak_tests::bench::{Aim, aimed, argument, conditions, figure, remark};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 const PERSONS: u32 = 100_000;
@@ -193,8 +193,8 @@ fn report(suffix: &str, receiver: &Side, sender: &Side) -> Result<()> {
 
     let found = Found::by_both_keys(receiver, sender, SharedNumbers::OfOnePerson);
     let (right, wrong) = (found.persons(receiver, true), found.persons(receiver, false));
-    aimed(&format!("match_recall{suffix}"), percent(right.len(), both.len()), "%", "at least 99");
-    aimed(&format!("match_false_rate{suffix}"), found.false_rate(), "%", "under 0.1");
+    aimed(&format!("match_recall{suffix}"), percent(right.len(), both.len()), "%", Aim::AtLeast(99.0));
+    aimed(&format!("match_false_rate{suffix}"), found.false_rate(), "%", Aim::Below(0.1));
     figure(&format!("match_wrong_persons{suffix}"), wrong.len() as f64, "persons");
     remark(&format!("{} of the wrong persons are not in the sender's register", wrong.difference(&there).count()));
     for (key, matches) in [("number", &found.by_number), ("name", &found.by_name)] {

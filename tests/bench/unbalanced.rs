@@ -13,7 +13,7 @@ use firebreak_psi::{
     Shuffle, Slot, derive_session_key,
 };
 use firebreak_store::{SessionFiles, State, StateKey};
-use firebreak_tests::bench::{Cpu, aimed, argument, conditions, figure, remark};
+use firebreak_tests::bench::{Aim, Cpu, aimed, argument, conditions, figure, remark};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ async fn main() -> Result<()> {
     while sorted.next()?.is_some() {}
     let a_tag = (cpu.seconds()? - before) / f64::from(SAMPLE);
     let alone = online + a_tag * f64::from(size);
-    aimed("unbalanced_online", online * 1e3, "ms", "at most 100");
+    aimed("unbalanced_online", online * 1e3, "ms", Aim::AtMost(100.0));
     figure("unbalanced_alone", alone, "s, worked out from the tags of fewer records");
     figure("unbalanced_alone_over_online", alone / online, "ratio");
     Ok(())

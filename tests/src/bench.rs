@@ -6,9 +6,9 @@ use crate::Caller;
 use anyhow::{Context, Result, bail};
 use firebreak::client::{Ask, ClientError, Connection, QueryAnswer, run_query};
 use firebreak_testbed::{Federation, Live, Options, Programs};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, fs};
 use tempfile::TempDir;
 
 /// Clock ticks in a second in `/proc/<pid>/stat` (proc_pid_stat(5)): 100 on every Linux that Rust knows.
@@ -19,9 +19,65 @@ pub fn figure(name: &str, value: f64, unit: &str) {
     println!("{}", line(name, value, unit));
 }
 
-/// Prints a figure and, in brackets, what it aims at.
-pub fn aimed(name: &str, value: f64, unit: &str, aim: &str) {
-    println!("{} ({aim})", line(name, value, unit));
+/// What a figure aims at.
+#[derive(Clone, Copy)]
+pub enum Aim {
+    /// No more.
+    AtMost(f64),
+    /// No less.
+    AtLeast(f64),
+    /// Less.
+    Below(f64),
+    /// More.
+    Above(f64),
+    /// From the one to the other.
+    Within(f64, f64),
+    /// What is said of another size, or in words alone: nothing misses it.
+    Text(&'static str),
+}
+
+impl Aim {
+    /// This aim where `holds`, and else what says for which size it is.
+    #[must_use]
+    pub const fn only_if(self, holds: bool, text: &'static str) -> Self {
+        if holds { self } else { Self::Text(text) }
+    }
+
+    /// Whether it is met; by what is no number, never.
+    fn is_met(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
+            Self::Below(limit) => value < limit,
+            Self::Above(limit) => value > limit,
+            Self::Within(least, most) => (least..=most).contains(&value),
+            Self::Text(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Aim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(most) => write!(f, "at most {most}"),
+            Self::AtLeast(least) => write!(f, "at least {least}"),
+            Self::Below(limit) => write!(f, "below {limit}"),
+            Self::Above(limit) => write!(f, "above {limit}"),
+            Self::Within(least, most) => write!(f, "{least} to {most}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Prints a figure and, in brackets, what it aims at. A line whose aim is missed ends with `MISSED`, by which
+/// `cargo xtask bench` finds it.
+pub fn aimed(name: &str, value: f64, unit: &str, aim: Aim) {
+    println!("{}", aimed_line(name, value, unit, aim));
+}
+
+fn aimed_line(name: &str, value: f64, unit: &str, aim: Aim) -> String {
+    let missed = if aim.is_met(value) { "" } else { " MISSED" };
+    format!("{} ({aim}){missed}", line(name, value, unit))
 }
 
 fn line(name: &str, value: f64, unit: &str) -> String {
@@ -240,4 +296,22 @@ pub async fn answered(connection: &Connection, ask: &Ask) -> Result<QueryAnswer>
         }
     }
     bail!("the adapter never saw the log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missed_aim_is_marked_and_one_in_words_never_is() {
+        assert_eq!(aimed_line("a", 90.0, "s", Aim::AtMost(90.0)), "a: 90.0 s (at most 90)");
+        assert_eq!(aimed_line("a", 90.5, "s", Aim::AtMost(90.0)), "a: 90.5 s (at most 90) MISSED");
+        assert_eq!(aimed_line("a", 0.5, "", Aim::AtLeast(0.9)), "a: 0.5000  (at least 0.9) MISSED");
+        assert_eq!(aimed_line("a", 0.9, "", Aim::Within(0.9, 1.0)), "a: 0.9000  (0.9 to 1)");
+        assert_eq!(aimed_line("a", 1.0, "", Aim::Below(1.0)), "a: 1.00  (below 1) MISSED");
+        assert_eq!(aimed_line("a", 1.0, "", Aim::Above(1.0)), "a: 1.00  (above 1) MISSED");
+        assert_eq!(aimed_line("a", f64::NAN, "", Aim::AtMost(1.0)), "a: NaN  (at most 1) MISSED");
+        let elsewhere = Aim::Below(1.0).only_if(false, "below 1 at a million");
+        assert_eq!(aimed_line("a", 2.0, "", elsewhere), "a: 2.00  (below 1 at a million)");
+    }
 }

@@ -5,8 +5,8 @@
 
 use crate::{State, StoreError, key::prf};
 use firebreak_domain::{PurposeId, Timestamp};
+use futures::TryStreamExt;
 use sqlx::Row;
-use std::collections::HashSet;
 
 /// A choice. Of one kind and purpose, the latest counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,16 +31,43 @@ pub struct RecordedChoice {
 }
 
 /// A person by a keyed hash, in which nothing can be looked up without the state key.
+///
+/// 16 bytes of the hash tell persons apart: where ten million are looked up among ten million, any of the 10¹⁴ pairs is
+/// equal by chance with odds of 10¹⁴ · 2⁻¹²⁸, below 10⁻²⁴.
 pub type PersonReference = [u8; 16];
 
 /// Who takes part in matches for one purpose at one moment.
+///
+/// It takes the 16 bytes of a [`PersonReference`] for each person who is restricted and, where the legal basis is
+/// consent, for each who has given it: 160 MB for ten million. Who asks anew while something is known has both for a
+/// while.
 #[derive(Debug, Default)]
 pub struct Participation {
     /// How much had been recorded by then.
     recorded: i64,
-    restricted: HashSet<PersonReference>,
+    restricted: Persons,
     /// Where the legal basis is consent, who has given it.
-    consenting: Option<HashSet<PersonReference>>,
+    consenting: Option<Persons>,
+}
+
+/// Persons in order, each once.
+#[derive(Debug, Default)]
+struct Persons(Vec<PersonReference>);
+
+impl Persons {
+    /// They are put in order here and not by SQLite, which would write what is large to a file of its own, outside the
+    /// state's folder.
+    fn of(mut persons: Vec<PersonReference>) -> Self {
+        persons.sort_unstable();
+        // Who is restricted for the purpose and for all purposes was read twice.
+        persons.dedup();
+        persons.shrink_to_fit();
+        Self(persons)
+    }
+
+    fn contains(&self, person: &PersonReference) -> bool {
+        self.0.binary_search(person).is_ok()
+    }
 }
 
 impl Participation {
@@ -158,27 +185,29 @@ impl State {
         by_consent: bool,
         recorded: i64,
     ) -> Result<Participation, StoreError> {
-        let latest = |one: i64, other: i64| {
-            sqlx::query(
-                "SELECT person FROM choices AS latest WHERE choice = ? AND seq <= ? AND (purpose = ? OR (choice = 3 AND purpose = ''))
-                 AND NOT EXISTS (SELECT 1 FROM choices AS later WHERE later.person = latest.person
-                     AND later.purpose = latest.purpose AND later.choice IN (?, ?) AND later.seq > latest.seq
-                     AND later.seq <= ?)",
-            )
-            .bind(one)
-            .bind(recorded)
-            .bind(purpose.as_str().to_owned())
-            .bind(one)
-            .bind(other)
-            .bind(recorded)
-            .fetch_all(&self.shared.readers)
-        };
-        let persons = |rows: Vec<sqlx::sqlite::SqliteRow>| {
-            rows.iter().map(|row| crate::codec::fixed("choice", row.try_get(0)?)).collect::<Result<_, StoreError>>()
-        };
-        let restricted = persons(latest(RESTRICT, LIFT).await?)?;
-        let consenting = if by_consent { Some(persons(latest(CONSENT, WITHDRAW).await?)?) } else { None };
+        let restricted = self.latest(purpose, RESTRICT, LIFT, recorded).await?;
+        let consenting = if by_consent { Some(self.latest(purpose, CONSENT, WITHDRAW, recorded).await?) } else { None };
         Ok(Participation { recorded, restricted, consenting })
+    }
+
+    /// Of whom `one` was recorded by that moment and afterwards not `other`. Row by row: a register may have millions.
+    async fn latest(&self, purpose: &PurposeId, one: i64, other: i64, recorded: i64) -> Result<Persons, StoreError> {
+        let query = sqlx::query(
+            "SELECT person FROM choices AS latest WHERE choice = ? AND seq <= ? AND (purpose = ? OR (choice = 3 AND purpose = ''))
+             AND NOT EXISTS (SELECT 1 FROM choices AS later WHERE later.person = latest.person
+                 AND later.purpose = latest.purpose AND later.choice IN (?, ?) AND later.seq > latest.seq
+                 AND later.seq <= ?)",
+        );
+        let query =
+            query.bind(one).bind(recorded).bind(purpose.as_str().to_owned()).bind(one).bind(other).bind(recorded);
+        let mut rows = query.fetch(&self.shared.readers);
+        let mut persons = Vec::new();
+        while let Some(row) = rows.try_next().await? {
+            persons.push(crate::codec::fixed("choice", row.try_get(0)?)?);
+        }
+        drop(rows);
+        // Millions take a while to sort, in which nothing else would run on this thread.
+        tokio::task::spawn_blocking(|| Persons::of(persons)).await.map_err(|_| StoreError::Closed)
     }
 
     /// The reference of a person, by the agency's own key.

@@ -8,12 +8,14 @@ use std::process::Command;
 use toml::{Table, Value};
 
 const PREFIX: &str = "bench-";
+/// With what a figure's line ends if its aim is missed.
+const MISSED: &str = " MISSED";
 /// The examples that measurements start: plain SQL, which one compares with, and what is killed while it charges.
 const EXAMPLES: [&str; 2] = ["plain_sql", "charger"];
 
 /// Runs the measurements named, or all, built with a profile of cargo's. Their lines, `name: value unit`, are printed
-/// as they are. `arguments` are for the one measurement that is named; what they mean stands at the head of its file.
-/// True if every one ended well.
+/// as they are, and at the end once more those of which an aim was missed. `arguments` are for the one measurement that
+/// is named; what they mean stands at the head of its file. True if every one ended well, whatever it measured.
 pub fn run(root: &Path, names: &[String], arguments: &[String], profile: &str) -> Result<bool> {
     let manifest = root.join("tests/Cargo.toml");
     let text = fs::read_to_string(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
@@ -28,14 +30,26 @@ pub fn run(root: &Path, names: &[String], arguments: &[String], profile: &str) -
     build.args(["build", "--workspace", "--bins", "--profile", profile]);
     commands::run(build.args(EXAMPLES.iter().flat_map(|example| ["--example", example])))?;
     let folder = folder_of(profile)?;
-    let mut all_went_well = true;
+    let (mut all_went_well, mut missed) = (true, Vec::new());
     for name in chosen {
         // Not by `cargo run`, which would choose one package and build what they share once more for it.
         let mut command = Command::new(folder.join(format!("{PREFIX}{name}")));
-        if let Err(error) = commands::run(command.args(arguments).current_dir(root)) {
-            println!("{name} failed: {error}");
+        let mut read = |line: &str| {
+            if line.ends_with(MISSED) {
+                missed.push(format!("{name}: {line}"));
+            }
+        };
+        let went_well = commands::run_and_read(command.args(arguments).current_dir(root), &mut read);
+        if !went_well.unwrap_or_else(|error| {
+            println!("{error}");
+            false
+        }) {
+            println!("{name} failed");
             all_went_well = false;
         }
+    }
+    if !missed.is_empty() {
+        println!("aims that were missed:\n  {}", missed.join("\n  "));
     }
     Ok(all_went_well)
 }

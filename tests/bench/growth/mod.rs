@@ -15,7 +15,7 @@ use agency_adapter::views::Views;
 use anyhow::{Context, Result, ensure};
 use arrow::array::{ArrayRef, Int16Array, Int64Array, RecordBatch, UInt32Array};
 use firebreak_query::CheckedQuery;
-use firebreak_tests::bench::{aimed, figure, peak_of, remark};
+use firebreak_tests::bench::{Aim, aimed, figure, peak_of, remark};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::{self, File};
 use std::ops::Range;
@@ -131,15 +131,15 @@ pub fn measure(largest: u64) -> Result<()> {
     let points: Vec<_> = measured.iter().map(|(rows, engine, _)| ((*rows as f64).ln(), engine.seconds.ln())).collect();
     let (rows, engine, view) = measured.pop().context("nothing was measured")?;
     let each = engine.seconds * 1e9 / (rows * primitives) as f64;
-    aimed("engine_per_row", each, "ns a row and figure", "at most 5, for which the tick is made");
+    aimed("engine_per_row", each, "ns a row and figure, for which the tick is made", Aim::AtMost(5.0));
     let declared = visits::contract(rows)?;
     let declared = declared.unit_space.register_size * u64::from(declared.contribution.rows_per_person);
     let each = view.seconds * 1e9 / declared as f64;
-    aimed("view_per_row", each, "ns a declared row", "at most 2,000, for which the tick is made");
-    aimed("growth_exponent_rows", slope(&points), "", "at most 1");
+    aimed("view_per_row", each, "ns a declared row, for which the tick is made", Aim::AtMost(2_000.0));
+    aimed("growth_exponent_rows", slope(&points), "", Aim::AtMost(1.0));
     if rows == NAMED {
-        aimed("peak_memory_1e8", engine.megabytes(), "MB", "the same as at fewer rows");
-        aimed("view_peak_memory_1e8", view.megabytes(), "MB", "the same as at fewer rows");
+        aimed("peak_memory_1e8", engine.megabytes(), "MB", Aim::Text("the same as at fewer rows"));
+        aimed("view_peak_memory_1e8", view.megabytes(), "MB", Aim::Text("the same as at fewer rows"));
     }
     figure("peak_memory_per_row", engine.kilobytes as f64 * 1024.0 / rows as f64, "bytes");
     Ok(())

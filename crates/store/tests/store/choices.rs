@@ -2,7 +2,10 @@
 
 use crate::support::*;
 use firebreak_domain::PurposeId;
-use firebreak_store::{Choice, State};
+use firebreak_store::{Choice, Participation, State};
+use futures::future::try_join_all;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 fn purpose(name: &str) -> PurposeId {
     PurposeId::new(name).unwrap()
@@ -84,4 +87,68 @@ async fn no_file_shows_who_has_chosen() {
     assert!(!in_a_file(folder.path.path(), b"canary"));
     assert_eq!(state.choices_of(b"person-canary").await.unwrap().len(), 1);
     assert!(state.choices_of(b"person-other").await.unwrap().is_empty());
+}
+
+const PURPOSES: [&str; 2] = ["vaccination", "schooling"];
+
+fn drawn(random: &mut ChaCha8Rng) -> Choice {
+    let name = purpose(PURPOSES[random.random_range(0..2)]);
+    let of_all = random.random_bool(0.3);
+    match random.random_range(0..4) {
+        0 => Choice::Consent(name),
+        1 => Choice::Withdraw(name),
+        2 => Choice::Restrict((!of_all).then_some(name)),
+        _ => Choice::Lift((!of_all).then_some(name)),
+    }
+}
+
+/// Whether somebody takes part who has said that, one after the other.
+fn takes_part(said: &[Choice], name: &PurposeId, by_consent: bool) -> bool {
+    let latest = |yes: Choice, no: Choice| said.iter().rfind(|one| **one == yes || **one == no) == Some(&yes);
+    let restricted = |of: Option<PurposeId>| latest(Choice::Restrict(of.clone()), Choice::Lift(of));
+    !restricted(None)
+        && !restricted(Some(name.clone()))
+        && (!by_consent || latest(Choice::Consent(name.clone()), Choice::Withdraw(name.clone())))
+}
+
+#[tokio::test]
+async fn of_many_persons_with_many_choices_each_takes_part_at_each_moment_as_said_until_then() {
+    const PERSONS: u16 = 200;
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut said = vec![Vec::new(); usize::from(PERSONS)];
+    // What each had said by a moment.
+    let mut moments = vec![(0, said.clone())];
+    let mut known: Option<Participation> = None;
+    for _ in 0..6 {
+        let new: Vec<Vec<Choice>> =
+            said.iter().map(|_| (0..random.random_range(0..4)).map(|_| drawn(&mut random)).collect()).collect();
+        let recorded = (0..PERSONS).zip(&new).map(async |(person, choices)| {
+            for choice in choices {
+                state.record_choice(&person.to_be_bytes(), choice).await?;
+            }
+            Ok::<_, firebreak_store::StoreError>(())
+        });
+        try_join_all(recorded).await.unwrap();
+        said.iter_mut().zip(new).for_each(|(said, new)| said.extend(new));
+        known = state.participation(&purpose(PURPOSES[0]), true, known.as_ref()).await.unwrap();
+        moments.push((known.as_ref().unwrap().moment(), said.clone()));
+    }
+    assert!(state.participation(&purpose(PURPOSES[0]), true, known.as_ref()).await.unwrap().is_none());
+    let mut outcomes = [0, 0];
+    for (moment, said) in &moments {
+        for (name, by_consent) in PURPOSES.into_iter().flat_map(|name| [(name, false), (name, true)]) {
+            let name = purpose(name);
+            let found = state.participation_at(&name, by_consent, *moment).await.unwrap();
+            assert_eq!(found.moment(), *moment);
+            for (person, said) in (0..PERSONS).zip(said) {
+                let allowed = found.allows(&state.person_reference(&person.to_be_bytes()));
+                assert_eq!(allowed, takes_part(said, &name, by_consent), "{person} at {moment}: {said:?}");
+                outcomes[usize::from(allowed)] += 1;
+            }
+            assert_eq!(found.allows(&state.person_reference(b"nobody")), !by_consent);
+        }
+    }
+    assert!(outcomes.iter().all(|count| *count > 500), "{outcomes:?}");
 }
