@@ -2,7 +2,6 @@
 
 mod agency;
 mod broken;
-mod choices;
 mod join_session;
 mod joining;
 mod local;

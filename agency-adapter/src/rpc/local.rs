@@ -6,10 +6,10 @@ use super::broken::Broken;
 use super::oversized::MESSAGE;
 use super::patience::{MESSAGE_LIMIT, limit, within};
 use super::way::{Reached, Way};
-use super::{choices, match_status, no_request};
+use super::{match_status, no_request};
 use crate::app::{App, Asked, MatchError, MatchStep, PayloadOffer, Prepared, Receiver, prepare_receiver};
 use firebreak_domain::{FORMAT, IdentityRole, RequestId, Timestamp};
-use firebreak_node::{SubmittedMatch, Unread};
+use firebreak_node::{SubmittedMatch, Unread, UnreadChoice, read_choice, read_person, told_choice};
 use firebreak_transport::{peer, sign};
 use firebreak_wire::local::v1 as wire;
 use firebreak_wire::local::v1::local_match_service_server::LocalMatchService;
@@ -283,7 +283,7 @@ impl LocalMatchService for LocalMatch {
         request: Request<wire::RecordChoiceRequest>,
     ) -> Result<Response<wire::RecordChoiceResponse>, Status> {
         allowed(&request, RECORD)?;
-        let (person, choice) = choices::read(request.get_ref())?;
+        let (person, choice) = read_choice(request.get_ref()).map_err(|e| no_choice(&e))?;
         let recorded = self.app.state().record_choice(person.as_bytes(), &choice).await;
         recorded.map_err(|e| match_status(e.into()))?;
         Ok(Response::new(wire::RecordChoiceResponse {}))
@@ -294,9 +294,9 @@ impl LocalMatchService for LocalMatch {
         request: Request<wire::ListChoicesRequest>,
     ) -> Result<Response<wire::ListChoicesResponse>, Status> {
         allowed(&request, RECORD)?;
-        let person = choices::person(&request.get_ref().person)?;
+        let person = read_person(&request.get_ref().person).map_err(|e| no_choice(&e))?;
         let known = self.app.state().choices_of(person.as_bytes()).await.map_err(|e| match_status(e.into()))?;
-        Ok(Response::new(wire::ListChoicesResponse { choices: known.iter().map(choices::told).collect() }))
+        Ok(Response::new(wire::ListChoicesResponse { choices: known.iter().map(told_choice).collect() }))
     }
 
     async fn list_matched(
@@ -354,6 +354,10 @@ fn allowed<T>(request: &Request<T>, roles: &[IdentityRole]) -> Result<(), Status
     }
     let refusal = firebreak_domain::Refusal::new(firebreak_domain::ReasonCode::RoleNotAllowed);
     Err(firebreak_wire::status_of_refusal(&refusal, None))
+}
+
+fn no_choice(error: &UnreadChoice) -> Status {
+    Status::invalid_argument(error.to_string())
 }
 
 struct Report(mpsc::Sender<Result<wire::RunMatchResponse, Status>>);

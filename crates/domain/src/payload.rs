@@ -211,12 +211,23 @@ impl PayloadColumn {
     /// The place of a value, from 1 on; `None` outside of the domain.
     fn place(&self, value: i64) -> Option<u64> {
         let above = u64::try_from(value.checked_sub(self.least)?).ok()?;
-        (above < self.values).then(|| above.saturating_add(1))
+        (above < self.values && self.is_value(value)).then(|| above.saturating_add(1))
     }
 
     fn value(&self, place: u64) -> Option<i64> {
         let above = place.checked_sub(1).filter(|above| *above < self.values)?;
-        self.least.checked_add(i64::try_from(above).ok()?)
+        self.least.checked_add(i64::try_from(above).ok()?).filter(|value| self.is_value(*value))
+    }
+
+    /// Whether a number within the bounds stands for a value: of open codes, most stand for none, or for one that is
+    /// longer than the contract says.
+    fn is_value(&self, value: i64) -> bool {
+        match self.domain {
+            Domain::Open { length } => {
+                OpenCode::of(value).is_some_and(|code| code.to_string().len() <= usize::from(length))
+            }
+            _ => true,
+        }
     }
 
     fn text(&self, value: i64) -> Option<String> {
@@ -360,6 +371,23 @@ mod tests {
             let row = layout.encode(values.clone());
             assert_eq!(layout.decode(&row), Some(PayloadRow::Values(values.clone())));
             assert_eq!(layout.texts(&values), texts);
+        }
+    }
+
+    #[test]
+    fn a_number_that_stands_for_no_open_code_or_for_too_long_a_one_is_no_value() {
+        let mut contract = contract();
+        contract.columns.iter_mut().filter(|c| c.name.as_str() == "region").for_each(|column| {
+            column.domain = Domain::Open { length: 3 };
+        });
+        let layout = PayloadLayout::of(&contract, &names(&["region"])).unwrap();
+        let number = |code| OpenCode::parse(code, 10).unwrap().number();
+        // The place of a number is one above it.
+        let row = |number: i64| [&[1], (number + 1).to_be_bytes().as_slice()].concat();
+        assert_eq!(layout.decode(&row(number("abc"))), Some(PayloadRow::Values(vec![Some(number("abc"))])));
+        for wrong in [number("abcd"), number("abc") + 1, 0, i64::MAX - 1] {
+            assert_eq!(layout.decode(&row(wrong)), None, "{wrong}");
+            assert_eq!(layout.encode([Some(wrong)]), layout.encode([None]), "{wrong}");
         }
     }
 }

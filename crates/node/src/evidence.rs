@@ -161,6 +161,30 @@ impl Evidence {
         Self { leaf, opening, sealed }.checked()
     }
 
+    /// Evidence of an answer over a join as it is stored: the gateway's of the release, and each agency's of its
+    /// commitment, each behind its length.
+    #[must_use]
+    pub fn encode_join(all: [&Self; 3]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for one in all.map(Self::encode) {
+            bytes.extend((one.len() as u64).to_be_bytes());
+            bytes.extend(one);
+        }
+        bytes
+    }
+
+    /// Reads what [`Evidence::encode_join`] wrote; `None` for anything else.
+    #[must_use]
+    pub fn decode_join(mut rest: &[u8]) -> Option<[Self; 3]> {
+        let mut one = || {
+            let (evidence, behind) = behind_length(rest)?;
+            rest = behind;
+            Self::decode(evidence)
+        };
+        let all = [one()?, one()?, one()?];
+        rest.is_empty().then_some(all)
+    }
+
     /// Itself, if opening and sealed opening are those of the leaf.
     #[must_use]
     pub fn checked(self) -> Option<Self> {

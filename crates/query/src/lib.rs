@@ -75,6 +75,7 @@ mod plan;
 mod predicate;
 mod quantile;
 mod roll_up;
+mod selection;
 mod suggest;
 mod to_sql;
 mod view;
@@ -100,6 +101,7 @@ pub use plan::{Contracts, plan, plan_query};
 pub use predicate::{BoundPredicate, BoundValue};
 pub use quantile::Candidates;
 pub use roll_up::NotRolledUp;
+pub use selection::selection;
 pub use suggest::{counts_and_sums, default_sql, left_out};
 pub use to_sql::to_sql;
 

@@ -264,7 +264,8 @@ fn read(row: &SqliteRow) -> Result<Disclosure, StoreError> {
     })
 }
 
-fn encode(values: &[String]) -> Zeroizing<Vec<u8>> {
+/// A person's values as they are sealed.
+pub fn encode(values: &[String]) -> Zeroizing<Vec<u8>> {
     let room = values.iter().fold(16_usize, |sum, value| sum.saturating_add(8).saturating_add(value.len()));
     let mut out = Zeroizing::new(Vec::with_capacity(room));
     out.push(FORMAT);
@@ -275,7 +276,8 @@ fn encode(values: &[String]) -> Zeroizing<Vec<u8>> {
     out
 }
 
-fn decode(bytes: &[u8]) -> Result<DisclosedValues, StoreError> {
+/// Reads what [`encode`] wrote.
+pub fn decode(bytes: &[u8]) -> Result<DisclosedValues, StoreError> {
     let mut reader = Reader::new(WHAT, bytes);
     match reader.byte()? {
         FORMAT => {}

@@ -185,7 +185,8 @@ fn place(number: u64) -> [u8; 8] {
     number.to_be_bytes()
 }
 
-fn encode(entry: &HandedOut) -> Vec<u8> {
+/// An entry as it is sealed: all of it but its number.
+pub fn encode(entry: &HandedOut) -> Vec<u8> {
     let HandedOut { at, what, .. } = entry;
     let officer = what.officer.to_string();
     let mut out = vec![FORMAT, what.form.number()];
@@ -199,7 +200,8 @@ fn encode(entry: &HandedOut) -> Vec<u8> {
     out
 }
 
-fn decode(number: u64, bytes: &[u8]) -> Result<HandedOut, StoreError> {
+/// Reads what [`encode`] wrote of the entry of that number.
+pub fn decode(number: u64, bytes: &[u8]) -> Result<HandedOut, StoreError> {
     let mut reader = Reader::new(WHAT, bytes);
     match reader.byte()? {
         FORMAT => {}

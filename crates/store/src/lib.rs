@@ -89,3 +89,10 @@ pub use sessions::{CommittedSetSource, KeptEpoch, OpenBound, OpenSession, Sessio
 pub use state::State;
 pub use verify::ChainError;
 pub use watermark::{AcceptedBundle, BundleError};
+
+/// How rows are written before they are sealed: for the fuzz targets, and for nothing else.
+#[doc(hidden)]
+pub mod rows {
+    pub use crate::disclosed::{decode as decode_disclosed, encode as encode_disclosed};
+    pub use crate::handed_out::{decode as decode_handed_out, encode as encode_handed_out};
+}

@@ -24,14 +24,14 @@ use super::{CHUNK_ELEMENTS, MatchError, mode, records, session_name, terms};
 use crate::app::{App, Tick};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{
-    Charge, Contract, DatasetId, Domain, Identity, Intent, MatchKeyName, OrgId, Pin, ReasonCode, Refusal, Timestamp,
+    Charge, Contract, DatasetId, Identity, Intent, MatchKeyName, OrgId, Pin, ReasonCode, Refusal, Timestamp,
 };
 use firebreak_node::{Content, StandingMatch, SubmittedMatch, decide_match};
 use firebreak_policy::{Denial, Permit};
 use firebreak_psi::{
     Blinding, FORMAT, MatchParams, Normaliser, PsiError, PublicKey, SecretSeed, SessionId, Shuffle, Slot,
 };
-use firebreak_query::{CheckedQuery, check, parse_sql};
+use firebreak_query::selection;
 use firebreak_store::{MatchedBy, SessionFiles, Spool};
 use form::{Formed, Forming, Places};
 use held::Theirs;
@@ -191,7 +191,7 @@ async fn prepare(
     let payload = Payload::of(terms, theirs)?;
     let standing = Arc::new(StandingMatch::of(&permit, intent.clone(), &app.policy)?);
     // Whatever there is to refuse is refused before a row is read.
-    let condition = condition(contract, asked.selection)?;
+    let condition = selection(contract, asked.selection)?;
     let agreement = &permit.agreement().id;
     let common = Common {
         agreement,
@@ -292,22 +292,6 @@ fn formed_from(
     let payload = described(payload);
     let terms = format!("firebreak match set 1\n{}\n{compares}\n{read}\n{after}\n{selection}{payload}", contract.id);
     Sha256::digest(terms.as_bytes()).into()
-}
-
-/// The selection as a question that counts the rows for which it is true; `None` where all are selected.
-fn condition(contract: &Contract, selection: &str) -> Result<Option<CheckedQuery>, Refusal> {
-    if selection.trim().is_empty() {
-        return Ok(None);
-    }
-    let sql = format!("SELECT COUNT(*) AS n FROM {} WHERE {selection}", contract.id);
-    // What is left out is said of bounded rows, and a match is of all.
-    let mut contract = contract.clone();
-    contract.columns.retain(|column| column.domain != Domain::LeftOut);
-    let query = check(&parse_sql(&sql)?, &contract)?;
-    if query.cells() != 1 || query.primitives().len() != 1 {
-        return Err(Refusal::new(ReasonCode::UnsupportedClause).because("a selection is a condition alone"));
-    }
-    Ok(Some(query))
 }
 
 impl Prepared {
@@ -573,22 +557,5 @@ impl Receiver {
             next_key: prepared.next_key.clone(),
             held_until: self.list.held_until(),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_selection_is_of_all_rows_and_knows_nothing_of_what_bounding_leaves_out() {
-        let text = include_str!("../../../../deploy/sample/bundle/contracts/health.vaccinations.toml");
-        let contract: Contract = toml::from_str(text).unwrap();
-        assert!(contract.columns.iter().any(|column| column.domain == Domain::LeftOut));
-        assert!(condition(&contract, "vaccine = 'MMR'").unwrap().is_some());
-        assert!(condition(&contract, " ").unwrap().is_none());
-        for refused in ["left_out = 'yes'", "vaccine = 'MMR' AND left_out = 'no'", "COUNT(*) > 1"] {
-            assert!(condition(&contract, refused).is_err(), "{refused}");
-        }
     }
 }

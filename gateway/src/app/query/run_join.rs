@@ -4,7 +4,6 @@
 //! (`docs/JOIN_PRIVACY.md`). It keeps none of the points: they are counted as they come.
 
 mod counting;
-mod receipts;
 
 use super::parts::{request_id_of_part, unavailable};
 use super::{About, App, Asked, Failure, Finished, Given, Held, Unanswered, request_changed};
@@ -262,7 +261,7 @@ impl App {
         let asked = asked.submitted.query.as_ref().map_err(|_| Failure::Answer("an answer to no question"))?;
         let question = StoredQuestion::encode(asked, decided.join.answered());
         let [of_left, of_right] = evidence;
-        let all = receipts::encode([&own, &of_left, &of_right]);
+        let all = Evidence::encode_join([&own, &of_left, &of_right]);
         let [left, right] = reserved;
         let settled = self.state.settle_asked(left, &release, &all, own.new_leaf(), &question).await?;
         // One release answers for both charges: that of the other register finds it stored.
@@ -281,7 +280,7 @@ impl App {
 
     /// This very request's release again, with its first receipts.
     async fn give_join_again(&self, own: OwnRelease, about: &About<'_>) -> Result<Given, Failure> {
-        let first = receipts::decode(&own.evidence).ok_or(Failure::Answer("stored evidence"))?;
+        let first = Evidence::decode_join(&own.evidence).ok_or(Failure::Answer("stored evidence"))?;
         let again = self.given_again(&own.release, about)?;
         self.log.append(again.entry()).await?;
         let receipt = self.receipts(first).await?;

@@ -2,7 +2,9 @@
 
 use super::{text, texts};
 use crate::samples::contracts as sample_contracts;
-use firebreak_domain::{Agreement, Assessment, Binding, Contract, Registry};
+use firebreak_domain::{
+    Agreement, Assessment, Binding, Contract, EpochTerms, JoinSide, JoinTerms, Registry, Timestamp,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,13 +17,37 @@ fn read<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Option<T> {
     Some(read)
 }
 
+/// An agreement. Whatever terms it has of matches and joins, good ones keep their bounds.
 pub fn agreement(bytes: &[u8]) -> bool {
-    read::<Agreement>(bytes).is_some_and(|agreement| agreement.check_format().is_ok())
+    let Some(agreement) = read::<Agreement>(bytes) else { return false };
+    if let Some(terms) = agreement.join.as_ref().filter(|terms| terms.problem().is_none()) {
+        assert!(terms.semi_honest_join && terms.epsilon <= JoinTerms::MOST_EPSILON);
+        assert!(terms.joins([terms.dataset(JoinSide::Left), terms.dataset(JoinSide::Right)]));
+        assert!(terms.charge().rho.nano() > 0, "a join costs nothing");
+    }
+    if let Some(terms) = agreement.epochs() {
+        let now = Timestamp::from_secs(1_750_000_000);
+        let epoch = terms.at(now);
+        let most = i64::from(EpochTerms::MOST_HOLD_HOURS) * 3600;
+        assert!(now < epoch.ends && epoch.ends <= epoch.held_until && epoch.held_until <= now.plus_secs(most));
+        assert!(agreement.matching.as_ref().is_some_and(|of| of.payload.is_none() && of.keys.len() == 1));
+    }
+    for key in agreement.matching.iter().flat_map(|of| &of.keys) {
+        let _ = (key.field(), key.names_one_person(), key.columns_due());
+    }
+    agreement.check_format().is_ok()
 }
 
 pub fn agreements() -> Vec<Vec<u8>> {
+    const ROUND: &str = include_str!("../../../../deploy/sample/bundle/agreements/vaccination-round.toml");
+    let epoch = format!("{ROUND}\n[match.epoch]\nhours = 24\nhold_hours = 30\nelements = 1024\n");
     texts(&[
-        include_str!("../../../../deploy/sample/bundle/agreements/vaccination-round.toml"),
+        ROUND,
+        // Small sets against one list, two keys, a payload, a join.
+        &epoch,
+        include_str!("../../../../deploy/sample/bundle/agreements/language-support.toml"),
+        include_str!("../../../../deploy/sample/bundle/agreements/vaccination-letters.toml"),
+        include_str!("../../../../deploy/sample/bundle/agreements/school-vaccinations.toml"),
         include_str!("../../../../deploy/sample/bundle/agreements/health-statistics.toml"),
         include_str!("../../../../deploy/sample/bundle/agreements/residence-check.toml"),
     ])

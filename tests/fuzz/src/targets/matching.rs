@@ -71,6 +71,37 @@ pub fn evaluated_samples() -> Vec<Vec<u8>> {
     vec![unhex(RFC_ANSWER), key().evaluate(batch().as_bytes(), 2).unwrap()]
 }
 
+fn unproved() -> (KeyPair, BlindedBatch) {
+    let blind = |text: &str| Blind::from_canonical_bytes(&unhex(text).try_into().unwrap()).unwrap();
+    let key = KeyPair::derive(Mode::Oprf, &SecretSeed::from_bytes(RFC_SEED), RFC_INFO).unwrap();
+    (key, BlindedBatch::new(Mode::Oprf, &inputs(), RFC_BLINDS.map(blind).into()).unwrap())
+}
+
+/// An answer without a proof: any elements are taken, one for each that was sent. Those alone that the key gives make
+/// the key's outputs.
+pub fn unproved_answer(bytes: &[u8]) -> bool {
+    let ((key, batch), inputs) = (unproved(), inputs());
+    let Ok(outputs) = batch.finalize(&inputs, key.public_key(), bytes) else { return false };
+    assert_eq!(bytes.len(), 32 * inputs.len());
+    assert!(bytes.chunks(32).all(|element| PublicKey::from_bytes(element).is_ok()), "an answer is no element");
+    assert_ne!(bytes[..32], bytes[32..], "an element stands twice");
+    let honest = key.evaluate(batch.as_bytes(), inputs.len()).unwrap();
+    let due = key.outputs(&inputs).unwrap();
+    for (place, (given, honest)) in bytes.chunks(32).zip(honest.chunks(32)).enumerate() {
+        assert_eq!(given == honest, outputs[place] == due[place], "a wrong evaluation gives the key's output");
+    }
+    true
+}
+
+/// The honest answer, the same in another order, and one under another key.
+pub fn unproved_answers() -> Vec<Vec<u8>> {
+    let (key, batch) = unproved();
+    let honest = key.evaluate(batch.as_bytes(), 2).unwrap();
+    let other = KeyPair::derive(Mode::Oprf, &SecretSeed::from_bytes([7; 32]), RFC_INFO).unwrap();
+    let swapped = [&honest[32..], &honest[..32]].concat();
+    vec![honest, swapped, other.evaluate(batch.as_bytes(), 2).unwrap()]
+}
+
 /// A public key, a blind, and what a place of the receiver's list holds: each has one encoding.
 pub fn encodings(bytes: &[u8]) -> bool {
     let mut taken = false;
@@ -99,33 +130,50 @@ pub fn encoding_samples() -> Vec<Vec<u8>> {
     vec![key().public_key().as_bytes().to_vec(), unhex(RFC_BLINDS[0]), slot, [[1].as_slice(), &[7; 32]].concat()]
 }
 
-/// The tags that a sender sends, in pieces of 1 to 64 bytes by the first byte.
+/// By what a list of tags is read: bare ones, ones with a row behind each, ones of an epoch, which are longer.
+fn tag_params() -> [MatchParams; 3] {
+    let bare = MatchParams::new(1, 16, 64, TAGS).unwrap();
+    [bare, bare.with_rows(8).unwrap(), bare.of_epoch(1 << 40).unwrap()]
+}
+
+/// Tags of each list.
+const TAGS: u32 = 20;
+
+/// The list that a sender sends: the first byte chooses by what it is read, the second cuts it into pieces of 1 to 256
+/// bytes. Taken is a whole list in its order, however it is cut into whole entries.
 pub fn tags(bytes: &[u8]) -> bool {
-    let params = MatchParams::new(1, 16, 64, 20).unwrap();
-    let Some((piece, list)) = bytes.split_first() else { return false };
+    let [which, piece, list @ ..] = bytes else { return false };
+    let params = tag_params()[usize::from(*which) % 3];
+    let (entry, piece) = (params.entry_bytes(), usize::from(*piece) + 1);
+    let tag = |entry: &[u8]| entry[..params.tag_bytes().min(entry.len())].to_vec();
+    let all: Vec<_> = list.chunks(entry).map(tag).collect();
+    let whole = list.len() == params.tag_list_bytes() && all.is_sorted_by(|one, next| one < next);
     let mut stream = TagStream::new(params);
-    let mut last: Vec<u8> = Vec::new();
-    for piece in list.chunks(usize::from(piece % 64) + 1) {
+    for piece in list.chunks(piece) {
         let before = stream.bytes();
         if stream.check(piece).is_err() {
             assert_eq!(stream.bytes(), before, "a refused piece counts");
-            return false;
+            break;
         }
         assert_eq!(stream.bytes(), before + piece.len() as u64);
-        assert!(stream.bytes() <= 20 * params.tag_bytes() as u64, "more tags than declared");
-        for tag in piece.chunks(params.tag_bytes()) {
-            assert!(last.as_slice() < tag, "tags out of order");
-            last = tag.to_vec();
-        }
+        assert!(stream.bytes() <= params.tag_list_bytes() as u64, "more tags than declared");
     }
-    stream.is_complete()
+    let taken = stream.is_complete() && stream.bytes() == list.len() as u64;
+    assert!(whole || !taken, "a list was taken that is none");
+    assert!(taken || !whole || !piece.is_multiple_of(entry), "a list in whole entries was refused");
+    taken
 }
 
 pub fn tag_samples() -> Vec<Vec<u8>> {
-    let length = MatchParams::new(1, 16, 64, 20).unwrap().tag_bytes();
-    let tags = |first: u8| (0..20_u8).flat_map(move |n| std::iter::repeat_n(first + n, length)).collect::<Vec<_>>();
-    let piece = |tags: usize| u8::try_from(tags * length - 1).unwrap();
-    vec![[vec![piece(1)], tags(3)].concat(), [vec![piece(4)], tags(90)].concat()]
+    let lists = (0_u8..).zip(tag_params()).flat_map(|(which, params)| {
+        let entry = params.entry_bytes();
+        // What stands behind a tag is in no order.
+        let one = move |tag: u8| [vec![tag; params.tag_bytes()], vec![!tag; params.sealed_bytes()]].concat();
+        let list = move |first: u8| (0..TAGS as u8).flat_map(move |n| one(first + n)).collect::<Vec<_>>();
+        let cut = move |tags: usize| u8::try_from(tags * entry - 1).unwrap();
+        [[vec![which, cut(1)], list(3)].concat(), [vec![which, cut(4)], list(90)].concat()]
+    });
+    lists.collect()
 }
 
 fn committed() -> (Commitment, Vec<Vec<u8>>) {

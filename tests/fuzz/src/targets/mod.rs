@@ -8,6 +8,7 @@ mod join;
 mod matching;
 mod messages;
 mod names;
+mod payload;
 mod query;
 mod releases;
 mod requests;
@@ -26,15 +27,27 @@ pub const TARGETS: &[Target] = &[
     Target { name: "bundle_policy", run: bundle::policy, samples: bundle::policies, rounds: 20 },
     Target { name: "certificate", run: certificates::certificate, samples: certificates::certificates, rounds: 1000 },
     Target { name: "checkpoint", run: audit::checkpoint, samples: audit::checkpoints, rounds: 1000 },
+    Target { name: "choice", run: requests::choice, samples: requests::choices, rounds: 2000 },
     Target { name: "contract", run: files::contract, samples: files::contracts, rounds: 300 },
     Target { name: "credential", run: certificates::credential, samples: certificates::credentials, rounds: 300 },
     Target { name: "decimal", run: query::decimal, samples: query::decimals, rounds: 5000 },
+    Target { name: "disclosed_row", run: stored::disclosed, samples: stored::disclosed_samples, rounds: 2000 },
     Target { name: "evaluated", run: matching::evaluated, samples: matching::evaluated_samples, rounds: 500 },
+    Target {
+        name: "evaluated_without_proof",
+        run: matching::unproved_answer,
+        samples: matching::unproved_answers,
+        rounds: 500,
+    },
     Target { name: "evidence", run: stored::evidence, samples: stored::evidence_samples, rounds: 1000 },
     Target { name: "follower", run: audit::follower, samples: audit::followers, rounds: 1000 },
+    Target { name: "handed_out_row", run: stored::handed_out, samples: stored::handed_out_samples, rounds: 2000 },
+    Target { name: "held_list", run: stored::look_up, samples: stored::look_up_samples, rounds: 200 },
     Target { name: "join_counts", run: join::counts, samples: join::count_samples, rounds: 200 },
+    Target { name: "join_evidence", run: stored::join_evidence, samples: stored::join_evidence_samples, rounds: 500 },
     Target { name: "join_key", run: join::key, samples: join::keys, rounds: 500 },
     Target { name: "join_list", run: join::list, samples: join::lists, rounds: 500 },
+    Target { name: "join_pieces", run: join::pieces, samples: join::piece_samples, rounds: 3000 },
     Target { name: "leaf", run: audit::leaf, samples: audit::leaves, rounds: 3000 },
     Target { name: "log_folder", run: audit::folder, samples: audit::folders, rounds: 200 },
     Target { name: "messages", run: messages::run, samples: messages::samples, rounds: 5000 },
@@ -44,6 +57,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "note_key", run: audit::note_key, samples: audit::note_keys, rounds: 500 },
     Target { name: "opening", run: matching::opening, samples: matching::openings, rounds: 2000 },
     Target { name: "overseers", run: bundle::overseers, samples: bundle::overseers_samples, rounds: 500 },
+    Target { name: "payload_entry", run: payload::entry, samples: payload::entries, rounds: 2000 },
+    Target { name: "payload_row", run: payload::row, samples: payload::rows, rounds: 5000 },
     Target { name: "publication", run: stored::publication, samples: stored::publications, rounds: 2000 },
     Target { name: "published_figures", run: stored::figures, samples: stored::figure_samples, rounds: 2000 },
     Target { name: "receipt", run: audit::receipt, samples: audit::receipts, rounds: 500 },
@@ -55,6 +70,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "request_for_release", run: requests::release, samples: requests::releases, rounds: 500 },
     Target { name: "scalars_and_points", run: matching::encodings, samples: matching::encoding_samples, rounds: 2000 },
     Target { name: "sealed_opening", run: audit::sealed, samples: audit::sealed_samples, rounds: 300 },
+    Target { name: "selection", run: query::condition, samples: query::conditions, rounds: 1000 },
     Target { name: "session_pieces", run: stored::pieces, samples: stored::piece_samples, rounds: 100 },
     Target { name: "session_records", run: stored::records, samples: stored::record_samples, rounds: 200 },
     Target { name: "signed_leaf", run: audit::signed_leaf, samples: audit::signed_leaves, rounds: 1000 },

@@ -2,7 +2,7 @@
 
 use super::{text, texts};
 use crate::samples::{contracts, recipes};
-use firebreak_query::{Decimal, MAX_SQL_BYTES, parse_sql, plan, plan_query, to_sql};
+use firebreak_query::{Decimal, MAX_SQL_BYTES, PrimitiveKind, parse_sql, plan, plan_query, selection, to_sql};
 use firebreak_wire::{question_from_bytes, question_to_bytes};
 
 /// A statement: read, written again, sent as a message, and checked against the sample contracts.
@@ -35,6 +35,43 @@ pub fn sql(bytes: &[u8]) -> bool {
 pub fn statements() -> Vec<Vec<u8>> {
     let answered = recipes().into_iter().filter(|sql| plan(sql, contracts()).is_ok());
     answered.map(|sql| sql.as_bytes().to_vec()).collect()
+}
+
+/// By what a receiver selects those whom it matches. Whatever the text, it is a condition alone, on the rows of the one
+/// dataset.
+pub fn condition(bytes: &[u8]) -> bool {
+    let Some(condition) = text(bytes) else { return false };
+    let mut taken = false;
+    for contract in contracts() {
+        let Ok(selected) = selection(contract, condition) else { continue };
+        taken = true;
+        assert_eq!(selected.is_none(), condition.trim().is_empty(), "a condition selects all, or none does not");
+        let Some(query) = selected else { continue };
+        assert!(query.filter().is_some() && query.cells() == 1 && query.groups().is_empty());
+        let [counted] = query.primitives() else { panic!("a selection counts more than rows") };
+        assert!(*counted.kind() == PrimitiveKind::CountRows && counted.filter().is_none());
+        let [read] = query.reads() else { panic!("a selection reads more than a dataset") };
+        assert!(read.dataset == contract.id && *query.dataset() == contract.id && query.rho().is_none());
+        assert_eq!(Some(query.cut()), contract.latest_cut());
+        let left_out = contract.left_out().map(|column| &column.name);
+        assert!(query.columns().iter().all(|name| Some(name) != left_out), "a selection knows what is left out");
+        // In brackets, which hold a condition and nothing else, it is the same. One bracket more may be one too many.
+        let again = selection(contract, &format!("({condition}\n)"));
+        let same = again.ok().flatten().is_none_or(|again| again.canonical() == query.canonical());
+        assert!(same, "something stands behind the condition");
+    }
+    taken
+}
+
+pub fn conditions() -> Vec<Vec<u8>> {
+    texts(&[
+        "",
+        "vaccine = 'MMR'",
+        "vaccine = 'MMR' AND dose_date >= DATE '2020-01-01'",
+        "visit_year BETWEEN 2020 AND 2023 AND NOT (kind = 'emergency' OR cost > 100.50)",
+        "region IN ('R01', 'R02') OR birth_year < 2010",
+        "weekly_hours >= 10 AND region IS NOT NULL -- the rest is said elsewhere",
+    ])
 }
 
 /// A number in a statement.

@@ -2,9 +2,13 @@
 
 use crate::samples::{header, questions as asked};
 use firebreak_domain::{Identity, Timestamp};
-use firebreak_node::{RequestedExport, SubmittedMatch, SubmittedQuery, Unread};
+use firebreak_node::{
+    LONGEST_PERSON, RequestedExport, SubmittedMatch, SubmittedQuery, Unread, read_choice, told_choice,
+};
+use firebreak_store::RecordedChoice;
 use firebreak_transport::{Ca, TrustAnchor};
 use firebreak_wire::export::v1::{ExportKind, RequestExportRequest};
+use firebreak_wire::local::v1::{ChoiceKind, RecordChoiceRequest};
 use firebreak_wire::query::v1::{GetReleaseRequest, RequestHeader, RunQueryRequest};
 use firebreak_wire::{Header, ReadHeader, question_from_bytes, question_to_bytes};
 use prost::Message;
@@ -95,4 +99,33 @@ pub fn matching(bytes: &[u8]) -> bool {
 pub fn matches() -> Vec<Vec<u8>> {
     let unsigned = RequestHeader { certificates: Vec::new(), signature: Vec::new(), ..header() };
     vec![header().encode_to_vec(), unsigned.encode_to_vec()]
+}
+
+/// What an agency's staff records of a person: as it is told, it is the same choice.
+pub fn choice(bytes: &[u8]) -> bool {
+    let Ok(request) = RecordChoiceRequest::decode(bytes) else { return false };
+    let Ok((person, choice)) = read_choice(&request) else { return false };
+    assert!((1..=LONGEST_PERSON).contains(&person.len()) && person.trim() == person);
+    let told = told_choice(&RecordedChoice { choice: choice.clone(), at: Timestamp::from_secs(0) });
+    assert_eq!(told.kind, request.kind);
+    let again = RecordChoiceRequest { person: person.clone(), kind: told.kind, purpose: told.purpose };
+    assert!(read_choice(&again).is_ok_and(|again| again == (person, choice)), "a choice is told as another one");
+    true
+}
+
+pub fn choices() -> Vec<Vec<u8>> {
+    let request = |kind: ChoiceKind, purpose: &str| RecordChoiceRequest {
+        person: " P-0001234 ".to_owned(),
+        kind: kind.into(),
+        purpose: purpose.to_owned(),
+    };
+    let requests = [
+        request(ChoiceKind::Consent, "vaccination-round"),
+        request(ChoiceKind::Withdraw, "vaccination-round"),
+        request(ChoiceKind::Restrict, "language-support"),
+        request(ChoiceKind::Restrict, ""),
+        request(ChoiceKind::Lift, "language-support"),
+        request(ChoiceKind::Lift, ""),
+    ];
+    requests.map(|request| request.encode_to_vec()).into()
 }

@@ -4,7 +4,8 @@ use crate::samples::{AgencyKey, leaf, opening, recipes};
 use firebreak_audit::{OpeningKey, Sealer, SignedLeaf};
 use firebreak_domain::{ManualClock, Timestamp};
 use firebreak_node::{Evidence, PublicationContent, StoredQuestion};
-use firebreak_store::{SessionFiles, State, StateKey};
+use firebreak_store::rows::{decode_disclosed, decode_handed_out, encode_disclosed, encode_handed_out};
+use firebreak_store::{HandOutForm, HandedOut, NewHandedOut, SessionFiles, State, StateKey};
 use firebreak_wire::publication::v1::PublishedFigures;
 use firebreak_wire::query::v1::{Estimate, Row};
 use firebreak_wire::{figures_from_bytes, figures_to_bytes, question_to_bytes};
@@ -103,6 +104,60 @@ pub fn state_keys() -> Vec<Vec<u8>> {
     vec![format!("firebreak-state-key-v1:{}\n", hex::encode([7; 32])).into_bytes()]
 }
 
+/// Evidence of an answer over a join: three pieces of evidence.
+pub fn join_evidence(bytes: &[u8]) -> bool {
+    let Some([own, left, right]) = Evidence::decode_join(bytes) else { return false };
+    assert_eq!(Evidence::encode_join([&own, &left, &right]), bytes);
+    assert!([own, left, right].into_iter().all(|one| one.checked().is_some()));
+    true
+}
+
+pub fn join_evidence_samples() -> Vec<Vec<u8>> {
+    let one = Evidence::decode(&evidence_samples().concat()).unwrap();
+    vec![Evidence::encode_join([&one; 3])]
+}
+
+/// An entry of what was handed out of a receiver's matches.
+pub fn handed_out(bytes: &[u8]) -> bool {
+    let Ok(entry) = decode_handed_out(7, bytes) else { return false };
+    assert_eq!(entry.number, 7);
+    assert_eq!(encode_handed_out(&entry), bytes, "an entry has two texts");
+    true
+}
+
+pub fn handed_out_samples() -> Vec<Vec<u8>> {
+    let entry = |form| HandedOut {
+        number: 7,
+        at: Timestamp::from_secs(1_750_000_000),
+        what: NewHandedOut {
+            officer: "spiffe://firebreak.example/org/health/officer/ada".parse().unwrap(),
+            session: [3; 32],
+            agreement: "vaccination-round".parse().unwrap(),
+            purpose: "vaccination-round".parse().unwrap(),
+            form,
+            rows: 1200,
+            sha256: [9; 32],
+        },
+    };
+    [HandOutForm::List, HandOutForm::Csv, HandOutForm::Parquet].map(|form| encode_handed_out(&entry(form))).into()
+}
+
+/// A person's values that a match disclosed.
+pub fn disclosed(bytes: &[u8]) -> bool {
+    let Ok(values) = decode_disclosed(bytes) else { return false };
+    assert_eq!(encode_disclosed(&values).as_slice(), bytes, "values have two texts");
+    true
+}
+
+pub fn disclosed_samples() -> Vec<Vec<u8>> {
+    let rows = [vec![], vec!["R01", "uk"], vec!["", "2024-02-29", "123.45", "żółć"]];
+    let encoded = |row: Vec<&str>| {
+        let row: Vec<String> = row.into_iter().map(str::to_owned).collect();
+        encode_disclosed(&row).to_vec()
+    };
+    rows.map(encoded).into()
+}
+
 /// The files of an open match session.
 struct Session {
     files: SessionFiles,
@@ -182,5 +237,38 @@ pub fn record_samples() -> Vec<Vec<u8>> {
         (0..RECORDS).for_each(|number| writer.push(&number.to_be_bytes()).unwrap());
         drop(writer.finish().unwrap());
         vec![fs::read(session.folder.join("set")).unwrap()]
+    })
+}
+
+/// Records of a list that is held, in three blocks; of the numbers below, every third.
+const HELD: u64 = 600;
+const FIRSTS: &str = "held-firsts";
+
+/// A list that single records are looked up in: how many bytes its file of records has (2 bytes), that file, and the
+/// one of the first record of each block.
+pub fn look_up(bytes: &[u8]) -> bool {
+    let Some((length, files)) = bytes.split_first_chunk() else { return false };
+    let Some((list, firsts)) = files.split_at_checked(usize::from(u16::from_be_bytes(*length))) else { return false };
+    SESSION.with(|session| {
+        private_file(&session.folder.join("held"), list);
+        private_file(&session.folder.join(FIRSTS), firsts);
+        let Ok(mut look_up) = session.files.look_up("held", RECORD) else { return false };
+        let mut found = 0;
+        for number in 0..HELD * 3 {
+            let Ok(holds) = look_up.holds(&number.to_be_bytes()) else { return false };
+            assert!(!holds || number.is_multiple_of(3), "a record that nobody wrote is held");
+            found += u64::from(holds);
+        }
+        found == HELD
+    })
+}
+
+pub fn look_up_samples() -> Vec<Vec<u8>> {
+    SESSION.with(|session| {
+        let mut writer = session.files.write_look_up("held", RECORD).unwrap();
+        (0..HELD).for_each(|number| writer.push(&(number * 3).to_be_bytes()).unwrap());
+        writer.finish().unwrap();
+        let [list, firsts] = ["held", FIRSTS].map(|name| fs::read(session.folder.join(name)).unwrap());
+        vec![[u16::try_from(list.len()).unwrap().to_be_bytes().as_slice(), &list, &firsts].concat()]
     })
 }

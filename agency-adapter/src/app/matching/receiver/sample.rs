@@ -10,6 +10,7 @@ use crate::app::matching::keys::{Chosen, Reading};
 use crate::app::matching::{MatchError, records};
 use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_psi::{Opening, Root, SecretSeed, Shuffle, Slot, sample_places, verify_opening};
+use firebreak_query::selection;
 use firebreak_store::{CommittedSetSource, LeafHash, SessionFiles};
 use std::collections::BTreeMap;
 use tokio::task::block_in_place;
@@ -104,7 +105,7 @@ impl App {
             Some(text) => Reading::of(text).ok_or(MatchError::Failed)?,
             None => Chosen::of(terms, "")?.key.reading(),
         };
-        let condition = super::condition(contract, &source.selection)?;
+        let condition = selection(contract, &source.selection)?;
         let rows = self.datasets.rows_to_match(contract, &source.cut, &reading.columns()).await?;
         let forming = Forming {
             condition: condition.as_ref(),
