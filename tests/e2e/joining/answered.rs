@@ -176,37 +176,57 @@ fn hours_of_one_register_are_added_up_by_what_the_other_knows_within_noise_and_r
     })
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Killed {
+    Side(&'static str),
+    Gateway,
+}
+
 #[test]
-fn a_join_broken_off_by_a_kill_is_answered_by_the_same_request_for_one_charge() -> Result<()> {
+fn a_join_broken_off_by_a_kill_of_either_side_or_the_gateway_is_answered_by_the_same_request_for_one_charge()
+-> Result<()> {
     run(async {
         let mut own = Own::start(600, &[]).await?;
-        let ada = Caller::ADA.connect(&own.federation, own.live.address).await?;
-        let (before, asked) = (spent(&ada).await?, ask(ALL)?);
-        let begun = std::sync::Arc::new(tokio::sync::Notify::new());
-        let (said, question) = (std::sync::Arc::clone(&begun), asked.clone());
-        let asking = tokio::spawn(async move {
-            let connection = ada;
-            let mut report = |step: Step<'_>| {
-                if matches!(step, Step::Progress(_)) {
-                    said.notify_one();
-                }
-            };
-            let ended = run_query(&connection, &question, &mut report).await;
-            (connection, ended.is_ok())
-        });
-        // Wherever the kill meets it, what comes of it is the same.
-        let _ = tokio::time::timeout(Duration::from_secs(30), begun.notified()).await;
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        own.kill_adapter(RIGHT).await?;
-        let (ada, _) = asking.await?;
-        own.start_adapter(RIGHT).await?;
-        let answer = ask_until_answered(&ada, &asked).await?;
-        let after = spent(&ada).await?;
-        for register in ["education.persons", "health.persons"] {
-            assert_eq!(more(&before, &after, register)?, law()?.charge().rho.nano(), "{register}");
+        let from = "FROM education.enrolments e JOIN health.vaccinations v ON PERSON";
+        // What was released once is given again without a session.
+        for (killed, question) in [
+            (Killed::Side(RIGHT), ALL.to_owned()),
+            (Killed::Side(LEFT), format!("SELECT e.level, COUNT(*) AS n {from} GROUP BY e.level")),
+            (Killed::Gateway, format!("SELECT v.vaccine, COUNT(*) AS n {from} GROUP BY v.vaccine")),
+        ] {
+            let ada = Caller::ADA.connect(&own.federation, own.live.address).await?;
+            let (before, asked) = (spent(&ada).await?, ask(&question)?);
+            let begun = std::sync::Arc::new(tokio::sync::Notify::new());
+            let (said, question) = (std::sync::Arc::clone(&begun), asked.clone());
+            let asking = tokio::spawn(async move {
+                let mut report = |step: Step<'_>| {
+                    if matches!(step, Step::Progress(_)) {
+                        said.notify_one();
+                    }
+                };
+                let _ = run_query(&ada, &question, &mut report).await;
+            });
+            // Wherever the kill meets it, what comes of it is the same.
+            let _ = tokio::time::timeout(Duration::from_secs(30), begun.notified()).await;
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            match killed {
+                Killed::Side(agency) => own.kill_adapter(agency).await?,
+                Killed::Gateway => own.kill_gateway().await?,
+            }
+            asking.await?;
+            match killed {
+                Killed::Side(agency) => own.start_adapter(agency).await?,
+                Killed::Gateway => own.start_gateway().await?,
+            }
+            let ada = Caller::ADA.connect(&own.federation, own.live.address).await?;
+            let answer = ask_until_answered(&ada, &asked).await?;
+            let after = spent(&ada).await?;
+            for register in ["education.persons", "health.persons"] {
+                assert_eq!(more(&before, &after, register)?, law()?.charge().rho.nano(), "{register}, {killed:?}");
+            }
+            let again = ask_until_answered(&ada, &asked).await?;
+            assert_eq!(values(&again), values(&answer), "{killed:?}");
         }
-        let again = ask_until_answered(&ada, &asked).await?;
-        assert_eq!(values(&again), values(&answer));
         Ok(())
     })
 }
