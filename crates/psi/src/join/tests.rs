@@ -290,3 +290,85 @@ fn a_record_under_many_factors_counts_many_times_in_a_list_of_the_right_length()
     // The one record of the other side, and one that it does not have.
     assert_eq!(attack(1), attack(2) + 2);
 }
+
+/// Factors in an own list alone: no point of the other list is a multiple unless the side that made them puts it there.
+#[test]
+fn multiples_in_an_own_list_alone_meet_nothing() {
+    let (left, right) = (party(JoinSide::Left, 1, &[(1, 0), (2, 0)]), party(JoinSide::Right, 2, &[(1, 0), (3, 1)]));
+    let (k_left, k_right) = (right.meet(&left.key()).unwrap(), left.meet(&right.key()).unwrap());
+    let of_left = sent_on(&right, &own_list(&left), &k_left);
+    let met_with = |factors: &[u64]| {
+        let mut own = own_list(&right).entries().to_vec();
+        let records = right.blind(0..right.records()).unwrap();
+        own.extend(records.iter().flat_map(|record| factors.iter().map(|factor| times(*factor, record))));
+        met(&of_left, &sent_on(&left, &PointList::of(own).unwrap(), &k_right))
+    };
+    assert_eq!(met_with(&[2, 3, 5, 7]), met_with(&[]));
+}
+
+/// In a register larger than the places that can be filled, factors count for those of the other side's points that are
+/// picked to be raised under each. Which persons these are nobody knows beforehand; the list has the right length.
+#[test]
+fn in_a_large_register_factors_count_for_the_points_that_were_picked() {
+    const PERSONS: u32 = 60;
+    let factors = [1_u64, 2, 3, 4];
+    let records: Vec<(u32, u16)> = (0..PERSONS).map(|n| (n, 0)).collect();
+    let left = party(JoinSide::Left, 1, &records);
+    let of_left = own_list(&left);
+    let due = of_left.sizes(JoinSide::Left, &params()).unwrap()[0] + params().added(JoinSide::Right);
+    let picked: Vec<Entry> = of_left
+        .entries()
+        .iter()
+        .filter(|entry| label(entry) == 0)
+        .copied()
+        .take(due as usize / factors.len())
+        .collect();
+    assert!((picked.len() as u32) < PERSONS / 2, "there is room for all");
+    let (mut hit, mut missed) = (0, 0);
+    for target in 0..PERSONS {
+        let right = party(JoinSide::Right, 2, &[(target, 0)]);
+        let k_right = left.meet(&right.key()).unwrap();
+        let record = right.blind(0..1).unwrap()[0];
+        let own = PointList::of(factors.iter().map(|factor| times(*factor, &record)).collect()).unwrap();
+        let raised = right.raise(&picked).unwrap();
+        let list = raised.iter().flat_map(|entry| factors.iter().map(|factor| times(*factor, entry)));
+        let list = PointList::of(list.collect()).unwrap();
+        assert!(list.sizes(JoinSide::Left, &params()).unwrap()[0] <= due);
+        let found = met(&list, &sent_on(&left, &own, &k_right)).get(&(0, 0)).copied().unwrap_or_default();
+        // Less those of the left side's own dummies that are among the picked.
+        let noise = met(&list, &sent_on(&left, &PointList::of(vec![]).unwrap(), &k_right));
+        let counted = found - noise.get(&(0, 0)).copied().unwrap_or_default();
+        let here = picked.contains(&left.blind_records(&[(number(target), 0)]).unwrap()[0]);
+        assert_eq!(counted, if here { factors.len() as u32 } else { 0 }, "{target}");
+        if here { hit += 1 } else { missed += 1 }
+    }
+    assert!(hit > 0 && missed > 0, "{hit} and {missed}");
+}
+
+/// A factor of its own for each record: whoever made the list, and sees what is counted, knows which of the records met.
+/// Counts do not show it; the points do.
+#[test]
+fn records_with_a_factor_each_are_known_by_name_to_whoever_sees_the_points_that_met() {
+    let left = party(JoinSide::Left, 1, &[(1, 0), (2, 0), (5, 1)]);
+    let right = party(JoinSide::Right, 2, &[(1, 0), (3, 1), (5, 2), (6, 2)]);
+    let (k_left, k_right) = (right.meet(&left.key()).unwrap(), left.meet(&right.key()).unwrap());
+    let records = right.blind(0..right.records()).unwrap();
+    let factor = |record: usize| 3 + 2 * record as u64;
+    let mut own = right.own_dummies().unwrap();
+    own.extend(records.iter().enumerate().flat_map(|(number, record)| [*record, times(factor(number), record)]));
+    let of_right = sent_on(&left, &PointList::of(own).unwrap(), &k_right);
+    let of_left = sent_on(&right, &own_list(&left), &k_left);
+    // What whoever counts would have to show: the points of both lists.
+    let (there, back) = (points_of(&of_left), points_of(&of_right));
+    let met: Vec<usize> = (0..records.len())
+        .filter(|number| {
+            let known = |entry: &&Entry| back.contains(point(&times(factor(*number), entry)));
+            of_right.entries().iter().filter(known).any(|entry| there.contains(point(entry)))
+        })
+        .collect();
+    assert_eq!(met, [0, 2], "the records 1 and 5 are in both registers");
+}
+
+fn points_of(list: &PointList) -> BTreeSet<[u8; 32]> {
+    list.entries().iter().map(|entry| *point(entry)).collect()
+}
