@@ -1,7 +1,10 @@
 //! Statistics over two agencies' join: what is counted, what it costs, and what becomes of it when something breaks off.
 
 mod answered;
+mod commands;
+mod committed;
 mod hostile;
 mod inside;
+mod lost;
 mod replayed;
 mod truth;

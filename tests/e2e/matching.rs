@@ -6,7 +6,7 @@ mod at_once;
 mod begun;
 mod caps;
 mod choices;
-mod commands;
+pub mod commands;
 mod epoch;
 mod exact;
 mod files;

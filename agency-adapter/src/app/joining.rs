@@ -20,7 +20,7 @@ mod running;
 
 pub use exchange::Arrival;
 pub use lists::JoinList;
-pub use replay::{Replay, Replayed};
+pub use replay::{CommittedHashes, Replay, Replayed, SentHashes};
 pub(crate) use running::Joins;
 
 use super::matching::fault::ends_session;
@@ -34,7 +34,7 @@ use firebreak_node::{Content, DecidedJoin, Evidence, StandingJoin};
 use firebreak_policy::{DecisionFacts, Denial};
 use firebreak_psi::join::{JoinParams, JoinParty, JoinSession, JoinSide as PsiSide};
 use firebreak_psi::{SecretSeed, SessionId};
-use firebreak_store::{LeafHash, SessionFiles};
+use firebreak_store::{Fault, LeafHash, SealError, SessionFiles, StoreError};
 use kept::Sent;
 use running::Begun;
 use std::sync::{Arc, Mutex};
@@ -233,6 +233,11 @@ fn refusal_of(error: MatchError) -> Result<Refusal, Failure> {
     match error {
         MatchError::Refused(refusal) | MatchError::Fault(refusal) => Ok(refusal),
         MatchError::Session(_) => Ok(lost()),
+        // A seed or a file of the session that does not open any more is as good as deleted.
+        MatchError::Store(StoreError::Seal(SealError::Open) | StoreError::File(Fault::Damaged)) => {
+            tracing::warn!("what a join keeps on the disk does not open: it is over");
+            Ok(lost())
+        }
         MatchError::Store(error) => Err(error.into()),
         MatchError::Dataset(error) => Err(error.into()),
         MatchError::Failed => Err(Failure::Measurement("a join failed on this side".to_owned())),

@@ -115,7 +115,7 @@ impl Pair {
     }
 
     /// What a register's account for life has lost.
-    fn lost(side: &Side, register: &str) -> Result<Charge> {
+    pub fn lost(side: &Side, register: &str) -> Result<Charge> {
         let account = AccountKind::UnitSpaceLife(register.parse()?);
         side.app.state().balance(&[account]).first().copied().context("no balance")
     }

@@ -14,7 +14,12 @@ pub const AGENCY: &str = "health-agency";
 
 /// A certificate of that authority for somebody of the agency's staff, made by the command.
 pub fn certificate(authority: &Path, role: &str, out: PathBuf) -> Result<PathBuf> {
-    let identity = format!("spiffe://{TRUST_DOMAIN}/org/{AGENCY}/{role}/eve");
+    certificate_of(AGENCY, authority, role, out)
+}
+
+/// The same for another agency's.
+pub fn certificate_of(agency: &str, authority: &Path, role: &str, out: PathBuf) -> Result<PathBuf> {
+    let identity = format!("spiffe://{TRUST_DOMAIN}/org/{agency}/{role}/eve");
     let mut command = program("firebreak")?;
     command.args(["certs", "issue", "--identity", &identity, "--days", "1"]);
     let issued = done(command.arg("--ca").arg(authority).arg("--out").arg(&out))?;
@@ -28,8 +33,13 @@ pub fn certificate(authority: &Path, role: &str, out: PathBuf) -> Result<PathBuf
 
 /// `firebreak` at the local listener of the agency's adapter.
 pub fn firebreak(own: &Own, identity: &Path, words: &[&str]) -> Result<Done> {
-    let local = format!("localhost:{}", own.live.adapter(AGENCY)?.local.port());
-    let authority = own.federation.layout().local_authority(AGENCY).join("ca.pem");
+    firebreak_at(own, AGENCY, identity, words)
+}
+
+/// The same at another agency's.
+pub fn firebreak_at(own: &Own, agency: &str, identity: &Path, words: &[&str]) -> Result<Done> {
+    let local = format!("localhost:{}", own.live.adapter(agency)?.local.port());
+    let authority = own.federation.layout().local_authority(agency).join("ca.pem");
     let mut command = program("firebreak")?;
     command.args(words).args(["--local", &local]);
     done(command.arg("--identity").arg(identity).arg("--authority").arg(authority))

@@ -1,12 +1,15 @@
 //! What a side keeps of a join beyond its session: what it is replayed from.
 
 use crate::app::matching::MatchError;
-use firebreak_domain::AgreementId;
+use firebreak_domain::{AgreementId, JoinSide};
 use firebreak_node::Evidence;
 use firebreak_psi::join::KEY_WITH_PROOF;
 use firebreak_store::LeafHash;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+/// Bytes of a public key.
+const PUBLIC_KEY: usize = 32;
 
 /// What was committed to before the first byte.
 pub(super) struct Committed {
@@ -32,6 +35,22 @@ pub(super) struct Committed {
     pub(super) question: Vec<u8>,
     /// The evidence that tells of the commitment.
     pub(super) evidence: Vec<u8>,
+    /// What was drawn, and under which key; nothing in what a program kept that committed to no key.
+    pub(super) drawn: Option<Drawn>,
+}
+
+/// What a side's draws follow from beside its seed, whatever becomes of agreement and contracts, and the key that they
+/// are made under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Drawn {
+    /// Which side it is.
+    pub(super) side: JoinSide,
+    /// SHA-256 of the public key that it shows.
+    pub(super) key: [u8; 32],
+    /// How many labels the left and the right side's records have.
+    pub(super) labels: [u16; 2],
+    /// The weights of 0, 1, 2 … dummies.
+    pub(super) weights: Vec<u64>,
 }
 
 /// What was sent after the own list, as hashes, and the key that it was made by.
@@ -47,10 +66,23 @@ pub(super) struct Sent {
     pub(super) key: [u8; KEY_WITH_PROOF],
 }
 
-/// The line by which a leaf commits to a seed.
-pub(super) fn seed_line(seed: &[u8; 32]) -> String {
-    let hash = Sha256::new().chain_update(b"firebreak join seed 1\n").chain_update(seed).finalize();
-    format!("seed sha256 {}", hex::encode(hash))
+/// What a leaf says of a seed.
+pub(super) fn seed_hash(seed: &[u8; 32]) -> [u8; 32] {
+    Sha256::new().chain_update(b"firebreak join seed 1\n").chain_update(seed).finalize().into()
+}
+
+/// SHA-256 of the public key in what a side shows. The proof beside it is of the same key, whichever it is.
+pub(super) fn key_hash(shown: &[u8; KEY_WITH_PROOF]) -> [u8; 32] {
+    let (key, _proof) = shown.split_at(PUBLIC_KEY);
+    Sha256::digest(key).into()
+}
+
+/// The lines by which a leaf commits to a side before its first byte, behind that of the request.
+pub(super) fn lines(seed: &[u8; 32], key: Option<&[u8; 32]>, terms: &[u8; 32], own: &[u8; 32]) -> Vec<String> {
+    let seed = seed_hash(seed);
+    let hashes = [("seed", Some(&seed)), ("key", key), ("terms", Some(terms)), ("own list", Some(own))];
+    let line = |(what, hash): (&str, Option<&[u8; 32]>)| Some(format!("{what} sha256 {}", hex::encode(hash?)));
+    hashes.into_iter().filter_map(line).collect()
 }
 
 impl Committed {
@@ -63,11 +95,17 @@ impl Committed {
         bytes.extend(self.until.to_be_bytes());
         bytes.push(u8::from(self.by_consent));
         let parts = [self.agreement.as_str().as_bytes(), self.purpose.as_bytes(), &self.question, &self.evidence];
-        for part in parts {
+        let drawn = self.drawn.as_ref().map(Drawn::encode);
+        for part in parts.into_iter().chain(drawn.as_deref()) {
             bytes.extend((part.len() as u64).to_be_bytes());
             bytes.extend_from_slice(part);
         }
         bytes
+    }
+
+    /// The lines that its leaf commits to, behind that of the request.
+    pub(super) fn lines(&self) -> Vec<String> {
+        lines(&self.seed, self.drawn.as_ref().map(|drawn| &drawn.key), &self.terms, &self.own)
     }
 
     /// # Errors
@@ -84,10 +122,50 @@ impl Committed {
         let agreement = AgreementId::new(String::from_utf8(part(&mut rest)?).ok()?).ok()?;
         let purpose = String::from_utf8(part(&mut rest)?).ok()?;
         let (question, evidence) = (part(&mut rest)?, part(&mut rest)?);
-        let by_consent = by_consent == 1;
-        let read =
-            Self { seed, terms, release_key, own, moment, until, agreement, purpose, by_consent, question, evidence };
+        // What a program kept that committed to no key ends here.
+        let drawn = if rest.is_empty() { None } else { Some(Drawn::read(&part(&mut rest)?)?) };
+        let read = Self {
+            seed,
+            terms,
+            release_key,
+            own,
+            moment,
+            until,
+            agreement,
+            purpose,
+            by_consent: by_consent == 1,
+            question,
+            evidence,
+            drawn,
+        };
         rest.is_empty().then_some(read)
+    }
+}
+
+impl Drawn {
+    fn encode(&self) -> Vec<u8> {
+        let side = match self.side {
+            JoinSide::Left => b'L',
+            JoinSide::Right => b'R',
+        };
+        let mut bytes = vec![side];
+        bytes.extend_from_slice(&self.key);
+        bytes.extend(self.labels.iter().flat_map(|labels| labels.to_be_bytes()));
+        bytes.extend(self.weights.iter().flat_map(|weight| weight.to_be_bytes()));
+        bytes
+    }
+
+    fn read(mut rest: &[u8]) -> Option<Self> {
+        let side = match fixed(&mut rest)? {
+            [b'L'] => JoinSide::Left,
+            [b'R'] => JoinSide::Right,
+            _ => return None,
+        };
+        let key = fixed(&mut rest)?;
+        let labels = [u16::from_be_bytes(fixed(&mut rest)?), u16::from_be_bytes(fixed(&mut rest)?)];
+        let (weights, rest) = rest.as_chunks();
+        let weights = weights.iter().map(|weight| u64::from_be_bytes(*weight)).collect();
+        rest.is_empty().then_some(Self { side, key, labels, weights })
     }
 }
 
@@ -133,6 +211,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_read_as_it_was_written_or_not_at_all() {
+        let drawn = Drawn { side: JoinSide::Right, key: [5; 32], labels: [2, 300], weights: vec![1, u64::MAX, 1] };
         let kept = Committed {
             seed: Zeroizing::new([1; 32]),
             terms: [2; 32],
@@ -145,14 +224,34 @@ mod tests {
             by_consent: true,
             question: b"question".to_vec(),
             evidence: Vec::new(),
+            drawn: Some(drawn.clone()),
         };
         let bytes = kept.encode();
-        assert!(Committed::decode(&bytes).is_ok_and(|read| read.encode() == bytes));
+        assert!(
+            Committed::decode(&bytes).is_ok_and(|read| read.encode() == bytes && read.drawn.as_ref() == Some(&drawn))
+        );
         assert!(Committed::decode(&bytes[..bytes.len() - 1]).is_err());
         assert!(Committed::decode(&[bytes.as_slice(), &[0]].concat()).is_err());
         let sent = Sent { received: [1; 32], added: [2; 32], sent_on: [3; 32], key: [4; KEY_WITH_PROOF] };
         assert!(Sent::decode(&sent.encode()).is_ok_and(|read| read == sent));
         assert!(Sent::decode(&sent.encode()[1..]).is_err());
-        assert_ne!(seed_line(&[1; 32]), seed_line(&[2; 32]));
+        assert_ne!(seed_hash(&[1; 32]), seed_hash(&[2; 32]));
+    }
+
+    #[test]
+    fn what_a_program_kept_that_committed_to_no_key_is_read_and_has_no_line_of_one() {
+        // Seed, terms, release key, list, two moments, no consent; agreement, purpose, question and evidence.
+        let mut bytes: Vec<u8> = [[1; 32], [2; 32], [3; 32], [4; 32]].concat();
+        bytes.extend([[0; 8], [0, 0, 0, 0, 0, 0, 0, 6]].concat());
+        bytes.push(0);
+        for part in [b"a".as_slice(), b"p", b"question", b"evidence"] {
+            bytes.extend((part.len() as u64).to_be_bytes());
+            bytes.extend(part);
+        }
+        let read = Committed::decode(&bytes).unwrap();
+        assert!(read.drawn.is_none() && *read.encode() == bytes);
+        assert_eq!((read.question.as_slice(), read.evidence.as_slice()), (&b"question"[..], &b"evidence"[..]));
+        let begin: Vec<_> = read.lines().iter().map(|line| line.split_once(" sha256").unwrap().0.to_owned()).collect();
+        assert_eq!(begin, ["seed", "terms", "own list"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::exchange::Exchange;
 use super::form::Forming;
-use super::kept::{Committed, leaf_of, seed_line};
+use super::kept::{Committed, Drawn, key_hash, leaf_of, lines};
 use super::lists::{self, JoinList};
 use super::{JoinRun, PreparedJoin, facts_of, lost, party, psi_side, refusal_of};
 use crate::app::matching::MatchError;
@@ -177,8 +177,13 @@ impl App {
             let refusal = Refusal::new(ReasonCode::SessionMismatch).because(what);
             return Err(refusal.instead("the question under a new request id, at its price").into());
         }
+        if kept.as_ref().is_some_and(|kept| *kept.seed != *seed) {
+            // What was committed to was drawn from a seed that is gone.
+            return Err(lost().into());
+        }
         let labels = |side| join.side(side).labels();
-        let params = JoinParams::new(labels(JoinSide::Left), labels(JoinSide::Right), price.law().weights())?;
+        let weights = price.law().weights();
+        let params = JoinParams::new(labels(JoinSide::Left), labels(JoinSide::Right), weights.clone())?;
         let party = party(&name, terms, side, &seed, params.clone())?;
         let purpose = permit.question().purpose.clone();
         let by_consent = facts.legal_basis == Some(LegalBasis::Consent);
@@ -197,10 +202,10 @@ impl App {
             // What was committed to cannot be made any more.
             Some(_) => return Err(lost().into()),
             None => {
-                let content = Content::of_request(Some(&intent))
-                    .with_line(&seed_line(&seed))
-                    .with_line(&format!("terms sha256 {}", hex::encode(terms)))
-                    .with_line(&format!("own list sha256 {}", hex::encode(list.hash)));
+                let key = key_hash(&party.key());
+                let content = lines(&seed, Some(&key), &terms, &list.hash)
+                    .iter()
+                    .fold(Content::of_request(Some(&intent)), |content, line| content.with_line(line));
                 let (kind, charge) = (LeafKind::JoinCommitted, price.charge());
                 let evidence = self.recorder.record(kind, &facts, None, charge, content, &self.state);
                 let evidence = evidence.map_err(|_| MatchError::Failed)?;
@@ -217,6 +222,12 @@ impl App {
                     by_consent,
                     question: StoredQuestion::encode(question, join.answered()),
                     evidence: evidence.encode(),
+                    drawn: Some(Drawn {
+                        side,
+                        key,
+                        labels: [labels(JoinSide::Left), labels(JoinSide::Right)],
+                        weights,
+                    }),
                 };
                 let (request, bytes) = (intent.request_id, committed.encode());
                 self.state.keep_join(&name, &request, until, &bytes, evidence.new_leaf()).await?;

@@ -1,13 +1,14 @@
-//! A join made once more inside its agency, for overseers: whether what was sent is what the seed, the cut and the
-//! protocol make.
+//! A join made once more inside its agency, for overseers: whether what was committed to and sent is what the seed, the
+//! cut and the protocol make.
 
 use super::exchange::Exchange;
-use super::kept::{Committed, Sent};
+use super::kept::{Committed, Sent, key_hash, leaf_of, seed_hash};
 use super::{lists, party, psi_side};
 use crate::app::App;
 use crate::app::matching::MatchError;
+use firebreak_audit::LeafKind;
 use firebreak_domain::{Contract, JoinSide, PurposeId, RequestId};
-use firebreak_node::StoredQuestion;
+use firebreak_node::{Evidence, StoredQuestion};
 use firebreak_privacy::join::{DummyLaw, JoinTakers, join_price};
 use firebreak_psi::join::{JoinParams, JoinParty};
 use firebreak_query::{CheckedJoin, check_join};
@@ -18,14 +19,17 @@ use tokio::task::block_in_place;
 /// What became of one thing that was made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replay {
-    /// It is what was sent.
+    /// It is what was committed to.
     Equal,
     /// It is not.
     Different,
     /// The join did not come so far.
     NotSent,
-    /// It cannot be made again: the other side's list is gone with the session, or the contract has changed.
+    /// It cannot be made again: the other side's list is gone with the session, or the contract or the cut with which
+    /// the own list was made.
     Gone,
+    /// The program with which the join was begun committed to no such thing.
+    NotCommitted,
 }
 
 /// A side of a join that was made again.
@@ -33,20 +37,85 @@ pub enum Replay {
 pub struct Replayed {
     /// The session.
     pub session: [u8; 32],
+    /// The leaf that commits, as the log names it; none where what is kept is no evidence.
+    pub leaf: Option<[u8; 32]>,
+    /// Whether that leaf opens to exactly the seed, key, terms and own list that are kept. Needs no contract.
+    pub commitment: Replay,
+    /// The public key. It follows from the seed and needs no contract.
+    pub key: Replay,
     /// The own list: records, dummies and the key that blinds them.
     pub own_list: Replay,
-    /// The points that were added to the other side's list.
+    /// The points that were added to the other side's list. They need no contract.
     pub added: Replay,
     /// The list that was sent on.
     pub sent_on: Replay,
+    /// What is kept of the commitment.
+    pub committed: CommittedHashes,
+    /// What is kept of what was sent.
+    pub sent: Option<SentHashes>,
 }
 
-/// What a session is made again from.
+/// What stands in the leaf of a commitment, if it opens to what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommittedHashes {
+    /// Of the seed, with a word before it.
+    pub seed: [u8; 32],
+    /// SHA-256 of the public key that this side shows.
+    pub key: Option<[u8; 32]>,
+    /// SHA-256 of all that both sides go by.
+    pub terms: [u8; 32],
+    /// SHA-256 of the own list.
+    pub own_list: [u8; 32],
+}
+
+/// What stands in the leaf of the end, and beside it the other side's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentHashes {
+    /// SHA-256 of the other side's list as it came: what that side committed to as its own.
+    pub received: [u8; 32],
+    /// SHA-256 of the points that were added to it.
+    pub added: [u8; 32],
+    /// SHA-256 of the list that was sent on.
+    pub sent_on: [u8; 32],
+    /// SHA-256 of the public key that the other side showed: what that side committed to as its key.
+    pub their_key: [u8; 32],
+}
+
+/// What an own list is made again from, beside the cut.
 struct Remade {
     join: CheckedJoin,
     law: DummyLaw,
     side: JoinSide,
     contract: Arc<Contract>,
+}
+
+impl Replayed {
+    /// What is known of a session with nothing but what is kept of it.
+    fn of(session: [u8; 32], kept: &Committed, sent: Option<&Sent>) -> Self {
+        let evidence = Evidence::decode(&kept.evidence);
+        let unsent = if sent.is_some() { Replay::Gone } else { Replay::NotSent };
+        Self {
+            session,
+            leaf: evidence.as_ref().map(|evidence| *leaf_of(evidence).as_bytes()),
+            commitment: opened(kept, evidence.as_ref()),
+            key: if kept.drawn.is_some() { Replay::Gone } else { Replay::NotCommitted },
+            own_list: Replay::Gone,
+            added: unsent,
+            sent_on: unsent,
+            committed: CommittedHashes {
+                seed: seed_hash(&kept.seed),
+                key: kept.drawn.as_ref().map(|drawn| drawn.key),
+                terms: kept.terms,
+                own_list: kept.own,
+            },
+            sent: sent.map(|sent| SentHashes {
+                received: sent.received,
+                added: sent.added,
+                sent_on: sent.sent_on,
+                their_key: key_hash(&sent.key),
+            }),
+        }
+    }
 }
 
 impl App {
@@ -66,28 +135,24 @@ impl App {
     }
 
     async fn replay(&self, session: [u8; 32], kept: &Committed, sent: Option<&Sent>) -> Result<Replayed, MatchError> {
-        let Some(remade) = self.remade(kept) else {
-            let gone = Replay::Gone;
-            return Ok(Replayed { session, own_list: gone, added: gone, sent_on: gone });
-        };
-        let labels = |side| remade.join.side(side).labels();
-        let params = JoinParams::new(labels(JoinSide::Left), labels(JoinSide::Right), remade.law.weights())?;
-        let party = party(&session, kept.terms, remade.side, &kept.seed, params.clone())?;
+        let mut replayed = Replayed::of(session, kept, sent);
+        let remade = self.remade(kept);
+        let Some((side, params)) = drawn(kept, remade.as_ref())? else { return Ok(replayed) };
+        let party = party(&session, kept.terms, side, &kept.seed, params.clone())?;
+        replayed.key = key_again(kept, &party);
         let scratch = self.state.scratch_files()?;
         let files = scratch.files();
-        let own = self.own_again(kept, &remade, &party, files).await?;
-        let added = match sent {
-            None => Replay::NotSent,
-            Some(sent) => {
-                let added = block_in_place(|| Ok::<_, MatchError>(party.counterparts(&party.meet(&sent.key)?)?))?;
-                compared(&lists::hash_of_added(&added), &sent.added)
+        if let Some(remade) = &remade {
+            replayed.own_list = self.own_again(kept, remade, &party, files).await?;
+        }
+        if let Some(sent) = sent {
+            replayed.added = block_in_place(|| added_again(sent, &party))?;
+            // With the session its files are deleted, and with them what the other side sent.
+            if let Ok(theirs) = self.state.session_files(&session).await {
+                replayed.sent_on = block_in_place(|| sent_on_again(&theirs, sent, side, &params, &party, files))?;
             }
-        };
-        let sent_on = match sent {
-            None => Replay::NotSent,
-            Some(sent) => self.sent_on_again(&session, sent, &remade, &params, &party, files).await?,
-        };
-        Ok(Replayed { session, own_list: own, added, sent_on })
+        }
+        Ok(replayed)
     }
 
     /// The question, contracts and law of a session, if they are still those that it was begun with.
@@ -122,35 +187,81 @@ impl App {
         let (checked, terms) = (remade.join.side(remade.side), remade.join.terms());
         let purpose = PurposeId::new(kept.purpose.clone()).map_err(|_| MatchError::Failed)?;
         let who = self.state.participation_at(&purpose, kept.by_consent, kept.moment).await?;
-        let own = self.make_own_list(checked, terms, &remade.contract, &who, party, files).await?;
-        Ok(compared(&own.hash, &kept.own))
-    }
-
-    async fn sent_on_again(
-        &self,
-        session: &[u8; 32],
-        sent: &Sent,
-        remade: &Remade,
-        params: &JoinParams,
-        party: &JoinParty,
-        files: &SessionFiles,
-    ) -> Result<Replay, MatchError> {
-        // With the session its files are deleted, and with them what the other side sent.
-        let Ok(theirs) = self.state.session_files(session).await else { return Ok(Replay::Gone) };
-        let other = remade.side.other();
-        let labels = remade.join.side(other).labels();
-        block_in_place(|| {
-            let exchange = Exchange::open(&theirs, psi_side(other), params, party, labels)?;
-            let (peer, list) = exchange.whole()?;
-            if compared(&exchange.hash()?, &sent.received) != Replay::Equal {
-                return Ok(Replay::Different);
+        match self.make_own_list(checked, terms, &remade.contract, &who, party, files).await {
+            Ok(own) => Ok(compared(&own.hash, &kept.own)),
+            // What else is kept is answered all the same.
+            Err(MatchError::Dataset(error)) => {
+                tracing::warn!(error_kind = %error, "a cut of which a join is to be made again is not there");
+                Ok(Replay::Gone)
             }
-            let made = lists::sent_on(party, list, &party.counterparts(peer)?, labels, files)?;
-            Ok(compared(&made.hash, &sent.sent_on))
-        })
+            Err(error) => Err(error),
+        }
     }
 }
 
-fn compared(made: &[u8; 32], sent: &[u8; 32]) -> Replay {
-    if made == sent { Replay::Equal } else { Replay::Different }
+/// Which side it is and how its dummies are drawn: as it is kept, or else as the bundle in force still has it.
+fn drawn(kept: &Committed, remade: Option<&Remade>) -> Result<Option<(JoinSide, JoinParams)>, MatchError> {
+    Ok(match (&kept.drawn, remade) {
+        (Some(drawn), _) => {
+            let [left, right] = drawn.labels;
+            Some((drawn.side, JoinParams::new(left, right, drawn.weights.clone())?))
+        }
+        (None, Some(remade)) => {
+            let labels = |side| remade.join.side(side).labels();
+            let weights = remade.law.weights();
+            Some((remade.side, JoinParams::new(labels(JoinSide::Left), labels(JoinSide::Right), weights)?))
+        }
+        (None, None) => None,
+    })
 }
+
+/// Whether the leaf of a commitment opens to exactly what is kept, behind the line of its request.
+fn opened(kept: &Committed, evidence: Option<&Evidence>) -> Replay {
+    let committed = evidence.filter(|evidence| evidence.leaf.leaf().kind == LeafKind::JoinCommitted);
+    let lines = committed.and_then(|evidence| {
+        let (request, lines) = std::str::from_utf8(&evidence.opening.payload).ok()?.split_once('\n')?;
+        request.starts_with("request sha256 ").then_some(lines)
+    });
+    let due: String = kept.lines().iter().map(|line| format!("{line}\n")).collect();
+    if lines == Some(due.as_str()) { Replay::Equal } else { Replay::Different }
+}
+
+/// Whether the key that was committed to is that of the seed.
+fn key_again(kept: &Committed, party: &JoinParty) -> Replay {
+    kept.drawn.as_ref().map_or(Replay::NotCommitted, |drawn| compared(&key_hash(&party.key()), &drawn.key))
+}
+
+/// Whether what was added to the other side's list is drawn from the seed, beside the key that the other one showed.
+fn added_again(sent: &Sent, party: &JoinParty) -> Result<Replay, MatchError> {
+    // What nobody could have gone on with is not what was met.
+    let Ok(peer) = party.meet(&sent.key) else { return Ok(Replay::Different) };
+    Ok(compared(&lists::hash_of_added(&party.counterparts(&peer)?), &sent.added))
+}
+
+/// Whether the list that was sent on is the other side's, as it lies in the session's files, raised, and what is added.
+fn sent_on_again(
+    theirs: &SessionFiles,
+    sent: &Sent,
+    side: JoinSide,
+    params: &JoinParams,
+    party: &JoinParty,
+    files: &SessionFiles,
+) -> Result<Replay, MatchError> {
+    let other = psi_side(side.other());
+    let labels = params.labels(other);
+    let Ok(exchange) = Exchange::open(theirs, other, params, party, labels) else { return Ok(Replay::Gone) };
+    let (Ok((peer, list)), Ok(received)) = (exchange.whole(), exchange.hash()) else { return Ok(Replay::Gone) };
+    if received != sent.received {
+        return Ok(Replay::Different);
+    }
+    let made = lists::sent_on(party, list, &party.counterparts(peer)?, labels, files)?;
+    Ok(compared(&made.hash, &sent.sent_on))
+}
+
+fn compared(made: &[u8; 32], committed: &[u8; 32]) -> Replay {
+    if made == committed { Replay::Equal } else { Replay::Different }
+}
+
+#[cfg(test)]
+#[path = "replay_tests.rs"]
+mod tests;

@@ -34,20 +34,35 @@ pub(crate) async fn run(command: Command, terminal: &mut Terminal<'_>) -> Result
     Ok(terminal.block(shown(&joins, terminal.width))?)
 }
 
-/// Every join as a list of fields, an empty line between two.
+/// Every join as a list of fields, an empty line between two: what became of each thing, and its hash in the log.
 fn shown(joins: &[ReplayedJoin], width: usize) -> String {
-    let one = |join: &ReplayedJoin| {
-        fields(
-            &[
-                ("Session", &hex::encode(&join.session)),
-                ("Own list", words(join.own_list())),
-                ("Added", words(join.added())),
-                ("Sent on", words(join.sent_on())),
-            ],
-            width,
-        )
+    joins.iter().map(|join| one(join, width)).collect::<Vec<_>>().join("\n")
+}
+
+fn one(join: &ReplayedJoin, width: usize) -> String {
+    let (committed, sent) = (join.committed.clone().unwrap_or_default(), join.sent.clone().unwrap_or_default());
+    let with = |outcome: ReplayOutcome, hash: &[u8]| format!("{}\n{}", words(outcome), hex::encode(hash));
+    let leaf = match join.commitment() {
+        ReplayOutcome::Equal => "opens to the seed, key, terms and own list below",
+        ReplayOutcome::Different => "DIFFERENT: it does not open to the seed, key, terms and own list below",
+        other => words(other),
     };
-    joins.iter().map(one).collect::<Vec<_>>().join("\n")
+    // Names of at most eleven letters leave room for a hash in eighty columns.
+    fields(
+        &[
+            ("Session", &hex::encode(&join.session)),
+            ("Leaf", &format!("{leaf}\n{}", hex::encode(&join.leaf))),
+            ("Seed", &hex::encode(&committed.seed)),
+            ("Key", &with(join.key(), &committed.key)),
+            ("Terms", &hex::encode(&committed.terms)),
+            ("Own list", &with(join.own_list(), &committed.own_list)),
+            ("Received", &hex::encode(&sent.received)),
+            ("Added", &with(join.added(), &sent.added)),
+            ("Sent on", &with(join.sent_on(), &sent.sent_on)),
+            ("Other's key", &hex::encode(&sent.their_key)),
+        ],
+        width,
+    )
 }
 
 const fn words(outcome: ReplayOutcome) -> &'static str {
@@ -55,7 +70,10 @@ const fn words(outcome: ReplayOutcome) -> &'static str {
         ReplayOutcome::Equal => "as committed",
         ReplayOutcome::Different => "DIFFERENT from what was committed",
         ReplayOutcome::NotSent => "the join did not come so far",
-        ReplayOutcome::Gone => "cannot be made again: the session's files are deleted, or the contract has changed",
+        ReplayOutcome::Gone => {
+            "cannot be made again: the cut or the session's files are deleted, or the contract has changed"
+        }
+        ReplayOutcome::NotCommitted => "an earlier program began the join and did not commit to it",
         ReplayOutcome::Unspecified => "an outcome that this program does not know",
     }
 }
@@ -63,18 +81,42 @@ const fn words(outcome: ReplayOutcome) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use firebreak_wire::local::v1::{ReplayedCommitment, ReplayedSending};
 
     #[test]
-    fn what_differs_stands_out() {
-        let join = |own: ReplayOutcome| ReplayedJoin {
+    fn what_differs_stands_out_and_every_hash_stands_whole_beside_its_name() {
+        let join = |own: ReplayOutcome, commitment: ReplayOutcome, sent: Option<ReplayedSending>| ReplayedJoin {
             session: vec![0xab; 32],
+            leaf: vec![0x10; 32],
+            commitment: commitment.into(),
+            key: ReplayOutcome::Equal.into(),
             own_list: own.into(),
             added: ReplayOutcome::Equal.into(),
             sent_on: ReplayOutcome::Gone.into(),
+            committed: Some(ReplayedCommitment {
+                seed: vec![0x11; 32],
+                key: vec![0x12; 32],
+                terms: vec![0x13; 32],
+                own_list: vec![0x14; 32],
+            }),
+            sent,
         };
-        let text = shown(&[join(ReplayOutcome::Different), join(ReplayOutcome::NotSent)], 100);
-        assert_eq!(text.matches("DIFFERENT").count(), 1);
+        let sent = ReplayedSending {
+            received: vec![0x15; 32],
+            added: vec![0x16; 32],
+            sent_on: vec![0x17; 32],
+            their_key: vec![0x18; 32],
+        };
+        let whole = join(ReplayOutcome::Different, ReplayOutcome::Equal, Some(sent));
+        let begun = join(ReplayOutcome::NotSent, ReplayOutcome::Different, None);
+        let text = shown(&[whole, begun], 80);
+        assert_eq!(text.matches("DIFFERENT").count(), 2);
         assert_eq!(text.matches(&"ab".repeat(32)).count(), 2);
+        for (hash, times) in [(0x10, 2), (0x11, 2), (0x12, 2), (0x13, 2), (0x14, 2), (0x15, 1), (0x16, 1), (0x17, 1)] {
+            assert_eq!(text.matches(&hex::encode([hash; 32])).count(), times, "{text}");
+        }
+        let theirs = text.lines().find(|line| line.contains("Other's key")).unwrap();
+        assert!(theirs.ends_with(&"18".repeat(32)), "{text}");
         assert_eq!(shown(&[], 100), "");
     }
 }

@@ -16,7 +16,7 @@ pub struct ReplayedJoin {
     /// The session's name.
     #[prost(bytes = "vec", tag = "1")]
     pub session: ::prost::alloc::vec::Vec<u8>,
-    /// Whether the key, the records and the dummies that were sent to the other agency are those of the seed and the cut.
+    /// Whether the records and the dummies that were committed to as the own list are those of the seed and the cut.
     #[prost(enumeration = "ReplayOutcome", tag = "2")]
     pub own_list: i32,
     /// Whether the points that were added to the other agency's list are those of the seed.
@@ -25,6 +25,48 @@ pub struct ReplayedJoin {
     /// Whether the list that was sent on is the other agency's, raised to the key of the seed, with those.
     #[prost(enumeration = "ReplayOutcome", tag = "4")]
     pub sent_on: i32,
+    /// The leaf of the commitment in the log (SHA-256 of its bytes, as RFC 6962 hashes a leaf); empty if none is kept.
+    #[prost(bytes = "vec", tag = "5")]
+    pub leaf: ::prost::alloc::vec::Vec<u8>,
+    /// Whether that leaf opens to exactly what is kept as committed to.
+    #[prost(enumeration = "ReplayOutcome", tag = "6")]
+    pub commitment: i32,
+    /// Whether the public key that was committed to is that of the seed.
+    #[prost(enumeration = "ReplayOutcome", tag = "7")]
+    pub key: i32,
+    /// What is kept as committed to, to be held against the opened leaf.
+    #[prost(message, optional, tag = "8")]
+    pub committed: ::core::option::Option<ReplayedCommitment>,
+    /// What is kept of what was sent; absent if the join did not come so far.
+    #[prost(message, optional, tag = "9")]
+    pub sent: ::core::option::Option<ReplayedSending>,
+}
+/// Hashes as they stand in the leaf `join_committed`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayedCommitment {
+    #[prost(bytes = "vec", tag = "1")]
+    pub seed: ::prost::alloc::vec::Vec<u8>,
+    /// SHA-256 of the public key that the agency shows; empty if an earlier program began the join.
+    #[prost(bytes = "vec", tag = "2")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub terms: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub own_list: ::prost::alloc::vec::Vec<u8>,
+}
+/// Hashes as they stand in the leaf `join_sent`, and the other agency's key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayedSending {
+    /// Of the other agency's list: what that agency committed to as its own.
+    #[prost(bytes = "vec", tag = "1")]
+    pub received: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub added: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub sent_on: ::prost::alloc::vec::Vec<u8>,
+    /// SHA-256 of the public key that the other agency showed: what that agency committed to as its key.
+    #[prost(bytes = "vec", tag = "4")]
+    pub their_key: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordChoiceRequest {
@@ -282,12 +324,16 @@ pub struct SampledPlace {
 #[repr(i32)]
 pub enum ReplayOutcome {
     Unspecified = 0,
+    /// It is what was committed to.
     Equal = 1,
     Different = 2,
     /// The join did not come so far.
     NotSent = 3,
-    /// It cannot be made again: the other agency's list is deleted with the session, or the contract has changed.
+    /// It cannot be made again: the other agency's list is deleted with the session, or the contract or the cut with which
+    /// the own list was made is no longer there.
     Gone = 4,
+    /// An earlier program began the join, and committed to no such thing.
+    NotCommitted = 5,
 }
 impl ReplayOutcome {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -301,6 +347,7 @@ impl ReplayOutcome {
             Self::Different => "REPLAY_OUTCOME_DIFFERENT",
             Self::NotSent => "REPLAY_OUTCOME_NOT_SENT",
             Self::Gone => "REPLAY_OUTCOME_GONE",
+            Self::NotCommitted => "REPLAY_OUTCOME_NOT_COMMITTED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -311,6 +358,7 @@ impl ReplayOutcome {
             "REPLAY_OUTCOME_DIFFERENT" => Some(Self::Different),
             "REPLAY_OUTCOME_NOT_SENT" => Some(Self::NotSent),
             "REPLAY_OUTCOME_GONE" => Some(Self::Gone),
+            "REPLAY_OUTCOME_NOT_COMMITTED" => Some(Self::NotCommitted),
             _ => None,
         }
     }
