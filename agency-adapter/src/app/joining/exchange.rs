@@ -5,7 +5,7 @@ use crate::app::matching::MatchError;
 use crate::app::matching::fault::of_peer;
 use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_psi::join::{JoinParams, JoinParty, JoinSide, KEY_WITH_PROOF, PeerKey, PointStream, check_points};
-use firebreak_store::{SessionFiles, Spool};
+use firebreak_store::{Fault, SessionFiles, Spool, StoreError};
 use sha2::{Digest, Sha256};
 use std::sync::{MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -51,7 +51,8 @@ impl Exchange {
         let (stated, list) = (files.spool("their-key")?, files.spool("their-points")?);
         let mut this = Self { stated, list, peer: None };
         if this.stated.is_empty() {
-            return Ok(this);
+            // Points without the key that they came with are of no list.
+            return if this.list.is_empty() { Ok(this) } else { Err(StoreError::File(Fault::Damaged).into()) };
         }
         let bytes = this.stated.get(0)?;
         let (key, sizes) = bytes.split_at_checked(KEY_WITH_PROOF).ok_or(MatchError::Failed)?;
