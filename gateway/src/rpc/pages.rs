@@ -104,12 +104,8 @@ fn modified(shown: &ShownPublication) -> Timestamp {
 }
 
 fn page(content_type: &'static str, body: Vec<u8>, modified: Timestamp) -> Page {
-    let etag = hex_of(&Sha256::digest(&body));
+    let etag = hex::encode(Sha256::digest(&body));
     Page { validators: Some(Validators { etag, modified }), ..Page::new(content_type, true, body.into()) }
-}
-
-fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The path of a publication's files, without their ending.

@@ -25,14 +25,17 @@ fn stewards_of_both_agencies_make_a_join_again_and_hold_it_against_the_log_and_e
         let answer = ask_until_answered(&ada, &ask).await?;
         // What the log holds of both commitments, and what opens it.
         let key = own.federation.log_key().parse()?;
-        let mut committed = Vec::new();
+        let (mut committed, mut counted) = (Vec::new(), String::new());
         for receipt in Receipt::each(answer.released.receipt.as_bytes()) {
             let verified = Receipt::decode(receipt)?.verify(&key)?;
             let leaf = verified.leaf.leaf();
+            let opened = verified.opening.as_ref().context("no opening")?;
+            let payload = String::from_utf8(opened.payload.clone())?;
             if leaf.kind == LeafKind::JoinCommitted {
-                let opening = verified.opening.as_ref().context("no opening")?;
                 let hash = hex::encode(LeafHash::of(verified.leaf.as_bytes()).as_bytes());
-                committed.push((leaf.signer_org.to_string(), hash, String::from_utf8(opening.payload.clone())?));
+                committed.push((leaf.signer_org.to_string(), hash, payload));
+            } else {
+                counted = payload;
             }
         }
         let folder = own.federation.layout().root().join("command-line");
@@ -52,6 +55,9 @@ fn stewards_of_both_agencies_make_a_join_again_and_hold_it_against_the_log_and_e
                 let line = format!("\n{line} sha256 {}\n", hash(&out, name)?);
                 ensure!(lines.contains(&line), "{line} is not in\n{lines}");
             }
+            // What the gateway counted is what the agency says it sent.
+            let line = format!("\ncounted from {agency} sha256 {}\n", hash(&out, "Sent on")?);
+            ensure!(counted.contains(&line), "{line} is not in\n{counted}");
 
             let profile = Profile {
                 identity: Some(steward),

@@ -133,7 +133,11 @@ impl Committed {
             until,
             agreement,
             purpose,
-            by_consent: by_consent == 1,
+            by_consent: match by_consent {
+                0 => false,
+                1 => true,
+                _ => return None,
+            },
             question,
             evidence,
             drawn,
@@ -208,11 +212,15 @@ pub(super) fn leaf_of(evidence: &Evidence) -> LeafHash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
 
-    #[test]
-    fn what_is_kept_is_read_as_it_was_written_or_not_at_all() {
-        let drawn = Drawn { side: JoinSide::Right, key: [5; 32], labels: [2, 300], weights: vec![1, u64::MAX, 1] };
-        let kept = Committed {
+    fn drawn() -> Drawn {
+        Drawn { side: JoinSide::Right, key: [5; 32], labels: [2, 300], weights: vec![1, u64::MAX, 1] }
+    }
+
+    fn kept() -> Committed {
+        Committed {
             seed: Zeroizing::new([1; 32]),
             terms: [2; 32],
             release_key: [3; 32],
@@ -224,11 +232,40 @@ mod tests {
             by_consent: true,
             question: b"question".to_vec(),
             evidence: Vec::new(),
-            drawn: Some(drawn.clone()),
-        };
-        let bytes = kept.encode();
+            drawn: Some(drawn()),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_bytes_are_read_are_written_again_as_they_were(
+            changes in prop::collection::vec((any::<Index>(), any::<u8>()), 0..4),
+            end in any::<Index>(),
+            more in prop::collection::vec(any::<u8>(), 0..9),
+            cut in any::<bool>(),
+        ) {
+            let sent = Sent { received: [1; 32], added: [2; 32], sent_on: [3; 32], key: [4; KEY_WITH_PROOF] };
+            for mut bytes in [kept().encode().to_vec(), sent.encode()] {
+                for (place, value) in &changes {
+                    *place.get_mut(&mut bytes) = *value;
+                }
+                if cut {
+                    bytes.truncate(end.index(bytes.len()));
+                }
+                bytes.extend(&more);
+                prop_assert!(Committed::decode(&bytes).map_or(true, |kept| *kept.encode() == bytes));
+                prop_assert!(Sent::decode(&bytes).map_or(true, |sent| sent.encode() == bytes));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_read_as_it_was_written_or_not_at_all() {
+        let bytes = kept().encode();
         assert!(
-            Committed::decode(&bytes).is_ok_and(|read| read.encode() == bytes && read.drawn.as_ref() == Some(&drawn))
+            Committed::decode(&bytes).is_ok_and(|read| read.encode() == bytes && read.drawn.as_ref() == Some(&drawn()))
         );
         assert!(Committed::decode(&bytes[..bytes.len() - 1]).is_err());
         assert!(Committed::decode(&[bytes.as_slice(), &[0]].concat()).is_err());

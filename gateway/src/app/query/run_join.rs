@@ -8,7 +8,7 @@ mod counting;
 use super::parts::{request_id_of_part, unavailable};
 use super::{About, App, Asked, Failure, Finished, Given, Held, Unanswered, request_changed};
 use crate::app::agencies::{AgencyError, JoinStep, JoinSteps};
-use counting::{Halted, Lists, counted};
+use counting::{Counted, Halted, Lists, counted};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{Charge, Contract, Identity, JoinSide, OrgId, ReasonCode, Refusal};
 use firebreak_node::{
@@ -16,7 +16,6 @@ use firebreak_node::{
 };
 use firebreak_policy::Denial;
 use firebreak_privacy::Released;
-use firebreak_privacy::join::JoinCells;
 use firebreak_query::{CheckedQuery, Part};
 use firebreak_store::{
     Abandoned, Claim, LeafHash, OwnRelease, RequestKey, Reservation, ReserveError, Settled, StoredRelease,
@@ -155,7 +154,7 @@ impl App {
             ran = self.run_both(decided, caller, asked) => ran,
         };
         match ran {
-            Ok((cells, evidence)) => self.store_join(decided, asked, &cells, evidence, reserved, about).await,
+            Ok((counted, evidence)) => self.store_join(decided, asked, &counted, evidence, reserved, about).await,
             Err(halted) => {
                 let kept = "what was charged pays for the same request again, which goes on where it broke off";
                 Err(self.halted(halted, decided, kept).await)
@@ -181,7 +180,7 @@ impl App {
         decided: &DecidedJoin,
         caller: &Identity,
         asked: &Asked,
-    ) -> Result<(JoinCells, [Evidence; 2]), Halted> {
+    ) -> Result<(Counted, [Evidence; 2]), Halted> {
         let (one, other) = (&decided.left.contract, &decided.right.contract);
         let session = join_session(caller, &decided.intent);
         let flight = self.joins.begin(session, one.agency.clone(), other.agency.clone());
@@ -202,8 +201,8 @@ impl App {
             tokio::try_join!(sizes(one, JoinSide::Left, &mut left), sizes(other, JoinSide::Right, &mut right))?;
         flight.is_prepared();
         let sides = [(one.agency.clone(), left, left_sizes), (other.agency.clone(), right, right_sizes)];
-        let cells = counted(Lists { law: decided.price.law().clone(), sides, bound }).await?;
-        Ok((cells, [of_left, of_right]))
+        let counted = counted(Lists { law: decided.price.law().clone(), sides, bound }).await?;
+        Ok((counted, [of_left, of_right]))
     }
 
     /// Has an agency begin its side, and brings its commitment into the log.
@@ -249,14 +248,17 @@ impl App {
         &self,
         decided: &DecidedJoin,
         asked: &Asked,
-        cells: &JoinCells,
+        counted: &Counted,
         evidence: [Evidence; 2],
         reserved: [Reservation; 2],
         about: &About<'_>,
     ) -> Result<Given, Unanswered> {
-        let release = decided.price.release(&decided.join, cells);
+        let release = decided.price.release(&decided.join, &counted.cells);
         let release = release.map_err(|_| Failure::Answer("the counts are of another question"))?.encode();
-        let content = Content::of_release(about.intent, &release);
+        let content =
+            counted.sent.iter().fold(Content::of_release(about.intent, &release), |content, (agency, hash)| {
+                content.with_line(&format!("counted from {agency} sha256 {}", hex::encode(hash)))
+            });
         let own = self.recorder.record(LeafKind::Release, about.facts, None, about.charge, content, &self.state)?;
         let asked = asked.submitted.query.as_ref().map_err(|_| Failure::Answer("an answer to no question"))?;
         let question = StoredQuestion::encode(asked, decided.join.answered());

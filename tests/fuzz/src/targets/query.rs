@@ -59,6 +59,9 @@ pub fn condition(bytes: &[u8]) -> bool {
         let again = selection(contract, &format!("({condition}\n)"));
         let same = again.ok().flatten().is_none_or(|again| again.canonical() == query.canonical());
         assert!(same, "something stands behind the condition");
+        for more in ["HAVING n > 5", "ORDER BY n", "LIMIT 1", "SETTINGS rho = 0.01"] {
+            assert!(selection(contract, &format!("{condition}\n{more}")).is_err(), "{more} is passed over");
+        }
     }
     taken
 }
@@ -70,7 +73,9 @@ pub fn conditions() -> Vec<Vec<u8>> {
         "vaccine = 'MMR' AND dose_date >= DATE '2020-01-01'",
         "visit_year BETWEEN 2020 AND 2023 AND NOT (kind = 'emergency' OR cost > 100.50)",
         "region IN ('R01', 'R02') OR birth_year < 2010",
-        "weekly_hours >= 10 AND region IS NOT NULL -- the rest is said elsewhere",
+        // Without the dashes, more than a condition.
+        "weekly_hours >= 10 AND region IS NOT NULL -- HAVING n > 5 ORDER BY n LIMIT 1 SETTINGS rho = 0.01",
+        "region = 'R01' -- LIMIT 1",
     ])
 }
 

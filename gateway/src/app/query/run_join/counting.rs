@@ -5,6 +5,7 @@ use crate::app::Failure;
 use crate::app::agencies::{AgencyRefusal, JoinStep, JoinSteps};
 use firebreak_domain::{OrgId, ReasonCode, Refusal};
 use firebreak_privacy::join::{DummyLaw, JoinCells, JoinList, JoinListError, ListSide, Point, count, points};
+use sha2::{Digest, Sha256};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -35,11 +36,18 @@ pub(super) struct Lists {
     pub(super) bound: Duration,
 }
 
-/// Counts what both sides send. Nothing of it is kept.
+/// What was counted, and of what.
+pub(super) struct Counted {
+    pub(super) cells: JoinCells,
+    /// Left and right: SHA-256 of the list that the agency sent, by which overseers hold it against what it says it sent.
+    pub(super) sent: [(OrgId, [u8; 32]); 2],
+}
+
+/// Counts what both sides send. Nothing of it is kept but a hash.
 ///
 /// A side sends the *other's* list, raised and filled up, so that each list is checked against what its owner said of
 /// it.
-pub(super) async fn counted(lists: Lists) -> Result<JoinCells, Halted> {
+pub(super) async fn counted(lists: Lists) -> Result<Counted, Halted> {
     let Lists { law, sides: [(left, mut from_left, left_sizes), (right, mut from_right, right_sizes)], bound } = lists;
     let ((to_right, right_list), (to_left, left_list)) = (mpsc::channel(WAITING), mpsc::channel(WAITING));
     let most = |own: &[u64], others: usize| {
@@ -62,8 +70,7 @@ pub(super) async fn counted(lists: Lists) -> Result<JoinCells, Halted> {
     );
     let counted = counting.await.map_err(|_| Halted::Failed(Failure::Answer("the counting of a join")))?;
     // What a side says comes before what its list, which ended for it, looks like.
-    by_left?;
-    by_right?;
+    let (by_left, by_right) = (by_left?, by_right?);
     let sent_on = |reason, of| {
         let (owner, sender) = match of {
             ListSide::Left => (&left, &right),
@@ -74,18 +81,20 @@ pub(super) async fn counted(lists: Lists) -> Result<JoinCells, Halted> {
     if let Some(side) = cut_short.get() {
         return Err(sent_on(ReasonCode::WrongCount, *side));
     }
-    counted.map_err(|error| sent_on(reason_of(&error), side_of(&error)))
+    let cells = counted.map_err(|error| sent_on(reason_of(&error), side_of(&error)))?;
+    Ok(Counted { cells, sent: [(left, by_left), (right, by_right)] })
 }
 
-/// Passes on what a side sends of the other's list, until it has said that it is done, or nobody counts any more.
+/// Passes on what a side sends of the other's list, until it has said that it is done, or nobody counts any more. Gives
+/// SHA-256 of what was passed on.
 async fn feed(
     steps: &mut Box<dyn JoinSteps>,
     [owner, agency]: [&OrgId; 2],
     pieces: mpsc::Sender<Vec<u8>>,
     most: u64,
     bound: Duration,
-) -> Result<(), Halted> {
-    let mut bytes: u64 = 0;
+) -> Result<[u8; 32], Halted> {
+    let (mut bytes, mut hash) = (0_u64, Sha256::new());
     loop {
         match next(steps, agency, bound).await? {
             JoinStep::Points(points) => {
@@ -93,11 +102,12 @@ async fn feed(
                 if bytes > most {
                     return Err(Halted::Here(hostile(ReasonCode::SizeExceeded, owner, agency)));
                 }
+                hash.update(&points);
                 if pieces.send(points).await.is_err() {
-                    return Ok(());
+                    return Ok(hash.finalize().into());
                 }
             }
-            JoinStep::Sent => return Ok(()),
+            JoinStep::Sent => return Ok(hash.finalize().into()),
             step => return Err(out_of_turn(step, agency)),
         }
     }

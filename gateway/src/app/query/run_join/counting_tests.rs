@@ -40,7 +40,7 @@ async fn counts(by_left: Box<dyn JoinSteps>, by_right: Box<dyn JoinSteps>, own: 
     let sides = [(org("a"), by_left, vec![own]), (org("b"), by_right, vec![own])];
     let lists = Lists { law: law(), sides, bound: Duration::from_secs(5) };
     match counted(lists).await {
-        Ok(cells) => Ok(cells.counts().to_vec()),
+        Ok(counted) => Ok(counted.cells.counts().to_vec()),
         Err(Halted::Here(refusal)) => {
             let list = refusal.detail.split(" sent on").next().unwrap_or_default();
             Err(format!("{}: {list}", refusal.reason))
@@ -56,6 +56,18 @@ async fn lists_in_pieces_are_counted_as_whole_ones() {
     for piece in [34, 10 * 34, right.len()] {
         let counted = counts(said(&right, piece, true), said(&left, piece, true), 30).await;
         assert_eq!(counted, Ok(vec![12 - i64::from(law().most())]));
+    }
+}
+
+#[tokio::test]
+async fn what_each_side_sent_is_known_by_its_hash_however_it_was_cut() {
+    let org = |name: &str| OrgId::new(name).unwrap();
+    let (right, left) = (list(30, 12, 1), list(30, 12, 2));
+    for piece in [34, right.len()] {
+        let sides = [(org("a"), said(&right, piece, true), vec![30]), (org("b"), said(&left, piece, true), vec![30])];
+        let Ok(counted) = counted(Lists { law: law(), sides, bound: Duration::from_secs(5) }).await else { panic!() };
+        let hash = |list: &[u8]| <[u8; 32]>::from(Sha256::digest(list));
+        assert_eq!(counted.sent, [(org("a"), hash(&right)), (org("b"), hash(&left))]);
     }
 }
 
