@@ -1,10 +1,11 @@
 //! The audit of a join: whether what the gateway sees of it tells more of one person than is charged.
 //!
-//! `bench-audit-join [SESSIONS]`. Whole sessions between two sides of the protocol, keys, points and all, of a register with
-//! and without one person, whom the other register has or has not. Of each the gateway's view is recorded: the sizes of both lists,
-//! and how many points met. Over all thresholds of each number in it, and of their difference, the largest ε that the two
-//! frequencies bear out is worked out, at δ as charged; a view that keeps the theorem stays below the ε of the law. By a
-//! bound of large deviations [Chernoff 1952] a finding is false in fewer than one of 10⁶ runs.
+//! `bench-audit-join [SESSIONS]`. Whole sessions between two sides of the protocol, keys, points and all, of a register
+//! with and without one person, whom the other register has or has not. Of each the gateway's view is recorded: the
+//! sizes of both lists, and how many points met. Over all thresholds of each number in it, and of their difference, the
+//! largest ε that the two frequencies bear out is worked out, at δ as charged; a view that keeps the theorem stays
+//! below the ε of the law. By a bound of large deviations [Chernoff 1952] a finding is false in fewer than one of 10⁶
+//! runs.
 
 use anyhow::{Context, Result, ensure};
 use firebreak_domain::Epsilon;

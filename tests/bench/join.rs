@@ -1,8 +1,8 @@
 //! A statistic over a join of two registers, beside a permitted match of registers of about the same size in the same run.
 //!
-//! `bench-join [PERSONS]`; 5,000,000 make registers of a million and more. The CPU time is that of both adapters and the gateway
-//! for the join, and of both adapters for the match, which the gateway only carries. The two are of different datasets, so that
-//! each is divided by its own number of records: those of both sides who have a number.
+//! `bench-join [PERSONS]`; 5,000,000 make registers of a million and more. The CPU time is that of both adapters and
+//! the gateway for the join, and of both adapters for the match, which the gateway only carries. The two are of
+//! different datasets, so that each is divided by its own number of records: those of both sides who have a number.
 
 use anyhow::{Context, Result, ensure};
 use arrow::array::StringArray;

@@ -109,8 +109,9 @@ impl From<Failure> for MatchError {
 }
 
 impl App {
-    /// Closes every session that is past its lifetime, and every epoch that is past its time or that no agreement in force
-    /// has any more: their secrets are gone then, and a receiver's list. Deletes what opens commitments that are past their retention. Gives how many were closed.
+    /// Closes every session that is past its lifetime, and every epoch that is past its time or that no agreement in
+    /// force has any more: their secrets are gone then, and a receiver's list. Deletes what opens commitments that are
+    /// past their retention. Gives how many were closed.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -66,8 +66,8 @@ impl Faulted for JoinTunnel {
 }
 
 impl JoinTunnel {
-    /// Ends this side's run for a fault of the left side, or for what this side's own policy says by now. Gives what the left
-    /// side is told.
+    /// Ends this side's run for a fault of the left side, or for what this side's own policy says by now. Gives what
+    /// the left side is told.
     ///
     /// Whoever waits for the left side's list records it. Where nobody does any more, a fault is recorded here; policy is
     /// asked again by whoever sends the list on.

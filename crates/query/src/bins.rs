@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 /// The bins of a value, which follow from its bounds alone, and so from the contract and the question.
 ///
-/// Of a value with at most [`MAX_BINS`] possible values, in fixed point, each is a bin by itself; else there are
-/// as many or one less, none with more of them than the rounded-up share. Every row that has the value is in exactly one, and
-/// counts there with the bin's middle: that is what a sum over them adds up.
+/// Of a value with at most [`MAX_BINS`] possible values, in fixed point, each is a bin by itself; else there are as
+/// many or one less, none with more of them than the rounded-up share. Every row that has the value is in exactly one,
+/// and counts there with the bin's middle: that is what a sum over them adds up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bins {
     columns: BTreeSet<ColumnName>,

@@ -43,8 +43,8 @@ const ROWS: usize = 1000;
 const DAY: i64 = 86_400;
 
 impl State {
-    /// Records, at the receiver, that a session discloses those columns of a dataset, and that what it discloses is deleted so many
-    /// days from now. To be called before any of it is kept; the first stands.
+    /// Records, at the receiver, that a session discloses those columns of a dataset, and that what it discloses is
+    /// deleted so many days from now. To be called before any of it is kept; the first stands.
     ///
     /// # Errors
     /// [`StoreError`]: it was not recorded.

@@ -349,8 +349,8 @@ impl Prepared {
         self.formed.places
     }
 
-    /// Records that are worked through in the comparison, as it is declared: a list of the session's own is read as a whole,
-    /// and in that of an epoch the set is looked up.
+    /// Records that are worked through in the comparison, as it is declared: a list of the session's own is read as a
+    /// whole, and in that of an epoch the set is looked up.
     fn compared(&self) -> u64 {
         self.epoch.as_ref().map_or(self.own_register.max(self.sender_register), |epoch| epoch.elements.into())
     }

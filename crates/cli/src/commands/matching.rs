@@ -101,8 +101,8 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal<'_>) -> Re
         receipt = first_receipt.as_deref().map(|file| of_key(file, &key));
         ask = next;
     };
-    // PRIVACY: taking keys out takes longer the more matched: nothing of it comes between two keys, whose tunnels the sender
-    // and the gateway see.
+    // PRIVACY: taking keys out takes longer the more matched: nothing of it comes between two keys, whose tunnels the
+    // sender and the gateway see.
     let mut stopped = false;
     for (out, session) in &finished {
         let taken = match out {

@@ -75,7 +75,8 @@ impl PointStream {
     }
 }
 
-/// Whether every point of a piece is one, and not the identity: so it is known when it arrives, and told to whoever sent it.
+/// Whether every point of a piece is one, and not the identity: so it is known when it arrives, and told to whoever
+/// sent it.
 ///
 /// # Errors
 /// [`PsiError::InvalidElement`], [`PsiError::IdentityElement`].

@@ -1,5 +1,5 @@
-//! Own persons who take no part, as it was decided when the chunk with their place was sent for the first time: by what they
-//! chose or what was decided for them, and whom a stronger key has matched.
+//! Own persons who take no part, as it was decided when the chunk with their place was sent for the first time: by what
+//! they chose or what was decided for them, and whom a stronger key has matched.
 
 use super::form::{Behind, persons};
 use crate::app::matching::MatchError;

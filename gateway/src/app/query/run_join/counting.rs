@@ -113,8 +113,8 @@ async fn feed(
     }
 }
 
-/// The refusal of a list that was made in another way than the protocol's: by its owner, or by the other side, which sent it
-/// on. It says no number.
+/// The refusal of a list that was made in another way than the protocol's: by its owner, or by the other side, which
+/// sent it on. It says no number.
 fn hostile(reason: ReasonCode, owner: &OrgId, sender: &OrgId) -> Refusal {
     let what = format!("the list of {owner}, which {sender} sent on for counting, is not that of a join");
     let refusal = Refusal::new(reason).because(what);
