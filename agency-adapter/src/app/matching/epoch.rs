@@ -72,9 +72,7 @@ impl Epochs {
     /// The epoch of that name, if it is the one of that moment or one whose list may still be held; `None` if it has none.
     fn named(&self, name: &[u8; 32], now: Timestamp) -> Option<Epoch> {
         let first = self.terms.at(now.plus_secs(-i64::from(EpochTerms::MOST_HOLD_HOURS) * 3600)).number;
-        // One that has just begun by the other side's clock may be kept here a little before its time.
-        let last = self.terms.at(now).number.saturating_add(1);
-        (first..=last)
+        (first..=self.terms.at(now).number)
             .map(|number| self.shared(self.terms.numbered(number)))
             .find(|of| of.name == *name)
             .map(|of| of.epoch)
