@@ -10,7 +10,9 @@ mod tick;
 
 pub use evidence::{ConfirmError, Confirmation, ConfirmedLeaf, Gate};
 pub use hand_out::AskedHandOut;
-pub use joining::{Arrival, CommittedHashes, JoinList, JoinRun, PreparedJoin, Replay, Replayed, SentHashes};
+pub use joining::{
+    Arrival, CommittedHashes, JoinList, JoinRun, PreparedJoin, Replay, Replayed, SentHashes, is_of_list,
+};
 pub use matching::{
     Asked, Attempt, BrokenOff, CHUNK_ELEMENTS, MOST_PLACES, MatchError, MatchReport, MatchStep, OPEN_AT_ONCE,
     OpenRequest, PayloadOffer, PayloadReport, Prepared, Received, Receiver, SESSION_LIFETIME, Sample, SampledPlace,

@@ -3,8 +3,10 @@
 mod answered;
 mod commands;
 mod committed;
+mod counted;
 mod hostile;
 mod inside;
 mod lost;
+mod relayed;
 mod replayed;
 mod truth;

@@ -28,4 +28,5 @@ mod refusals;
 mod releases;
 mod renewal;
 mod shutdown;
+mod tunnels;
 mod unions;

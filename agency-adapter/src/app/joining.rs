@@ -10,6 +10,7 @@
 //!
 //! All of it is on the disk before it is sent, and follows from one seed: a side that is asked again sends the same bytes.
 
+mod ended;
 mod exchange;
 mod form;
 mod kept;
@@ -18,20 +19,20 @@ mod prepare;
 mod replay;
 mod running;
 
+pub use ended::is_of_list;
 pub use exchange::Arrival;
 pub use lists::JoinList;
 pub use replay::{CommittedHashes, Replay, Replayed, SentHashes};
 pub(crate) use running::Joins;
 
-use super::matching::fault::ends_session;
 use super::matching::{MatchError, wait_until_logged};
-use super::query::Refused;
 use super::{App, Failure};
+use ended::Recorded;
 use exchange::Exchange;
 use firebreak_audit::LeafKind;
 use firebreak_domain::{Charge, Intent, JoinSide, OrgId, Pin, ReasonCode, Refusal, RequestId, Timestamp};
 use firebreak_node::{Content, DecidedJoin, Evidence, StandingJoin};
-use firebreak_policy::{DecisionFacts, Denial};
+use firebreak_policy::DecisionFacts;
 use firebreak_psi::join::{JoinParams, JoinParty, JoinSession, JoinSide as PsiSide};
 use firebreak_psi::{SecretSeed, SessionId};
 use firebreak_store::{Fault, LeafHash, SealError, SessionFiles, StoreError};
@@ -75,6 +76,7 @@ pub struct JoinRun {
     until: Timestamp,
     exchange: Mutex<Exchange>,
     arrival: watch::Sender<Arrival>,
+    recorded: tokio::sync::Mutex<Recorded>,
     _running: Begun,
 }
 
@@ -173,26 +175,6 @@ impl JoinRun {
         let (received, added) = (exchange.hash()?, lists::hash_of_added(&added));
         let sent = Sent { received, added, sent_on: list.hash, key: exchange.shown()? };
         Ok((list, sent))
-    }
-
-    /// Records why this side of the join ends here. A fault that nobody makes who keeps to the protocol ends the session
-    /// for good; after any other the same request may go on.
-    ///
-    /// # Errors
-    /// [`Failure`]: something of this program's own.
-    pub async fn ended(&self, app: &App, error: MatchError) -> Result<Refused, Failure> {
-        let refusal = Refusal { contest: Some(self.contest.clone()), ..refusal_of(error)? };
-        let reason = refusal.reason;
-        if ends_session(reason) {
-            let (none, content) = (Charge::default(), Content::of_request(Some(&self.intent)));
-            let evidence =
-                app.recorder.record(LeafKind::Refusal, &self.facts, Some(reason), none, content, &app.state)?;
-            if app.state.end_session(&self.name, reason, evidence.new_leaf()).await? {
-                tracing::info!(outcome = "ended", reason = %reason, "join");
-                return Ok(Refused { refusal, evidence });
-            }
-        }
-        app.record_refusal(Denial { refusal, facts: self.facts.clone() }, Some(&self.intent)).await
     }
 }
 

@@ -1,3 +1,4 @@
+use super::patience::LAST_WORD;
 use super::session::serve;
 use super::tunnel::{from_gateway, to_gateway};
 use super::way::Way;
@@ -11,9 +12,11 @@ use firebreak_wire::agency::v1::agency_service_server::AgencyService;
 use firebreak_wire::agency::v1::{
     self as wire, accept_tunnel_request, accept_tunnel_response, execute_query_response, run_join_response,
 };
-use firebreak_wire::cap_to_wire;
+use firebreak_wire::policy::v1::ReasonCode as WireReason;
+use firebreak_wire::{cap_to_wire, reason_from_wire};
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -114,8 +117,9 @@ impl AgencyService for Agency {
         tokio::spawn(async move {
             match submitted {
                 Ok(submitted) => tokio::select! {
-                    // What was made is on the disk: without a gateway to send it to, it waits there.
-                    () = send.closed() => {}
+                    // What was made is on the disk: without a gateway to send it to, it waits there. What the other side
+                    // has just said is still heard, and recorded.
+                    () = async { send.closed().await; sleep(LAST_WORD).await } => {}
                     () = joining::run(&app, &way, &submitted, &claimed, &send) => {}
                 },
                 Err(refusal) => {
@@ -125,6 +129,17 @@ impl AgencyService for Agency {
             }
         });
         Ok(Response::new(ReceiverStream::new(receive)))
+    }
+
+    async fn report_join_fault(
+        &self,
+        request: Request<wire::ReportJoinFaultRequest>,
+    ) -> Result<Response<wire::ReportJoinFaultResponse>, Status> {
+        self.check_gateway(&request)?;
+        let wire::ReportJoinFaultRequest { session, reason, sent_on } = request.into_inner();
+        let reason = WireReason::try_from(reason).ok().and_then(reason_from_wire);
+        joining::reported(&self.app, &session, reason, sent_on).await?;
+        Ok(Response::new(wire::ReportJoinFaultResponse {}))
     }
 
     async fn accept_tunnel(

@@ -2,9 +2,10 @@
 
 pub(super) mod client;
 
+use super::joining::ended;
 use super::match_status;
 use super::oversized::{Faulted, MESSAGE, Measured};
-use super::patience::{Activity, limit};
+use super::patience::{Activity, LAST_WORD, limit};
 use super::way::Way;
 use crate::app::{App, JoinRun, MatchError};
 use firebreak_domain::{FORMAT, ReasonCode, Refusal, check_format};
@@ -17,17 +18,23 @@ use futures::stream::{BoxStream, StreamExt, try_unfold};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 use tokio::task::block_in_place;
+use tokio::time::sleep;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
-/// Serves a prepared join on its tunnel until the left side leaves it, or is silent for too long.
+/// Serves a prepared join on its tunnel until the left side leaves it, or is silent for too long. What is found on the way
+/// is recorded when it is found; whoever waits for the list hears of it when the tunnel is over, so that the left side has
+/// heard of it as well.
 pub(super) async fn serve(app: Arc<App>, run: Arc<JoinRun>, stream: ByteStream, way: &Way, shutdown: &Shutdown) {
     let activity = Arc::new(Activity::new());
     let (agency, pin) = run.peer();
     let expected = way.adapter_of(agency);
     let opened = AtomicBool::new(false);
-    let service = JoinTunnel { app, run: Arc::clone(&run), activity: Arc::clone(&activity), opened };
+    let (found, faults) = watch::channel(None);
+    let service =
+        JoinTunnel { app: Arc::clone(&app), run: Arc::clone(&run), activity: Arc::clone(&activity), opened, found };
     let server = |join| {
         let server = JoinSessionServiceServer::from_arc(join).max_decoding_message_size(MESSAGE);
         server.max_encoding_message_size(MESSAGE)
@@ -44,9 +51,25 @@ pub(super) async fn serve(app: Arc<App>, run: Arc<JoinRun>, stream: ByteStream, 
             }
         },
         () = activity.silence(|| limit(run.work())) => ReasonCode::PeerStalled,
+        // A left side that goes on all the same is cut off.
+        () = parted(faults.clone()) => ReasonCode::ConnectionLost,
     };
-    if !shutdown.is_requested() {
-        run.give_up(Refusal::new(reason).because("the other agency's list did not arrive whole"));
+    // Where this program itself ends, nobody else is to be named for it.
+    if shutdown.is_requested() {
+        return;
+    }
+    let found = faults.borrow().clone();
+    let why = found.unwrap_or_else(|| Refusal::new(reason).because("the other agency's list did not arrive whole"));
+    if run.give_up(why.clone()) {
+        // What is not recorded is in the program's own log.
+        let _ = ended(&app, &run, MatchError::Fault(why)).await;
+    }
+}
+
+/// Waits until a fault is found in a tunnel and there was time to hear of it.
+async fn parted(mut faults: watch::Receiver<Option<Refusal>>) {
+    if faults.wait_for(Option::is_some).await.is_ok() {
+        sleep(LAST_WORD).await;
     }
 }
 
@@ -57,6 +80,8 @@ struct JoinTunnel {
     activity: Arc<Activity>,
     /// Whether both sides were found to mean the same, on this very connection.
     opened: AtomicBool,
+    /// The first fault that was found here.
+    found: watch::Sender<Option<Refusal>>,
 }
 
 impl Faulted for JoinTunnel {
@@ -66,23 +91,17 @@ impl Faulted for JoinTunnel {
 }
 
 impl JoinTunnel {
-    /// Ends this side's run for a fault of the left side, or for what this side's own policy says by now. Gives what
-    /// the left side is told.
-    ///
-    /// Whoever waits for the left side's list records it. Where nobody does any more, a fault is recorded here; policy is
-    /// asked again by whoever sends the list on.
+    /// Records a fault of the left side, or what this side's own policy says by now, and has the tunnel cut a little later.
+    /// Gives what the left side is told.
     async fn end(&self, error: MatchError) -> Status {
-        match &error {
-            MatchError::Refused(refusal) => {
-                self.run.give_up(refusal.clone());
-            }
-            MatchError::Fault(refusal) if !self.run.give_up(refusal.clone()) => {
-                let ended = self.run.ended(&self.app, MatchError::Fault(refusal.clone())).await;
-                if let Err(failure) = ended {
-                    tracing::error!(error_kind = %failure, "the end of a join was not recorded");
-                }
-            }
-            _ => {}
+        if let MatchError::Refused(refusal) | MatchError::Fault(refusal) = &error {
+            // First, since this call may end anywhere from here on.
+            self.found.send_if_modified(|found| {
+                let first = found.is_none();
+                found.get_or_insert_with(|| refusal.clone());
+                first
+            });
+            let _ = ended(&self.app, &self.run, MatchError::Fault(refusal.clone())).await;
         }
         match_status(error)
     }

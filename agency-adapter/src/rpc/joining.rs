@@ -4,7 +4,7 @@ use super::join_session::client;
 use super::patience::{limit, within};
 use super::way::Way;
 use super::{failed, no_request, refused};
-use crate::app::{App, Arrival, JoinRun, MatchError, PreparedJoin, Refused};
+use crate::app::{App, Arrival, Failure, JoinRun, MatchError, PreparedJoin, Refused};
 use firebreak_domain::{Identity, JoinSide, ReasonCode, Refusal};
 use firebreak_node::{SubmittedQuery, Unread};
 use firebreak_wire::agency::v1::run_join_response::Step;
@@ -34,7 +34,7 @@ pub(super) async fn read(
 }
 
 /// Runs this agency's side, and says each step. It ends when the gateway has the whole list and lets go, or goes away.
-pub(super) async fn run(app: &App, way: &Way, submitted: &SubmittedQuery, claimed: &Identity, steps: &Steps) {
+pub(super) async fn run(app: &Arc<App>, way: &Way, submitted: &SubmittedQuery, claimed: &Identity, steps: &Steps) {
     let prepared = match app.prepare_join(submitted, claimed).await {
         Ok(Ok(prepared)) => prepared,
         Ok(Err(refusal)) => return say(steps, Step::Refused(refused(&refusal))).await,
@@ -53,35 +53,68 @@ pub(super) async fn run(app: &App, way: &Way, submitted: &SubmittedQuery, claime
             // The other side may still be taking this side's list.
             steps.closed().await;
         }
-        Err(error) => match run.ended(app, error).await {
+        Err(error) => match ended(app, &run, error).await {
             Ok(refusal) => say(steps, Step::Refused(refused(&refusal))).await,
             Err(failure) => fail(steps, failed(&failure)).await,
         },
     }
 }
 
-async fn answer(app: &App, way: &Way, run: &Arc<JoinRun>, steps: &Steps) -> Result<(), MatchError> {
+/// Records why a side of a join ends, whatever becomes of the call in which that was found ([`JoinRun::ended`]).
+pub(super) async fn ended(app: &Arc<App>, run: &Arc<JoinRun>, error: MatchError) -> Result<Arc<Refused>, Failure> {
+    let (app, run) = (Arc::clone(app), Arc::clone(run));
+    let recorded = tokio::spawn(async move { run.ended(&app, error).await }).await;
+    let recorded = recorded.map_err(|_| Failure::Died).flatten();
+    if let Err(failure) = &recorded {
+        tracing::error!(error_kind = %failure, "the end of a join was not recorded");
+    }
+    recorded
+}
+
+async fn answer(app: &Arc<App>, way: &Way, run: &Arc<JoinRun>, steps: &Steps) -> Result<(), MatchError> {
     run.logged(app).await?;
     run.check(app).await?;
-    if run.side() == JoinSide::Right {
-        app.accept_join(run);
-    }
+    app.show_join(run);
     say(steps, Step::Prepared(wire::JoinPrepared { sizes: run.own().sizes.clone() })).await;
     match run.side() {
-        JoinSide::Left => client::exchange(way, run).await?,
-        JoinSide::Right => arrived(run).await?,
+        // A gateway that is gone before is not asked for the tunnel.
+        JoinSide::Left if steps.is_closed() => return Ok(()),
+        JoinSide::Left => client::exchange(app, way, run).await?,
+        JoinSide::Right => tokio::select! {
+            arrived = arrived(run) => arrived?,
+            // What is found in the tunnel is recorded there.
+            () = steps.closed() => return Ok(()),
+        },
     }
     let list = run.sent_on(app).await?;
     let mut offset = 0;
     loop {
         run.check(app).await?;
         let points = tokio::task::block_in_place(|| list.piece(offset))?;
-        if points.is_empty() {
+        if points.is_empty() || steps.is_closed() {
             return Ok(());
         }
         offset += points.len() as u64;
         say(steps, Step::Points(points)).await;
     }
+}
+
+/// Records what the gateway found in a list of a join that runs.
+pub(super) async fn reported(
+    app: &App,
+    session: &[u8],
+    reason: Option<ReasonCode>,
+    sent_on: bool,
+) -> Result<(), Status> {
+    let reason = reason.filter(|reason| crate::app::is_of_list(*reason));
+    let reason = reason.ok_or_else(|| Status::invalid_argument("no list of a join is refused for this reason"))?;
+    let run = session.try_into().ok().and_then(|name| app.running_join(name));
+    let mismatch = |what| no_request(&Refusal::new(ReasonCode::SessionMismatch).because(what));
+    let run = run.ok_or_else(|| mismatch("no join of that session runs here"))?;
+    if sent_on && !run.has_sent_on(app).await.map_err(|failure| failed(&failure))? {
+        return Err(mismatch("this agency has sent on nothing of that session"));
+    }
+    run.found_by_gateway(app, reason, sent_on).await.map(drop).map_err(|failure| failed(&failure))
 }
 
 /// Waits for the left side's list, which comes by a tunnel of its own.

@@ -4,7 +4,7 @@ mod sample;
 
 use super::broken::Broken;
 use super::oversized::MESSAGE;
-use super::patience::{MESSAGE_LIMIT, limit, within};
+use super::patience::{LAST_WORD, MESSAGE_LIMIT, limit, within};
 use super::way::{Reached, Way};
 use super::{match_status, no_request};
 use crate::app::{App, Asked, MatchError, MatchStep, PayloadOffer, Prepared, Receiver, prepare_receiver};
@@ -22,14 +22,11 @@ use firebreak_wire::matching::v1::{
 use firebreak_wire::policy::v1::ReasonCode as WireReason;
 use firebreak_wire::{Header, RequestSignature, reason_to_wire};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-/// How long a sender that is told of a fault may take to hear it.
-const LAST_WORD: Duration = Duration::from_secs(10);
 /// Seconds for which a request for a match is good.
 const VALID: i64 = 600;
 

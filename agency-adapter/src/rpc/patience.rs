@@ -9,6 +9,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 /// The bound on every wait of one side of a match for a message of the other.
 pub const MESSAGE_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long the two sides of a session may take to part, once either has found a fault or the gateway of a join is gone: to
+/// say what was found, and to hear of it.
+pub const LAST_WORD: Duration = Duration::from_secs(5);
+
 /// What is allowed beside it for each element that the other side has to work through before it can answer: reading
 /// its register, making its tag list, blinding its set once more. About five times what a slow core takes.
 const PER_ELEMENT: Duration = Duration::from_micros(250);

@@ -124,25 +124,25 @@ reasons! {
     /// as may be at once.
     MatchCapExhausted = "MATCH_CAP_EXHAUSTED", "a receiver may have only so many identifiers evaluated, so many tags, and so many sessions open at once";
     /// The other side's session does not fit.
-    SessionMismatch = "SESSION_MISMATCH", "both sides of a match hold the same agreement, keys and direction";
-    /// The two sides of a match write identifiers by different rules.
-    NormaliserMismatch = "NORMALISER_MISMATCH", "both sides of a match write identifiers by the same version of the rule";
-    /// The two sides of a match go by different policy bundles.
-    BundleMismatch = "BUNDLE_MISMATCH", "both sides of a match go by the same policy bundle";
-    /// A sender's proof of evaluation does not hold.
-    ProofRejected = "PROOF_REJECTED", "a sender proves for each chunk that it used the session's one key";
-    /// What the other side of a match sent is no canonical encoding of what is due.
-    HostileInput = "HOSTILE_INPUT", "what one side of a match sends is written in the one form that the protocol gives it";
-    /// The other side of a match sent less than was stated.
-    WrongCount = "WRONG_COUNT", "each side of a match sends as much as the session states";
-    /// The other side of a match sent more than was stated.
-    SizeExceeded = "SIZE_EXCEEDED", "nothing in a match is larger than the session states";
+    SessionMismatch = "SESSION_MISMATCH", "both sides of a match or of a join hold the same agreement and keys, and agree which side is which";
+    /// The two sides of a session write identifiers by different rules.
+    NormaliserMismatch = "NORMALISER_MISMATCH", "both sides of a match or of a join write identifiers by the same version of the rule";
+    /// The two sides of a session go by different policy bundles.
+    BundleMismatch = "BUNDLE_MISMATCH", "both sides of a match or of a join go by the same policy bundle";
+    /// A sender's proof of evaluation, or a side's of its key, does not hold.
+    ProofRejected = "PROOF_REJECTED", "a sender proves for each chunk, and a side of a join for its key, that it used the one key it shows";
+    /// What the other side of a session sent is no canonical encoding of what is due.
+    HostileInput = "HOSTILE_INPUT", "what one side of a match or of a join sends is written in the one form that the protocol gives it";
+    /// The other side of a session sent less than was stated.
+    WrongCount = "WRONG_COUNT", "each side of a match or of a join sends as much as the session states";
+    /// The other side of a session sent more than was stated.
+    SizeExceeded = "SIZE_EXCEEDED", "nothing in a match or in a join is larger than the session states";
     /// A chunk came again with other elements.
     ChunkReplayed = "CHUNK_REPLAYED", "a chunk that comes again is the same, byte by byte";
-    /// The other side of a match is silent.
-    PeerStalled = "PEER_STALLED", "neither side of a match waits for the other without a bound";
-    /// The tunnel ended before the match.
-    ConnectionLost = "CONNECTION_LOST", "a match whose tunnel ends before it does can be resumed";
+    /// The other side of a session is silent.
+    PeerStalled = "PEER_STALLED", "neither side of a match or of a join waits for the other without a bound";
+    /// The tunnel ended before the session.
+    ConnectionLost = "CONNECTION_LOST", "a match or a join whose tunnel ends before it does can be resumed";
     /// An agency's bindings do not serve what was asked.
     NotServed = "NOT_SERVED", "an agency answers what its own bindings serve";
     /// An agency's adapter is not connected or not ready.

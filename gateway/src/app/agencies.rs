@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use firebreak_audit::{Hash, LogEntry, SignedLeaf};
-use firebreak_domain::{AgreementId, CapStanding, Closed, Identity, OrgId, Refusal};
+use firebreak_domain::{AgreementId, CapStanding, Closed, Identity, OrgId, ReasonCode, Refusal};
 use firebreak_node::{Evidence, SubmittedMatch, SubmittedQuery};
 use firebreak_transport::ByteStream;
 use std::sync::Arc;
@@ -146,6 +146,16 @@ pub trait Agencies: Send + Sync {
         caller: &Identity,
         asked: &Asked,
     ) -> Result<Box<dyn JoinSteps>, AgencyError>;
+
+    /// Tells a side of a join that runs what was found in a list that came to be counted: in the one that it sent on, or
+    /// in its own, as the other side sent it on.
+    async fn report_join_fault(
+        &self,
+        agency: &OrgId,
+        session: &[u8; 32],
+        reason: ReasonCode,
+        sent_on: bool,
+    ) -> Result<(), AgencyError>;
 
     /// Opens the right side's end of a join's tunnel to the left one, which is `left`.
     async fn open_join_tunnel(

@@ -5,7 +5,7 @@ use crate::app::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use firebreak_audit::{Leaf, LeafVerifier, LogEntry, SealedOpening, SignedLeaf, SignerRole};
-use firebreak_domain::{AgreementId, CapStanding, Closed, ColumnName, DatasetId, Identity, OrgId, Pin};
+use firebreak_domain::{AgreementId, CapStanding, Closed, ColumnName, DatasetId, Identity, OrgId, Pin, ReasonCode};
 use firebreak_node::{Evidence, SubmittedMatch};
 use firebreak_transport::{ByteStream, Peer, ReverseConnections, receive_chunks, verify};
 use firebreak_wire::agency::v1::agency_service_client::AgencyServiceClient;
@@ -15,7 +15,7 @@ use firebreak_wire::agency::v1::{
 use firebreak_wire::export::v1::RequestExportRequest;
 use firebreak_wire::matching::v1::TunnelHeader;
 use firebreak_wire::query::v1::{Question, RequestHeader, RunQueryRequest};
-use firebreak_wire::{cap_from_wire, opening_from_wire, refusal_from_wire};
+use firebreak_wire::{cap_from_wire, opening_from_wire, reason_to_wire, refusal_from_wire};
 use prost::Message;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -240,6 +240,19 @@ impl Agencies for ConnectedAgencies {
         let request = wire::RunJoinRequest { claim: claim(caller), header, question };
         let answers = self.client(agency)?.run_join(request).await.map_err(|s| lost(&s))?.into_inner();
         Ok(Box::new(SideOfJoin { signer, answers }))
+    }
+
+    async fn report_join_fault(
+        &self,
+        agency: &OrgId,
+        session: &[u8; 32],
+        reason: ReasonCode,
+        sent_on: bool,
+    ) -> Result<(), AgencyError> {
+        let reason = reason_to_wire(reason).into();
+        let request = wire::ReportJoinFaultRequest { session: session.to_vec(), reason, sent_on };
+        self.client(agency)?.report_join_fault(request).await.map_err(|s| lost(&s))?;
+        Ok(())
     }
 
     async fn open_join_tunnel(

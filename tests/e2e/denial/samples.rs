@@ -6,7 +6,7 @@ use arrow_flight::{Action, FlightData, FlightDescriptor, Ticket};
 use firebreak_domain::IdentityRole::{
     self, Adapter, Analyst, Authority, Caseworker, Endpoint, Gateway, Officer, Overseer, Steward,
 };
-use firebreak_domain::{Clock, SystemClock};
+use firebreak_domain::{Clock, ReasonCode, SystemClock};
 use firebreak_testbed::TRUST_DOMAIN;
 use firebreak_wire::export::v1::{ExportKind, RequestExportRequest};
 use firebreak_wire::matching::v1::{OpenTunnelRequest, TunnelHeader, open_tunnel_request};
@@ -14,7 +14,9 @@ use firebreak_wire::query::v1::{
     CiteReleaseRequest, GetBudgetRequest, GetLossRequest, GetReleaseRequest, RequestHeader, RunQueryRequest,
     ValidateQueryRequest,
 };
-use firebreak_wire::{DESCRIPTORS, agency, catalogue, evidence, local, matching, publication, sql_question};
+use firebreak_wire::{
+    DESCRIPTORS, agency, catalogue, evidence, local, matching, publication, reason_to_wire, sql_question,
+};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 
@@ -212,6 +214,11 @@ pub fn sample(path: &str) -> Result<Sample> {
         }
         "/firebreak.agency.v1.AgencyService/CheckJoin" => {
             let request = agency::v1::CheckJoinRequest { claim: claim(), header: asked(), question: question() };
+            (Dialled, &[Gateway][..], request.encode_to_vec())
+        }
+        "/firebreak.agency.v1.AgencyService/ReportJoinFault" => {
+            let reason = reason_to_wire(ReasonCode::HostileInput).into();
+            let request = agency::v1::ReportJoinFaultRequest { session: vec![7; 32], reason, sent_on: true };
             (Dialled, &[Gateway][..], request.encode_to_vec())
         }
         "/firebreak.agency.v1.AgencyService/RunJoin" => {

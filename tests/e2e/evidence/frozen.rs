@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use firebreak_audit::{LogEntry, NoteKey, OpeningKey, Sealer};
-use firebreak_domain::{AgreementId, CapStanding, Identity, OrgId, SystemClock};
+use firebreak_domain::{AgreementId, CapStanding, Identity, OrgId, ReasonCode, SystemClock};
 use firebreak_gateway::app::{
     Agencies, AgencyAnswer, AgencyError, AgencyRefusal, App, Asked, Courier, EvidenceLog, JoinSteps, MOST_LEAVES,
     OfferedLeaf, Outstanding, Shown, TunnelAnswer,
@@ -54,6 +54,10 @@ impl Agencies for Some3 {
     }
 
     async fn run_join(&self, _: &OrgId, _: &Identity, _: &Asked) -> Result<Box<dyn JoinSteps>, AgencyError> {
+        Err(AgencyError::NotConnected)
+    }
+
+    async fn report_join_fault(&self, _: &OrgId, _: &[u8; 32], _: ReasonCode, _: bool) -> Result<(), AgencyError> {
         Err(AgencyError::NotConnected)
     }
 

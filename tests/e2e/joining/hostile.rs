@@ -1,9 +1,10 @@
 //! What a side finds in what it is sent, by name, and what becomes of the session.
 
-use super::inside::{ALL, LEFT, Pair, own};
+use super::inside::{ALL, LEFT, Pair, own, send};
 use agency_adapter::app::{JoinRun, MatchError};
 use anyhow::{Context, Result, bail, ensure};
-use firebreak_domain::ReasonCode;
+use firebreak_audit::LeafKind;
+use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_tests::run;
 
 fn fault<T>(done: Result<T, MatchError>) -> Result<(ReasonCode, MatchError)> {
@@ -109,6 +110,38 @@ fn points_that_are_none_end_the_session_for_good() -> Result<()> {
                 pair.prepare(LEFT, &pair.request(request, ALL)?).await?.err().context("the session goes on")?;
             assert_eq!(refused.refusal.reason, ReasonCode::HostileInput);
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_gateway_says_that_it_found_is_recorded_once_as_its_word_and_ends_no_session() -> Result<()> {
+    run(async {
+        let mut pair = Pair::open(300).await?;
+        let [left, right] = pair.both(1, ALL).await?;
+        let app = &pair.left.app;
+        ensure!(!left.has_sent_on(app).await?, "nothing was sent on");
+        let first = left.found_by_gateway(app, ReasonCode::HostileInput, false).await?;
+        let leaf = first.evidence.leaf.leaf();
+        assert_eq!((leaf.kind, leaf.reason), (LeafKind::Refusal, Some(ReasonCode::HostileInput)));
+        let said = String::from_utf8(first.evidence.opening.payload.clone())?;
+        let word = "found by the gateway in the list of this agency that the other one sent on";
+        assert_eq!(said.lines().next_back(), Some(word));
+        // Whatever it says next, there is no second leaf.
+        let second = left.found_by_gateway(app, ReasonCode::WrongCount, true).await?;
+        assert_eq!(second.evidence.leaf.as_bytes(), first.evidence.leaf.as_bytes());
+        // What the side finds itself ends the session all the same.
+        send(&right, &left)?;
+        left.sent_on(app).await?;
+        ensure!(left.has_sent_on(app).await?, "it was sent on");
+        let own = MatchError::Fault(Refusal::new(ReasonCode::HostileInput));
+        let found = left.ended(app, own).await?;
+        ensure!(found.evidence.leaf.as_bytes() != first.evidence.leaf.as_bytes(), "a gateway's word hides a fault");
+        let again = left.ended(app, MatchError::Fault(Refusal::new(ReasonCode::WrongCount))).await?;
+        assert_eq!(again.evidence.leaf.as_bytes(), found.evidence.leaf.as_bytes(), "of a session that is over");
+        drop(left);
+        let refused = pair.prepare(LEFT, &pair.request(1, ALL)?).await?.err().context("the session goes on")?;
+        assert_eq!(refused.refusal.reason, ReasonCode::HostileInput);
         Ok(())
     })
 }

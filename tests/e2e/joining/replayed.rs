@@ -1,7 +1,7 @@
 //! A join made again inside its agency, for overseers.
 
 use super::inside::{ALL, LEFT, Pair, law, own, send};
-use agency_adapter::app::{Replay, Replayed};
+use agency_adapter::app::{JoinRun, Replay, Replayed};
 use anyhow::{Context, Result, bail, ensure};
 use firebreak_domain::{Clock, RequestId, SystemClock};
 use firebreak_policy::Validity as BundleValidity;
@@ -11,6 +11,7 @@ use firebreak_store::NewLeaf;
 use firebreak_tests::{offered_digest, run, without_rows};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
+use std::sync::Arc;
 
 const REQUEST: RequestId = RequestId::from_bytes([1; 16]);
 
@@ -88,6 +89,16 @@ async fn exchange(pair: &Pair, name: &[u8; 32], part: u32, change: impl FnOnce(&
     Ok(())
 }
 
+/// Both sides of a join, whose lists are exchanged, of which the left one has sent on what is to be counted.
+async fn sent_on() -> Result<(Pair, Arc<JoinRun>)> {
+    let mut pair = Pair::open(300).await?;
+    let [left, right] = pair.both(1, ALL).await?;
+    send(&left, &right)?;
+    send(&right, &left)?;
+    left.sent_on(&pair.left.app).await?;
+    Ok((pair, left))
+}
+
 async fn at_left(pair: &Pair) -> Result<Replayed> {
     let [replayed] = pair.left.app.replay_join(&REQUEST).await?[..] else { bail!("not one join") };
     Ok(replayed)
@@ -124,11 +135,7 @@ fn a_key_that_a_side_did_not_commit_to_is_found_in_what_the_other_side_kept() ->
 #[test]
 fn what_is_changed_in_what_is_kept_differs_from_the_seed_and_from_the_leaf() -> Result<()> {
     run(async {
-        let mut pair = Pair::open(300).await?;
-        let [left, right] = pair.both(1, ALL).await?;
-        send(&left, &right)?;
-        send(&right, &left)?;
-        left.sent_on(&pair.left.app).await?;
+        let (pair, left) = sent_on().await?;
         let name = *left.name();
         // The last that is kept: the key's hash, two numbers of labels, and the weights.
         let behind = 4 + 8 * law()?.weights().len();
@@ -172,11 +179,7 @@ fn what_is_changed_in_what_is_kept_differs_from_the_seed_and_from_the_leaf() -> 
 #[test]
 fn what_needs_no_contract_is_answered_when_the_agreement_is_gone() -> Result<()> {
     run(async {
-        let mut pair = Pair::open(300).await?;
-        let [left, right] = pair.both(1, ALL).await?;
-        send(&left, &right)?;
-        send(&right, &left)?;
-        left.sent_on(&pair.left.app).await?;
+        let (pair, _left) = sent_on().await?;
         let bundle = pair.federation.layout().bundle();
         let previous = offered_digest(&pair.federation)?;
         std::fs::remove_file(bundle.join("agreements/school-vaccinations.toml"))?;

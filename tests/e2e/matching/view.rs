@@ -6,20 +6,18 @@
 
 mod recorder;
 
-use super::peers::{ANY, adapter, gateway};
 use super::side::{RECEIVER, SENDER};
+use crate::tunnels::{adapter, gateway, in_front};
 use anyhow::{Context, Result, bail, ensure};
 use firebreak::client::{ClientError, Connection, MatchAsk, record_choice, run_match};
 use firebreak_domain::{Clock, SystemClock};
 use firebreak_policy::Validity;
 use firebreak_testbed::Federation;
 use firebreak_tests::{Caller, Own, change_contracts, run};
-use firebreak_transport::{Server, ServerTls, Shutdown};
+use firebreak_transport::Shutdown;
 use firebreak_wire::local::v1::{ChoiceKind, MatchSummary};
-use firebreak_wire::matching::v1::matching_service_server::MatchingServiceServer;
 use recorder::{Recorder, View, Way};
 use std::time::Duration;
-use tonic::service::Routes;
 
 /// Persons of the population: fewer than a bucket of either side.
 const PERSONS: u32 = 600;
@@ -54,12 +52,7 @@ impl Watched {
         let shutdown = Shutdown::new();
         let genuine = gateway(&federation, &shutdown).await?;
         let recorder = Recorder::before(&federation, genuine.address).await?;
-        let credential = federation.issue("federation", "gateway", "main")?;
-        let trust = federation.authority().trust_anchor()?;
-        let server = Server::bind(ANY, ServerTls::federation(&credential, &trust)).await?;
-        let (address, ending) = (server.local_addr(), shutdown.clone());
-        let routes = Routes::new(MatchingServiceServer::new(recorder.clone()));
-        tokio::spawn(async move { server.serve(routes, &ending, Duration::from_secs(1)).await });
+        let address = in_front(&federation, recorder.clone(), &shutdown).await?;
         // The first gateway is asked for tunnels; the second, genuine one shows the adapter the log.
         let receiver = adapter(&federation, RECEIVER, &[address, genuine.address], &shutdown).await?;
         let sender = adapter(&federation, SENDER, &[genuine.address], &shutdown).await?;

@@ -258,6 +258,7 @@ impl App {
             leaf: leaf_of(&evidence),
             until: Timestamp::from_secs(committed.until),
             arrival: watch::Sender::new(exchange.arrival()),
+            recorded: tokio::sync::Mutex::default(),
             exchange: Mutex::new(exchange),
             _running: running,
         };
@@ -325,9 +326,15 @@ impl App {
         Ok(list)
     }
 
-    /// Lets the other side of a prepared join in, by whatever tunnel the gateway opens to it.
-    pub fn accept_join(&self, run: &Arc<JoinRun>) {
-        self.joins.accept(run);
+    /// Makes a prepared join known: to the other side, by whatever tunnel the gateway opens to it, and to the gateway.
+    pub fn show_join(&self, run: &Arc<JoinRun>) {
+        self.joins.show(run);
+    }
+
+    /// The prepared join of that session, while it runs.
+    #[must_use]
+    pub fn running_join(&self, session: &[u8; 32]) -> Option<Arc<JoinRun>> {
+        self.joins.find(session)
     }
 
     /// The prepared join of that session to which `other`, an adapter of the other agency, is let in: only the left side

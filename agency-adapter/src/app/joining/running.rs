@@ -16,7 +16,7 @@ const LET_GO: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub struct Joins {
     begun: Arc<Mutex<HashSet<Name>>>,
-    accepting: Mutex<HashMap<Name, Weak<JoinRun>>>,
+    shown: Mutex<HashMap<Name, Weak<JoinRun>>>,
 }
 
 /// A session that runs, until it is dropped.
@@ -48,16 +48,16 @@ impl Joins {
         Ok(Begun { name, all: Arc::clone(&self.begun) })
     }
 
-    /// Lets the left side of a prepared join in.
-    pub(super) fn accept(&self, run: &Arc<JoinRun>) {
-        let mut accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
-        accepting.retain(|_, run| run.strong_count() > 0);
-        accepting.insert(*run.name(), Arc::downgrade(run));
+    /// Makes a prepared join known.
+    pub(super) fn show(&self, run: &Arc<JoinRun>) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.retain(|_, run| run.strong_count() > 0);
+        shown.insert(*run.name(), Arc::downgrade(run));
     }
 
     /// The prepared join of that name.
     pub(super) fn find(&self, name: &Name) -> Option<Arc<JoinRun>> {
-        self.accepting.lock().unwrap_or_else(PoisonError::into_inner).get(name).and_then(Weak::upgrade)
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).get(name).and_then(Weak::upgrade)
     }
 }
 

@@ -74,7 +74,7 @@ pub(in crate::app) fn of_peer(error: PsiError) -> MatchError {
 
 /// The refusal of a session that ended before.
 pub(super) fn ended(reason: ReasonCode) -> Refusal {
-    Refusal::new(reason).because("the session of this request ended for it").instead("a match under a new request id")
+    Refusal::new(reason).because("the session of this request ended for it").instead("what was asked, under a new id")
 }
 
 impl App {

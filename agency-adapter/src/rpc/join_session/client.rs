@@ -1,9 +1,10 @@
 //! The left side of a join inside its tunnel.
 
-use crate::app::{Arrival, JoinRun, MatchError, of_the_match};
+use crate::app::{App, Arrival, JoinRun, MatchError, of_the_match};
 use crate::rpc::broken::Broken;
+use crate::rpc::joining::ended;
 use crate::rpc::oversized::{MESSAGE, NoMessage};
-use crate::rpc::patience::{MESSAGE_LIMIT, Stalled, limit, within};
+use crate::rpc::patience::{LAST_WORD, MESSAGE_LIMIT, Stalled, limit, within};
 use crate::rpc::way::{Reached, Way};
 use firebreak_domain::{FORMAT, ReasonCode, Refusal, check_format};
 use firebreak_wire::matching::v1::join_session_service_client::JoinSessionServiceClient;
@@ -13,21 +14,19 @@ use firebreak_wire::matching::v1::{
 use firebreak_wire::policy::v1::ReasonCode as WireReason;
 use firebreak_wire::{reason_to_wire, refusal_of_status};
 use std::error::Error;
-use std::time::Duration;
+use std::sync::Arc;
 use tokio::task::block_in_place;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-/// How long the other side may take to hear of a fault.
-const LAST_WORD: Duration = Duration::from_secs(10);
-
 type Client = JoinSessionServiceClient<Channel>;
 
-/// Exchanges keys and lists with the right side, unless that is done. Both lists go at the same time.
+/// Exchanges keys and lists with the right side, unless that is done. Both lists go at the same time. A fault of the right
+/// side is recorded before that is told.
 ///
 /// # Errors
 /// [`MatchError`]; the same again goes on where it broke off.
-pub(in crate::rpc) async fn exchange(way: &Way, run: &JoinRun) -> Result<(), MatchError> {
+pub(in crate::rpc) async fn exchange(app: &Arc<App>, way: &Way, run: &Arc<JoinRun>) -> Result<(), MatchError> {
     if run.is_exchanged()? {
         return Ok(());
     }
@@ -39,7 +38,11 @@ pub(in crate::rpc) async fn exchange(way: &Way, run: &JoinRun) -> Result<(), Mat
     let exchanged = both_ways(&mut client, run, exporter).await;
     let reason = match &exchanged {
         Ok(()) => WireReason::Unspecified,
-        Err(MatchError::Fault(refusal)) => reason_to_wire(refusal.reason),
+        Err(MatchError::Fault(refusal)) => {
+            let fault = MatchError::Fault(refusal.clone());
+            ended(app, run, fault).await.map_err(|_| MatchError::Failed)?;
+            reason_to_wire(refusal.reason)
+        }
         // PRIVACY: what fails or is refused on this side is this side's own.
         Err(_) => return exchanged,
     };

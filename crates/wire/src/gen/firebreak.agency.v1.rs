@@ -120,6 +120,20 @@ pub mod run_join_response {
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportJoinFaultRequest {
+    /// The session's name, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub session: ::prost::alloc::vec::Vec<u8>,
+    /// HOSTILE_INPUT, WRONG_COUNT or SIZE_EXCEEDED.
+    #[prost(enumeration = "super::super::policy::v1::ReasonCode", tag = "2")]
+    pub reason: i32,
+    /// Whether it is the list that this agency sent on. Else it is its own, as the other agency sent it on.
+    #[prost(bool, tag = "3")]
+    pub sent_on: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportJoinFaultResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JoinCommitted {
     #[prost(bytes = "vec", tag = "1")]
     pub leaf: ::prost::alloc::vec::Vec<u8>,
@@ -429,6 +443,36 @@ pub mod agency_service_client {
                 .insert(GrpcMethod::new("firebreak.agency.v1.AgencyService", "RunJoin"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// What the gateway found in a list that came to be counted. Both sides are told while they run, and record it.
+        pub async fn report_join_fault(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReportJoinFaultRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportJoinFaultResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/firebreak.agency.v1.AgencyService/ReportJoinFault",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "firebreak.agency.v1.AgencyService",
+                        "ReportJoinFault",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Lets in the bytes of a tunnel whose other end is the receiver of a match, or the left side of a join.
         pub async fn accept_tunnel(
             &mut self,
@@ -590,6 +634,14 @@ pub mod agency_service_server {
             &self,
             request: tonic::Request<super::RunJoinRequest>,
         ) -> std::result::Result<tonic::Response<Self::RunJoinStream>, tonic::Status>;
+        /// What the gateway found in a list that came to be counted. Both sides are told while they run, and record it.
+        async fn report_join_fault(
+            &self,
+            request: tonic::Request<super::ReportJoinFaultRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportJoinFaultResponse>,
+            tonic::Status,
+        >;
         /// Server streaming response type for the AcceptTunnel method.
         type AcceptTunnelStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::AcceptTunnelResponse, tonic::Status>,
@@ -841,6 +893,52 @@ pub mod agency_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/firebreak.agency.v1.AgencyService/ReportJoinFault" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReportJoinFaultSvc<T: AgencyService>(pub Arc<T>);
+                    impl<
+                        T: AgencyService,
+                    > tonic::server::UnaryService<super::ReportJoinFaultRequest>
+                    for ReportJoinFaultSvc<T> {
+                        type Response = super::ReportJoinFaultResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReportJoinFaultRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AgencyService>::report_join_fault(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReportJoinFaultSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -8,7 +8,7 @@ mod counting;
 use super::parts::{request_id_of_part, unavailable};
 use super::{About, App, Asked, Failure, Finished, Given, Held, Unanswered, request_changed};
 use crate::app::agencies::{AgencyError, JoinStep, JoinSteps};
-use counting::{Counted, Halted, Lists, counted};
+use counting::{BadList, Counted, Halted, Lists, counted};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{Charge, Contract, Identity, JoinSide, OrgId, ReasonCode, Refusal};
 use firebreak_node::{
@@ -20,11 +20,14 @@ use firebreak_query::{CheckedQuery, Part};
 use firebreak_store::{
     Abandoned, Claim, LeafHash, OwnRelease, RequestKey, Reservation, ReserveError, Settled, StoredRelease,
 };
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
 /// The longest that a side may take over a step, beside what its and the other's declared register take.
 const STEP: Duration = Duration::from_secs(120);
+/// The longest that an agency may take to record what it is told.
+const TOLD: Duration = Duration::from_secs(5);
 /// For each person of both registers: reading, blinding, sorting, and the ticks that hide how long those took.
 const PER_PERSON: Duration = Duration::from_micros(500);
 /// The longest between two decisions on a join that runs.
@@ -201,8 +204,29 @@ impl App {
             tokio::try_join!(sizes(one, JoinSide::Left, &mut left), sizes(other, JoinSide::Right, &mut right))?;
         flight.is_prepared();
         let sides = [(one.agency.clone(), left, left_sizes), (other.agency.clone(), right, right_sizes)];
-        let counted = counted(Lists { law: decided.price.law().clone(), sides, bound }).await?;
-        Ok((counted, [of_left, of_right]))
+        let mut lists = Lists { law: decided.price.law().clone(), sides, bound };
+        let counted = counted(&mut lists).await;
+        if let Err(Halted::List(found)) = &counted {
+            self.report(session, found.clone(), lists);
+        }
+        Ok((counted?, [of_left, of_right]))
+    }
+
+    /// Tells both agencies what was found in one of their lists, while the caller hears of it and this gateway's own log
+    /// says it. Both sides run until their steps are dropped.
+    fn report(&self, session: [u8; 32], found: BadList, lists: Lists) {
+        let agencies = Arc::clone(&self.agencies);
+        tokio::spawn(async move {
+            let tell = async |agency: &OrgId| {
+                let sent_on = found.sender == *agency;
+                let telling = agencies.report_join_fault(agency, &session, found.reason, sent_on);
+                if within(TOLD, agency, telling).await.is_err() {
+                    tracing::warn!(agency = %agency, reason = %found.reason, "an agency was not told of a fault in a join");
+                }
+            };
+            let [(left, ..), (right, ..)] = &lists.sides;
+            tokio::join!(tell(left), tell(right));
+        });
     }
 
     /// Has an agency begin its side, and brings its commitment into the log.
@@ -311,6 +335,7 @@ impl App {
                 return self.refused_by_agency(*refused, &agency, intent, contest).await;
             }
             Halted::Here(refusal) => refusal,
+            Halted::List(found) => found.refusal(),
             Halted::Silent(agency, what) => {
                 let contract = JoinSide::BOTH.map(|side| &decided.side(side).contract);
                 let dataset = contract.into_iter().find(|contract| contract.agency == agency).map(|c| c.id.clone());

@@ -1,25 +1,17 @@
 //! A receiver that is none of ours, in a tunnel to a sender that is.
 
-use super::{adapter, gateway, recorded};
 use crate::matching::side::{RECEIVER, SENDER, submitted_by};
+use crate::tunnels::{self, adapter, dial, gateway, recorded};
 use anyhow::{Context, Result, bail, ensure};
-use firebreak_domain::{Clock, FORMAT, Identity, ReasonCode, SystemClock};
-use firebreak_testbed::{Federation, gateway_identity};
+use firebreak_domain::{Clock, FORMAT, ReasonCode, SystemClock};
+use firebreak_testbed::Federation;
 use firebreak_tests::{Own, run};
-use firebreak_transport::{ByteStream, Shutdown, connect, connect_pinned, receive_chunks};
+use firebreak_transport::{Shutdown, connect_pinned};
 use firebreak_wire::matching::v1::match_session_service_client::MatchSessionServiceClient;
-use firebreak_wire::matching::v1::matching_service_client::MatchingServiceClient;
-use firebreak_wire::matching::v1::{
-    CloseSessionRequest, EvaluateRequest, OpenSessionRequest, OpenTunnelRequest, TunnelHeader, open_tunnel_request,
-    open_tunnel_response,
-};
+use firebreak_wire::matching::v1::{CloseSessionRequest, EvaluateRequest, OpenSessionRequest, TunnelHeader};
 use firebreak_wire::{reason_to_wire, refusal_of_status};
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::sleep;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::codegen::Bytes;
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
@@ -34,37 +26,15 @@ struct Tunnel {
 impl Tunnel {
     async fn open(federation: &Federation, gateway: &Channel, id: u8) -> Result<Self> {
         for _ in 0..100 {
-            let (send, receive) = mpsc::channel(8);
             let submitted = submitted_by(&federation.issue(RECEIVER, "adapter", "main")?, id, SystemClock.now())?;
             let header = TunnelHeader { header: Some(submitted.header.to_wire()), join: Vec::new() };
-            let frame = Some(open_tunnel_request::Frame::Header(header));
-            send.send(OpenTunnelRequest { frame }).await?;
-            let mut client = MatchingServiceClient::new(gateway.clone());
-            let Ok(answer) = client.open_tunnel(ReceiverStream::new(receive)).await else {
+            let Ok((stream, _)) = tunnels::open(gateway, header).await else {
                 // The sender has yet to dial, or to see the log.
                 sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let mut frames = answer.into_inner();
-            let Some(open_tunnel_response::Frame::Opened(_)) = frames.message().await?.and_then(|m| m.frame) else {
-                bail!("the tunnel was not opened")
-            };
-            let incoming = receive_chunks(frames.map(|frame| match frame?.frame {
-                Some(open_tunnel_response::Frame::Bytes(bytes)) => Ok(Bytes::from(bytes)),
-                _ => Err(Status::invalid_argument("not bytes")),
-            }));
-            let (outgoing, mut chunks) = mpsc::channel::<Bytes>(8);
-            tokio::spawn(async move {
-                while let Some(chunk) = chunks.recv().await {
-                    let frame = Some(open_tunnel_request::Frame::Bytes(chunk.to_vec()));
-                    if send.send(OpenTunnelRequest { frame }).await.is_err() {
-                        return;
-                    }
-                }
-            });
             let own = federation.issue(RECEIVER, "adapter", "main")?;
             let sender = federation.issue(SENDER, "adapter", "main")?;
-            let stream = ByteStream::new(incoming, outgoing);
             let (channel, exporter) = connect_pinned(stream, &own, sender.identity(), sender.pin()).await?;
             let client = MatchSessionServiceClient::new(channel.clone());
             return Ok(Self { client, channel, exporter, session_id: vec![id; 16] });
@@ -115,11 +85,7 @@ fn a_senders_program_names_what_a_receiver_says_wrong_in_the_tunnel_and_records_
         let shutdown = Shutdown::new();
         let gateway = gateway(&federation, &shutdown).await?;
         let sender = adapter(&federation, SENDER, &[gateway.address], &shutdown).await?;
-        let credential = federation.issue(RECEIVER, "adapter", "main")?;
-        let trust = federation.authority().trust_anchor()?;
-        let expected: Identity = gateway_identity().parse()?;
-        let address = format!("localhost:{}", gateway.address.port());
-        let channel = connect(&address, &credential, &trust, &expected).await?;
+        let channel = dial(&federation, RECEIVER, gateway.address).await?;
 
         // Nothing of this ends the session.
         let mut tunnel = Tunnel::open(&federation, &channel, 1).await?;
@@ -179,12 +145,39 @@ fn a_senders_program_names_what_a_receiver_says_wrong_in_the_tunnel_and_records_
             (ReasonCode::ProofRejected, 2),
             (ReasonCode::ConnectionLost, 1),
         ] {
-            let of_reason = found.reasons.iter().filter(|found| **found == reason).count();
-            assert_eq!(of_reason, leaves, "leaves of {reason}: {:?}", found.reasons);
+            assert_eq!(found.leaves_of(reason), leaves, "leaves of {reason}: {:?}", found.reasons);
         }
         shutdown.request();
         gateway.finished().await;
         sender.finished().await;
         Ok(())
     })
+}
+
+/// A receiver that opens a session and says no more is found out; then the same request goes on.
+pub(super) async fn falls_silent() -> Result<()> {
+    let (federation, _folder) = Own::prepare(300)?;
+    let shutdown = Shutdown::new();
+    let gateway = gateway(&federation, &shutdown).await?;
+    let sender = adapter(&federation, SENDER, &[gateway.address], &shutdown).await?;
+    let channel = dial(&federation, RECEIVER, gateway.address).await?;
+    let mut tunnel = Tunnel::open(&federation, &channel, 1).await?;
+    tunnel.open_session(tunnel.exporter).await?;
+    let mut found = recorded(&federation, SENDER).await?;
+    // A minute, and more than twice that at the most.
+    for _ in 0..300 {
+        if found.leaves_of(ReasonCode::PeerStalled) > 0 {
+            break;
+        }
+        sleep(Duration::from_millis(500)).await;
+        found = recorded(&federation, SENDER).await?;
+    }
+    assert_eq!((found.leaves_of(ReasonCode::PeerStalled), found.ended.len(), found.open), (1, 0, 1));
+    ensure!(found.leaves_of(ReasonCode::ConnectionLost) == 0, "it is not the connection that ended");
+    let mut again = Tunnel::open(&federation, &channel, 1).await?;
+    again.open_session(again.exporter).await?;
+    shutdown.request();
+    gateway.finished().await;
+    sender.finished().await;
+    Ok(())
 }

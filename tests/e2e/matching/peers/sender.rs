@@ -1,31 +1,26 @@
 //! A sender that is none of ours, in a tunnel to a receiver that is.
 
-use super::{ANY, adapter, gateway, recorded};
 use crate::matching::side::{RECEIVER, SENDER};
+use crate::tunnels::{self, Answers, Garbled, adapter, gateway, in_front, recorded};
 use anyhow::{Context, Result, ensure};
 use firebreak::client::{ClientError, Connection, MatchAsk, run_match};
 use firebreak_domain::{FORMAT, ReasonCode};
 use firebreak_psi::{KeyContext, MatchParams, Mode, Normaliser, SecretSeed, Sender, derive_session_key};
+use firebreak_testbed::Federation;
 use firebreak_tests::{Caller, Own, refusal_of, run};
-use firebreak_transport::{ByteStream, Credential, Server, ServerTls, Shutdown, receive_chunks, serve_pinned};
+use firebreak_transport::{Credential, Shutdown, serve_pinned};
 use firebreak_wire::matching::v1 as wire;
 use firebreak_wire::matching::v1::match_session_service_server::{MatchSessionService, MatchSessionServiceServer};
-use firebreak_wire::matching::v1::matching_service_server::{MatchingService, MatchingServiceServer};
-use firebreak_wire::matching::v1::{open_tunnel_request, open_tunnel_response};
+use firebreak_wire::matching::v1::matching_service_server::MatchingService;
 use firebreak_wire::policy::v1::ReasonCode as WireReason;
 use firebreak_wire::reason_from_wire;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
-use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::body::Body;
-use tonic::codegen::{BoxFuture, Bytes, Service, http};
-use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -39,6 +34,7 @@ enum Lie {
     NoMessage,
     ListTooShort,
     CutInTheMiddle,
+    NoAnswer,
 }
 
 /// What the receiver meets.
@@ -84,68 +80,26 @@ impl InTheTunnel {
 
 #[tonic::async_trait]
 impl MatchingService for InTheTunnel {
-    type OpenTunnelStream = ReceiverStream<Result<wire::OpenTunnelResponse, Status>>;
+    type OpenTunnelStream = Answers;
 
     async fn open_tunnel(
         &self,
         request: Request<Streaming<wire::OpenTunnelRequest>>,
     ) -> Result<Response<Self::OpenTunnelStream>, Status> {
         let mut frames = request.into_inner();
-        frames.message().await?.ok_or_else(|| Status::invalid_argument("no header"))?;
-        let incoming = receive_chunks(frames.map(|frame| match frame?.frame {
-            Some(open_tunnel_request::Frame::Bytes(bytes)) => Ok(Bytes::from(bytes)),
-            _ => Err(Status::invalid_argument("not bytes")),
-        }));
-        let (answer, answers) = mpsc::channel(8);
-        let opened = open_tunnel_response::Frame::Opened(wire::TunnelOpened { receipt: String::new() });
-        let _ = answer.send(Ok(wire::OpenTunnelResponse { frame: Some(opened) })).await;
-        let (outgoing, mut chunks) = mpsc::channel::<Bytes>(8);
-        tokio::spawn(async move {
-            while let Some(chunk) = chunks.recv().await {
-                let frame = Some(open_tunnel_response::Frame::Bytes(chunk.to_vec()));
-                if answer.send(Ok(wire::OpenTunnelResponse { frame })).await.is_err() {
-                    return;
-                }
-            }
-        });
+        tunnels::header(&mut frames).await?;
+        let (stream, answers) = tunnels::take(frames, wire::TunnelOpened::default(), |_, _| {});
         let this = self.clone();
         let serving = tokio::spawn(async move {
-            let stream = ByteStream::new(incoming, outgoing);
             let (peer, pin) = (this.receiver.identity().clone(), this.receiver.pin());
-            let (credential, routes) = (this.sender.clone(), Routes::new(Garbling(this)));
+            let (credential, seen) = (this.sender.clone(), this.clone());
+            let garbles =
+                move |path: &str| seen.met(|met| met.lie == Some(Lie::NoMessage)) && path.ends_with("/Evaluate");
+            let routes = Routes::new(Garbled { service: MatchSessionServiceServer::new(this), garbles });
             serve_pinned(stream, &credential, &peer, pin, routes, &Shutdown::new()).await
         });
         self.met(|met| met.tunnel = Some(serving.abort_handle()));
-        Ok(Response::new(ReceiverStream::new(answers)))
-    }
-}
-
-/// The sender in the tunnel, whose evaluations are no messages where it lies so.
-#[derive(Clone)]
-struct Garbling(InTheTunnel);
-
-impl NamedService for Garbling {
-    const NAME: &'static str = <MatchSessionServiceServer<InTheTunnel> as NamedService>::NAME;
-}
-
-impl Service<http::Request<Body>> for Garbling {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<Self::Response, Self::Error>;
-
-    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let garbled = self.0.met(|met| met.lie == Some(Lie::NoMessage)) && request.uri().path().ends_with("/Evaluate");
-        if !garbled {
-            return MatchSessionServiceServer::new(self.0.clone()).call(request);
-        }
-        // A frame of two bytes: a field of 127 bytes, of which none follows.
-        let mut answer = http::Response::new(Body::new("\0\0\0\0\x02\n\x7f".to_owned()));
-        answer.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc"));
-        Box::pin(async move { Ok(answer) })
+        Ok(Response::new(answers))
     }
 }
 
@@ -176,6 +130,7 @@ impl MatchSessionService for InTheTunnel {
                 }
                 return std::future::pending().await;
             }
+            Some(Lie::NoAnswer) => return std::future::pending().await,
             Some(Lie::AnotherKey) => 2,
             _ => 1,
         };
@@ -219,56 +174,81 @@ async fn asked(desk: &Connection, ask: &MatchAsk) -> Result<u64, ClientError> {
     }
 }
 
-#[test]
-fn a_receivers_program_finds_a_sender_out_tells_it_and_ends_the_session() -> Result<()> {
-    run(async {
-        let (federation, _folder) = Own::prepare(300)?;
+/// A receiver's program, and the sender that is none of ours in its tunnel.
+struct Meeting {
+    federation: Federation,
+    tunnel: InTheTunnel,
+    desk: Connection,
+    genuine: firebreak_gateway::program::Running,
+    receiver: agency_adapter::program::Running,
+    shutdown: Shutdown,
+    _folder: TempDir,
+}
+
+impl Meeting {
+    async fn start() -> Result<Self> {
+        let (federation, folder) = Own::prepare(300)?;
         let shutdown = Shutdown::new();
         let genuine = gateway(&federation, &shutdown).await?;
-        let met = Arc::new(Mutex::new(Met::default()));
         let tunnel = InTheTunnel {
             sender: federation.issue(SENDER, "adapter", "main")?,
             receiver: federation.issue(RECEIVER, "adapter", "main")?,
-            met: Arc::clone(&met),
+            met: Arc::default(),
         };
-        let credential = federation.issue("federation", "gateway", "main")?;
-        let trust = federation.authority().trust_anchor()?;
-        let server = Server::bind(ANY, ServerTls::federation(&credential, &trust)).await?;
-        let (lying, ending) = (server.local_addr(), shutdown.clone());
-        let routes = Routes::new(MatchingServiceServer::new(tunnel.clone()));
-        tokio::spawn(async move { server.serve(routes, &ending, Duration::from_secs(1)).await });
+        let lying = in_front(&federation, tunnel.clone(), &shutdown).await?;
         // The first gateway is asked for the tunnel; the second, genuine one shows the adapter the log.
         let receiver = adapter(&federation, RECEIVER, &[lying, genuine.address], &shutdown).await?;
         let local = receiver.local.context("no local listener")?;
         let desk = Caller::connect_local(&federation, RECEIVER, local).await?;
+        Ok(Self { federation, tunnel, desk, genuine, receiver, shutdown, _folder: folder })
+    }
 
+    /// Asks while the sender does that.
+    async fn asked(&self, ask: &MatchAsk, lie: Option<Lie>) -> Result<u64, ClientError> {
+        self.tunnel.met(|met| met.lie = lie);
+        asked(&self.desk, ask).await
+    }
+
+    /// What the sender was told since this was asked last.
+    fn told(&self) -> Vec<Option<ReasonCode>> {
+        self.tunnel.met(|met| std::mem::take(&mut met.told))
+    }
+
+    async fn stop(self) {
+        self.shutdown.request();
+        self.genuine.finished().await;
+        self.receiver.finished().await;
+    }
+}
+
+#[test]
+fn a_receivers_program_finds_a_sender_out_tells_it_and_ends_the_session() -> Result<()> {
+    run(async {
+        let meeting = Meeting::start().await?;
         for (lie, reason) in [
             (Lie::AnotherKey, ReasonCode::ProofRejected),
             (Lie::LargerThanAnyMessage, ReasonCode::SizeExceeded),
             (Lie::NoMessage, ReasonCode::HostileInput),
             (Lie::ListTooShort, ReasonCode::WrongCount),
         ] {
-            tunnel.met(|met| met.lie = Some(lie));
             let ask = MatchAsk::new("vaccination-round", "vaccination-round")?;
             for _ in 0..2 {
-                let refused = refusal_of(asked(&desk, &ask).await).with_context(|| format!("{lie:?}"))?;
+                let refused = refusal_of(meeting.asked(&ask, Some(lie)).await).with_context(|| format!("{lie:?}"))?;
                 assert_eq!(refused.refusal.reason, reason.as_str(), "{lie:?}");
                 ensure!(refused.refusal.metadata.contains_key("contest"), "nobody says how to contest it");
             }
             // Asked again, it opened no tunnel.
-            assert_eq!(tunnel.met(|met| std::mem::take(&mut met.told)), [Some(reason)], "{lie:?}");
+            assert_eq!(meeting.told(), [Some(reason)], "{lie:?}");
         }
         // A connection that breaks ends nothing, and nobody is told: the same request goes on, with a sender who holds
         // nobody.
-        tunnel.met(|met| met.lie = Some(Lie::CutInTheMiddle));
         let ask = MatchAsk::new("vaccination-round", "vaccination-round")?;
-        let lost = refusal_of(asked(&desk, &ask).await)?;
+        let lost = refusal_of(meeting.asked(&ask, Some(Lie::CutInTheMiddle)).await)?;
         assert_eq!(lost.refusal.reason, "CONNECTION_LOST");
-        tunnel.met(|met| met.lie = None);
-        assert_eq!(asked(&desk, &ask).await?, 0);
-        assert_eq!(tunnel.met(|met| std::mem::take(&mut met.told)), [None]);
+        assert_eq!(meeting.asked(&ask, None).await?, 0);
+        assert_eq!(meeting.told(), [None]);
 
-        let found = recorded(&federation, RECEIVER).await?;
+        let found = recorded(&meeting.federation, RECEIVER).await?;
         assert_eq!(found.ended, ["HOSTILE_INPUT", "PROOF_REJECTED", "SIZE_EXCEEDED", "WRONG_COUNT"]);
         assert_eq!(found.open, 0);
         for (reason, leaves) in [
@@ -278,12 +258,23 @@ fn a_receivers_program_finds_a_sender_out_tells_it_and_ends_the_session() -> Res
             (ReasonCode::WrongCount, 2),
             (ReasonCode::ConnectionLost, 1),
         ] {
-            let of_reason = found.reasons.iter().filter(|found| **found == reason).count();
-            assert_eq!(of_reason, leaves, "leaves of {reason}: {:?}", found.reasons);
+            assert_eq!(found.leaves_of(reason), leaves, "leaves of {reason}: {:?}", found.reasons);
         }
-        shutdown.request();
-        genuine.finished().await;
-        receiver.finished().await;
+        meeting.stop().await;
         Ok(())
     })
+}
+
+/// A sender that does not answer is found out, and told; with one that answers, the same request goes on.
+pub(super) async fn falls_silent() -> Result<()> {
+    let meeting = Meeting::start().await?;
+    let ask = MatchAsk::new("vaccination-round", "vaccination-round")?;
+    let refused = refusal_of(meeting.asked(&ask, Some(Lie::NoAnswer)).await)?;
+    assert_eq!(refused.refusal.reason, "PEER_STALLED");
+    assert_eq!(meeting.told(), [Some(ReasonCode::PeerStalled)]);
+    let found = recorded(&meeting.federation, RECEIVER).await?;
+    assert_eq!((found.leaves_of(ReasonCode::PeerStalled), found.ended.len(), found.open), (1, 0, 1));
+    assert_eq!(meeting.asked(&ask, None).await?, 0);
+    meeting.stop().await;
+    Ok(())
 }

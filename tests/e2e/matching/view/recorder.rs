@@ -1,26 +1,20 @@
 //! A tunnel that is ended twice in the middle, with both agencies' keys, and written down.
 
 use super::super::side::{RECEIVER, SENDER};
+use crate::tunnels::{self, Answers, dial};
 use anyhow::Result;
-use firebreak_domain::Identity;
-use firebreak_testbed::{Federation, gateway_identity};
-use firebreak_transport::{
-    ByteStream, Credential, Shutdown, connect, connect_pinned, peer, receive_chunks, serve_pinned,
-};
+use firebreak_testbed::Federation;
+use firebreak_transport::{Credential, Shutdown, connect_pinned, peer, serve_pinned};
 use firebreak_wire::matching::v1 as wire;
 use firebreak_wire::matching::v1::match_session_service_client::MatchSessionServiceClient;
 use firebreak_wire::matching::v1::match_session_service_server::{MatchSessionService, MatchSessionServiceServer};
-use firebreak_wire::matching::v1::matching_service_client::MatchingServiceClient;
 use firebreak_wire::matching::v1::matching_service_server::MatchingService;
-use firebreak_wire::matching::v1::{open_tunnel_request, open_tunnel_response};
 use prost::Message;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::codegen::Bytes;
 use tonic::service::Routes;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
@@ -66,9 +60,7 @@ impl Recorder {
     pub async fn before(federation: &Federation, gateway: SocketAddr) -> Result<Self> {
         let receiver = federation.issue(RECEIVER, "adapter", "main")?;
         let sender = federation.issue(SENDER, "adapter", "main")?;
-        let trust = federation.authority().trust_anchor()?;
-        let expected: Identity = gateway_identity().parse()?;
-        let gateway = connect(&format!("localhost:{}", gateway.port()), &receiver, &trust, &expected).await?;
+        let gateway = dial(federation, RECEIVER, gateway).await?;
         Ok(Self { gateway, sender, receiver, view: Arc::default() })
     }
 
@@ -92,26 +84,8 @@ impl Recorder {
     }
 
     /// The tunnel to the genuine sender under the receiver's own request, and what the gateway says of it.
-    async fn on(&self, header: wire::OpenTunnelRequest) -> Result<(Behind, wire::OpenTunnelResponse), Status> {
-        let (send, receive) = mpsc::channel(8);
-        send.send(header).await.map_err(|_| Status::internal("no tunnel"))?;
-        let mut gateway = MatchingServiceClient::new(self.gateway.clone());
-        let mut frames = gateway.open_tunnel(ReceiverStream::new(receive)).await?.into_inner();
-        let opened = frames.message().await?.ok_or_else(|| Status::internal("no first frame"))?;
-        let incoming = receive_chunks(frames.map(|frame| match frame?.frame {
-            Some(open_tunnel_response::Frame::Bytes(bytes)) => Ok(Bytes::from(bytes)),
-            _ => Err(Status::invalid_argument("not bytes")),
-        }));
-        let (outgoing, mut chunks) = mpsc::channel::<Bytes>(8);
-        tokio::spawn(async move {
-            while let Some(chunk) = chunks.recv().await {
-                let frame = Some(open_tunnel_request::Frame::Bytes(chunk.to_vec()));
-                if send.send(wire::OpenTunnelRequest { frame }).await.is_err() {
-                    return;
-                }
-            }
-        });
-        let stream = ByteStream::new(incoming, outgoing);
+    async fn on(&self, header: wire::TunnelHeader) -> Result<(Behind, wire::TunnelOpened), Status> {
+        let (stream, opened) = tunnels::open(&self.gateway, header).await?;
         let connected = connect_pinned(stream, &self.receiver, self.sender.identity(), self.sender.pin()).await;
         let (channel, exporter) = connected.map_err(|error| Status::unavailable(error.to_string()))?;
         Ok((Behind { client: MatchSessionServiceClient::new(channel), exporter, seen: self.clone() }, opened))
@@ -120,43 +94,28 @@ impl Recorder {
 
 #[tonic::async_trait]
 impl MatchingService for Recorder {
-    type OpenTunnelStream = ReceiverStream<Result<wire::OpenTunnelResponse, Status>>;
+    type OpenTunnelStream = Answers;
 
     async fn open_tunnel(
         &self,
         request: Request<Streaming<wire::OpenTunnelRequest>>,
     ) -> Result<Response<Self::OpenTunnelStream>, Status> {
         let mut frames = request.into_inner();
-        let header = frames.message().await?.ok_or_else(|| Status::invalid_argument("no header"))?;
+        let header = tunnels::header(&mut frames).await?;
         let (behind, opened) = self.on(header).await?;
         let seen = self.clone();
-        let incoming = receive_chunks(frames.map(move |frame| match frame?.frame {
-            Some(open_tunnel_request::Frame::Bytes(bytes)) => {
-                seen.view(|view| view.to_sender += bytes.len() as u64);
-                Ok(Bytes::from(bytes))
-            }
-            _ => Err(Status::invalid_argument("not bytes")),
-        }));
-        let (answer, answers) = mpsc::channel(8);
-        let _ = answer.send(Ok(opened)).await;
-        let (outgoing, mut chunks) = mpsc::channel::<Bytes>(8);
-        let seen = self.clone();
-        tokio::spawn(async move {
-            while let Some(chunk) = chunks.recv().await {
-                seen.view(|view| view.to_receiver += chunk.len() as u64);
-                let frame = Some(open_tunnel_response::Frame::Bytes(chunk.to_vec()));
-                if answer.send(Ok(wire::OpenTunnelResponse { frame })).await.is_err() {
-                    return;
-                }
-            }
+        let (stream, answers) = tunnels::take(frames, opened, move |way, bytes| {
+            seen.view(|view| match way {
+                tunnels::Way::Forth => view.to_sender += bytes as u64,
+                tunnels::Way::Back => view.to_receiver += bytes as u64,
+            });
         });
         let (credential, expected, pin) = (self.sender.clone(), self.receiver.identity().clone(), self.receiver.pin());
         tokio::spawn(async move {
             let routes = Routes::new(MatchSessionServiceServer::new(behind));
-            let stream = ByteStream::new(incoming, outgoing);
             serve_pinned(stream, &credential, &expected, pin, routes, &Shutdown::new()).await
         });
-        Ok(Response::new(ReceiverStream::new(answers)))
+        Ok(Response::new(answers))
     }
 }
 

@@ -20,7 +20,8 @@ macro_rules! messages {
 messages! {
     agency: ExecuteQueryRequest, ExecuteQueryResponse, AcceptTunnelRequest, AcceptTunnelResponse,
         ListOutstandingLeavesRequest, ListOutstandingLeavesResponse, ConfirmLeavesRequest, ConfirmLeavesResponse,
-        ListCapsRequest, ListCapsResponse, CheckJoinRequest, CheckJoinResponse, RunJoinRequest, RunJoinResponse;
+        ListCapsRequest, ListCapsResponse, CheckJoinRequest, CheckJoinResponse, RunJoinRequest, RunJoinResponse,
+        ReportJoinFaultRequest, ReportJoinFaultResponse;
     catalogue: ListDatasetsRequest, ListDatasetsResponse, DescribeDatasetRequest, DescribeDatasetResponse;
     evidence: ListOpeningsRequest, ListOpeningsResponse;
     export: RequestExportRequest, RequestExportResponse;

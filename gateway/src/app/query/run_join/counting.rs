@@ -23,8 +23,28 @@ pub(super) enum Halted {
     Silent(OrgId, &'static str),
     /// It is refused here.
     Here(Refusal),
+    /// What came to be counted is no list of a join.
+    List(BadList),
     /// This program failed.
     Failed(Failure),
+}
+
+/// A list that was made in another way than the protocol's: by its owner, or by the other side, which sent it on.
+#[derive(Clone)]
+pub(super) struct BadList {
+    pub(super) reason: ReasonCode,
+    pub(super) owner: OrgId,
+    pub(super) sender: OrgId,
+}
+
+impl BadList {
+    /// What the caller is told. It says no number.
+    pub(super) fn refusal(&self) -> Refusal {
+        let Self { reason, owner, sender } = self;
+        let what = format!("the list of {owner}, which {sender} sent on for counting, is not that of a join");
+        let refusal = Refusal::new(*reason).because(what);
+        refusal.instead("the question under a new request id, once the agencies have seen to it")
+    }
 }
 
 /// What is to be counted.
@@ -47,8 +67,9 @@ pub(super) struct Counted {
 ///
 /// A side sends the *other's* list, raised and filled up, so that each list is checked against what its owner said of
 /// it.
-pub(super) async fn counted(lists: Lists) -> Result<Counted, Halted> {
-    let Lists { law, sides: [(left, mut from_left, left_sizes), (right, mut from_right, right_sizes)], bound } = lists;
+pub(super) async fn counted(lists: &mut Lists) -> Result<Counted, Halted> {
+    let Lists { law, sides: [(left, from_left, left_sizes), (right, from_right, right_sizes)], bound } = lists;
+    let (law, left_sizes, right_sizes, bound) = (law.clone(), left_sizes.clone(), right_sizes.clone(), *bound);
     let ((to_right, right_list), (to_left, left_list)) = (mpsc::channel(WAITING), mpsc::channel(WAITING));
     let most = |own: &[u64], others: usize| {
         let added = u64::from(law.most()).saturating_mul(others as u64).saturating_mul(own.len() as u64);
@@ -65,24 +86,31 @@ pub(super) async fn counted(lists: Lists) -> Result<Counted, Halted> {
         count(&law, one, other)
     });
     let (by_left, by_right) = tokio::join!(
-        feed(&mut from_left, [&right, &left], to_right, most_right, bound),
-        feed(&mut from_right, [&left, &right], to_left, most_left, bound),
+        feed(from_left, [right, left], to_right, most_right, bound),
+        feed(from_right, [left, right], to_left, most_left, bound),
     );
     let counted = counting.await.map_err(|_| Halted::Failed(Failure::Answer("the counting of a join")))?;
-    // What a side says comes before what its list, which ended for it, looks like.
-    let (by_left, by_right) = (by_left?, by_right?);
     let sent_on = |reason, of| {
         let (owner, sender) = match of {
-            ListSide::Left => (&left, &right),
-            ListSide::Right => (&right, &left),
+            ListSide::Left => (&*left, &*right),
+            ListSide::Right => (&*right, &*left),
         };
-        Halted::Here(hostile(reason, owner, sender))
+        hostile(reason, owner, sender)
     };
+    // What no list is, however early it ends, comes before what the sides say; and that before a list that ended for it.
+    let (by_left, by_right) = match (by_left, by_right) {
+        (Err(found @ Halted::List(_)), _) | (_, Err(found @ Halted::List(_))) => return Err(found),
+        both => both,
+    };
+    if let Err(error @ (JoinListError::Order(_) | JoinListError::Label(_))) = &counted {
+        return Err(sent_on(reason_of(error), side_of(error)));
+    }
+    let (by_left, by_right) = (by_left?, by_right?);
     if let Some(side) = cut_short.get() {
         return Err(sent_on(ReasonCode::WrongCount, *side));
     }
     let cells = counted.map_err(|error| sent_on(reason_of(&error), side_of(&error)))?;
-    Ok(Counted { cells, sent: [(left, by_left), (right, by_right)] })
+    Ok(Counted { cells, sent: [(left.clone(), by_left), (right.clone(), by_right)] })
 }
 
 /// Passes on what a side sends of the other's list, until it has said that it is done, or nobody counts any more. Gives
@@ -100,7 +128,7 @@ async fn feed(
             JoinStep::Points(points) => {
                 bytes = bytes.saturating_add(points.len() as u64);
                 if bytes > most {
-                    return Err(Halted::Here(hostile(ReasonCode::SizeExceeded, owner, agency)));
+                    return Err(hostile(ReasonCode::SizeExceeded, owner, agency));
                 }
                 hash.update(&points);
                 if pieces.send(points).await.is_err() {
@@ -113,12 +141,8 @@ async fn feed(
     }
 }
 
-/// The refusal of a list that was made in another way than the protocol's: by its owner, or by the other side, which
-/// sent it on. It says no number.
-fn hostile(reason: ReasonCode, owner: &OrgId, sender: &OrgId) -> Refusal {
-    let what = format!("the list of {owner}, which {sender} sent on for counting, is not that of a join");
-    let refusal = Refusal::new(reason).because(what);
-    refusal.instead("the question under a new request id, once the agencies have seen to it")
+fn hostile(reason: ReasonCode, owner: &OrgId, sender: &OrgId) -> Halted {
+    Halted::List(BadList { reason, owner: owner.clone(), sender: sender.clone() })
 }
 
 const fn side_of(error: &JoinListError) -> ListSide {

@@ -38,10 +38,11 @@ fn said(list: &[u8], piece: usize, done: bool) -> Box<dyn JoinSteps> {
 async fn counts(by_left: Box<dyn JoinSteps>, by_right: Box<dyn JoinSteps>, own: u64) -> Result<Vec<i64>, String> {
     let org = |name: &str| OrgId::new(name).unwrap();
     let sides = [(org("a"), by_left, vec![own]), (org("b"), by_right, vec![own])];
-    let lists = Lists { law: law(), sides, bound: Duration::from_secs(5) };
-    match counted(lists).await {
+    let mut lists = Lists { law: law(), sides, bound: Duration::from_secs(5) };
+    match counted(&mut lists).await {
         Ok(counted) => Ok(counted.cells.counts().to_vec()),
-        Err(Halted::Here(refusal)) => {
+        Err(Halted::List(found)) => {
+            let refusal = found.refusal();
             let list = refusal.detail.split(" sent on").next().unwrap_or_default();
             Err(format!("{}: {list}", refusal.reason))
         }
@@ -65,7 +66,8 @@ async fn what_each_side_sent_is_known_by_its_hash_however_it_was_cut() {
     let (right, left) = (list(30, 12, 1), list(30, 12, 2));
     for piece in [34, right.len()] {
         let sides = [(org("a"), said(&right, piece, true), vec![30]), (org("b"), said(&left, piece, true), vec![30])];
-        let Ok(counted) = counted(Lists { law: law(), sides, bound: Duration::from_secs(5) }).await else { panic!() };
+        let mut lists = Lists { law: law(), sides, bound: Duration::from_secs(5) };
+        let Ok(counted) = counted(&mut lists).await else { panic!() };
         let hash = |list: &[u8]| <[u8; 32]>::from(Sha256::digest(list));
         assert_eq!(counted.sent, [(org("a"), hash(&right)), (org("b"), hash(&left))]);
     }
@@ -82,5 +84,9 @@ async fn a_side_that_stops_or_sends_another_list_has_nothing_counted() {
     assert_eq!(counts(said(&list(31, 12, 1), 340, true), good(), 30).await, named("SIZE_EXCEEDED", "b", "a"));
     assert_eq!(counts(said(&right, 340, true), said(&left[34..], 340, true), 30).await, named("WRONG_COUNT", "a", "b"));
     let backwards: Vec<u8> = right.chunks(34).rev().flatten().copied().collect();
-    assert_eq!(counts(said(&backwards, 340, true), good(), 30).await, named("HOSTILE_INPUT", "b", "a"));
+    // Nor does it help to end it with something else than the list.
+    for done in [true, false] {
+        assert_eq!(counts(said(&backwards, 340, done), good(), 30).await, named("HOSTILE_INPUT", "b", "a"));
+        assert_eq!(counts(good(), said(&backwards, 340, done), 30).await, named("HOSTILE_INPUT", "a", "b"));
+    }
 }
