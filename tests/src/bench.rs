@@ -7,10 +7,14 @@ use anyhow::{Context, Result, bail};
 use firebreak::client::{Ask, ClientError, Connection, QueryAnswer, run_query};
 use firebreak_testbed::{Federation, Live, Options, Programs};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fmt, fs};
 use tempfile::TempDir;
+use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::task::JoinHandle;
 
+/// How long one look at how busy programs are takes.
+const SAMPLE: Duration = Duration::from_millis(250);
 /// Clock ticks in a second in `/proc/<pid>/stat` (proc_pid_stat(5)): 100 on every Linux that Rust knows.
 const TICKS: f64 = 100.0;
 
@@ -218,6 +222,48 @@ impl Spent {
     /// A program that has ended.
     pub fn each(&self) -> Result<Vec<f64>> {
         self.programs.iter().map(|(cpu, already)| Ok(cpu.seconds()? - already)).collect()
+    }
+}
+
+/// How busy programs are while they work at all. What they wait for on purpose, their ticks, is left out.
+pub struct Busy {
+    stop: oneshot::Sender<()>,
+    sampling: JoinHandle<Result<f64>>,
+}
+
+impl Busy {
+    /// From now on, by the programs that were started with those configurations.
+    ///
+    /// # Errors
+    /// No such programs.
+    pub fn by(configurations: &[PathBuf]) -> Result<Self> {
+        let spent = Spent::by(configurations)?;
+        let (stop, mut stopped) = oneshot::channel();
+        let sampling = tokio::spawn(async move {
+            let (mut cpu, mut wall) = (0.0, 0.0);
+            let (mut before, mut since) = (0.0, Instant::now());
+            while stopped.try_recv() == Err(TryRecvError::Empty) {
+                tokio::time::sleep(SAMPLE).await;
+                let now = spent.each()?.iter().sum::<f64>();
+                let (used, took) = (now - before, since.elapsed().as_secs_f64());
+                (before, since) = (now, Instant::now());
+                // Less than half a processor is what it takes to wait.
+                if used > took / 2.0 {
+                    (cpu, wall) = (cpu + used, wall + took);
+                }
+            }
+            Ok(cpu / wall)
+        });
+        Ok(Self { stop, sampling })
+    }
+
+    /// The processors that were busy until now, on the average of the time in which the programs worked.
+    ///
+    /// # Errors
+    /// A program that has ended.
+    pub async fn processors(self) -> Result<f64> {
+        let _ = self.stop.send(());
+        self.sampling.await?
     }
 }
 

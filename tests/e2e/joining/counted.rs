@@ -67,11 +67,10 @@ impl AgencyService for Speaker {
                     () = say.closed() => return,
                 };
                 if let Ok(Some(wire::RunJoinResponse { step: Some(Step::Points(points)) })) = &mut next
-                    && points.len() >= 2 * POINT
+                    && let ([first, second, ..], _) = points.as_chunks_mut::<POINT>()
                     && swaps.swap(false, Ordering::SeqCst)
                 {
-                    let (first, rest) = points.split_at_mut(POINT);
-                    first.swap_with_slice(&mut rest[..POINT]);
+                    std::mem::swap(first, second);
                 }
                 let Some(next) = next.transpose() else { return };
                 if say.send(next).await.is_err() {

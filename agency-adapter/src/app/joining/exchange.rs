@@ -1,10 +1,10 @@
 //! What a side has of the other: its key, its sizes and its list, on the disk as they arrive.
 
-use super::{JoinRun, psi_side};
+use super::{JoinRun, lists, psi_side};
 use crate::app::matching::MatchError;
 use crate::app::matching::fault::of_peer;
 use firebreak_domain::{ReasonCode, Refusal};
-use firebreak_psi::join::{JoinParams, JoinParty, JoinSide, KEY_WITH_PROOF, PeerKey, PointStream, check_points};
+use firebreak_psi::join::{JoinParams, JoinParty, JoinSide, KEY_WITH_PROOF, PeerKey, PointStream};
 use firebreak_store::{Fault, SessionFiles, Spool, StoreError};
 use sha2::{Digest, Sha256};
 use std::sync::{MutexGuard, PoisonError};
@@ -149,7 +149,7 @@ impl JoinRun {
             let refusal = Refusal::new(ReasonCode::SessionMismatch);
             return Err(MatchError::Fault(refusal.because("a list of points goes on where it broke off")));
         };
-        block_in_place(|| check_points(points)).map_err(of_peer)?;
+        block_in_place(|| lists::check(points))?;
         stream.check(points).map_err(of_peer)?;
         block_in_place(|| list.add(points))?;
         let bytes = stream.bytes();

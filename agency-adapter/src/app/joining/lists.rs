@@ -6,7 +6,7 @@ use crate::app::matching::fault::of_peer;
 use crate::app::matching::records::SORTED_IN_MEMORY;
 use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_psi::PsiError;
-use firebreak_psi::join::{ENTRY, Entry, JoinParty};
+use firebreak_psi::join::{ENTRY, Entry, JoinParty, check_points};
 use firebreak_store::{RecordFile, SessionFiles, Sorted, Sorter, Spool};
 use sha2::{Digest, Sha256};
 use std::thread;
@@ -138,6 +138,17 @@ pub(super) fn sent_on(
         write(sorter.finish()?, files, SENT_ON)?;
     }
     JoinList::of(files.records(SENT_ON, ENTRY)?, labels)
+}
+
+/// That each point of a piece of the other side's list is one.
+///
+/// # Errors
+/// [`MatchError::Fault`].
+pub(super) fn check(piece: &[u8]) -> Result<(), MatchError> {
+    let points = piece.len() / ENTRY;
+    let (first, second) = piece.split_at(points / 2 * ENTRY);
+    both(|| check_points(first), || check_points(second)).map_err(peers)?;
+    Ok(())
 }
 
 /// Done on two threads.
