@@ -34,6 +34,8 @@ const TOO_LARGE: usize = 2 << 20;
 enum Lie {
     // By the left side.
     ExporterOfAnotherConnection,
+    AnotherBundle,
+    AnotherRuleForIdentifiers,
     PointsLargerThanAnyMessage,
     PointsThatAreNoMessage,
     PointsThatAreNone,
@@ -144,6 +146,8 @@ impl JoinSessionService for Between {
         if !self.lies(Lie::ExporterOfAnotherConnection) {
             said.exporter = self.exporter.to_vec();
         }
+        said.bundle_sequence += u64::from(self.lies(Lie::AnotherBundle));
+        said.normaliser += u32::from(self.lies(Lie::AnotherRuleForIdentifiers));
         let mut answer = self.right().open_join(said).await?.into_inner();
         if self.lies(Lie::KeyNotProved) {
             // The first byte of the response.
@@ -332,16 +336,18 @@ fn what_the_right_side_says_wrong_is_named_and_recorded_by_both_and_ends_the_ses
 }
 
 #[test]
-fn another_connection_or_a_cut_is_named_by_both_and_the_same_request_goes_on() -> Result<()> {
+fn another_connection_bundle_or_rule_and_a_cut_are_named_by_both_and_the_same_request_goes_on() -> Result<()> {
     run(async {
         let relayed = Relayed::start().await?;
         // What was released once is given again without a session.
-        let by_level = ALL.replace("COUNT", "e.level, COUNT") + " GROUP BY e.level";
+        let by = |columns: &str| ALL.replace("COUNT", &format!("{columns}, COUNT")) + " GROUP BY " + columns;
         for (lie, reason, question) in [
-            (Lie::ExporterOfAnotherConnection, ReasonCode::SessionMismatch, ALL),
-            (Lie::CutInTheMiddle, ReasonCode::ConnectionLost, by_level.as_str()),
+            (Lie::ExporterOfAnotherConnection, ReasonCode::SessionMismatch, ALL.to_owned()),
+            (Lie::AnotherBundle, ReasonCode::BundleMismatch, by("e.level")),
+            (Lie::AnotherRuleForIdentifiers, ReasonCode::NormaliserMismatch, by("v.vaccine")),
+            (Lie::CutInTheMiddle, ReasonCode::ConnectionLost, by("e.level, v.vaccine")),
         ] {
-            let asked = ask(question)?;
+            let asked = ask(&question)?;
             let before = relayed.recorded().await?;
             let refused = relayed.refused(&asked, Some(lie)).await?;
             assert_eq!(refused.refusal.reason, reason.as_str(), "{lie:?}");
