@@ -205,3 +205,29 @@ fn write(mut sorted: Sorted, files: &SessionFiles, name: &str) -> Result<(), Mat
     written.finish()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use firebreak_psi::join::{JoinParams, JoinSession, JoinSide};
+    use firebreak_psi::{SecretSeed, SessionId};
+
+    #[test]
+    fn a_point_that_is_none_is_found_wherever_it_stands_in_a_piece() {
+        let session = JoinSession { id: SessionId::from_bytes([1; 16]), terms: [2; 32] };
+        let params = JoinParams::new(3, 3, vec![1, 2, 4, 2, 1]).unwrap();
+        let seed = SecretSeed::from_bytes([3; 32]);
+        let mut points = JoinParty::of(session, JoinSide::Left, &seed, params).unwrap().own_dummies().unwrap();
+        assert!(points.len() > 2, "{} points are too few to tell", points.len());
+        for count in 0..=points.len() {
+            assert!(check(points[..count].as_flattened()).is_ok(), "{count} points");
+        }
+        for place in 0..points.len() {
+            let point = points[place];
+            points[place][..POINT].fill(0xff);
+            let MatchError::Fault(refusal) = check(points.as_flattened()).unwrap_err() else { panic!("{place}") };
+            assert_eq!(refusal.reason, ReasonCode::HostileInput, "{place}");
+            points[place] = point;
+        }
+    }
+}
