@@ -13,7 +13,6 @@
 mod ended;
 mod exchange;
 mod form;
-mod kept;
 mod lists;
 mod prepare;
 mod replay;
@@ -35,8 +34,8 @@ use firebreak_node::{Content, DecidedJoin, Evidence, StandingJoin};
 use firebreak_policy::DecisionFacts;
 use firebreak_psi::join::{JoinParams, JoinParty, JoinSession, JoinSide as PsiSide};
 use firebreak_psi::{SecretSeed, SessionId};
+use firebreak_records::Sent;
 use firebreak_store::{Fault, LeafHash, SealError, SessionFiles, StoreError};
-use kept::Sent;
 use running::Begun;
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -201,6 +200,11 @@ fn party(
     let id = SessionId::from_bytes(*name.first_chunk().ok_or(MatchError::Failed)?);
     let session = JoinSession { id, terms };
     Ok(JoinParty::of(session, psi_side(side), &SecretSeed::from_bytes(*seed), params)?)
+}
+
+/// The leaf of stored evidence.
+fn leaf_of(evidence: &Evidence) -> LeafHash {
+    LeafHash::of(evidence.leaf.as_bytes())
 }
 
 /// The refusal of a join whose session is over: nobody draws a second time for one charge.

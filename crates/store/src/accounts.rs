@@ -3,6 +3,7 @@
 mod canonical;
 mod reserve;
 
+pub use canonical::account_again;
 pub(crate) use canonical::{AccountKey, RequestRef};
 
 use crate::{OwnRelease, ReleaseKey, StoreError, StoredRelease, ledger::Spend, releases::Known, state::Refundable};

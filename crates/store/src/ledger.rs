@@ -149,6 +149,13 @@ impl Entry {
     }
 }
 
+/// An entry as it is written once it was read; `None` for bytes that are none of this format.
+#[must_use]
+pub fn entry_again(bytes: &[u8]) -> Option<Vec<u8>> {
+    let bytes = Some(bytes).filter(|bytes| bytes.starts_with(&FORMAT.to_be_bytes()))?;
+    Entry::from_bytes(bytes).ok().map(|(at, entry)| entry.to_bytes(at))
+}
+
 impl Spend {
     fn read(reader: &mut Reader<'_>) -> Result<Self, StoreError> {
         let request = RequestRef { principal: reader.array()?, id: reader.array()? };

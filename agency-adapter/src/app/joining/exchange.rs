@@ -5,6 +5,7 @@ use crate::app::matching::MatchError;
 use crate::app::matching::fault::of_peer;
 use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_psi::join::{JoinParams, JoinParty, JoinSide, KEY_WITH_PROOF, PeerKey, PointStream};
+use firebreak_records::JoinStated;
 use firebreak_store::{Fault, SessionFiles, Spool, StoreError};
 use sha2::{Digest, Sha256};
 use std::sync::{MutexGuard, PoisonError};
@@ -54,17 +55,14 @@ impl Exchange {
             // Points without the key that they came with are of no list.
             return if this.list.is_empty() { Ok(this) } else { Err(StoreError::File(Fault::Damaged).into()) };
         }
-        let bytes = this.stated.get(0)?;
-        let (key, sizes) = bytes.split_at_checked(KEY_WITH_PROOF).ok_or(MatchError::Failed)?;
-        let sizes: Vec<u64> = sizes.as_chunks().0.iter().map(|size| u64::from_be_bytes(*size)).collect();
-        if sizes.len() != usize::from(labels) {
-            return Err(MatchError::Failed);
-        }
+        let stated = JoinStated::decode(&this.stated.get(0)?);
+        let stated = stated.filter(|stated| stated.sizes.len() == usize::from(labels));
+        let JoinStated { key, sizes } = stated.ok_or(MatchError::Failed)?;
         let mut stream = PointStream::new(theirs, params, &sizes)?;
         for piece in 0..this.list.len() {
             stream.check(&this.list.get(piece)?)?;
         }
-        this.peer = Some(Peer { key: party.meet(key)?, stream });
+        this.peer = Some(Peer { key: party.meet(&key)?, stream });
         Ok(this)
     }
 
@@ -86,7 +84,7 @@ impl Exchange {
 
     /// The other side's key with its proof, as it was shown.
     pub(super) fn shown(&self) -> Result<[u8; KEY_WITH_PROOF], MatchError> {
-        self.stated.get(0)?.first_chunk().copied().ok_or(MatchError::Failed)
+        Ok(JoinStated::decode(&self.stated.get(0)?).ok_or(MatchError::Failed)?.key)
     }
 
     /// SHA-256 of the other side's list.
@@ -113,9 +111,10 @@ impl JoinRun {
     /// than were stated before.
     pub fn greet(&self, key: &[u8], sizes: &[u64]) -> Result<u64, MatchError> {
         let mut exchange = self.exchange();
-        let stated = [key, sizes.iter().copied().map(u64::to_be_bytes).collect::<Vec<_>>().as_flattened()].concat();
+        let stated = key.as_array().map(|key| JoinStated { key: *key, sizes: sizes.to_vec() });
         if !exchange.stated.is_empty() {
-            if exchange.stated.get(0)?.as_slice() != stated.as_slice() {
+            let kept = JoinStated::decode(&exchange.stated.get(0)?).ok_or(MatchError::Failed)?;
+            if stated.as_ref() != Some(&kept) {
                 let refusal = Refusal::new(ReasonCode::SessionMismatch);
                 let refusal = refusal.because("the other side stated another key or other sizes before");
                 return Err(MatchError::Fault(refusal));
@@ -130,7 +129,9 @@ impl JoinRun {
         }
         let met = self.party.meet(key).map_err(of_peer)?;
         let stream = PointStream::new(psi_side(self.side.other()), &self.params, sizes).map_err(of_peer)?;
-        block_in_place(|| exchange.stated.add(&stated))?;
+        // What was met has a key's length.
+        let stated = stated.ok_or(MatchError::Failed)?;
+        block_in_place(|| exchange.stated.add(&stated.encode()))?;
         exchange.peer = Some(Peer { key: met, stream });
         self.tell(exchange.arrival());
         Ok(0)

@@ -15,7 +15,7 @@ fn person(rows: &[(u8, u16, &str)]) -> Person {
     for (value, label, identifier) in rows {
         let mut held = Vec::new();
         put_item(&mut held, identifier.as_bytes());
-        person.add(&[*value; VALUE], *label, &held, &ranking);
+        person.add(&[[*value; VALUE]], *label, &held, &ranking);
     }
     person
 }
@@ -31,10 +31,10 @@ fn of_a_person_the_first_row_by_rank_among_those_with_a_label_counts() {
     let chosen = usize::from(best.1) - 1;
     assert_eq!(identifier(&person(&rows)), format!("A{}", best.1));
     let mut without = rows;
-    without[chosen].1 = NONE;
+    without[chosen].1 = NO_LABEL;
     let next = person(&without).best.unwrap();
     assert!(next.0 > best.0 && next.1 != best.1, "a row without a label does not count");
-    assert!(person(&[(1, NONE, "A1")]).best.is_none());
+    assert!(person(&[(1, NO_LABEL, "A1")]).best.is_none());
 }
 
 #[test]

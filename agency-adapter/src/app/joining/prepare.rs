@@ -2,9 +2,8 @@
 
 use super::exchange::Exchange;
 use super::form::Forming;
-use super::kept::{Committed, Drawn, key_hash, leaf_of, lines};
 use super::lists::{self, JoinList};
-use super::{JoinRun, PreparedJoin, facts_of, lost, party, psi_side, refusal_of};
+use super::{JoinRun, PreparedJoin, facts_of, leaf_of, lost, party, psi_side, refusal_of};
 use crate::app::matching::MatchError;
 use crate::app::query::{Refused, not_served, request_changed};
 use crate::app::{App, Failure, Tick};
@@ -19,6 +18,7 @@ use firebreak_policy::Denial;
 use firebreak_psi::join::{JoinParams, JoinParty};
 use firebreak_psi::{Normaliser, SecretSeed};
 use firebreak_query::{AggregateQuery, CheckedSide};
+use firebreak_records::{Committed, Drawn, commitment_lines, join_key_hash};
 use firebreak_store::{Participation, RequestKey, ReserveError, Reserved, SessionFiles};
 use futures::FutureExt;
 use sha2::{Digest, Sha256};
@@ -170,7 +170,8 @@ impl App {
         let files = self.state.session_files(&name).await?;
         let release_key = *price.release_key().as_bytes();
         let terms = terms_of(&name, &release_key, [left.pin, right.pin], join.terms());
-        let kept = self.state.kept_join(&name).await?.map(|bytes| Committed::decode(&bytes)).transpose()?;
+        let kept = self.state.kept_join(&name).await?;
+        let kept = kept.map(|kept| Committed::decode(&kept).ok_or(MatchError::Failed)).transpose()?;
         if kept.as_ref().is_some_and(|kept| kept.terms != terms) {
             // PRIVACY: other terms would draw other dummies, which nobody has paid for.
             let what = "the agreement's terms, a contract or a pinned key are no longer those that the join began with";
@@ -202,8 +203,8 @@ impl App {
             // What was committed to cannot be made any more.
             Some(_) => return Err(lost().into()),
             None => {
-                let key = key_hash(&party.key());
-                let content = lines(&seed, Some(&key), &terms, &list.hash)
+                let key = join_key_hash(&party.key());
+                let content = commitment_lines(&seed, Some(&key), &terms, &list.hash)
                     .iter()
                     .fold(Content::of_request(Some(&intent)), |content, line| content.with_line(line));
                 let (kind, charge) = (LeafKind::JoinCommitted, price.charge());

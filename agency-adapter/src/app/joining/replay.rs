@@ -2,8 +2,7 @@
 //! cut and the protocol make.
 
 use super::exchange::Exchange;
-use super::kept::{Committed, Sent, key_hash, leaf_of, seed_hash};
-use super::{lists, party, psi_side};
+use super::{leaf_of, lists, party, psi_side};
 use crate::app::App;
 use crate::app::matching::MatchError;
 use firebreak_audit::LeafKind;
@@ -12,6 +11,7 @@ use firebreak_node::{Evidence, StoredQuestion};
 use firebreak_privacy::join::{DummyLaw, JoinTakers, join_price};
 use firebreak_psi::join::{JoinParams, JoinParty};
 use firebreak_query::{CheckedJoin, check_join};
+use firebreak_records::{Committed, Sent, join_key_hash, join_seed_hash};
 use firebreak_store::SessionFiles;
 use std::sync::Arc;
 use tokio::task::block_in_place;
@@ -103,7 +103,7 @@ impl Replayed {
             added: unsent,
             sent_on: unsent,
             committed: CommittedHashes {
-                seed: seed_hash(&kept.seed),
+                seed: join_seed_hash(&kept.seed),
                 key: kept.drawn.as_ref().map(|drawn| drawn.key),
                 terms: kept.terms,
                 own_list: kept.own,
@@ -112,7 +112,7 @@ impl Replayed {
                 received: sent.received,
                 added: sent.added,
                 sent_on: sent.sent_on,
-                their_key: key_hash(&sent.key),
+                their_key: join_key_hash(&sent.key),
             }),
         }
     }
@@ -128,8 +128,10 @@ impl App {
         let mut replayed = Vec::new();
         for session in self.state.joins_of(request).await? {
             let Some(kept) = self.state.kept_join(&session).await? else { continue };
-            let sent = self.state.sent_join(&session).await?.map(|sent| Sent::decode(&sent)).transpose()?;
-            replayed.push(self.replay(session, &Committed::decode(&kept)?, sent.as_ref()).await?);
+            let kept = Committed::decode(&kept).ok_or(MatchError::Failed)?;
+            let sent = self.state.sent_join(&session).await?;
+            let sent = sent.map(|sent| Sent::decode(&sent).ok_or(MatchError::Failed)).transpose()?;
+            replayed.push(self.replay(session, &kept, sent.as_ref()).await?);
         }
         Ok(replayed)
     }
@@ -228,7 +230,7 @@ fn opened(kept: &Committed, evidence: Option<&Evidence>) -> Replay {
 
 /// Whether the key that was committed to is that of the seed.
 fn key_again(kept: &Committed, party: &JoinParty) -> Replay {
-    kept.drawn.as_ref().map_or(Replay::NotCommitted, |drawn| compared(&key_hash(&party.key()), &drawn.key))
+    kept.drawn.as_ref().map_or(Replay::NotCommitted, |drawn| compared(&join_key_hash(&party.key()), &drawn.key))
 }
 
 /// Whether what was added to the other side's list is drawn from the seed, beside the key that the other one showed.

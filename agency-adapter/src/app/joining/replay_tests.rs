@@ -1,14 +1,13 @@
 //! What a side can commit to or send that its seed and records do not make, one by one.
 
-use super::super::kept::Drawn;
 use super::*;
-use crate::app::matching::records::{ITEM, put_item};
 use firebreak_audit::{
     Hour, Leaf, LeafSignatureError, LeafSigner, Opening, OpeningKey, Sealer, SignedLeaf, SignerRole,
 };
 use firebreak_domain::{Charge, OrgId, Pin, SystemClock, Timestamp};
 use firebreak_psi::Normaliser;
 use firebreak_psi::join::{ENTRY, Entry};
+use firebreak_records::{Drawn, JoinRecord, put_item};
 use firebreak_store::{ScratchFiles, State, StateKey};
 use std::ops::Range;
 use tempfile::TempDir;
@@ -40,7 +39,7 @@ impl Folder {
     /// The own list of a side whose records have these numbers and the first label.
     fn own(&self, party: &JoinParty, labels: u16, numbers: Range<u32>) -> Vec<Entry> {
         let scratch = self.files();
-        let mut records = scratch.files().write_records("records", ITEM + 2).unwrap();
+        let mut records = scratch.files().write_records("records", JoinRecord::BYTES).unwrap();
         for number in numbers {
             let mut record = Vec::new();
             put_item(&mut record, Normaliser::V1.normalise(&format!("id-{number:08}")).unwrap().as_ref());
@@ -151,7 +150,7 @@ fn known(kept: &Committed, sent: Option<&Sent>) -> Replayed {
 
 #[test]
 fn a_key_of_another_seed_is_found_without_a_contract() {
-    let (honest, shown) = (key_hash(&right().key()), key_hash(&side(JoinSide::Right, 77).key()));
+    let (honest, shown) = (join_key_hash(&right().key()), join_key_hash(&side(JoinSide::Right, 77).key()));
     let found = |key| {
         let replayed = known(&kept([4; 32], key), None);
         (replayed.commitment, replayed.key, replayed.own_list, replayed.added)
@@ -161,14 +160,14 @@ fn a_key_of_another_seed_is_found_without_a_contract() {
     // The proof beside a key may be another: the commitment is to the key.
     let mut proved = right().key();
     proved[95] ^= 1;
-    assert_eq!(key_hash(&proved), honest);
-    let left = key_hash(&side(JoinSide::Left, SEED).key());
+    assert_eq!(join_key_hash(&proved), honest);
+    let left = join_key_hash(&side(JoinSide::Left, SEED).key());
     assert_eq!(found(left).1, Replay::Different, "the key of the other side under the same seed");
 }
 
 #[test]
 fn what_the_leaf_does_not_open_to_is_found() {
-    let honest = || kept([4; 32], key_hash(&right().key()));
+    let honest = || kept([4; 32], join_key_hash(&right().key()));
     let opens = |kept: &Committed| Replayed::of(SESSION, kept, None).commitment;
     assert_eq!(opens(&honest()), Replay::Equal);
     let changes: [&dyn Fn(&mut Committed); 7] = [
@@ -193,7 +192,7 @@ fn what_the_leaf_does_not_open_to_is_found() {
     let replayed = Replayed::of(SESSION, &honest(), None);
     let leaf = Evidence::decode(&honest().evidence).map(|evidence| leaf_of(&evidence));
     assert!(replayed.leaf.is_some() && leaf.is_some(), "it has a leaf to be looked up in the log");
-    assert_eq!(replayed.committed.seed, seed_hash(&[SEED; 32]));
+    assert_eq!(replayed.committed.seed, join_seed_hash(&[SEED; 32]));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use firebreak_domain::{
 };
 use firebreak_policy::{Bundle, Permit, VisibleMatch};
 use firebreak_psi::{MatchParams, PsiError, SecretSeed};
+use firebreak_records::InEpoch;
 use firebreak_store::{KeptEpoch, SessionError, SessionFiles, StoreError};
 use sha2::{Digest, Sha256};
 
@@ -82,11 +83,8 @@ impl Epochs {
     ///
     /// # Errors
     /// `SESSION_MISMATCH` where the agreement has other terms by now, or no epochs.
-    pub(super) fn taken_up(
-        epochs: Option<&Self>,
-        formed: Option<(u64, [u8; 32])>,
-    ) -> Result<Option<SharedEpoch>, Refusal> {
-        let Some((number, name)) = formed else { return Ok(None) };
+    pub(super) fn taken_up(epochs: Option<&Self>, formed: Option<InEpoch>) -> Result<Option<SharedEpoch>, Refusal> {
+        let Some(InEpoch { number, name }) = formed else { return Ok(None) };
         let numbered = epochs.map(|epochs| epochs.shared(epochs.terms.numbered(number)));
         numbered.filter(|epoch| epoch.name == name).map(Some).ok_or_else(over)
     }
@@ -265,7 +263,7 @@ mod tests {
     fn a_set_is_taken_up_in_the_epoch_in_which_it_was_formed_and_in_no_other() {
         let epochs = edited("format = 1", "format = 1").unwrap();
         let formed = epochs.at(NOW);
-        let kept = Some((formed.epoch.number, formed.name));
+        let kept = Some(InEpoch { number: formed.epoch.number, name: formed.name });
         assert_eq!(Epochs::taken_up(Some(&epochs), kept).unwrap().map(|epoch| epoch.name), Some(formed.name));
         assert!(Epochs::taken_up(Some(&epochs), None).unwrap().is_none(), "it has a list of its own");
         let other = edited("elements = 1024", "elements = 512").unwrap();

@@ -2,10 +2,11 @@
 
 use super::MatchError;
 use super::payload::PayloadReader;
-use super::records::{ITEM, SORTED_IN_MEMORY, distinct, item, put_item};
+use super::records::{SORTED_IN_MEMORY, distinct};
 use crate::datasets::RowsToMatch;
 use firebreak_domain::{PayloadLayout, ReasonCode, Refusal};
 use firebreak_psi::{Evaluator, NormalisedInput, Normaliser};
+use firebreak_records::{EvaluatedChunk, ITEM, OfferedEntry, OfferedRecord, SentPiece, item, put_item};
 use firebreak_store::{Participation, PersonReference, RecordFile, RecordReader, SessionFiles, Sorter, Spool};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ const BLOCK: usize = 4096;
 const PIECE: usize = 256 * 1024;
 
 /// Bytes of a person's reference, by which choices are looked up.
-const PERSON: usize = 16;
+const PERSON: usize = size_of::<PersonReference>();
 /// Behind a tag that fills the list up stands nobody.
 const NOBODY: PersonReference = [0; PERSON];
 /// A person whom the register has no key of: nothing can be recorded of them, and so no consent.
@@ -47,30 +48,28 @@ impl OfferedSet {
     ) -> Result<Self, MatchError> {
         const NAME: &str = "set";
         let nothing = layout.map(PayloadLayout::empty).unwrap_or_default();
-        let size = (ITEM + PERSON).saturating_add(nothing.len());
+        let size = OfferedRecord::bytes(nothing.len());
         let records = files.records(NAME, size)?;
         if !files.holds(NAME) {
             let mut rows = rows().await?;
             let mut sorter = files.sort(NAME, size, SORTED_IN_MEMORY)?;
             let mut record = Zeroizing::new(Vec::with_capacity(size));
+            let mut held = Zeroizing::new(Vec::with_capacity(ITEM));
             let mut unnamed: u64 = 0;
             while let Some(batch) = rows.next().await? {
                 block_in_place(|| {
                     let payload = layout.map(|layout| PayloadReader::over(layout, &batch)).transpose()?;
                     for row in 0..batch.persons.len() {
                         let Some(input) = normaliser.normalise_parts(&batch.match_key_of(row)) else { continue };
-                        record.clear();
-                        put_item(&mut record, input.as_bytes());
+                        held.clear();
+                        put_item(&mut held, input.as_bytes());
                         let mut person = batch.person_of(row).map_or(UNNAMED, &reference);
-                        if let Some(payload) = &payload {
-                            if person == UNNAMED {
-                                person = number_of_unnamed(&mut unnamed);
-                            }
-                            record.extend_from_slice(&person);
-                            record.extend_from_slice(&payload.row(row));
-                        } else {
-                            record.extend_from_slice(&person);
+                        if payload.is_some() && person == UNNAMED {
+                            person = number_of_unnamed(&mut unnamed);
                         }
+                        let row = payload.as_ref().map(|payload| payload.row(row)).unwrap_or_default();
+                        record.clear();
+                        OfferedRecord { item: &held, person: &person, row: &row }.put(&mut record);
                         sorter.push(&record)?;
                     }
                     Ok::<_, MatchError>(())
@@ -103,7 +102,10 @@ impl Evaluated {
     /// Those of a session.
     pub(super) fn open(files: &SessionFiles) -> Result<Self, MatchError> {
         let spool = files.spool("evaluated")?;
-        let number = |place| Ok((number(&spool.get(place)?)?.0, place));
+        let number = |place| {
+            let chunk = spool.get(place)?;
+            Ok((EvaluatedChunk::read(&chunk).ok_or(MatchError::Failed)?.number, place))
+        };
         let places = (0..spool.len()).map(number).collect::<Result<_, MatchError>>()?;
         Ok(Self { spool, places })
     }
@@ -111,9 +113,9 @@ impl Evaluated {
     /// The evaluated chunk of that number, if it was kept.
     pub(super) fn get(&self, chunk: u32) -> Result<Option<Vec<u8>>, MatchError> {
         let Some(place) = self.places.get(&chunk) else { return Ok(None) };
-        let piece = self.spool.get(*place)?;
-        let (of, evaluated) = number(&piece)?;
-        if of == chunk { Ok(Some(evaluated.to_vec())) } else { Err(MatchError::Failed) }
+        let kept = self.spool.get(*place)?;
+        let kept = EvaluatedChunk::read(&kept).filter(|kept| kept.number == chunk);
+        kept.map(|kept| Some(kept.evaluated.to_vec())).ok_or(MatchError::Failed)
     }
 
     /// Keeps one, on the disk before it may be sent. The first of a number stays: gives that one.
@@ -122,15 +124,10 @@ impl Evaluated {
             return Ok(kept);
         }
         let place = self.spool.len();
-        self.spool.add(&[chunk.to_be_bytes().as_slice(), &evaluated].concat())?;
+        self.spool.add(&EvaluatedChunk { number: chunk, evaluated: &evaluated }.encode())?;
         self.places.insert(chunk, place);
         Ok(evaluated)
     }
-}
-
-fn number(piece: &[u8]) -> Result<(u32, &[u8]), MatchError> {
-    let (number, evaluated) = piece.split_first_chunk().ok_or(MatchError::Failed)?;
-    Ok((u32::from_be_bytes(*number), evaluated))
 }
 
 /// The sender's list: tags of equal length in ascending order, random ones among them up to the declared size, and behind
@@ -161,7 +158,7 @@ impl OfferedTags {
         const NAME: &str = "tags";
         let (length, entry) = (evaluator.params().tag_bytes(), evaluator.params().entry_bytes());
         let due = u64::from(evaluator.params().sender_padded());
-        let record = entry.saturating_add(PERSON);
+        let record = OfferedEntry::bytes(entry);
         let list = files.records(NAME, record)?;
         let mut padding = due.checked_sub(set.identifiers).ok_or(MatchError::Failed)?;
         while !(files.holds(NAME) && distinct(&list, length)? == due) {
@@ -171,7 +168,8 @@ impl OfferedTags {
             while number < padding {
                 let count = padding.saturating_sub(number).min(BLOCK as u64);
                 for (tag, number) in evaluator.padding(number, count as usize).iter().zip(number..) {
-                    sorter.push(&[tag, &evaluator.padding_row(number), NOBODY.as_slice()].concat())?;
+                    let entry = [tag, &evaluator.padding_row(number)].concat();
+                    push(&mut sorter, &entry, &NOBODY)?;
                 }
                 number = number.saturating_add(count);
             }
@@ -189,10 +187,9 @@ impl OfferedTags {
             None => (0, Vec::new()),
             Some(piece) => {
                 let piece = sent.get(piece)?;
-                let (position, entries) = piece.split_first_chunk().ok_or(MatchError::Failed)?;
-                let start = entries.len().checked_sub(entry).ok_or(MatchError::Failed)?;
-                let last = entries.get(start..start.saturating_add(length)).ok_or(MatchError::Failed)?;
-                (u64::from_be_bytes(*position), last.to_vec())
+                let piece = SentPiece::read(&piece, entry).ok_or(MatchError::Failed)?;
+                let last = piece.last_tag(length, entry).ok_or(MatchError::Failed)?;
+                (piece.position, last.to_vec())
             }
         };
         let reader = list.read_from(position)?;
@@ -225,7 +222,9 @@ impl OfferedTags {
     /// row is replaced by random bytes, which a sealed one looks like.
     pub(super) fn piece(&mut self, number: usize, who: &Participation) -> Result<Option<Vec<u8>>, MatchError> {
         if number < self.sent.len() {
-            return Ok(Some(self.sent.get(number)?.get(POSITION..).unwrap_or_default().to_vec()));
+            let piece = self.sent.get(number)?;
+            let piece = SentPiece::read(&piece, self.entry).ok_or(MatchError::Failed)?;
+            return Ok(Some(piece.entries.to_vec()));
         }
         if number > self.sent.len() {
             let refusal = Refusal::new(ReasonCode::SessionMismatch);
@@ -246,7 +245,7 @@ impl OfferedTags {
         if piece.is_empty() {
             return Ok(None);
         }
-        self.sent.add(&[self.position.to_be_bytes().as_slice(), &piece].concat())?;
+        self.sent.add(&SentPiece { position: self.position, entries: &piece }.encode())?;
         Ok(Some(piece))
     }
 
@@ -269,9 +268,8 @@ impl OfferedTags {
 
     fn read(&mut self) -> Result<Option<Offered>, MatchError> {
         let Some(record) = self.reader.next()? else { return Ok(None) };
-        let (entry, person) = record.split_at_checked(self.entry).ok_or(MatchError::Failed)?;
-        let person = person.try_into().map_err(|_| MatchError::Failed)?;
-        Ok(Some(Offered { entry: entry.to_vec(), person }))
+        let OfferedEntry { entry, person } = OfferedEntry::read(record).ok_or(MatchError::Failed)?;
+        Ok(Some(Offered { entry: entry.to_vec(), person: *person }))
     }
 }
 
@@ -282,9 +280,6 @@ fn hash_of(list: &RecordFile) -> Result<[u8; 32], MatchError> {
     }
     Ok(hash.finalize().into())
 }
-
-/// Bytes of the position that stands before a piece.
-const POSITION: usize = 8;
 
 /// A value of `length` bytes, uniform among those above `last`, if there is one, and below `next`, if there is one.
 fn between(last: &[u8], next: Option<&[u8]>, length: usize) -> Result<Vec<u8>, MatchError> {
@@ -322,10 +317,17 @@ fn add_own(evaluator: &Evaluator, set: &OfferedSet, sorter: &mut Sorter) -> Resu
         for (entries, block) in [(first_entries.map_err(|_| MatchError::Failed)??, &first), (second_entries?, &second)]
         {
             for (entry, person) in entries.iter().zip(&block.persons) {
-                sorter.push(&[entry.as_slice(), person].concat())?;
+                push(sorter, entry, person)?;
             }
         }
     }
+}
+
+/// Adds a tag with its row, and one of those who stand behind it.
+fn push(sorter: &mut Sorter, entry: &[u8], person: &PersonReference) -> Result<(), MatchError> {
+    let mut record = Vec::with_capacity(OfferedEntry::bytes(entry.len()));
+    OfferedEntry { entry, person }.put(&mut record);
+    Ok(sorter.push(&record)?)
 }
 
 /// Records of the set.
@@ -370,15 +372,14 @@ impl<'a> Own<'a> {
             && let Some(record) = self.ahead.take()
         {
             self.ahead = self.reader.next()?.map(|record| Zeroizing::new(record.to_vec()));
-            let (held, behind) = record.split_at_checked(ITEM).ok_or(MatchError::Failed)?;
-            let (person, row) = behind.split_at_checked(PERSON).ok_or(MatchError::Failed)?;
+            let OfferedRecord { item: held, person, row } = OfferedRecord::read(&record).ok_or(MatchError::Failed)?;
             // Equal records stand here once. So an identifier that comes again is several persons', or of one of whom
             // the register says two things.
             // PRIVACY: whose row would it be? Nothing is disclosed, in as many bytes.
             let again = self.ahead.as_ref().is_some_and(|ahead| ahead.starts_with(held));
             let alone = self.last.as_slice() != held && !again;
             block.inputs.push(item(held).and_then(|slot| slot.input()).ok_or(MatchError::Failed)?);
-            block.persons.push(person.try_into().map_err(|_| MatchError::Failed)?);
+            block.persons.push(*person);
             if !row.is_empty() {
                 block.rows.push(Zeroizing::new(if alone { row } else { &self.set.nothing }.to_vec()));
             }

@@ -5,16 +5,13 @@ use super::{MatchError, Prepared, Receiver};
 use crate::app::App;
 use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_psi::{PsiError, PublicKey};
+use firebreak_records::Stated;
 use firebreak_store::SessionFiles;
 use tokio::task::block_in_place;
 
-/// Bytes of a public key; the padded number of tags follows in four.
-const KEY: usize = 32;
-
 /// A session for which the sender is no longer needed.
 pub struct Received {
-    public_key: [u8; KEY],
-    tags: u32,
+    stated: Stated,
     receipt: String,
 }
 
@@ -29,13 +26,8 @@ impl Received {
 /// Keeps what a sender stated, the first time; afterwards it must state the same, or is told `otherwise`.
 ///
 /// SECURITY: chunks that were verified under one key are not verified again, so no other takes its place.
-pub(super) fn keep_sender(
-    files: &SessionFiles,
-    key: &[u8; KEY],
-    tags: u32,
-    otherwise: &'static str,
-) -> Result<(), MatchError> {
-    let stated = [key.as_slice(), &tags.to_be_bytes()].concat();
+pub(super) fn keep_sender(files: &SessionFiles, stated: Stated, otherwise: &'static str) -> Result<(), MatchError> {
+    let stated = stated.encode();
     let mut spool = files.spool("sender")?;
     if spool.is_empty() {
         return Ok(spool.add(&stated)?);
@@ -83,10 +75,8 @@ impl Prepared {
                 return Ok(None);
             }
             let receipt = String::from_utf8(spool.get(0)?.to_vec()).map_err(|_| MatchError::Failed)?;
-            let stated = self.files.spool("sender")?.get(0)?;
-            let (public_key, tags) = stated.split_first_chunk::<KEY>().ok_or(MatchError::Failed)?;
-            let tags = u32::from_be_bytes(tags.try_into().map_err(|_| MatchError::Failed)?);
-            Ok(Some(Received { public_key: *public_key, tags, receipt }))
+            let stated = Stated::decode(&self.files.spool("sender")?.get(0)?).ok_or(MatchError::Failed)?;
+            Ok(Some(Received { stated, receipt }))
         })
     }
 
@@ -95,8 +85,8 @@ impl Prepared {
     /// # Errors
     /// [`MatchError`].
     pub async fn take_up(self, app: &App, received: &Received) -> Result<Receiver, MatchError> {
-        let params = self.params(received.tags)?;
-        let key = PublicKey::from_bytes(&received.public_key)?;
+        let params = self.params(received.stated.tags)?;
+        let key = PublicKey::from_bytes(&received.stated.public_key)?;
         self.go_on(app, key, params).await
     }
 }

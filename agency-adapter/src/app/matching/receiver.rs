@@ -3,7 +3,6 @@ mod compare;
 mod form;
 mod held;
 mod list;
-mod opened;
 mod own;
 mod pipeline;
 mod sample;
@@ -20,7 +19,7 @@ use super::keys::{Asked, Chosen, Key};
 use super::participants::Participants;
 use super::payload::{Payload, PayloadOffer, described, offer, with_payload};
 use super::running::Receiving;
-use super::{CHUNK_ELEMENTS, MatchError, mode, records, session_name, terms};
+use super::{CHUNK_ELEMENTS, MatchError, mode, session_name, terms};
 use crate::app::{App, Tick};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{
@@ -32,6 +31,7 @@ use firebreak_psi::{
     Blinding, FORMAT, MatchParams, Normaliser, PsiError, PublicKey, SecretSeed, SessionId, Shuffle, Slot,
 };
 use firebreak_query::selection;
+use firebreak_records::{Stated, Withheld, item};
 use firebreak_store::{MatchedBy, SessionFiles, Spool};
 use form::{Formed, Forming, Places};
 use held::Theirs;
@@ -40,7 +40,7 @@ use std::sync::Arc;
 use stronger::{Common, Stronger, selection_hash};
 use tokio::task::block_in_place;
 use tokio::time::Instant;
-use withheld::{Choice, Withheld};
+use withheld::Choices;
 
 /// How many times the size that its contract declares a sender's register may have in a match: one that has outgrown its
 /// contract a little is compared, and none makes a receiver keep a list without bounds.
@@ -139,7 +139,7 @@ pub struct Receiver {
     blinding: Arc<Blinding>,
     /// The tags of each chunk that was verified.
     own: Spool,
-    withheld: Withheld,
+    withheld: Choices,
     list: Theirs,
 }
 
@@ -346,7 +346,7 @@ impl Prepared {
     /// The padded number of elements: all that the sender learns of the set's size.
     #[must_use]
     pub const fn elements(&self) -> u32 {
-        self.formed.places
+        self.formed.set.places
     }
 
     /// Records that are worked through in the comparison, as it is declared: a list of the session's own is read as a
@@ -393,7 +393,8 @@ impl Prepared {
         let params = self.params(tags)?;
         let key = PublicKey::from_bytes(public_key).map_err(of_peer)?;
         let otherwise = "the sender stated another key or number of tags than before: begin a new match";
-        block_in_place(|| super::received::keep_sender(&self.files, key.as_bytes(), tags, otherwise))?;
+        let stated = Stated { public_key: *key.as_bytes(), tags };
+        block_in_place(|| super::received::keep_sender(&self.files, stated, otherwise))?;
         self.go_on(app, key, params).await
     }
 
@@ -411,7 +412,7 @@ impl Prepared {
                 return Err(MatchError::Failed);
             }
             let shuffle = Shuffle::of_session(&self.seed);
-            Ok((own, Withheld::open(&self.files, shuffle, self.key.normaliser, params.chunk_elements())?))
+            Ok((own, Choices::open(&self.files, shuffle, self.key.normaliser, params.chunk_elements())?))
         })?;
         Ok(Receiver { prepared: self, blinding, own, withheld, list })
     }
@@ -438,13 +439,13 @@ impl Receiver {
     }
 
     /// What the places of a chunk hold, once those who take no part are withheld.
-    fn slots(&self, number: u32, choice: &Choice) -> Result<Vec<Slot>, MatchError> {
+    fn slots(&self, number: u32, choice: &Withheld) -> Result<Vec<Slot>, MatchError> {
         let count = self.params().chunk_elements();
         let mut reader = form::slots(&self.prepared.files)?.read_from(u64::from(number) * u64::from(count))?;
         let mut slots = Vec::with_capacity(count as usize);
         while slots.len() < count as usize {
             let record = reader.next()?.ok_or(MatchError::Failed)?;
-            slots.push(records::item(record).ok_or(MatchError::Failed)?);
+            slots.push(item(record).ok_or(MatchError::Failed)?);
         }
         self.withheld.apply(number, choice, &mut slots)?;
         Ok(slots)
@@ -527,7 +528,7 @@ impl Receiver {
         let compared = || compare::compare(&app.state, params, &self.own, &self.list, layout, files);
         let mut matched = block_in_place(compared)?;
         let header = &prepared.submitted.header;
-        app.state.record_match_cut(&prepared.name, prepared.dataset(), &prepared.formed.cut).await?;
+        app.state.record_match_cut(&prepared.name, prepared.dataset(), &prepared.formed.set.cut).await?;
         app.state.record_matched_by(&prepared.name, &prepared.matched_by).await?;
         let who = prepared.participants.now(app).await?;
         if let Some(payload) = &prepared.payload {
@@ -547,9 +548,9 @@ impl Receiver {
         app.state.close_session(&prepared.name).await?;
         Ok(MatchReport {
             session: prepared.name,
-            offered: prepared.formed.offered,
+            offered: prepared.formed.set.offered,
             matched: registered.matched,
-            unusable: prepared.formed.unusable,
+            unusable: prepared.formed.set.unusable,
             withheld,
             payload: layout.map(|_| registered.payload),
             key: prepared.key.name.clone(),

@@ -85,7 +85,9 @@ pub(super) fn point(entry: &Entry) -> &[u8; ELEMENT] {
     point
 }
 
-pub(super) const fn label(entry: &Entry) -> u16 {
+/// The label of a point.
+#[must_use]
+pub const fn label(entry: &Entry) -> u16 {
     let [.., high, low] = *entry;
     u16::from_be_bytes([high, low])
 }

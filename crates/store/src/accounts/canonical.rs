@@ -125,6 +125,14 @@ impl AccountKey {
     }
 }
 
+/// The name of an account of persons as it is written once it was read; `None` for any other bytes.
+#[must_use]
+pub fn account_again(bytes: &[u8]) -> Option<Vec<u8>> {
+    // The key is of principals, and persons are none.
+    let account = AccountKey::from_bytes(bytes).of_persons()?;
+    Some(AccountKey::of(&account, &[0; 32]).as_bytes().to_vec())
+}
+
 impl RequestRef {
     pub(crate) fn of(key: &RequestKey, principals: &[u8; 32]) -> Self {
         Self { principal: prf(principals, &[key.principal.as_bytes()]), id: *key.request_id.as_bytes() }

@@ -3,7 +3,8 @@
 use firebreak_domain::ReasonCode;
 use firebreak_wire::{agency, catalogue, evidence, export, local, matching, policy, publication, query};
 use firebreak_wire::{
-    cap_from_wire, cap_to_wire, charge_from_wire, charge_to_wire, refusal_from_wire, refusal_to_wire,
+    cap_from_wire, cap_to_wire, charge_from_wire, charge_to_wire, opening_from_wire, opening_to_wire,
+    refusal_from_wire, refusal_to_wire,
 };
 use prost::Message;
 
@@ -116,6 +117,17 @@ pub fn refusals() -> Vec<Vec<u8>> {
         refusal_to_wire(&firebreak_domain::Refusal::new(*reason).because("the field purpose")).encode_to_vec()
     };
     ReasonCode::ALL.iter().map(refusal).collect()
+}
+
+/// What an agency tells of what its leaf commits to.
+pub fn opening(bytes: &[u8]) -> bool {
+    let Some(read) = opening_from_wire(bytes) else { return false };
+    assert_eq!(opening_to_wire(&read), bytes);
+    true
+}
+
+pub fn openings() -> Vec<Vec<u8>> {
+    vec![opening_to_wire(&crate::samples::opening())]
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ static LAYOUTS: LazyLock<[PayloadLayout; 3]> = LazyLock::new(|| {
     ]
 });
 
-fn layout_of(choice: u8) -> &'static PayloadLayout {
+pub(super) fn layout_of(choice: u8) -> &'static PayloadLayout {
     &LAYOUTS[usize::from(choice) % LAYOUTS.len()]
 }
 

@@ -2,9 +2,11 @@
 
 use crate::samples::{AgencyKey, leaf, opening, recipes};
 use firebreak_audit::{OpeningKey, Sealer, SignedLeaf};
-use firebreak_domain::{ManualClock, Timestamp};
+use firebreak_domain::{FORMAT, ManualClock, Timestamp};
 use firebreak_node::{Evidence, PublicationContent, StoredQuestion};
-use firebreak_store::rows::{decode_disclosed, decode_handed_out, encode_disclosed, encode_handed_out};
+use firebreak_store::rows::{
+    account_again, decode_disclosed, decode_handed_out, encode_disclosed, encode_handed_out, entry_again,
+};
 use firebreak_store::{HandOutForm, HandedOut, NewHandedOut, SessionFiles, State, StateKey};
 use firebreak_wire::publication::v1::PublishedFigures;
 use firebreak_wire::query::v1::{Estimate, Row};
@@ -156,6 +158,44 @@ pub fn disclosed_samples() -> Vec<Vec<u8>> {
         encode_disclosed(&row).to_vec()
     };
     rows.map(encoded).into()
+}
+
+/// Bytes behind their length, as the ledger writes names.
+fn part(bytes: &[u8]) -> Vec<u8> {
+    [(bytes.len() as u64).to_be_bytes().as_slice(), bytes].concat()
+}
+
+/// The name of an account of persons in the ledger.
+pub fn account(bytes: &[u8]) -> bool {
+    let Some(written) = account_again(bytes) else { return false };
+    assert_eq!(written, bytes, "an account has two names");
+    true
+}
+
+pub fn account_samples() -> Vec<Vec<u8>> {
+    let space = part(b"residents");
+    vec![[&[1], space.as_slice(), &2026_i32.to_be_bytes()].concat(), [&[2], space.as_slice()].concat()]
+}
+
+/// An entry of the ledger.
+pub fn ledger_entry(bytes: &[u8]) -> bool {
+    let Some(written) = entry_again(bytes) else { return false };
+    assert_eq!(written, bytes, "an entry has two texts");
+    true
+}
+
+/// Of each kind: a charge, one that repeats, one that is given back, a chunk that was evaluated, a list of tags.
+pub fn ledger_samples() -> Vec<Vec<u8>> {
+    let account = part(b"an account");
+    // Principal, id, digest, release key, charge, and the accounts behind their number.
+    let spend = [[1; 32].as_slice(), &[2; 16], &[3; 32], &[4; 32], &[5; 24], &2_u64.to_be_bytes(), &account, &account];
+    let chunk = [account.as_slice(), &[6; 32], &7_u32.to_be_bytes(), &[8; 32], &1024_u64.to_be_bytes()];
+    let list = [account.as_slice(), &[6; 32], &[9; 32], &4096_u64.to_be_bytes()];
+    let entry = |(kind, parts): (u8, &[&[u8]])| {
+        let head = [FORMAT.to_be_bytes().as_slice(), &[kind], &1_750_000_000_i64.to_be_bytes()].concat();
+        [head, parts.concat()].concat()
+    };
+    [(1, &spend[..]), (2, &spend), (3, &spend), (4, &chunk), (5, &list)].map(entry).into()
 }
 
 /// The files of an open match session.

@@ -2,17 +2,17 @@
 
 use super::form;
 use crate::app::App;
-use crate::app::matching::{MatchError, Prepared, records};
+use crate::app::matching::{MatchError, Prepared};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{Charge, ReasonCode, Refusal};
 use firebreak_node::Content;
 use firebreak_policy::Denial;
 use firebreak_psi::{Root, Shuffle};
+use firebreak_records::{SetOpening, item};
 use firebreak_store::{CommittedSetSource, LeafHash};
 use std::time::Duration;
 use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep};
-use zeroize::Zeroizing;
 
 impl Prepared {
     /// The root of the whole list.
@@ -20,7 +20,7 @@ impl Prepared {
         let mut commitment = shuffle.commitment();
         let mut slots = form::slots(&self.files)?.read()?;
         while let Some(record) = slots.next()? {
-            commitment.push(records::item(record).ok_or(MatchError::Failed)?.as_ref())?;
+            commitment.push(item(record).ok_or(MatchError::Failed)?.as_ref())?;
         }
         Ok(commitment.root()?)
     }
@@ -31,7 +31,7 @@ impl Prepared {
         CommittedSetSource {
             agreement: self.submitted.header.agreement.clone(),
             dataset: self.dataset().clone(),
-            cut: self.formed.cut.clone(),
+            cut: self.formed.set.cut.clone(),
             reading: Some(self.key.reading().text()),
             selection: self.selection.clone(),
             until: app.state.now().plus_secs(kept),
@@ -41,29 +41,25 @@ impl Prepared {
     /// Commits to the set, unless it was before, and waits until that is in the log.
     pub(super) async fn commit(&self, app: &App) -> Result<(), MatchError> {
         let leaf = match app.state.session_opening(&self.name).await? {
-            Some(kept) => kept_leaf(&kept).ok_or(MatchError::Failed)?,
+            Some(kept) => SetOpening::decode(&kept).ok_or(MatchError::Failed)?.0.leaf,
             None => {
                 let shuffle = Shuffle::of_session(&self.seed);
                 let root = block_in_place(|| self.root(&shuffle))?;
-                let set = format!("set {} {}", root.size, hex::encode(root.hash));
                 let (kind, none) = (LeafKind::MatchCommitted, Charge::default());
-                let content = Content::of_request(Some(self.standing.intent())).with_line(&set);
+                let content = Content::of_request(Some(self.standing.intent())).with_line(&SetOpening::line(&root));
                 let evidence = app.recorder.record(kind, self.standing.facts(), None, none, content, &app.state);
                 let evidence = evidence.map_err(|_| MatchError::Failed)?;
                 let leaf = LeafHash::of(evidence.leaf.as_bytes());
                 // PRIVACY: what is kept opens the leaf and, beside the same set, any place of it. It gives no blind:
                 // from it nobody tells what was sent, nor what matched.
-                let opening = Zeroizing::new(
-                    [
-                        leaf.as_bytes().as_slice(),
-                        shuffle.opening_seed().expose(),
-                        &evidence.opening.nonce,
-                        &evidence.opening.payload,
-                    ]
-                    .concat(),
-                );
+                let opening = SetOpening {
+                    leaf,
+                    seed: shuffle.opening_seed().clone(),
+                    nonce: evidence.opening.nonce,
+                    payload: evidence.opening.payload.clone(),
+                };
                 app.state.record_set_source(&self.name, &self.set_source(app)).await?;
-                app.state.keep_opening(&self.name, &opening, evidence.new_leaf()).await?;
+                app.state.keep_opening(&self.name, &opening.encode(), evidence.new_leaf()).await?;
                 leaf
             }
         };
@@ -75,11 +71,6 @@ impl Prepared {
             }
         }
     }
-}
-
-/// The leaf that a kept opening begins with.
-fn kept_leaf(opening: &[u8]) -> Option<LeafHash> {
-    opening.first_chunk().copied().map(LeafHash::from_bytes)
 }
 
 /// How long a commitment may take to reach the log.

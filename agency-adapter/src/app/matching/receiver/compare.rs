@@ -1,23 +1,18 @@
 //! Comparing the own tags with the sender's, when there is nobody left who could see how long that takes.
 
 use super::PayloadReport;
-use super::form::{Behind, persons};
+use super::form::persons;
 use super::held::Theirs;
-use super::opened::{Opened, opened, status_bytes};
 use super::shared::SharedPlaces;
 use crate::app::App;
 use crate::app::matching::MatchError;
-use crate::app::matching::records::{KEY, SORTED_IN_MEMORY, key as read_key};
+use crate::app::matching::records::SORTED_IN_MEMORY;
 use firebreak_domain::{AgreementId, PayloadLayout, PurposeId};
-use firebreak_psi::{MatchParams, PAYLOAD_KEY_BYTES};
-use firebreak_store::{Participation, RecordReader, SessionFiles, Sorted, Spool, State};
-use std::cmp::Ordering;
+use firebreak_psi::{MatchParams, PayloadKey};
+use firebreak_records::{AtPlace, Behind, Compared, Matched, OwnTag, PLACE, RowStatus, key as read_key};
+use firebreak_store::{Participation, SessionFiles, Sorted, Spool, State};
 use zeroize::Zeroizing;
 
-/// Bytes of a place's number.
-const PLACE: usize = 4;
-/// Bytes of a person's place in the register.
-const INDEX: usize = 32;
 /// Persons that are written into the register at once.
 const TOGETHER: usize = 10_000;
 
@@ -32,44 +27,46 @@ pub(super) fn compare(
     layout: Option<&PayloadLayout>,
     files: &SessionFiles,
 ) -> Result<Sorted, MatchError> {
-    let length = params.tag_bytes();
-    let key_bytes = layout.map_or(0, |_| PAYLOAD_KEY_BYTES);
-    let (kept, size) = (length.saturating_add(key_bytes), length.saturating_add(PLACE).saturating_add(key_bytes));
+    let (length, with_keys) = (params.tag_bytes(), layout.is_some());
     // Of a small set no more is made room for, and wiped, than there is.
     let room = |record: usize| SORTED_IN_MEMORY.min(record.saturating_mul(params.receiver_padded() as usize));
+    let size = Compared::bytes(length, with_keys);
     let mut tags = files.sort("compared", size, room(size))?;
     let mut record = Zeroizing::new(Vec::with_capacity(size));
     let mut place: u32 = 0;
     for chunk in 0..own.len() {
-        let piece = own.get(chunk)?;
-        let (whole, count) = (piece.chunks_exact(kept), piece.len() / kept);
-        if count != params.chunk_elements() as usize || !whole.remainder().is_empty() {
-            return Err(MatchError::Failed);
-        }
-        for one in whole {
-            let (tag, key) = one.split_at_checked(length).ok_or(MatchError::Failed)?;
+        let chunk = own.get(chunk)?;
+        let chunk = OwnTag::read_all(&chunk, params.chunk_elements(), length, with_keys);
+        for own in chunk.ok_or(MatchError::Failed)? {
             record.clear();
-            record.extend_from_slice(tag);
-            record.extend_from_slice(&place.to_be_bytes());
-            record.extend_from_slice(key);
+            Compared { own, place }.put(&mut record);
             tags.push(&record)?;
             place = place.saturating_add(1);
         }
     }
     let mut tags = tags.finish()?;
-    let status = status_bytes(layout);
-    let size = PLACE.saturating_add(status);
+    let size = PLACE.saturating_add(RowStatus::bytes(layout));
     let mut places = files.sort("places", size, room(size))?;
     let mut search = theirs.search(params)?;
-    while let Some(record) = tags.next()? {
-        let (tag, behind) = record.split_at_checked(length).ok_or(MatchError::Failed)?;
-        let (place, key) = behind.split_at_checked(PLACE).ok_or(MatchError::Failed)?;
-        if let Some(sealed) = search.sealed_behind(tag)? {
-            let status = opened(layout, tag, key, sealed)?;
-            places.push(&Zeroizing::new([place, status.as_slice()].concat()))?;
+    while let Some(tag) = tags.next()? {
+        let Compared { own, place } = Compared::read(tag, length).ok_or(MatchError::Failed)?;
+        if let Some(sealed) = search.sealed_behind(own.tag)? {
+            let status = opened(layout, own, sealed)?;
+            record.clear();
+            AtPlace { place, status: &status }.put(&mut record);
+            places.push(&record)?;
         }
     }
     behind(state, places.finish()?, layout, files)
+}
+
+/// What the row behind a tag that matched comes to; nothing without a payload.
+///
+/// PRIVACY: it comes after the receiver's last message. Whatever a row holds, the sender hears nothing of it.
+fn opened(layout: Option<&PayloadLayout>, own: OwnTag<'_>, sealed: &[u8]) -> Result<Status, MatchError> {
+    let Some(layout) = layout else { return Ok(Zeroizing::default()) };
+    let key = PayloadKey::from_bytes(*own.key.ok_or(MatchError::Failed)?);
+    Ok(RowStatus::open(layout, own.tag, &key, sealed))
 }
 
 /// The keys of the persons who stand behind those places, in the order of the register.
@@ -80,38 +77,37 @@ fn behind(
     files: &SessionFiles,
 ) -> Result<Sorted, MatchError> {
     let mut reader = persons(files)?.read()?;
-    let record = INDEX.saturating_add(KEY).saturating_add(status_bytes(layout));
-    let mut matched = files.sort("matched", record, SORTED_IN_MEMORY)?;
+    let size = Matched::bytes(RowStatus::bytes(layout));
+    let mut matched = files.sort("matched", size, SORTED_IN_MEMORY)?;
+    let mut record = Zeroizing::new(Vec::with_capacity(size));
     let mut place = next_place(&mut places)?;
     let mut shared = SharedPlaces::of(files)?;
-    while let Some((of, key)) = next_person(&mut reader)? {
-        while place.as_ref().is_some_and(|(place, _)| place.cmp(&of) == Ordering::Less) {
+    let nothing = layout.map(RowStatus::undisclosed).unwrap_or_default();
+    while let Some(person) = reader.next()? {
+        let person = Behind::read(person).ok_or(MatchError::Failed)?;
+        while place.as_ref().is_some_and(|(place, _)| *place < person.place) {
             place = next_place(&mut places)?;
         }
-        if let Some((_, status)) = place.as_ref().filter(|(place, _)| *place == of) {
+        if let Some((_, status)) = place.as_ref().filter(|(place, _)| *place == person.place) {
             // PRIVACY: of several own persons with one identifier it is not known whose row this is: none has it.
-            let nothing = Opened::undisclosed(layout);
-            let status = if shared.hold(of)? { nothing.as_slice() } else { status.as_slice() };
-            let index = state.place_in_register(&read_key(&key)?);
-            matched.push(&Zeroizing::new([index.as_slice(), &key, status].concat()))?;
+            let status = if shared.hold(person.place)? { &nothing } else { status };
+            let index = state.place_in_register(&read_key(person.key).ok_or(MatchError::Failed)?);
+            record.clear();
+            Matched { index: &index, key: person.key, status }.put(&mut record);
+            matched.push(&record)?;
         }
     }
     Ok(matched.finish()?)
 }
 
-type Bytes = Zeroizing<Vec<u8>>;
+/// What a row came to, as it was written down.
+type Status = Zeroizing<Vec<u8>>;
 
 /// The next place that matched, and what its row came to.
-fn next_place(places: &mut Sorted) -> Result<Option<(u32, Bytes)>, MatchError> {
-    let Some((place, status)) = places.next()?.and_then(|record| record.split_first_chunk()) else { return Ok(None) };
-    Ok(Some((u32::from_be_bytes(*place), Zeroizing::new(status.to_vec()))))
-}
-
-/// The next place with somebody behind it, and the key of one of them.
-fn next_person(reader: &mut RecordReader) -> Result<Option<(u32, Bytes)>, MatchError> {
-    let Some(record) = reader.next()? else { return Ok(None) };
-    let Behind { place, key, .. } = Behind::read(record).ok_or(MatchError::Failed)?;
-    Ok(Some((place, Zeroizing::new(key.to_vec()))))
+fn next_place(places: &mut Sorted) -> Result<Option<(u32, Status)>, MatchError> {
+    let Some(record) = places.next()? else { return Ok(None) };
+    let AtPlace { place, status } = AtPlace::read(record).ok_or(MatchError::Failed)?;
+    Ok(Some((place, Zeroizing::new(status.to_vec()))))
 }
 
 /// What was written into the register.
@@ -145,21 +141,20 @@ impl App {
             while some.len() < TOGETHER
                 && let Some(record) = matched.next()?
             {
-                let record = record.get(INDEX..).ok_or(MatchError::Failed)?;
-                let (person, status) = record.split_at_checked(KEY).ok_or(MatchError::Failed)?;
-                let person = read_key(person)?;
+                let Matched { key, status, .. } = Matched::read(record).ok_or(MatchError::Failed)?;
+                let person = read_key(key).ok_or(MatchError::Failed)?;
                 if !who.allows(&self.state.person_reference(&person)) {
                     registered.late = registered.late.saturating_add(1);
                     continue;
                 }
                 if let Some(layout) = layout {
-                    let counted = match Opened::read(layout, status)? {
-                        Opened::Values(values) => {
+                    let counted = match RowStatus::read(layout, status).ok_or(MatchError::Failed)? {
+                        RowStatus::Values(values) => {
                             disclosed.push((person.clone(), Zeroizing::new(layout.texts(&values))));
                             &mut registered.payload.disclosed
                         }
-                        Opened::Undisclosed => &mut registered.payload.undisclosed,
-                        Opened::Unreadable => &mut registered.payload.unreadable,
+                        RowStatus::Undisclosed => &mut registered.payload.undisclosed,
+                        RowStatus::Unreadable => &mut registered.payload.unreadable,
                     };
                     *counted = counted.saturating_add(1);
                 }

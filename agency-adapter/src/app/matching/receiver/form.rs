@@ -1,16 +1,18 @@
 //! The receiver's set: formed once, on the disk, and the same whenever the session goes on.
 
-use super::own::{INSIDE, MATCHED, NAME, OUTSIDE, Own, RANK, ROW, Sharing, TAKES_PART, own, put_name};
+use super::own::{Own, Sharing, own};
 use super::shared::{Everybody, Shared};
 use crate::app::matching::epoch::SharedEpoch;
-use crate::app::matching::keys::Reading;
-use crate::app::matching::records::{ITEM, KEY, SORTED_IN_MEMORY, distinct, put_item, put_key};
+use crate::app::matching::records::{SORTED_IN_MEMORY, distinct};
 use crate::app::matching::{CHUNK_ELEMENTS, MatchError};
 use crate::datasets::RowsToMatch;
 use crate::source::{Encoded, MISSING, Rows};
 use firebreak_domain::{ColumnName, CutId, ReasonCode, Refusal};
 use firebreak_psi::{Normaliser, Shuffle, padded_size};
 use firebreak_query::{BoundValue, CheckedQuery};
+use firebreak_records::{
+    Behind, FormedSet, ITEM, InEpoch, KEY, RANK, Ranked, Reading, Selected, Stands, name_hash, put_item, put_key,
+};
 use firebreak_store::{RecordFile, RecordReader, SessionFiles, Sorted, Sorter};
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
@@ -18,23 +20,13 @@ use zeroize::Zeroizing;
 const SLOTS: &str = "slots";
 const PERSONS: &str = "persons";
 const EPOCH: &str = "epoch";
-/// Bytes of a place's number.
-pub(super) const PLACE: usize = 4;
 
 /// What was formed, as it is written down when all of it is on the disk.
 pub(super) struct Formed {
-    /// SHA-256 of what it was formed from.
-    terms: [u8; 32],
-    /// Own persons who take part.
-    pub(super) offered: u64,
-    /// Own persons selected whose identifier, or key, is missing or unusable.
-    pub(super) unusable: u64,
-    /// Places of the list, padding included.
-    pub(super) places: u32,
-    /// The version of the dataset that it was formed of.
-    pub(super) cut: CutId,
-    /// The number and the name of the epoch in which it is matched; `None` for a set that has a list of its own.
-    pub(super) epoch: Option<(u64, [u8; 32])>,
+    /// Of what, and how large it is.
+    pub(super) set: FormedSet,
+    /// The epoch in which it is matched; `None` for a set that has a list of its own.
+    pub(super) epoch: Option<InEpoch>,
 }
 
 /// How many places a list is to have.
@@ -69,26 +61,7 @@ pub(super) fn slots(files: &SessionFiles) -> Result<RecordFile, MatchError> {
 
 /// The file of who stands behind a place, in the order of places: of a place without anybody there is nothing.
 pub(super) fn persons(files: &SessionFiles) -> Result<RecordFile, MatchError> {
-    Ok(files.records(PERSONS, PLACE + INSIDE + KEY)?)
-}
-
-/// A person who stands behind a place.
-pub(super) struct Behind<'a> {
-    /// The place.
-    pub(super) place: u32,
-    /// Whether a stronger key has matched the person, who takes no part then.
-    pub(super) matched: bool,
-    /// The person's key, as a record has it.
-    pub(super) key: &'a [u8],
-}
-
-impl<'a> Behind<'a> {
-    /// Reads a record of [`persons`].
-    pub(super) fn read(record: &'a [u8]) -> Option<Self> {
-        let (place, rest) = record.split_first_chunk()?;
-        let (stands, key) = rest.split_first()?;
-        Some(Self { place: u32::from_be_bytes(*place), matched: *stands == MATCHED, key })
-    }
+    Ok(files.records(PERSONS, Behind::BYTES)?)
 }
 
 impl Formed {
@@ -101,44 +74,28 @@ impl Formed {
         if spool.is_empty() {
             return Ok(None);
         }
-        let mut formed = Self::read(&spool.get(0)?).ok_or(MatchError::Failed)?;
-        if formed.terms != terms {
+        let set = FormedSet::decode(&spool.get(0)?).ok_or(MatchError::Failed)?;
+        if set.terms != terms {
             let refusal = Refusal::new(ReasonCode::SessionMismatch);
             return Err(refusal
                 .because("this request was begun with another selection or key: send it as a new one")
                 .into());
         }
-        if files.holds(EPOCH) {
-            let kept = files.spool(EPOCH)?.get(0)?;
-            let (number, name) = kept.split_first_chunk().ok_or(MatchError::Failed)?;
-            let name = name.try_into().map_err(|_| MatchError::Failed)?;
-            formed.epoch = Some((u64::from_be_bytes(*number), name));
-        }
-        Ok(Some(formed))
+        let epoch = match files.holds(EPOCH) {
+            true => Some(InEpoch::decode(&files.spool(EPOCH)?.get(0)?).ok_or(MatchError::Failed)?),
+            false => None,
+        };
+        Ok(Some(Self { set, epoch }))
     }
 
     fn keep(self, files: &SessionFiles) -> Result<Self, MatchError> {
-        let (offered, unusable) = (self.offered.to_be_bytes(), self.unusable.to_be_bytes());
-        let places = self.places.to_be_bytes();
-        let bytes = [self.terms.as_slice(), &offered, &unusable, &places, self.cut.as_str().as_bytes()].concat();
         files.delete(EPOCH);
-        if let Some((number, name)) = self.epoch {
-            files.spool(EPOCH)?.add(&[number.to_be_bytes().as_slice(), &name].concat())?;
+        if let Some(epoch) = &self.epoch {
+            files.spool(EPOCH)?.add(&epoch.encode())?;
         }
         // INVARIANT: last, since what is written down here is whole.
-        files.spool("formed")?.add(&bytes)?;
+        files.spool("formed")?.add(&self.set.encode())?;
         Ok(self)
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let (terms, rest) = bytes.split_first_chunk()?;
-        let (offered, rest) = rest.split_first_chunk()?;
-        let (unusable, rest) = rest.split_first_chunk()?;
-        let (places, cut) = rest.split_first_chunk()?;
-        let cut = CutId::new(str::from_utf8(cut).ok()?).ok()?;
-        let places = u32::from_be_bytes(*places);
-        let (offered, unusable) = (u64::from_be_bytes(*offered), u64::from_be_bytes(*unusable));
-        Some(Self { terms: *terms, offered, unusable, places, cut, epoch: None })
     }
 }
 
@@ -160,7 +117,7 @@ pub(super) struct Forming<'a> {
 impl Forming<'_> {
     /// Forms the set of the rows that are selected. The persons `matched` by stronger keys are in it, and take no part.
     pub(super) async fn form(self, mut rows: RowsToMatch<'_>, matched: Option<Sorted>) -> Result<Formed, MatchError> {
-        let mut selected = self.files.sort("selected", KEY + INSIDE + ROW + ITEM + NAME, SORTED_IN_MEMORY)?;
+        let mut selected = self.files.sort("selected", Selected::BYTES, SORTED_IN_MEMORY)?;
         let mut everybody = if self.disclosed { Some(Everybody::new(self.files)?) } else { None };
         let mut row: u64 = 0;
         while let Some(batch) = rows.next().await? {
@@ -170,7 +127,7 @@ impl Forming<'_> {
             let own = own(selected.finish()?, matched, Sharing::of(self.reading), self.shuffle, self.files)?;
             let mut shared = everybody.map(|everybody| everybody.shared(self.shuffle, self.files)).transpose()?;
             // Two persons with one and the same identifier share its place.
-            let inputs = distinct(&own.records, RANK + ITEM)?;
+            let inputs = distinct(&own.records, Ranked::IDENTIFIER)?;
             let (places, epoch) = self.places.of(inputs)?;
             let size = (inputs, places);
             place(&own.records, size, self.shuffle, self.reading.normaliser(), shared.as_mut(), self.files)?;
@@ -179,8 +136,9 @@ impl Forming<'_> {
             }
             own.records.delete();
             let Own { offered, unusable, .. } = own;
-            let epoch = epoch.map(|epoch| (epoch.epoch.number, epoch.name));
-            Formed { terms: self.terms, offered, unusable, places, cut: self.cut.clone(), epoch }.keep(self.files)
+            let epoch = epoch.map(|epoch| InEpoch { number: epoch.epoch.number, name: epoch.name });
+            let set = FormedSet { terms: self.terms, offered, unusable, places, cut: self.cut.clone() };
+            Formed { set, epoch }.keep(self.files)
         })
     }
 
@@ -193,7 +151,8 @@ impl Forming<'_> {
         selected: &mut Sorter,
         mut everybody: Option<&mut Everybody>,
     ) -> Result<(), MatchError> {
-        let mut record = Zeroizing::new(Vec::with_capacity(KEY + INSIDE + ROW + ITEM + NAME));
+        let mut record = Zeroizing::new(Vec::with_capacity(Selected::BYTES));
+        let (mut key, mut item) = (Zeroizing::new(Vec::with_capacity(KEY)), Zeroizing::new(Vec::with_capacity(ITEM)));
         let sharing = Sharing::of(self.reading);
         for (row, holds) in select(self.condition, rows).into_iter().enumerate() {
             *number = number.saturating_add(1);
@@ -202,22 +161,24 @@ impl Forming<'_> {
             if !counts && everybody.is_none() {
                 continue;
             }
-            record.clear();
+            key.clear();
             match rows.person_of(row) {
-                Some(key) => put_key(&mut record, key),
+                Some(text) => put_key(&mut key, text),
                 // Where every row is a person, its number is all there is to name it by.
-                None => put_key(&mut record, &format!("row {number}")),
+                None => put_key(&mut key, &format!("row {number}")),
             }
             let texts = rows.match_key_of(row);
             let (input, name) = self.reading.forms(&texts).ok_or(MatchError::Failed)?;
-            if let Some((everybody, input)) = everybody.as_mut().zip(input.as_ref()) {
-                everybody.add(input, &record)?;
+            item.clear();
+            put_item(&mut item, input.as_ref().map_or(&[], AsRef::as_ref));
+            if let Some(everybody) = everybody.as_mut().filter(|_| input.is_some()) {
+                everybody.add(&item, &key)?;
             }
             if counts {
-                record.push(if holds { TAKES_PART } else { OUTSIDE });
-                record.extend_from_slice(&number.to_be_bytes());
-                put_item(&mut record, input.as_ref().map_or(&[], AsRef::as_ref));
-                put_name(&mut record, name.as_ref());
+                let stands = if holds { Stands::TakesPart } else { Stands::Outside };
+                record.clear();
+                Selected { key: &key, stands, row: *number, item: &item, name: &name_hash(name.as_ref()) }
+                    .put(&mut record);
                 selected.push(&record)?;
             }
         }
@@ -254,8 +215,8 @@ fn place(
     mut shared: Option<&mut Shared>,
     files: &SessionFiles,
 ) -> Result<(), MatchError> {
-    let mut padding = files.sort("padding", RANK + ITEM, SORTED_IN_MEMORY)?;
-    let mut record = Zeroizing::new(Vec::with_capacity(RANK + ITEM));
+    let mut padding = files.sort("padding", Ranked::IDENTIFIER, SORTED_IN_MEMORY)?;
+    let mut record = Zeroizing::new(Vec::with_capacity(Ranked::IDENTIFIER));
     for number in 0..u64::from(places).saturating_sub(inputs) {
         let slot = shuffle.padding(number, normaliser);
         record.clear();
@@ -265,19 +226,19 @@ fn place(
     }
     let (mut own, mut padding) = (own.read()?, padding.finish()?);
     let mut slots = files.write_records(SLOTS, ITEM)?;
-    let mut persons = files.write_records(PERSONS, PLACE + INSIDE + KEY)?;
+    let mut persons = files.write_records(PERSONS, Behind::BYTES)?;
     let (mut next, mut filler) = (next_own(&mut own)?, next_padding(&mut padding)?);
-    let mut last = Zeroizing::new(Vec::new());
+    let (mut last, mut behind) = (Zeroizing::new(Vec::new()), Zeroizing::new(Vec::with_capacity(Behind::BYTES)));
     let mut count: u32 = 0;
     loop {
         let ahead = match (&next, &filler) {
             (None, None) => break,
             (Some(_), None) => true,
             (None, Some(_)) => false,
-            (Some(own), Some(filler)) => own.get(..RANK + ITEM) <= filler.get(..),
+            (Some(own), Some(filler)) => own.get(..Ranked::IDENTIFIER) <= filler.get(..),
         };
         let record = if ahead { next.take() } else { filler.take() }.ok_or(MatchError::Failed)?;
-        let (ranked, person) = record.split_at_checked(RANK + ITEM).ok_or(MatchError::Failed)?;
+        let ranked = record.get(..Ranked::IDENTIFIER).ok_or(MatchError::Failed)?;
         if last.as_slice() != ranked {
             slots.push(ranked.get(RANK..).ok_or(MatchError::Failed)?)?;
             if let Some(shared) = shared.as_mut() {
@@ -288,8 +249,10 @@ fn place(
             last.extend_from_slice(ranked);
         }
         if ahead {
-            let place = count.saturating_sub(1).to_be_bytes();
-            persons.push(&Zeroizing::new([place.as_slice(), person].concat()))?;
+            let Ranked { stands, key, .. } = Ranked::read(&record).ok_or(MatchError::Failed)?;
+            behind.clear();
+            Behind { place: count.saturating_sub(1), stands, key }.put(&mut behind);
+            persons.push(&behind)?;
             next = next_own(&mut own)?;
         } else {
             filler = next_padding(&mut padding)?;

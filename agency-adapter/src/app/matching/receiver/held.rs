@@ -10,6 +10,7 @@ use crate::app::matching::{MatchError, Prepared};
 use firebreak_domain::Timestamp;
 use firebreak_policy::Denial;
 use firebreak_psi::{MatchParams, PublicKey};
+use firebreak_records::Stated;
 use firebreak_store::{LookUp, SessionFiles, StoreError};
 use tokio::task::block_in_place;
 use zeroize::Zeroizing;
@@ -54,7 +55,7 @@ impl Held {
             Some(app.running.receive(epoch.name).map_err(|refusal| refusal.because(BUSY))?)
         };
         block_in_place(|| {
-            keep_sender(&files, key.as_bytes(), params.sender_padded(), OTHERWISE)?;
+            keep_sender(&files, Stated { public_key: *key.as_bytes(), tags: params.sender_padded() }, OTHERWISE)?;
             let mut held = Self { files, params, arriving: None, until };
             // It may have become whole before this session was the one to receive it.
             match alone.filter(|_| !held.files.holds(TAGS)) {

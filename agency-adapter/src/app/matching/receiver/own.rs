@@ -1,33 +1,14 @@
 //! Whom of the receiver's persons the set of a match by a key is formed of.
 
 use crate::app::matching::MatchError;
-use crate::app::matching::keys::Reading;
-use crate::app::matching::records::{ITEM, KEY, SORTED_IN_MEMORY, is_readable, item as read_item};
-use firebreak_psi::{NormalisedInput, Shuffle};
+use crate::app::matching::records::SORTED_IN_MEMORY;
+use firebreak_psi::Shuffle;
+use firebreak_records::{KEY, NAME, Ranked, Reading, Selected, Stands, holds_nothing, is_readable, item as read_item};
 use firebreak_store::{RecordFile, RecordWriter, SessionFiles, Sorted};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// Bytes of a place's rank.
-pub(super) const RANK: usize = 16;
-/// Bytes of a row's number.
-pub(super) const ROW: usize = 8;
-/// Bytes of how a row or a person stands to the selection.
-pub(super) const INSIDE: usize = 1;
-
-/// Bytes of the hash of a name, by which persons with one identifier are told apart.
-pub(super) const NAME: usize = 16;
-/// In place of that hash: nothing tells the person from others.
-const NO_NAME: [u8; NAME] = [0; NAME];
 /// The most entries of one register that may be one person's. What more have is written for whoever has none.
 const MOST_ENTRIES: u64 = 100;
-
-/// Inside of the selection, and not matched by a stronger key.
-pub(super) const TAKES_PART: u8 = 0;
-/// Inside of the selection, and matched by a stronger key.
-pub(super) const MATCHED: u8 = 1;
-/// Outside of the selection. Whoever shares an identifier with somebody there is not told from them.
-pub(super) const OUTSIDE: u8 = 2;
 
 /// Whose an identifier is that several persons of the register have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,15 +33,9 @@ impl Sharing {
     }
 }
 
-/// Adds the hash of a name to a record; the one of nobody for none.
-pub(super) fn put_name(record: &mut Vec<u8>, name: Option<&NormalisedInput>) {
-    let hash = name.map(|name| Sha256::digest(name.as_ref()));
-    record.extend_from_slice(hash.as_ref().and_then(|hash| hash.first_chunk()).unwrap_or(&NO_NAME));
-}
-
 /// Those whom the set is formed of.
 pub(super) struct Own {
-    /// Of each: rank, identifier, whether [`TAKES_PART`] or [`MATCHED`], key; in order.
+    /// A [`Ranked`] of each, in order. None of them is outside.
     pub(super) records: RecordFile,
     /// How many persons take part.
     pub(super) offered: u64,
@@ -68,8 +43,7 @@ pub(super) struct Own {
     pub(super) unusable: u64,
 }
 
-/// Finds those whom the set is formed of among `rows`, which are ordered by person and hold key, whether inside, row,
-/// identifier and hash of the name. `matched` are the keys of those whom stronger keys have matched, in order. Of a
+/// Finds those whom the set is formed of among `rows`, each a [`Selected`], in order. `matched` are the keys of those whom stronger keys have matched, in order. Of a
 /// person's rows inside of the selection the first with a usable identifier counts; a further one, in whatever row, is
 /// taken from others who have it.
 ///
@@ -83,15 +57,15 @@ pub(super) fn own(
     files: &SessionFiles,
 ) -> Result<Own, MatchError> {
     let (ranked, unusable) = by_rank(rows, matched, sharing, shuffle, files)?;
-    let mut taking =
-        Taking { sharing, written: files.write_records("own", RANK + ITEM + INSIDE + KEY)?, offered: 0, unusable };
+    let written = files.write_records("own", Ranked::BYTES)?;
+    let mut taking = Taking { sharing, written, offered: 0, unusable };
     taking.all(ranked)?;
     let (offered, unusable) = (taking.offered, taking.unusable);
     Ok(Own { records: taking.written.finish()?, offered, unusable })
 }
 
-/// A record for each person who has an identifier, by the identifier's rank: rank, identifier, how it stands, key, hash of
-/// the name; where sharing matters, one for each identifier of the person. With how many have none who would take part.
+/// A [`Ranked`] with the hash of the name for each person who has an identifier; where sharing matters, one for each
+/// identifier of the person. With how many have none who would take part.
 fn by_rank(
     mut rows: Sorted,
     matched: Option<Sorted>,
@@ -99,28 +73,30 @@ fn by_rank(
     shuffle: &Shuffle,
     files: &SessionFiles,
 ) -> Result<(Sorted, u64), MatchError> {
-    let mut ranked = files.sort("own", RANK + ITEM + INSIDE + KEY + NAME, SORTED_IN_MEMORY)?;
+    let mut ranked = files.sort("own", Ranked::BYTES_WITH_NAME, SORTED_IN_MEMORY)?;
     let mut matched = Matched::of(matched)?;
     let mut unusable: u64 = 0;
     let mut person = Zeroizing::new(Vec::with_capacity(KEY));
     // Of the person before: as what it stands, whether it is still without an identifier of its own, and all that it has.
-    let (mut stands, mut lacks, mut theirs) = (OUTSIDE, false, Vec::<Zeroizing<Vec<u8>>>::new());
-    let mut record = Zeroizing::new(Vec::with_capacity(RANK + ITEM + INSIDE + KEY + NAME));
+    let (mut stands, mut lacks, mut theirs) = (Stands::Outside, false, Vec::<Zeroizing<Vec<u8>>>::new());
+    let mut record = Zeroizing::new(Vec::with_capacity(Ranked::BYTES_WITH_NAME));
+    let mut identifier = Zeroizing::new(Vec::with_capacity(Ranked::IDENTIFIER));
     while let Some(row) = rows.next()? {
-        let (key, rest) = row.split_at_checked(KEY).ok_or(MatchError::Failed)?;
-        let (inside, rest) = rest.split_first().ok_or(MatchError::Failed)?;
+        let Selected { key, stands: inside, item, name, .. } = Selected::read(row).ok_or(MatchError::Failed)?;
         if person.as_slice() != key {
-            unusable = unusable.saturating_add(u64::from(lacks && stands == TAKES_PART));
+            unusable = unusable.saturating_add(u64::from(lacks && stands == Stands::TakesPart));
             person.clear();
             person.extend_from_slice(key);
-            stands = if *inside == TAKES_PART && matched.holds(key)? { MATCHED } else { *inside };
+            stands = if inside == Stands::TakesPart && matched.holds(key)? { Stands::Matched } else { inside };
             lacks = true;
             theirs.clear();
         }
         // The first identifier counts. Rows outside come behind those inside: they are no part of what was selected.
-        let further = !lacks || (*inside == OUTSIDE && stands != OUTSIDE);
-        let (item, name) = rest.get(ROW..).and_then(|rest| rest.split_at_checked(ITEM)).ok_or(MatchError::Failed)?;
-        let Some(slot) = read_item(item) else { continue };
+        let further = !lacks || (inside == Stands::Outside && stands != Stands::Outside);
+        if holds_nothing(item) {
+            continue;
+        }
+        let slot = read_item(item).ok_or(MatchError::Failed)?;
         // PRIVACY: by a further identifier the person is not matched, but nobody else is by it either.
         let passed_over = sharing == Sharing::Together || theirs.iter().any(|known| known.as_slice() == item);
         if further && passed_over {
@@ -131,20 +107,21 @@ fn by_rank(
         if !readable && sharing == Sharing::Together {
             continue;
         }
+        identifier.clear();
+        identifier.extend_from_slice(&*shuffle.rank(&slot));
+        identifier.extend_from_slice(item);
+        let by_this = if readable && !further { stands } else { Stands::Outside };
         record.clear();
-        record.extend_from_slice(&*shuffle.rank(&slot));
-        record.extend_from_slice(item);
-        record.push(if readable && !further { stands } else { OUTSIDE });
-        record.extend_from_slice(key);
+        Ranked { identifier: &identifier, stands: by_this, key }.put(&mut record);
         record.extend_from_slice(name);
         ranked.push(&record)?;
         theirs.push(Zeroizing::new(item.to_vec()));
         if !further {
-            unusable = unusable.saturating_add(u64::from(!readable && stands == TAKES_PART));
+            unusable = unusable.saturating_add(u64::from(!readable && stands == Stands::TakesPart));
             lacks = false;
         }
     }
-    unusable = unusable.saturating_add(u64::from(lacks && stands == TAKES_PART));
+    unusable = unusable.saturating_add(u64::from(lacks && stands == Stands::TakesPart));
     Ok((ranked.finish()?, unusable))
 }
 
@@ -194,9 +171,9 @@ struct Group {
     persons: u64,
     take_part: u64,
     /// Of those inside, as long as it is not known whether they are different persons: how they stand, and the key.
-    held: Vec<Zeroizing<Vec<u8>>>,
-    /// The first name that one of them has.
-    name: [u8; NAME],
+    held: Vec<(Stands, Zeroizing<Vec<u8>>)>,
+    /// The first name that one of them has, as its hash.
+    name: Option<[u8; NAME]>,
     /// Whether they are different persons, or may be.
     differ: bool,
 }
@@ -205,22 +182,21 @@ impl Taking {
     fn all(&mut self, mut ranked: Sorted) -> Result<(), MatchError> {
         let mut group = Group::default();
         while let Some(record) = ranked.next()? {
-            let (identifier, person) = record.split_at_checked(RANK + ITEM).ok_or(MatchError::Failed)?;
-            let (person, name) = person.split_last_chunk().ok_or(MatchError::Failed)?;
-            if group.identifier.as_slice() != identifier {
+            let (person, name) = Ranked::read_with_name(record).ok_or(MatchError::Failed)?;
+            if group.identifier.as_slice() != person.identifier {
                 self.end(&group)?;
-                group = Group { identifier: Zeroizing::new(identifier.to_vec()), ..Group::default() };
+                group = Group { identifier: Zeroizing::new(person.identifier.to_vec()), ..Group::default() };
             }
             group.persons = group.persons.saturating_add(1);
-            let takes_part = person.first() == Some(&TAKES_PART);
+            let takes_part = person.stands == Stands::TakesPart;
             group.take_part = group.take_part.saturating_add(u64::from(takes_part));
             if self.sharing == Sharing::Together {
                 // Those who take part come first. Behind a place stand they, or else those matched, and never both.
                 if takes_part || group.take_part == 0 {
-                    self.write(identifier, person)?;
+                    self.write(&person)?;
                 }
             } else {
-                group.add(person, *name, self.sharing);
+                group.add(&person, name, self.sharing);
             }
         }
         self.end(&group)
@@ -232,28 +208,33 @@ impl Taking {
             self.unusable = self.unusable.saturating_add(group.take_part);
             return Ok(());
         }
-        let takes_part = |person: &&Zeroizing<Vec<u8>>| person.first() == Some(&TAKES_PART) || group.take_part == 0;
-        group.held.iter().filter(takes_part).try_for_each(|person| self.write(&group.identifier, person))
+        for (stands, key) in &group.held {
+            if *stands == Stands::TakesPart || group.take_part == 0 {
+                self.write(&Ranked { identifier: &group.identifier, stands: *stands, key })?;
+            }
+        }
+        Ok(())
     }
 
-    fn write(&mut self, identifier: &[u8], person: &[u8]) -> Result<(), MatchError> {
-        self.offered = self.offered.saturating_add(u64::from(person.first() == Some(&TAKES_PART)));
-        Ok(self.written.push(&Zeroizing::new([identifier, person].concat()))?)
+    fn write(&mut self, person: &Ranked<'_>) -> Result<(), MatchError> {
+        self.offered = self.offered.saturating_add(u64::from(person.stands == Stands::TakesPart));
+        let mut record = Zeroizing::new(Vec::with_capacity(Ranked::BYTES));
+        person.put(&mut record);
+        Ok(self.written.push(&record)?)
     }
 }
 
 impl Group {
-    fn add(&mut self, person: &[u8], name: [u8; NAME], sharing: Sharing) {
-        if self.name == NO_NAME {
-            self.name = name;
-        }
-        let another = name != NO_NAME && name != self.name;
+    fn add(&mut self, person: &Ranked<'_>, name: Option<&[u8; NAME]>, sharing: Sharing) {
+        let name = name.copied();
+        self.name = self.name.or(name);
+        let another = name.is_some() && name != self.name;
         let many = self.persons > MOST_ENTRIES || (sharing == Sharing::Nobodys && self.persons > 1);
         self.differ |= another || many;
         if self.differ {
             self.held.clear();
-        } else if person.first() != Some(&OUTSIDE) {
-            self.held.push(Zeroizing::new(person.to_vec()));
+        } else if person.stands != Stands::Outside {
+            self.held.push((person.stands, Zeroizing::new(person.key.to_vec())));
         }
     }
 }

@@ -2,11 +2,11 @@
 //! another is blinded.
 
 use super::Receiver;
-use super::withheld::Choice;
 use crate::app::App;
 use crate::app::matching::fault::of_peer;
 use crate::app::matching::{MatchError, MatchStep};
 use firebreak_psi::{BlindedChunk, PsiError, Slot, VerifiedChunk};
+use firebreak_records::{OwnTag, Withheld};
 use firebreak_store::Participation;
 use futures::stream::{FuturesOrdered, StreamExt};
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use tokio::task::{JoinError, JoinHandle, block_in_place, spawn_blocking};
 pub(super) struct Ready {
     number: u32,
     who: Arc<Participation>,
-    choice: Choice,
+    choice: Withheld,
     chunk: Blinded,
 }
 
@@ -197,7 +197,7 @@ impl Receiver {
         Ok((number, blinded))
     }
 
-    fn choose(&self, app: &App, number: u32, who: &Participation) -> Result<Choice, MatchError> {
+    fn choose(&self, app: &App, number: u32, who: &Participation) -> Result<Withheld, MatchError> {
         let takes_part = |key: &[u8]| who.allows(&app.state.person_reference(key));
         self.withheld.choose(number, &self.prepared.files, &takes_part)
     }
@@ -206,13 +206,11 @@ impl Receiver {
         if verified.id().number != self.verified() {
             return Err(PsiError::ChunkRepeated.into());
         }
-        // Behind each tag the key of its row, where the match has a payload.
-        let mut own = zeroize::Zeroizing::new(Vec::new());
-        let keys = verified.keys().iter().map(|key| key.expose().as_slice()).chain(std::iter::repeat(&[][..]));
-        own.reserve_exact(verified.bytes());
+        // With the key of its row, where the match has a payload.
+        let mut own = zeroize::Zeroizing::new(Vec::with_capacity(verified.bytes()));
+        let keys = verified.keys().iter().map(|key| Some(key.expose())).chain(std::iter::repeat(None));
         for (tag, key) in verified.tags().zip(keys) {
-            own.extend_from_slice(tag);
-            own.extend_from_slice(key);
+            OwnTag { tag, key }.put(&mut own);
         }
         Ok(block_in_place(|| self.own.add(&own))?)
     }

@@ -4,13 +4,14 @@
 //! that stands in the log. That alone shows that nothing was in it that this register does not hold, to whoever trusts
 //! this program. The places are for whoever does not: who drew them looks each identifier up in the source itself.
 
-use super::form::{self, Behind, Forming, Places};
+use super::form::{self, Forming, Places};
 use crate::app::App;
-use crate::app::matching::keys::{Chosen, Reading};
-use crate::app::matching::{MatchError, records};
+use crate::app::matching::MatchError;
+use crate::app::matching::keys::Chosen;
 use firebreak_domain::{ReasonCode, Refusal};
-use firebreak_psi::{Opening, Root, SecretSeed, Shuffle, Slot, sample_places, verify_opening};
+use firebreak_psi::{Opening, Root, Shuffle, Slot, sample_places, verify_opening};
 use firebreak_query::selection;
+use firebreak_records::{Behind, Reading, SetOpening, item, key};
 use firebreak_store::{CommittedSetSource, LeafHash, SessionFiles};
 use std::collections::BTreeMap;
 use tokio::task::block_in_place;
@@ -47,14 +48,8 @@ struct Kept {
 
 impl Kept {
     fn read(opening: &[u8]) -> Option<Self> {
-        let (leaf, rest) = opening.split_first_chunk()?;
-        let (seed, rest) = rest.split_first_chunk()?;
-        let (_nonce, payload) = rest.split_first_chunk::<32>()?;
-        let line = str::from_utf8(payload).ok()?.lines().next_back()?;
-        let (size, hash) = line.strip_prefix("set ")?.split_once(' ')?;
-        let mut root = Root { size: size.parse().ok()?, hash: [0; 32] };
-        hex::decode_to_slice(hash, &mut root.hash).ok()?;
-        Some(Self { leaf: LeafHash::from_bytes(*leaf), shuffle: Shuffle::new(SecretSeed::from_bytes(*seed)), root })
+        let (SetOpening { leaf, seed, .. }, root) = SetOpening::decode(opening)?;
+        Some(Self { leaf, shuffle: Shuffle::new(seed), root })
     }
 }
 
@@ -128,7 +123,7 @@ fn opened(kept: &Kept, places: Vec<u32>, files: &SessionFiles) -> Result<Vec<Sam
     let mut builder = kept.shuffle.sample(places);
     let mut slots = form::slots(files)?.read()?;
     while let Some(record) = slots.next()? {
-        builder.push(records::item(record).ok_or(MatchError::Failed)?.as_ref())?;
+        builder.push(item(record).ok_or(MatchError::Failed)?.as_ref())?;
     }
     // Fewer places than were committed to hold fewer than were drawn.
     let formed = builder.finish().ok().filter(|(root, _)| *root == kept.root);
@@ -155,9 +150,10 @@ fn persons_behind(openings: &[Opening], files: &SessionFiles) -> Result<BTreeMap
     let mut persons: BTreeMap<u32, Vec<String>> = openings.iter().map(|o| (o.index, Vec::new())).collect();
     let mut reader = form::persons(files)?.read()?;
     while let Some(record) = reader.next()? {
-        let Behind { place, key, .. } = Behind::read(record).ok_or(MatchError::Failed)?;
-        if let Some(behind) = persons.get_mut(&place) {
-            behind.push(String::from_utf8(records::key(key)?.to_vec()).map_err(|_| MatchError::Failed)?);
+        let person = Behind::read(record).ok_or(MatchError::Failed)?;
+        if let Some(behind) = persons.get_mut(&person.place) {
+            let key = key(person.key).ok_or(MatchError::Failed)?;
+            behind.push(String::from_utf8(key.to_vec()).map_err(|_| MatchError::Failed)?);
         }
     }
     Ok(persons)

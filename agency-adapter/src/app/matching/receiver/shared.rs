@@ -3,11 +3,10 @@
 //! PRIVACY: they are looked for among all rows: to select one of two persons with one identifier does not make the row that
 //! comes that person's.
 
-use super::form::PLACE;
-use super::own::RANK;
 use crate::app::matching::MatchError;
-use crate::app::matching::records::{ITEM, KEY, SORTED_IN_MEMORY, item as read_item, put_item};
-use firebreak_psi::{NormalisedInput, Shuffle};
+use crate::app::matching::records::SORTED_IN_MEMORY;
+use firebreak_psi::Shuffle;
+use firebreak_records::{ITEM, KEY, PLACE, Ranked, item as read_item};
 use firebreak_store::{RecordReader, RecordWriter, SessionFiles, Sorted, Sorter};
 use std::cmp::Ordering;
 use zeroize::Zeroizing;
@@ -22,18 +21,15 @@ impl Everybody {
         Ok(Self(files.sort("everybody", ITEM + KEY, SORTED_IN_MEMORY)?))
     }
 
-    /// Adds the identifier of a row, and its person as a record has it.
-    pub(super) fn add(&mut self, identifier: &NormalisedInput, person: &[u8]) -> Result<(), MatchError> {
-        let mut named = Zeroizing::new(Vec::with_capacity(ITEM + KEY));
-        put_item(&mut named, identifier.as_ref());
-        named.extend_from_slice(person);
-        Ok(self.0.push(&named)?)
+    /// Adds the identifier of a row and its person, as records have them.
+    pub(super) fn add(&mut self, item: &[u8], person: &[u8]) -> Result<(), MatchError> {
+        Ok(self.0.push(&Zeroizing::new([item, person].concat()))?)
     }
 
     /// Those identifiers that several persons have.
     pub(super) fn shared(self, shuffle: &Shuffle, files: &SessionFiles) -> Result<Shared, MatchError> {
         let mut everybody = self.0.finish()?;
-        let mut ranked = files.sort("shared-ranks", RANK + ITEM, SORTED_IN_MEMORY)?;
+        let mut ranked = files.sort("shared-ranks", Ranked::IDENTIFIER, SORTED_IN_MEMORY)?;
         let mut last = Zeroizing::new(Vec::with_capacity(ITEM + KEY));
         let mut counted = false;
         while let Some(record) = everybody.next()? {

@@ -2,9 +2,10 @@
 
 use crate::app::App;
 use crate::app::matching::keys::Key;
-use crate::app::matching::records::{KEY, SORTED_IN_MEMORY, put_key};
+use crate::app::matching::records::SORTED_IN_MEMORY;
 use crate::app::matching::{MatchError, session_name};
 use firebreak_domain::{AgreementId, Contract, CutId, PurposeId, ReasonCode, Refusal, RequestId};
+use firebreak_records::{KEY, put_key};
 use firebreak_store::{SessionFiles, Sorted};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;

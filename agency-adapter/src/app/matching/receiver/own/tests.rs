@@ -1,7 +1,7 @@
 use super::*;
-use crate::app::matching::records::{key as read_key, put_item, put_key};
 use firebreak_domain::SystemClock;
 use firebreak_psi::{Normaliser, SecretSeed};
+use firebreak_records::{key as read_key, name_hash, put_item, put_key};
 use firebreak_store::{State, StateKey};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,11 +28,11 @@ impl Session {
     }
 
     /// Those who take part of such rows: person, whether inside, and family name, if the row has one.
-    fn own(&self, rows: &[(String, u8, Option<String>)], matched: &[String]) -> Own {
+    fn own(&self, rows: &[(String, Stands, Option<String>)], matched: &[String]) -> Own {
         self.own_by(Normaliser::V2, rows, matched)
     }
 
-    fn own_by(&self, rule: Normaliser, rows: &[(String, u8, Option<String>)], matched: &[String]) -> Own {
+    fn own_by(&self, rule: Normaliser, rows: &[(String, Stands, Option<String>)], matched: &[String]) -> Own {
         let sharing = if rule == Normaliser::V1 { Sharing::Together } else { Sharing::Nobodys };
         self.own_apart(rule, sharing, &|_| None, rows, matched)
     }
@@ -43,22 +43,21 @@ impl Session {
         rule: Normaliser,
         sharing: Sharing,
         apart: &dyn Fn(&str) -> Option<&'static str>,
-        rows: &[(String, u8, Option<String>)],
+        rows: &[(String, Stands, Option<String>)],
         matched: &[String],
     ) -> Own {
         let names = |family: &str| Normaliser::V2.normalise_parts(&[Some(family), Some("Anna"), Some("1990-02-03")]);
-        let mut sorter = self.files.sort("selected", KEY + INSIDE + ROW + ITEM + NAME, SORTED_IN_MEMORY).unwrap();
-        for (number, (person, inside, name)) in rows.iter().enumerate() {
-            let mut record = Vec::new();
-            put_key(&mut record, person);
-            record.push(*inside);
-            record.extend_from_slice(&(number as u64).to_be_bytes());
+        let mut sorter = self.files.sort("selected", Selected::BYTES, SORTED_IN_MEMORY).unwrap();
+        for (number, (person, stands, name)) in rows.iter().enumerate() {
+            let (mut key, mut item, mut record) = (Vec::new(), Vec::new(), Vec::new());
+            put_key(&mut key, person);
             let input = name.as_ref().and_then(|name| match rule {
                 Normaliser::V1 => rule.normalise(name),
                 _ => names(name),
             });
-            put_item(&mut record, input.as_ref().map_or(&[], AsRef::as_ref));
-            put_name(&mut record, apart(person).and_then(names).as_ref());
+            put_item(&mut item, input.as_ref().map_or(&[], AsRef::as_ref));
+            let name = &name_hash(apart(person).and_then(names).as_ref());
+            Selected { key: &key, stands: *stands, row: number as u64, item: &item, name }.put(&mut record);
             sorter.push(&record).unwrap();
         }
         let mut keys = self.files.sort("stronger", KEY, SORTED_IN_MEMORY).unwrap();
@@ -73,26 +72,26 @@ impl Session {
 }
 
 /// The persons who stand so.
-fn standing(own: &Own, as_what: u8) -> BTreeSet<String> {
+fn standing(own: &Own, as_what: Stands) -> BTreeSet<String> {
     let (mut reader, mut found) = (own.records.read().unwrap(), BTreeSet::new());
     while let Some(record) = reader.next().unwrap() {
-        let (stands, key) = record[RANK + ITEM..].split_first().unwrap();
-        if *stands == as_what {
-            found.insert(String::from_utf8(read_key(key).unwrap().to_vec()).unwrap());
+        let person = Ranked::read(record).unwrap();
+        if person.stands == as_what {
+            found.insert(String::from_utf8(read_key(person.key).unwrap().to_vec()).unwrap());
         }
     }
     found
 }
 
 fn persons(own: &Own) -> BTreeSet<String> {
-    standing(own, TAKES_PART)
+    standing(own, Stands::TakesPart)
 }
 
 /// Ranks and identifiers, in their order.
 fn identifiers(own: &Own) -> Vec<Vec<u8>> {
     let (mut reader, mut found) = (own.records.read().unwrap(), Vec::new());
     while let Some(record) = reader.next().unwrap() {
-        found.push(record[..RANK + ITEM].to_vec());
+        found.push(record[..Ranked::IDENTIFIER].to_vec());
     }
     found
 }
@@ -103,30 +102,30 @@ fn name(number: u32) -> String {
     number.to_string().bytes().map(|digit| LETTERS[usize::from(digit - b'0')]).collect()
 }
 
-fn row(person: &str, inside: u8, name: Option<&str>) -> (String, u8, Option<String>) {
-    (person.to_owned(), inside, name.map(str::to_owned))
+fn row(person: &str, stands: Stands, name: Option<&str>) -> (String, Stands, Option<String>) {
+    (person.to_owned(), stands, name.map(str::to_owned))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_set_is_the_same_whoever_was_matched_before_and_nobody_of_them_takes_part() {
     let session = Session::open().await;
-    let rows: Vec<_> = (0..500).map(|n| row(&format!("P-{n}"), TAKES_PART, Some(&name(n)))).collect();
+    let rows: Vec<_> = (0..500).map(|n| row(&format!("P-{n}"), Stands::TakesPart, Some(&name(n)))).collect();
     let everybody = identifiers(&session.own(&rows, &[]));
     assert_eq!(everybody.len(), 500);
     for matched in [1_u32, 90, 499, 500] {
         let keys: BTreeSet<_> = (0..matched).map(|n| format!("P-{n}")).collect();
         let own = session.own(&rows, &keys.iter().cloned().collect::<Vec<_>>());
         assert_eq!((own.offered, own.unusable), (500 - u64::from(matched), 0));
-        assert_eq!(standing(&own, MATCHED), keys);
+        assert_eq!(standing(&own, Stands::Matched), keys);
         assert!(persons(&own).is_disjoint(&keys), "who was matched takes part again");
         assert_eq!(identifiers(&own), everybody, "the set tells who was matched");
     }
     // By a number that two records share, one of whom was matched, the other takes part.
-    let rows = [row("a", TAKES_PART, Some("ab123456")), row("b", TAKES_PART, Some("ab123456"))];
+    let rows = [row("a", Stands::TakesPart, Some("ab123456")), row("b", Stands::TakesPart, Some("ab123456"))];
     let whole = identifiers(&session.own_by(Normaliser::V1, &rows, &[]));
     let own = session.own_by(Normaliser::V1, &rows, &["a".to_owned()]);
     assert_eq!((persons(&own), own.offered), (BTreeSet::from(["b".to_owned()]), 1));
-    assert!(standing(&own, MATCHED).is_empty() && identifiers(&own)[0] == whole[0]);
+    assert!(standing(&own, Stands::Matched).is_empty() && identifiers(&own)[0] == whole[0]);
     session.close().await;
 }
 
@@ -134,17 +133,17 @@ async fn the_set_is_the_same_whoever_was_matched_before_and_nobody_of_them_takes
 async fn names_that_several_persons_share_are_nobodys_whoever_else_has_them() {
     let session = Session::open().await;
     let rows = [
-        row("alone", TAKES_PART, Some("Dora")),
-        row("one", TAKES_PART, Some("Ba")),
-        row("two", TAKES_PART, Some("BA")),
-        row("beside-one-matched", TAKES_PART, Some("Lola")),
-        row("matched", TAKES_PART, Some("Lola")),
-        row("beside-one-outside", TAKES_PART, Some("Malo")),
-        row("outside", OUTSIDE, Some("Malo")),
-        row("outside-alone", OUTSIDE, Some("Fado")),
-        row(&"beside-one-too-long".repeat(9), TAKES_PART, Some("Foma")),
-        row("beside-one-too-long", TAKES_PART, Some("Foma")),
-        row("nameless", TAKES_PART, None),
+        row("alone", Stands::TakesPart, Some("Dora")),
+        row("one", Stands::TakesPart, Some("Ba")),
+        row("two", Stands::TakesPart, Some("BA")),
+        row("beside-one-matched", Stands::TakesPart, Some("Lola")),
+        row("matched", Stands::TakesPart, Some("Lola")),
+        row("beside-one-outside", Stands::TakesPart, Some("Malo")),
+        row("outside", Stands::Outside, Some("Malo")),
+        row("outside-alone", Stands::Outside, Some("Fado")),
+        row(&"beside-one-too-long".repeat(9), Stands::TakesPart, Some("Foma")),
+        row("beside-one-too-long", Stands::TakesPart, Some("Foma")),
+        row("nameless", Stands::TakesPart, None),
     ];
     let own = session.own(&rows, &["matched".to_owned(), "of-another-selection".to_owned()]);
     assert_eq!(persons(&own), BTreeSet::from(["alone".to_owned()]));
@@ -157,20 +156,20 @@ async fn names_that_several_persons_share_are_nobodys_whoever_else_has_them() {
 async fn a_person_counts_by_the_first_usable_row_inside_of_the_selection() {
     let session = Session::open().await;
     let rows = [
-        row("a", OUTSIDE, Some("Dora")),
-        row("a", TAKES_PART, None),
-        row("a", TAKES_PART, Some("Malo")),
-        row("a", TAKES_PART, Some("Lola")),
+        row("a", Stands::Outside, Some("Dora")),
+        row("a", Stands::TakesPart, None),
+        row("a", Stands::TakesPart, Some("Malo")),
+        row("a", Stands::TakesPart, Some("Lola")),
         // The name outside is not this person's here, and the one inside is unusable.
-        row("b", TAKES_PART, Some("unknown")),
-        row("b", OUTSIDE, Some("Fado")),
+        row("b", Stands::TakesPart, Some("unknown")),
+        row("b", Stands::Outside, Some("Fado")),
         // What another has in some row is nobody's; a spelling that the same person repeats is theirs.
-        row("c", TAKES_PART, Some("Lola")),
-        row("d", TAKES_PART, Some("Fado")),
-        row("e", TAKES_PART, Some("Dora")),
-        row("f", TAKES_PART, Some("Mama")),
-        row("f", TAKES_PART, Some("MAMA")),
-        row("f", OUTSIDE, Some("Mama")),
+        row("c", Stands::TakesPart, Some("Lola")),
+        row("d", Stands::TakesPart, Some("Fado")),
+        row("e", Stands::TakesPart, Some("Dora")),
+        row("f", Stands::TakesPart, Some("Mama")),
+        row("f", Stands::TakesPart, Some("MAMA")),
+        row("f", Stands::Outside, Some("Mama")),
     ];
     let own = session.own(&rows, &[]);
     let all = ["a", "f"].map(str::to_owned);
@@ -183,11 +182,11 @@ async fn a_person_counts_by_the_first_usable_row_inside_of_the_selection() {
 async fn persons_with_one_number_take_part_together() {
     let session = Session::open().await;
     let rows = [
-        row("a", TAKES_PART, Some("AB 123456")),
-        row("b", TAKES_PART, Some("ab123456")),
-        row("c", TAKES_PART, Some("ab123457")),
-        row("d", TAKES_PART, Some("n/a")),
-        row(&"e".repeat(100), TAKES_PART, Some("ab123458")),
+        row("a", Stands::TakesPart, Some("AB 123456")),
+        row("b", Stands::TakesPart, Some("ab123456")),
+        row("c", Stands::TakesPart, Some("ab123457")),
+        row("d", Stands::TakesPart, Some("n/a")),
+        row(&"e".repeat(100), Stands::TakesPart, Some("ab123458")),
     ];
     let own = session.own_by(Normaliser::V1, &rows, &["c".to_owned()]);
     assert_eq!(persons(&own), BTreeSet::from(["a", "b"].map(str::to_owned)));
@@ -205,19 +204,19 @@ async fn a_number_that_persons_of_different_names_have_is_nobodys_and_one_person
         "wronged" => Some("Fado"),
         _ => None,
     };
-    let many = (0..=MOST_ENTRIES).map(|n| row(&format!("filler-{n:03}"), TAKES_PART, Some("ab000000")));
+    let many = (0..=MOST_ENTRIES).map(|n| row(&format!("filler-{n:03}"), Stands::TakesPart, Some("ab000000")));
     let rows: Vec<_> = [
-        row("one", TAKES_PART, Some("ab123456")),
-        row("one-again", TAKES_PART, Some("ab123456")),
-        row("one-nameless", TAKES_PART, Some("ab123456")),
-        row("other", TAKES_PART, Some("ab123457")),
-        row("outside", OUTSIDE, Some("ab123457")),
-        row("wrong", TAKES_PART, Some("ab123458")),
-        row("wronged", TAKES_PART, Some("ab123458")),
-        row("between", TAKES_PART, Some("ab123458")),
-        row("matched", TAKES_PART, Some("ab123459")),
-        row("left", TAKES_PART, Some("ab123459")),
-        row("alone", TAKES_PART, Some("ab123460")),
+        row("one", Stands::TakesPart, Some("ab123456")),
+        row("one-again", Stands::TakesPart, Some("ab123456")),
+        row("one-nameless", Stands::TakesPart, Some("ab123456")),
+        row("other", Stands::TakesPart, Some("ab123457")),
+        row("outside", Stands::Outside, Some("ab123457")),
+        row("wrong", Stands::TakesPart, Some("ab123458")),
+        row("wronged", Stands::TakesPart, Some("ab123458")),
+        row("between", Stands::TakesPart, Some("ab123458")),
+        row("matched", Stands::TakesPart, Some("ab123459")),
+        row("left", Stands::TakesPart, Some("ab123459")),
+        row("alone", Stands::TakesPart, Some("ab123460")),
     ]
     .into_iter()
     .chain(many)
