@@ -155,8 +155,8 @@ pub async fn header(frames: &mut Streaming<OpenTunnelRequest>) -> Result<TunnelH
     }
 }
 
-/// Takes a tunnel in a gateway's place, behind its header: its end, and what is to be answered. `seen` is told of the bytes
-/// of each frame.
+/// Takes a tunnel in a gateway's place, behind its header: its end, and what is to be answered. `seen` is told of the
+/// bytes of each frame.
 pub fn take(
     frames: Streaming<OpenTunnelRequest>,
     opened: TunnelOpened,
@@ -195,6 +195,23 @@ fn outgoing<T: Send + 'static>(
         }
     });
     outgoing
+}
+
+/// Passes a stream's messages on, to its end or its first error. `seen` is shown each.
+pub fn pass_on<T: Send + 'static>(
+    mut messages: Streaming<T>,
+    seen: impl Fn(&T) + Send + 'static,
+) -> ReceiverStream<Result<T, Status>> {
+    let (send, receive) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Some(message) = messages.message().await.transpose() {
+            let ended = message.as_ref().inspect(|message| seen(message)).is_err();
+            if send.send(message).await.is_err() || ended {
+                return;
+            }
+        }
+    });
+    ReceiverStream::new(receive)
 }
 
 /// A service whose answers are no messages wherever `garbles` says so of a method's path.

@@ -13,9 +13,9 @@ mod payload;
 mod pieces;
 mod received;
 mod receiver;
-pub(in crate::app) mod records;
 mod running;
 mod sender;
+pub(in crate::app) mod sorting;
 
 pub use broken::{Attempt, BrokenOff};
 pub use fault::of_the_match;

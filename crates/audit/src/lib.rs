@@ -46,6 +46,8 @@ pub use receipt::{Receipt, ReceiptError, VerifiedReceipt};
 pub use seal::{LogEntry, Opened, OpeningKey, SealError, SealedOpening, Sealer, request_line};
 pub use signed_leaf::{LeafSignatureError, LeafSigner, LeafVerifier, SignedLeaf};
 pub use text::TextError;
+#[doc(hidden)]
+pub use tree::tile_path_again;
 pub use verify::{LogReport, VerifyError, VerifyProblem, verified_leaves, verify_folder};
 
 /// A SHA-256 hash: of a leaf, of a node of the tree, of a root.

@@ -68,6 +68,12 @@ impl TileName {
     }
 }
 
+/// The path of a tile as it is written once it was read; `None` for the path of none.
+#[must_use]
+pub fn tile_path_again(path: &str) -> Option<String> {
+    TileName::parse(path).map(|name| name.path())
+}
+
 /// A tile of hashes that has just become full.
 pub(crate) struct FullTile {
     pub(crate) name: TileName,

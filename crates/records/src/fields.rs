@@ -1,5 +1,7 @@
 //! Bytes that are taken one field after another.
 
+use zeroize::Zeroizing;
+
 /// What is left of a record.
 pub(crate) struct Fields<'a>(&'a [u8]);
 
@@ -61,18 +63,19 @@ pub(crate) fn put_part(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Adds `bytes`, their length before them and zeros behind, in as many bytes as `room` has.
-pub(crate) fn put_padded(record: &mut Vec<u8>, length: u8, bytes: &[u8], room: usize) {
-    let end = record.len().saturating_add(room);
-    record.push(length);
-    record.extend_from_slice(bytes);
-    record.resize(end, 0);
+/// `bytes`, their length before them and zeros behind.
+pub(crate) fn put_padded<const ROOM: usize>(length: u8, bytes: &[u8]) -> Zeroizing<[u8; ROOM]> {
+    let mut record = Zeroizing::new([0; ROOM]);
+    for (to, from) in record.iter_mut().zip(std::iter::once(&length).chain(bytes)) {
+        *to = *from;
+    }
+    record
 }
 
-/// What was put into that room.
+/// What was put there.
 #[inline]
-pub(crate) fn padded(record: &[u8], room: usize) -> Option<&[u8]> {
-    let (length, bytes) = record.split_first().filter(|_| record.len() == room)?;
+pub(crate) fn padded<const ROOM: usize>(record: &[u8; ROOM]) -> Option<&[u8]> {
+    let (length, bytes) = record.split_first()?;
     let (bytes, zeros) = bytes.split_at_checked(usize::from(*length))?;
     zeros.iter().all(|zero| *zero == 0).then_some(bytes)
 }

@@ -4,6 +4,7 @@ use crate::fields::Fields;
 use crate::{ITEM, KEY};
 use firebreak_psi::NormalisedInput;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 /// Bytes of a place's rank.
 pub const RANK: usize = 16;
@@ -14,8 +15,8 @@ const NO_NAME: [u8; NAME] = [0; NAME];
 /// Bytes of a row's number.
 const ROW: usize = 8;
 
-/// How a row or a person stands to the selection. In this order, also as bytes: who takes part comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// How a row or a person stands to the selection. As bytes in this order: who takes part comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stands {
     /// Inside of it, and not matched by a stronger key.
     TakesPart,
@@ -55,17 +56,40 @@ pub fn name_hash(name: Option<&NormalisedInput>) -> [u8; NAME] {
     hash.and_then(|hash| hash.first_chunk().copied()).unwrap_or(NO_NAME)
 }
 
-/// A row of the dataset. Ordered by its bytes, the rows of a person stand together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Bytes of an identifier with its rank.
+pub const IDENTIFIER: usize = RANK + ITEM;
+
+/// An identifier with its rank before it, by which places are ordered.
+pub type Identifier = [u8; IDENTIFIER];
+
+/// The identifier of that rank.
+#[must_use]
+pub fn identifier(rank: &[u8; RANK], item: &[u8; ITEM]) -> Zeroizing<Identifier> {
+    let mut identifier = Zeroizing::new([0; IDENTIFIER]);
+    for (to, from) in identifier.iter_mut().zip(rank.iter().chain(item)) {
+        *to = *from;
+    }
+    identifier
+}
+
+/// What a place holds whose identifier it is.
+#[must_use]
+pub fn item_of(identifier: &Identifier) -> &[u8] {
+    let (_rank, item) = identifier.split_at(RANK);
+    item
+}
+
+/// A row of the dataset. Ordered by their bytes, the rows of a person stand together.
+#[derive(Clone, Copy)]
 pub struct Selected<'a> {
-    /// The person's key, as [`put_key`](crate::put_key) writes it.
-    pub key: &'a [u8],
+    /// The person's key, as [`key_record`](crate::key_record) writes it.
+    pub key: &'a [u8; KEY],
     /// How the row stands.
     pub stands: Stands,
     /// Its number.
     pub row: u64,
-    /// Its identifier, as [`put_item`](crate::put_item) writes it.
-    pub item: &'a [u8],
+    /// Its identifier, as [`item_record`](crate::item_record) writes it.
+    pub item: &'a [u8; ITEM],
     /// [`name_hash`] of its name.
     pub name: &'a [u8; NAME],
 }
@@ -88,29 +112,27 @@ impl<'a> Selected<'a> {
     #[inline]
     pub fn read(record: &'a [u8]) -> Option<Self> {
         let mut fields = Fields::of(record);
-        let (key, stands) = (fields.take(KEY)?, Stands::read(&mut fields)?);
-        let (row, item, name) = (fields.u64()?, fields.take(ITEM)?, fields.array()?);
+        let (key, stands) = (fields.array()?, Stands::read(&mut fields)?);
+        let (row, item, name) = (fields.u64()?, fields.array()?, fields.array()?);
         fields.end().map(|()| Self { key, stands, row, item, name })
     }
 }
 
-/// A person who has an identifier. Ordered by their bytes, those with one identifier stand together, who takes part before
-/// the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A person who has an identifier. Ordered by their bytes, those with one identifier stand together, and who takes part
+/// before the others.
+#[derive(Clone, Copy)]
 pub struct Ranked<'a> {
-    /// The identifier, its rank before it: [`RANK`] and [`ITEM`] bytes.
-    pub identifier: &'a [u8],
+    /// The identifier.
+    pub identifier: &'a Identifier,
     /// How the person stands.
     pub stands: Stands,
-    /// The person's key.
-    pub key: &'a [u8],
+    /// The person's key, as [`key_record`](crate::key_record) writes it.
+    pub key: &'a [u8; KEY],
 }
 
 impl<'a> Ranked<'a> {
-    /// Bytes of the identifier with its rank.
-    pub const IDENTIFIER: usize = RANK + ITEM;
     /// Bytes of the record.
-    pub const BYTES: usize = Self::IDENTIFIER + Stands::BYTES + KEY;
+    pub const BYTES: usize = IDENTIFIER + Stands::BYTES + KEY;
     /// Bytes of it with the hash of a name behind.
     pub const BYTES_WITH_NAME: usize = Self::BYTES + NAME;
 
@@ -121,27 +143,54 @@ impl<'a> Ranked<'a> {
         record.extend_from_slice(self.key);
     }
 
+    /// Adds the record with the hash of a name behind it, as [`name_hash`] gives it.
+    pub fn put_with_name(&self, name: &[u8; NAME], record: &mut Vec<u8>) {
+        self.put(record);
+        record.extend_from_slice(name);
+    }
+
     /// Reads it.
     #[must_use]
     #[inline]
     pub fn read(record: &'a [u8]) -> Option<Self> {
         let mut fields = Fields::of(record);
-        let (identifier, stands) = (fields.take(Self::IDENTIFIER)?, Stands::read(&mut fields)?);
-        let key = fields.take(KEY)?;
+        let (identifier, stands, key) = (fields.array()?, Stands::read(&mut fields)?, fields.array()?);
         fields.end().map(|()| Self { identifier, stands, key })
     }
 
-    /// Reads one behind which the hash of a name was added; no hash for the one of nobody.
+    /// Reads one with the hash of a name behind it; no hash for the one of nobody.
     #[must_use]
     #[inline]
     pub fn read_with_name(record: &'a [u8]) -> Option<(Self, Option<&'a [u8; NAME]>)> {
         let (record, name) = record.split_last_chunk()?;
         Some((Self::read(record)?, Some(name).filter(|name| **name != NO_NAME)))
     }
+}
 
-    /// What a place holds whose identifier it is.
+/// An identifier, and a person who has it. Ordered by their bytes, those with one identifier stand together.
+#[derive(Clone, Copy)]
+pub struct Holder<'a> {
+    /// The identifier, as [`item_record`](crate::item_record) writes it.
+    pub item: &'a [u8; ITEM],
+    /// The person's key, as [`key_record`](crate::key_record) writes it.
+    pub key: &'a [u8; KEY],
+}
+
+impl<'a> Holder<'a> {
+    /// Bytes of the record.
+    pub const BYTES: usize = ITEM + KEY;
+
+    /// Adds the record.
+    pub fn put(&self, record: &mut Vec<u8>) {
+        record.extend_from_slice(self.item);
+        record.extend_from_slice(self.key);
+    }
+
+    /// Reads it.
     #[must_use]
-    pub fn item(&self) -> &'a [u8] {
-        self.identifier.get(RANK..).unwrap_or_default()
+    pub fn read(record: &'a [u8]) -> Option<Self> {
+        let mut fields = Fields::of(record);
+        let (item, key) = (fields.array()?, fields.array()?);
+        fields.end().map(|()| Self { item, key })
     }
 }

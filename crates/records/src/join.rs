@@ -12,16 +12,16 @@ const LABEL: usize = 2;
 pub const NO_LABEL: u16 = u16::MAX;
 
 /// A row of the dataset. Ordered by their bytes, the rows of a person stand together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct JoinRow<'a> {
-    /// The person's key, as [`put_key`](crate::put_key) writes it.
-    pub key: &'a [u8],
+    /// The person's key, as [`key_record`](crate::key_record) writes it.
+    pub key: &'a [u8; KEY],
     /// The values of its columns, [`VALUE`] bytes each.
     pub values: &'a [[u8; VALUE]],
     /// Its label, or [`NO_LABEL`].
     pub label: u16,
-    /// Its identifier, as [`put_item`](crate::put_item) writes it.
-    pub item: &'a [u8],
+    /// Its identifier, as [`item_record`](crate::item_record) writes it.
+    pub item: &'a [u8; ITEM],
 }
 
 impl<'a> JoinRow<'a> {
@@ -44,17 +44,17 @@ impl<'a> JoinRow<'a> {
     #[inline]
     pub fn read(record: &'a [u8], columns: usize) -> Option<Self> {
         let mut fields = Fields::of(record);
-        let (key, values) = (fields.take(KEY)?, fields.take(columns.checked_mul(VALUE)?)?.as_chunks().0);
-        let (label, item) = (fields.u16()?, fields.take(ITEM)?);
+        let (key, values) = (fields.array()?, fields.take(columns.checked_mul(VALUE)?)?.as_chunks().0);
+        let (label, item) = (fields.u16()?, fields.array()?);
         fields.end().map(|()| Self { key, values, label, item })
     }
 }
 
 /// An identifier with a label. Ordered by their bytes, those with one identifier stand together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct JoinRecord<'a> {
-    /// The identifier, as [`put_item`](crate::put_item) writes it.
-    pub item: &'a [u8],
+    /// The identifier, as [`item_record`](crate::item_record) writes it.
+    pub item: &'a [u8; ITEM],
     /// The label, or [`NO_LABEL`].
     pub label: u16,
 }
@@ -74,7 +74,7 @@ impl<'a> JoinRecord<'a> {
     #[inline]
     pub fn read(record: &'a [u8]) -> Option<Self> {
         let mut fields = Fields::of(record);
-        let (item, label) = (fields.take(ITEM)?, fields.u16()?);
+        let (item, label) = (fields.array()?, fields.u16()?);
         fields.end().map(|()| Self { item, label })
     }
 }

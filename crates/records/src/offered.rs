@@ -5,14 +5,14 @@ use crate::fields::Fields;
 use firebreak_store::PersonReference;
 
 /// Bytes of a person's reference, by which choices are looked up.
-const PERSON: usize = size_of::<PersonReference>();
+pub const PERSON: usize = size_of::<PersonReference>();
 
-/// An identifier of the set, who stands behind it, and the row that goes with its tag. Ordered by their bytes, those with
-/// one identifier stand together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An identifier of the set, who stands behind it, and the row that goes with its tag. Ordered by their bytes, those
+/// with one identifier stand together.
+#[derive(Clone, Copy)]
 pub struct OfferedRecord<'a> {
-    /// The identifier, as [`put_item`](crate::put_item) writes it.
-    pub item: &'a [u8],
+    /// The identifier, as [`item_record`](crate::item_record) writes it.
+    pub item: &'a [u8; ITEM],
     /// One who stands behind it.
     pub person: &'a PersonReference,
     /// The row, of no byte without a payload.
@@ -38,12 +38,12 @@ impl<'a> OfferedRecord<'a> {
     #[inline]
     pub fn read(record: &'a [u8]) -> Option<Self> {
         let mut fields = Fields::of(record);
-        Some(Self { item: fields.take(ITEM)?, person: fields.array()?, row: fields.rest() })
+        Some(Self { item: fields.array()?, person: fields.array()?, row: fields.rest() })
     }
 }
 
 /// An entry of the list: a tag with its sealed row, and one of those who stand behind it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct OfferedEntry<'a> {
     /// The tag with its row.
     pub entry: &'a [u8],

@@ -5,7 +5,7 @@ use firebreak_psi::{NormalisedInput, Normaliser};
 
 /// Columns that are read together, and the rule by which they are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Read {
+pub struct ReadColumns {
     /// As many columns as the rule takes.
     pub columns: Vec<ColumnName>,
     /// The rule.
@@ -17,9 +17,9 @@ pub struct Read {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     /// The key's own.
-    pub own: Read,
+    pub own: ReadColumns,
     /// Those that tell persons apart.
-    pub apart: Option<Read>,
+    pub apart: Option<ReadColumns>,
 }
 
 impl Reading {
@@ -41,8 +41,8 @@ impl Reading {
         self.apart.is_some()
     }
 
-    /// A row's identifier, and its name where that tells persons apart, from what stands in [`Reading::columns`]. `None` for
-    /// fewer texts than there are columns of the key's own.
+    /// A row's identifier, and its name where that tells persons apart, from what stands in [`Reading::columns`].
+    /// `None` for fewer texts than there are columns of the key's own.
     #[must_use]
     pub fn forms(&self, texts: &[Option<&str>]) -> Option<(Option<NormalisedInput>, Option<NormalisedInput>)> {
         let (own, names) = texts.split_at_checked(self.own.columns.len())?;
@@ -53,7 +53,7 @@ impl Reading {
     /// It in one text: `national_number 1 family_name+given_name+birth_date 2`.
     #[must_use]
     pub fn text(&self) -> String {
-        let read = |read: &Read| {
+        let read = |read: &ReadColumns| {
             let columns = read.columns.iter().map(ColumnName::as_str).collect::<Vec<_>>();
             format!("{} {}", columns.join("+"), read.normaliser.number())
         };
@@ -68,7 +68,7 @@ impl Reading {
             let [columns, number] = words else { return None };
             let columns = columns.split('+').map(|name| ColumnName::new(name).ok()).collect::<Option<Vec<_>>>()?;
             let normaliser = Normaliser::from_number(number.parse().ok()?)?;
-            (normaliser.parts().len() == columns.len()).then_some(Read { columns, normaliser })
+            (normaliser.parts().len() == columns.len()).then_some(ReadColumns { columns, normaliser })
         });
         let own = reads.next()??;
         let apart = reads.next().map_or(Some(None), |apart| apart.map(Some))?;

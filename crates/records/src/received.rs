@@ -7,7 +7,7 @@ use firebreak_psi::{PAYLOAD_KEY_BYTES, PayloadKey};
 use zeroize::Zeroizing;
 
 /// Bytes of a person's place in the register.
-pub const INDEX: usize = 32;
+const INDEX: usize = 32;
 
 /// What a sender stated when its list began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Stated {
 }
 
 /// The tag of a place, and the key that opens a row behind it where the match has a payload.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct OwnTag<'a> {
     /// The tag.
     pub tag: &'a [u8],
@@ -70,7 +70,7 @@ impl<'a> OwnTag<'a> {
 }
 
 /// The tag of a place, with its number. Ordered by their bytes they are in the order of the sender's list.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Compared<'a> {
     /// The tag and what opens a row behind it.
     pub own: OwnTag<'a>,
@@ -81,8 +81,8 @@ pub struct Compared<'a> {
 impl<'a> Compared<'a> {
     /// Bytes of the record.
     #[must_use]
-    pub const fn bytes(tag_bytes: usize, with_keys: bool) -> usize {
-        let key = if with_keys { PAYLOAD_KEY_BYTES } else { 0 };
+    pub const fn bytes(tag_bytes: usize, with_key: bool) -> usize {
+        let key = if with_key { PAYLOAD_KEY_BYTES } else { 0 };
         tag_bytes.saturating_add(PLACE).saturating_add(key)
     }
 
@@ -96,16 +96,16 @@ impl<'a> Compared<'a> {
     /// Reads it.
     #[must_use]
     #[inline]
-    pub fn read(record: &'a [u8], tag_bytes: usize) -> Option<Self> {
+    pub fn read(record: &'a [u8], tag_bytes: usize, with_key: bool) -> Option<Self> {
         let mut fields = Fields::of(record);
         let (tag, place) = (fields.take(tag_bytes)?, fields.u32()?);
-        let key = if fields.end().is_some() { None } else { Some(fields.array()?) };
+        let key = if with_key { Some(fields.array()?) } else { None };
         fields.end().map(|()| Self { own: OwnTag { tag, key }, place })
     }
 }
 
 /// A place that matched, and what its row came to. Ordered by their bytes they are in the order of places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct AtPlace<'a> {
     /// The place.
     pub place: u32,
@@ -114,6 +114,12 @@ pub struct AtPlace<'a> {
 }
 
 impl<'a> AtPlace<'a> {
+    /// Bytes of the record, where what a row came to has so many.
+    #[must_use]
+    pub const fn bytes(status: usize) -> usize {
+        PLACE.saturating_add(status)
+    }
+
     /// Adds the record.
     pub fn put(&self, record: &mut Vec<u8>) {
         record.extend_from_slice(&self.place.to_be_bytes());
@@ -129,12 +135,12 @@ impl<'a> AtPlace<'a> {
 }
 
 /// A person who matched. Ordered by their bytes they are in the order of the register.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Matched<'a> {
     /// The person's place in the register.
     pub index: &'a [u8; INDEX],
-    /// The person's key, as [`put_key`](crate::put_key) writes it.
-    pub key: &'a [u8],
+    /// The person's key, as [`key_record`](crate::key_record) writes it.
+    pub key: &'a [u8; KEY],
     /// What the person's row came to.
     pub status: &'a [u8],
 }
@@ -157,12 +163,11 @@ impl<'a> Matched<'a> {
     #[must_use]
     pub fn read(record: &'a [u8]) -> Option<Self> {
         let mut fields = Fields::of(record);
-        Some(Self { index: fields.array()?, key: fields.take(KEY)?, status: fields.rest() })
+        Some(Self { index: fields.array()?, key: fields.array()?, status: fields.rest() })
     }
 }
 
 /// What a sealed row came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowStatus {
     /// The person's values.
     Values(Vec<Option<i64>>),

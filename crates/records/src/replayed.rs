@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 
 /// Bytes of a public key.
 const PUBLIC_KEY: usize = 32;
+/// Bytes before the first part of what was committed to: seed, three hashes, two times, and whether consent is the
+/// ground.
+const FIXED: usize = 4 * 32 + 2 * 8 + 1;
 
 /// What a side committed to before the first byte.
 pub struct Committed {
@@ -52,7 +55,7 @@ pub struct Drawn {
 }
 
 /// What a side sent after its own list, as hashes, and the key that it was made by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Sent {
     /// Of the other side's list, as it came.
     pub received: [u8; 32],
@@ -90,16 +93,19 @@ impl Committed {
     /// The record.
     #[must_use]
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(256));
+        let drawn = self.drawn.as_ref().map(Drawn::encode);
+        let parts = [self.agreement.as_str().as_bytes(), self.purpose.as_bytes(), &self.question, &self.evidence];
+        let parts = || parts.into_iter().chain(drawn.as_deref());
+        // SECURITY: in one piece, since what a vector leaves behind as it grows is not wiped, and the seed is in it.
+        let length = parts().fold(FIXED, |length, part| length.saturating_add(8).saturating_add(part.len()));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(length));
         for fixed in [&*self.seed, &self.terms, &self.release_key, &self.own] {
             bytes.extend_from_slice(fixed);
         }
         bytes.extend(self.moment.to_be_bytes());
         bytes.extend(self.until.to_be_bytes());
         bytes.push(u8::from(self.by_consent));
-        let parts = [self.agreement.as_str().as_bytes(), self.purpose.as_bytes(), &self.question, &self.evidence];
-        let drawn = self.drawn.as_ref().map(Drawn::encode);
-        for part in parts.into_iter().chain(drawn.as_deref()) {
+        for part in parts() {
             put_part(&mut bytes, part);
         }
         bytes
@@ -218,6 +224,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_read_as_it_was_written_or_not_at_all() {
         let bytes = kept().encode();
+        assert_eq!(bytes.len(), bytes.capacity(), "it grew, and left the seed behind");
         assert!(
             Committed::decode(&bytes)
                 .is_some_and(|read| read.encode() == bytes && read.drawn.as_ref() == Some(&drawn()))

@@ -1,5 +1,5 @@
-//! The receiver's set as it was formed: whom it was formed of, who stands behind its places, whom a chunk leaves out, and
-//! what opens the commitment to it.
+//! The receiver's set as it was formed: of what, who stands behind its places, whom a chunk leaves out, and what opens
+//! the commitment to it.
 
 use crate::KEY;
 use crate::fields::Fields;
@@ -72,14 +72,14 @@ impl InEpoch {
 }
 
 /// A person who stands behind a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Behind<'a> {
     /// The place.
     pub place: u32,
     /// How the person stands: whom a stronger key has matched takes no part.
     pub stands: Stands,
-    /// The person's key, as [`put_key`](crate::put_key) writes it.
-    pub key: &'a [u8],
+    /// The person's key, as [`key_record`](crate::key_record) writes it.
+    pub key: &'a [u8; KEY],
 }
 
 impl<'a> Behind<'a> {
@@ -98,69 +98,72 @@ impl<'a> Behind<'a> {
     #[inline]
     pub fn read(record: &'a [u8]) -> Option<Self> {
         let mut fields = Fields::of(record);
-        let (place, stands, key) = (fields.u32()?, Stands::read(&mut fields)?, fields.take(KEY)?);
+        let (place, stands, key) = (fields.u32()?, Stands::read(&mut fields)?, fields.array()?);
         fields.end().map(|()| Self { place, stands, key })
     }
 }
 
-/// Which places of a chunk are sent as padding, behind where the persons of the next chunk begin and how many persons of
-/// this one are withheld by their choice.
+/// Which places of a chunk are sent as padding, behind where the persons of the next chunk begin and how many persons
+/// of this one are withheld by their choice.
 ///
 /// PRIVACY: a bit for each place, so that its length on the disk tells nothing of how many are withheld.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Withheld(Zeroizing<Vec<u8>>);
+#[derive(Clone)]
+pub struct WithheldPlaces {
+    places: u32,
+    record: Zeroizing<Vec<u8>>,
+}
 
-impl Withheld {
+impl WithheldPlaces {
     /// Bytes of the two numbers.
     const HEAD: usize = 16;
 
-    /// Nobody of so many places.
+    /// None of so many places.
     #[must_use]
-    pub fn nobody(places: u32) -> Self {
-        Self(Zeroizing::new(vec![0; Self::bytes(places)]))
+    pub fn none_of(places: u32) -> Self {
+        Self { places, record: Zeroizing::new(vec![0; Self::bytes(places)]) }
     }
 
-    fn bytes(places: u32) -> usize {
+    const fn bytes(places: u32) -> usize {
         Self::HEAD.saturating_add(places.div_ceil(8) as usize)
     }
 
-    /// Reads that of a chunk of so many places.
+    /// Reads those of a chunk of so many places.
     #[must_use]
     pub fn read(record: Zeroizing<Vec<u8>>, places: u32) -> Option<Self> {
         let behind = places % 8;
         let none_behind = behind == 0 || record.last().is_some_and(|last| last >> behind == 0);
-        (record.len() == Self::bytes(places) && none_behind).then_some(Self(record))
+        (record.len() == Self::bytes(places) && none_behind).then_some(Self { places, record })
     }
 
     /// The record.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.record
     }
 
-    /// Where a place's bit stands, counted from the chunk's first.
-    const fn bit_of(offset: u32) -> (usize, u8) {
-        (Self::HEAD + offset as usize / 8, 1 << (offset % 8))
+    /// Where the bit of the place at that offset from the chunk's first stands; `None` behind the last.
+    fn bit_of(&self, offset: u32) -> Option<(usize, u8)> {
+        (offset < self.places).then(|| (Self::HEAD + offset as usize / 8, 1 << (offset % 8)))
     }
 
-    /// Withholds the place at that offset; `None` for one behind the chunk's last byte.
+    /// Withholds the place at that offset from the chunk's first; `None` behind the last.
     #[must_use]
     pub fn withhold(&mut self, offset: u32) -> Option<()> {
-        let (byte, bit) = Self::bit_of(offset);
-        self.0.get_mut(byte).map(|byte| *byte |= bit)
+        let (byte, bit) = self.bit_of(offset)?;
+        self.record.get_mut(byte).map(|byte| *byte |= bit)
     }
 
-    /// Whether the place at that offset is withheld; `None` for one behind the chunk's last byte.
+    /// Whether the place at that offset from the chunk's first is withheld; `None` behind the last.
     #[must_use]
     pub fn withholds(&self, offset: u32) -> Option<bool> {
-        let (byte, bit) = Self::bit_of(offset);
-        self.0.get(byte).map(|byte| byte & bit != 0)
+        let (byte, bit) = self.bit_of(offset)?;
+        self.record.get(byte).map(|byte| byte & bit != 0)
     }
 
     /// Says where the persons of the next chunk begin, and how many of this one are withheld by their choice.
     pub fn set_head(&mut self, next: u64, persons: u64) {
         let head = [next.to_be_bytes(), persons.to_be_bytes()];
-        for (to, from) in self.0.iter_mut().zip(head.as_flattened()) {
+        for (to, from) in self.record.iter_mut().zip(head.as_flattened()) {
             *to = *from;
         }
     }
@@ -168,8 +171,8 @@ impl Withheld {
     /// Where the persons of the next chunk begin, and how many of this one are withheld by their choice.
     #[must_use]
     pub fn head(&self) -> (u64, u64) {
-        let mut fields = Fields::of(&self.0);
-        // INVARIANT: none is shorter.
+        let mut fields = Fields::of(&self.record);
+        // INVARIANT: no record is shorter.
         (fields.u64().unwrap_or_default(), fields.u64().unwrap_or_default())
     }
 }
@@ -182,7 +185,7 @@ pub struct SetOpening {
     pub seed: SecretSeed,
     /// By which the leaf commits to the payload.
     pub nonce: [u8; 32],
-    /// What the leaf commits to. Its last line is that [of the root](Self::line).
+    /// What the leaf commits to. Its last line, with its end, is that [of the root](Self::line).
     pub payload: Vec<u8>,
 }
 
@@ -206,7 +209,7 @@ impl SetOpening {
         let mut fields = Fields::of(record);
         let (leaf, seed) = (LeafHash::from_bytes(*fields.array()?), SecretSeed::from_bytes(*fields.array()?));
         let (nonce, payload) = (*fields.array()?, fields.rest());
-        let line = str::from_utf8(payload).ok()?.lines().next_back()?;
+        let line = str::from_utf8(payload).ok()?.strip_suffix('\n')?.rsplit('\n').next()?;
         let (size, hash) = line.strip_prefix("set ")?.split_once(' ')?;
         let mut root = Root { size: size.parse().ok()?, hash: [0; 32] };
         hex::decode_to_slice(hash, &mut root.hash).ok()?;
@@ -219,21 +222,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_withheld_alone_and_no_bit_stands_behind_the_last() {
+    fn a_place_is_withheld_alone_and_none_behind_the_last() {
         for places in [1, 7, 8, 9, 20] {
-            let mut withheld = Withheld::nobody(places);
+            let mut withheld = WithheldPlaces::none_of(places);
             withheld.set_head(300, 5);
             withheld.withhold(places - 1).unwrap();
+            assert!(withheld.withhold(places).is_none() && withheld.withholds(places).is_none());
             let found: Vec<_> = (0..places).filter(|place| withheld.withholds(*place).unwrap()).collect();
             assert_eq!((found, withheld.head()), (vec![places - 1], (300, 5)));
             let bytes = Zeroizing::new(withheld.as_bytes().to_vec());
-            assert!(Withheld::read(bytes.clone(), places).is_some_and(|read| read == withheld));
-            assert!(Withheld::read(bytes.clone(), places + 8).is_none());
+            let read = WithheldPlaces::read(bytes.clone(), places).unwrap();
+            assert_eq!(read.as_bytes(), withheld.as_bytes());
+            assert!(WithheldPlaces::read(bytes.clone(), places + 8).is_none());
             let mut more = bytes;
             *more.last_mut().unwrap() |= 0x80;
-            assert_eq!(Withheld::read(more, places).is_some(), places % 8 == 0, "of {places}");
+            assert_eq!(WithheldPlaces::read(more, places).is_some(), places % 8 == 0, "of {places}");
         }
-        assert!(Withheld::nobody(8).withhold(8).is_none() && Withheld::nobody(8).withholds(8).is_none());
     }
 
     #[test]
@@ -249,8 +253,11 @@ mod tests {
         let (read, of) = SetOpening::decode(&opening(&line).encode()).unwrap();
         assert_eq!(of, root);
         assert_eq!(read.encode(), opening(&line).encode());
-        for other in ["", "set 1024", &line.to_uppercase(), &line.replace("1024", "01024"), &line[..line.len() - 1]] {
+        let (zero, short, two) = (line.replace("1024", "01024"), &line[..line.len() - 1], format!("{line}\n"));
+        for other in ["", "set 1024", &line.to_uppercase(), &zero, short, &two, &format!("{line}\r")] {
             assert!(SetOpening::decode(&opening(other).encode()).is_none(), "{other}");
         }
+        let whole = opening(&line).encode();
+        assert!(SetOpening::decode(&whole[..whole.len() - 1]).is_none(), "a line without its end");
     }
 }

@@ -3,8 +3,8 @@
 mod canonical;
 mod reserve;
 
-pub use canonical::account_again;
 pub(crate) use canonical::{AccountKey, RequestRef};
+pub use canonical::{account_again, account_for_life};
 
 use crate::{OwnRelease, ReleaseKey, StoreError, StoredRelease, ledger::Spend, releases::Known, state::Refundable};
 use firebreak_domain::{AgreementId, Charge, OrgId, RequestId, UnitSpaceId};

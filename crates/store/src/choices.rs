@@ -6,7 +6,8 @@
 use crate::{State, StoreError, key::prf};
 use firebreak_domain::{PurposeId, Timestamp};
 use futures::TryStreamExt;
-use sqlx::Row;
+use sqlx::{QueryBuilder, Row, Sqlite};
+use std::sync::Arc;
 
 /// A choice. Of one kind and purpose, the latest counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,17 +42,18 @@ pub type PersonReference = [u8; 16];
 /// It takes the 16 bytes of a [`PersonReference`] for each person who is restricted and, where the legal basis is
 /// consent, for each who has given it: 160 MB for ten million. Who asks anew while something is known has both for a
 /// while.
-#[derive(Debug, Default)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Participation {
     /// How much had been recorded by then.
     recorded: i64,
+    purpose: PurposeId,
     restricted: Persons,
     /// Where the legal basis is consent, who has given it.
     consenting: Option<Persons>,
 }
 
 /// Persons in order, each once.
-#[derive(Debug, Default)]
+#[derive(Debug, PartialEq, Eq)]
 struct Persons(Vec<PersonReference>);
 
 impl Persons {
@@ -67,6 +69,19 @@ impl Persons {
 
     fn contains(&self, person: &PersonReference) -> bool {
         self.0.binary_search(person).is_ok()
+    }
+
+    /// These, but that of those who `chose` since the ones in `now` alone are among them.
+    fn since(&self, chose: &Self, now: &Self) -> Self {
+        let mut stay = self.0.iter().filter(|person| !chose.contains(person)).peekable();
+        let mut come = now.0.iter().peekable();
+        let mut persons = Vec::with_capacity(self.0.len().saturating_add(now.0.len()));
+        while let Some(next) = stay.peek().into_iter().chain(come.peek()).min().copied() {
+            persons.push(*next);
+            // Nobody is among both.
+            let _ = stay.next_if_eq(&next).or_else(|| come.next_if_eq(&next));
+        }
+        Self(persons)
     }
 }
 
@@ -84,6 +99,9 @@ impl Participation {
         self.recorded
     }
 }
+
+/// Choices since the last time of which each is looked at by itself. More take as long as reading all anew.
+const FEW: usize = 10_000;
 
 /// Numbers in the table; they never change.
 const CONSENT: i64 = 1;
@@ -156,8 +174,8 @@ impl State {
             .collect()
     }
 
-    /// Who takes part now, for `purpose`; with `by_consent`, those alone who have consented to it. `None` where
-    /// `known` still says so.
+    /// Who takes part now, for `purpose`; with `by_consent`, those alone who have consented to it. What is `known` of
+    /// that already is given back if it still says so, and otherwise spares reading what was recorded by then.
     ///
     /// # Errors
     /// [`StoreError`] if the state failed.
@@ -165,14 +183,34 @@ impl State {
         &self,
         purpose: &PurposeId,
         by_consent: bool,
-        known: Option<&Participation>,
-    ) -> Result<Option<Participation>, StoreError> {
+        known: Option<&Arc<Participation>>,
+    ) -> Result<Arc<Participation>, StoreError> {
         let recorded: i64 =
             sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM choices").fetch_one(&self.shared.readers).await?;
-        if known.is_some_and(|known| known.recorded == recorded) {
-            return Ok(None);
+        let known = known.filter(|known| known.purpose == *purpose && known.consenting.is_some() == by_consent);
+        let Some(known) = known else {
+            return Ok(Arc::new(self.participation_at(purpose, by_consent, recorded).await?));
+        };
+        if known.recorded == recorded {
+            return Ok(Arc::clone(known));
         }
-        self.participation_at(purpose, by_consent, recorded).await.map(Some)
+        let Some(chose) = self.chose(known.recorded, recorded).await? else {
+            return Ok(Arc::new(self.participation_at(purpose, by_consent, recorded).await?));
+        };
+        let since = Some(known.recorded);
+        let restricted = self.latest(purpose, [RESTRICT, LIFT], recorded, since).await?;
+        let consenting = match by_consent {
+            true => Some(self.latest(purpose, [CONSENT, WITHDRAW], recorded, since).await?),
+            false => None,
+        };
+        let (known, purpose) = (Arc::clone(known), purpose.clone());
+        apart(move || {
+            let restricted = known.restricted.since(&chose, &restricted);
+            let consenting = known.consenting.as_ref().zip(consenting.as_ref());
+            let consenting = consenting.map(|(known, now)| known.since(&chose, now));
+            Arc::new(Participation { recorded, purpose, restricted, consenting })
+        })
+        .await
     }
 
     /// Who took part at a moment that [`Participation::moment`] told.
@@ -185,29 +223,60 @@ impl State {
         by_consent: bool,
         recorded: i64,
     ) -> Result<Participation, StoreError> {
-        let restricted = self.latest(purpose, RESTRICT, LIFT, recorded).await?;
-        let consenting = if by_consent { Some(self.latest(purpose, CONSENT, WITHDRAW, recorded).await?) } else { None };
-        Ok(Participation { recorded, restricted, consenting })
+        let restricted = self.latest(purpose, [RESTRICT, LIFT], recorded, None).await?;
+        let consenting = match by_consent {
+            true => Some(self.latest(purpose, [CONSENT, WITHDRAW], recorded, None).await?),
+            false => None,
+        };
+        Ok(Participation { recorded, purpose: purpose.clone(), restricted, consenting })
     }
 
-    /// Of whom `one` was recorded by that moment and afterwards not `other`. Row by row: a register may have millions.
-    async fn latest(&self, purpose: &PurposeId, one: i64, other: i64, recorded: i64) -> Result<Persons, StoreError> {
-        let query = sqlx::query(
-            "SELECT person FROM choices AS latest WHERE choice = ? AND seq <= ? AND (purpose = ? OR (choice = 3 AND purpose = ''))
-             AND NOT EXISTS (SELECT 1 FROM choices AS later WHERE later.person = latest.person
-                 AND later.purpose = latest.purpose AND later.choice IN (?, ?) AND later.seq > latest.seq
-                 AND later.seq <= ?)",
-        );
-        let query =
-            query.bind(one).bind(recorded).bind(purpose.as_str().to_owned()).bind(one).bind(other).bind(recorded);
-        let mut rows = query.fetch(&self.shared.readers);
+    /// Of whom something was recorded after the one moment and by the other; `None` if that is much.
+    async fn chose(&self, since: i64, recorded: i64) -> Result<Option<Persons>, StoreError> {
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT person FROM choices WHERE seq > ");
+        query.push_bind(since).push(" AND seq <= ").push_bind(recorded);
+        query.push(" LIMIT ").push_bind(FEW as i64 + 1);
+        let persons = self.persons(query).await?;
+        Ok((persons.len() <= FEW).then(|| Persons::of(persons)))
+    }
+
+    /// Of whom the first kind was recorded by that moment and afterwards not the other: of everybody, or of those of
+    /// whom anything was recorded `since` another moment.
+    async fn latest(
+        &self,
+        purpose: &PurposeId,
+        [one, other]: [i64; 2],
+        recorded: i64,
+        since: Option<i64>,
+    ) -> Result<Persons, StoreError> {
+        let mut query = QueryBuilder::<Sqlite>::new("SELECT latest.person FROM ");
+        if let Some(since) = since {
+            // In this order and by this index, or SQLite goes through the choices of everybody.
+            query.push("choices AS chose CROSS JOIN choices AS latest INDEXED BY choices_by_person ");
+            query.push("ON latest.person = chose.person AND chose.seq > ").push_bind(since);
+            query.push(" AND chose.seq <= ").push_bind(recorded);
+        } else {
+            query.push("choices AS latest");
+        }
+        query.push(" WHERE latest.choice = ").push_bind(one).push(" AND latest.seq <= ").push_bind(recorded);
+        query.push(" AND (latest.purpose = ").push_bind(purpose.as_str().to_owned());
+        query.push(" OR (latest.choice = 3 AND latest.purpose = ''))");
+        query.push(" AND NOT EXISTS (SELECT 1 FROM choices AS later WHERE later.person = latest.person");
+        query.push(" AND later.purpose = latest.purpose AND later.choice IN (").push_bind(one);
+        query.push(", ").push_bind(other).push(") AND later.seq > latest.seq AND later.seq <= ").push_bind(recorded);
+        query.push(")");
+        let persons = self.persons(query).await?;
+        apart(|| Persons::of(persons)).await
+    }
+
+    /// The persons that a query finds. Row by row: a register may have millions.
+    async fn persons(&self, mut query: QueryBuilder<Sqlite>) -> Result<Vec<PersonReference>, StoreError> {
+        let mut rows = query.build().fetch(&self.shared.readers);
         let mut persons = Vec::new();
         while let Some(row) = rows.try_next().await? {
             persons.push(crate::codec::fixed("choice", row.try_get(0)?)?);
         }
-        drop(rows);
-        // Millions take a while to sort, in which nothing else would run on this thread.
-        tokio::task::spawn_blocking(|| Persons::of(persons)).await.map_err(|_| StoreError::Closed)
+        Ok(persons)
     }
 
     /// The reference of a person, by the agency's own key.
@@ -218,5 +287,31 @@ impl State {
             *to = from;
         }
         reference
+    }
+}
+
+/// Does what takes a while with millions, in which nothing else would run on this thread.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_chose_since_stand_as_they_chose_and_everybody_else_as_before() {
+        let persons = |numbers: &[u8]| Persons::of(numbers.iter().map(|number| [*number; 16]).collect());
+        let known = persons(&[2, 4, 6, 8]);
+        for (chose, now, then) in [
+            (&[][..], &[][..], &[2, 4, 6, 8][..]),
+            (&[1, 2, 9], &[1, 9], &[1, 4, 6, 8, 9]),
+            (&[4, 5, 6], &[4, 5], &[2, 4, 5, 8]),
+            (&[2, 4, 6, 8], &[], &[]),
+            (&[2, 3, 4, 6, 8], &[2, 3, 4, 6, 8], &[2, 3, 4, 6, 8]),
+        ] {
+            assert_eq!(known.since(&persons(chose), &persons(now)), persons(then), "{chose:?}");
+        }
+        assert_eq!(persons(&[]).since(&persons(&[1]), &persons(&[1])), persons(&[1]));
     }
 }

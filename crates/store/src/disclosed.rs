@@ -242,14 +242,19 @@ fn place(session: &[u8; 32], index: &[u8]) -> Vec<u8> {
 }
 
 /// Names of columns as they are stored: no name has a line feed.
-fn joined(columns: &[ColumnName]) -> String {
+#[must_use]
+pub fn joined(columns: &[ColumnName]) -> String {
     columns.iter().map(ColumnName::as_str).collect::<Vec<_>>().join("\n")
 }
 
 /// Names of columns that were stored; none for none.
-pub(crate) fn columns(stored: Option<&str>) -> Result<Vec<ColumnName>, StoreError> {
+///
+/// # Errors
+/// [`StoreError::Malformed`] for anything but what [`joined`] writes.
+pub fn columns(stored: Option<&str>) -> Result<Vec<ColumnName>, StoreError> {
+    let Some(stored) = stored.filter(|stored| !stored.is_empty()) else { return Ok(Vec::new()) };
     let name = |name: &str| ColumnName::new(name).map_err(|_| StoreError::Malformed(WHAT));
-    stored.unwrap_or_default().lines().map(name).collect()
+    stored.split('\n').map(name).collect()
 }
 
 fn read(row: &SqliteRow) -> Result<Disclosure, StoreError> {

@@ -152,6 +152,7 @@ impl Entry {
 /// An entry as it is written once it was read; `None` for bytes that are none of this format.
 #[must_use]
 pub fn entry_again(bytes: &[u8]) -> Option<Vec<u8>> {
+    // Whoever reads one asks for the format first.
     let bytes = Some(bytes).filter(|bytes| bytes.starts_with(&FORMAT.to_be_bytes()))?;
     Entry::from_bytes(bytes).ok().map(|(at, entry)| entry.to_bytes(at))
 }

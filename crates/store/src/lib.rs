@@ -93,8 +93,10 @@ pub use watermark::{AcceptedBundle, BundleError};
 /// How rows are written before they are sealed: for the fuzz targets, and for nothing else.
 #[doc(hidden)]
 pub mod rows {
-    pub use crate::accounts::account_again;
-    pub use crate::disclosed::{decode as decode_disclosed, encode as encode_disclosed};
+    pub use crate::accounts::{account_again, account_for_life};
+    pub use crate::disclosed::{
+        columns as read_columns, decode as decode_disclosed, encode as encode_disclosed, joined as joined_columns,
+    };
     pub use crate::handed_out::{decode as decode_handed_out, encode as encode_handed_out};
     pub use crate::ledger::entry_again;
 }

@@ -1,7 +1,7 @@
 //! The records of a side of a join: an identifier and a label of each person who takes part, formed on the disk.
 
 use crate::app::matching::MatchError;
-use crate::app::matching::records::SORTED_IN_MEMORY;
+use crate::app::matching::sorting::SORTED_IN_MEMORY;
 use crate::bounded::RankingKey;
 use crate::datasets::RowsToMatch;
 use crate::source::{Encoded, EncodedColumn, MISSING, Rows};
@@ -9,7 +9,8 @@ use firebreak_domain::ColumnName;
 use firebreak_psi::{NormalisedInput, Normaliser};
 use firebreak_query::{BoundValue, CheckedSide};
 use firebreak_records::{
-    ITEM, JoinRecord, JoinRow, KEY, NO_LABEL, VALUE, holds_nothing, is_readable, item, key, put_item, put_key,
+    ITEM, JoinRecord, JoinRow, KEY, NO_LABEL, VALUE, holds_nothing, is_readable, item_record, key_record, read_item,
+    read_key,
 };
 use firebreak_store::{RecordFile, RecordReader, SessionFiles, Sorted, Sorter};
 use std::collections::BTreeMap;
@@ -64,26 +65,23 @@ impl Forming<'_> {
     fn add(&self, rows: &Rows, number: &mut u64, sorter: &mut Sorter) -> Result<(), MatchError> {
         let columns: BTreeMap<&ColumnName, &EncodedColumn> = rows.columns.iter().map(|c| (c.name(), c)).collect();
         let mut record = Zeroizing::new(Vec::with_capacity(JoinRow::bytes(rows.columns.len())));
-        let (mut key, mut held) = (Zeroizing::new(Vec::with_capacity(KEY)), Zeroizing::new(Vec::with_capacity(ITEM)));
         let mut values: Zeroizing<Vec<[u8; VALUE]>> = Zeroizing::new(Vec::with_capacity(rows.columns.len()));
         for row in 0..rows.persons.len() {
             *number = number.saturating_add(1);
-            key.clear();
-            match rows.person_of(row) {
-                Some(text) => put_key(&mut key, text),
+            let key = match rows.person_of(row) {
+                Some(key) => key_record(key),
                 // Where every row is a person, its number is all there is to name it by.
-                None => put_key(&mut key, &format!("row {number}")),
-            }
+                None => key_record(&format!("row {number}")),
+            };
             values.clear();
             let value = |column: &EncodedColumn| column.values().get(row).copied().unwrap_or(MISSING);
             values.extend(rows.columns.iter().map(|column| value(column).to_be_bytes()));
             let bound = |name: &ColumnName| bound(columns.get(name)?, row);
             let label = self.side.label(&bound).unwrap_or(NO_LABEL);
             let input = self.normaliser.normalise_parts(&rows.match_key_of(row));
-            held.clear();
-            put_item(&mut held, input.as_ref().map_or(&[], AsRef::as_ref));
+            let item = item_record(input.as_ref().map_or(&[], AsRef::as_ref));
             record.clear();
-            JoinRow { key: &key, values: &values, label, item: &held }.put(&mut record);
+            JoinRow { key: &key, values: &values, label, item: &item }.put(&mut record);
             sorter.push(&record)?;
         }
         Ok(())
@@ -91,29 +89,26 @@ impl Forming<'_> {
 
     /// The identifier and the label of each person who takes part.
     fn add_persons(&self, mut rows: Sorted, columns: usize, persons: &mut Sorter) -> Result<(), MatchError> {
-        let mut person = Person::default();
+        let mut person: Option<Person> = None;
         while let Some(row) = rows.next()? {
             let row = JoinRow::read(row, columns).ok_or(MatchError::Failed)?;
-            if person.key.as_slice() != row.key {
-                self.add_person(&person, persons)?;
-                person = Person { key: Zeroizing::new(row.key.to_vec()), ..Person::default() };
+            if let Some(before) = person.take_if(|person| *person.key != *row.key) {
+                self.add_person(&before, persons)?;
             }
-            person.add(row.values, row.label, row.item, &self.ranking);
+            person.get_or_insert_with(|| Person::of(row.key)).add(row.values, row.label, row.item, &self.ranking);
         }
-        self.add_person(&person, persons)
+        person.iter().try_for_each(|person| self.add_person(person, persons))
     }
 
     fn add_person(&self, person: &Person, persons: &mut Sorter) -> Result<(), MatchError> {
         // Nothing can be recorded of a person whose key cannot be read again, and so no restriction.
-        if person.item.is_empty() || !is_readable(&person.key) {
-            return Ok(());
-        }
-        if !(self.takes_part)(&key(&person.key).ok_or(MatchError::Failed)?) {
+        let Some(item) = person.item.as_ref().filter(|_| is_readable(&person.key)) else { return Ok(()) };
+        if !(self.takes_part)(&read_key(&person.key).ok_or(MatchError::Failed)?) {
             return Ok(());
         }
         let label = person.best.as_ref().map_or(NO_LABEL, |(_, label)| *label);
         let mut record = Zeroizing::new(Vec::with_capacity(JoinRecord::BYTES));
-        JoinRecord { item: &person.item, label }.put(&mut record);
+        JoinRecord { item, label }.put(&mut record);
         Ok(persons.push(&record)?)
     }
 }
@@ -129,19 +124,22 @@ fn bound(column: &EncodedColumn, row: usize) -> Option<BoundValue> {
 }
 
 /// What is known of a person whose rows are read one after another.
-#[derive(Default)]
 struct Person {
-    key: Zeroizing<Vec<u8>>,
+    key: Zeroizing<[u8; KEY]>,
     /// The rank and the label of the row that counts: the first by rank among those that have a label.
     best: Option<([u8; 16], u16)>,
     /// The identifier of that row, if it is usable; else another usable one of the person.
-    item: Zeroizing<Vec<u8>>,
+    item: Option<Zeroizing<[u8; ITEM]>>,
     last: Option<Vec<[u8; VALUE]>>,
     ordinal: u32,
 }
 
 impl Person {
-    fn add(&mut self, values: &[[u8; VALUE]], label: u16, held: &[u8], ranking: &RankingKey) {
+    fn of(key: &[u8; KEY]) -> Self {
+        Self { key: Zeroizing::new(*key), best: None, item: None, last: None, ordinal: 0 }
+    }
+
+    fn add(&mut self, values: &[[u8; VALUE]], label: u16, held: &[u8; ITEM], ranking: &RankingKey) {
         let again = self.last.as_deref() == Some(values);
         self.ordinal = if again { self.ordinal.saturating_add(1) } else { 0 };
         self.last = Some(values.to_vec());
@@ -149,14 +147,14 @@ impl Person {
         let mut counts = false;
         if label != NO_LABEL {
             let row: Vec<i64> = values.iter().copied().map(i64::from_be_bytes).collect();
-            let rank = ranking.rank(&key(&self.key).unwrap_or_default(), &row, self.ordinal);
+            let rank = ranking.rank(&read_key(&self.key).unwrap_or_default(), &row, self.ordinal);
             counts = self.best.is_none_or(|(best, _)| rank < best);
             if counts {
                 self.best = Some((rank, label));
             }
         }
-        if usable && (counts || self.item.is_empty()) {
-            self.item = Zeroizing::new(held.to_vec());
+        if usable && (counts || self.item.is_none()) {
+            self.item = Some(Zeroizing::new(*held));
         }
     }
 }
@@ -164,17 +162,23 @@ impl Person {
 /// Writes those whose identifier nobody else has, and that have a label.
 fn write_alone(mut persons: Sorted, files: &SessionFiles) -> Result<RecordFile, MatchError> {
     let mut written = files.write_records(NAME, JoinRecord::BYTES)?;
-    let mut waiting: Option<(Zeroizing<Vec<u8>>, bool)> = None;
-    let mut put = |record: &(Zeroizing<Vec<u8>>, bool)| {
-        let (record, alone) = record;
-        let labelled = JoinRecord::read(record).is_some_and(|record| record.label != NO_LABEL);
-        if *alone && labelled { written.push(record) } else { Ok(()) }
+    // An identifier, the label of one who has it, and whether nobody else has.
+    let mut waiting: Option<(Zeroizing<[u8; ITEM]>, u16, bool)> = None;
+    let mut record = Zeroizing::new(Vec::with_capacity(JoinRecord::BYTES));
+    let mut put = |(item, label, alone): &(Zeroizing<[u8; ITEM]>, u16, bool)| {
+        if !*alone || *label == NO_LABEL {
+            return Ok(());
+        }
+        record.clear();
+        JoinRecord { item, label: *label }.put(&mut record);
+        written.push(&record)
     };
-    while let Some(record) = persons.next()? {
+    while let Some(person) = persons.next()? {
+        let JoinRecord { item, label } = JoinRecord::read(person).ok_or(MatchError::Failed)?;
         match &mut waiting {
-            Some((before, alone)) if before.get(..ITEM) == record.get(..ITEM) => *alone = false,
+            Some((before, _, alone)) if **before == *item => *alone = false,
             _ => {
-                let before = waiting.replace((Zeroizing::new(record.to_vec()), true));
+                let before = waiting.replace((Zeroizing::new(*item), label, true));
                 before.iter().try_for_each(&mut put)?;
             }
         }
@@ -190,7 +194,7 @@ pub(super) fn block(reader: &mut RecordReader) -> Result<Vec<(NormalisedInput, u
         && let Some(record) = reader.next()?
     {
         let record = JoinRecord::read(record).ok_or(MatchError::Failed)?;
-        let input = item(record.item).and_then(|slot| slot.input()).ok_or(MatchError::Failed)?;
+        let input = read_item(record.item).and_then(|slot| slot.input()).ok_or(MatchError::Failed)?;
         block.push((input, record.label));
     }
     Ok(block)

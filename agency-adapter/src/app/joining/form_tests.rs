@@ -9,19 +9,16 @@ const VACCINATIONS: &str = include_str!("../../../../deploy/sample/bundle/contra
 
 fn person(rows: &[(u8, u16, &str)]) -> Person {
     let ranking = RankingKey::new([5; 32]);
-    let mut key = Vec::new();
-    put_key(&mut key, "p");
-    let mut person = Person { key: Zeroizing::new(key), ..Person::default() };
+    let mut person = Person::of(&key_record("p"));
     for (value, label, identifier) in rows {
-        let mut held = Vec::new();
-        put_item(&mut held, identifier.as_bytes());
-        person.add(&[[*value; VALUE]], *label, &held, &ranking);
+        person.add(&[[*value; VALUE]], *label, &item_record(identifier.as_bytes()), &ranking);
     }
     person
 }
 
 fn identifier(person: &Person) -> String {
-    item(&person.item).map(|slot| String::from_utf8(slot.as_ref().to_vec()).unwrap()).unwrap_or_default()
+    let slot = person.item.as_ref().and_then(|item| read_item(item));
+    slot.map(|slot| String::from_utf8(slot.as_ref().to_vec()).unwrap()).unwrap_or_default()
 }
 
 #[test]
@@ -45,7 +42,7 @@ fn a_row_without_an_identifier_has_that_of_another_of_its_person() {
     missing[chosen].2 = "";
     assert_eq!(person(&missing).best, person(&rows).best, "an identifier decides nothing of the label");
     assert_eq!(identifier(&person(&missing)), rows[1 - chosen].2);
-    assert!(person(&[(1, 1, "")]).item.is_empty());
+    assert!(person(&[(1, 1, "")]).item.is_none());
 }
 
 #[test]

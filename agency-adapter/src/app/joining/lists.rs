@@ -3,10 +3,10 @@
 use super::form::block;
 use crate::app::matching::MatchError;
 use crate::app::matching::fault::of_peer;
-use crate::app::matching::records::SORTED_IN_MEMORY;
+use crate::app::matching::sorting::SORTED_IN_MEMORY;
 use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_psi::PsiError;
-use firebreak_psi::join::{ENTRY, Entry, JoinParty, check_points, label};
+use firebreak_psi::join::{ENTRY, Entry, JoinParty, check_points, label_of};
 use firebreak_store::{RecordFile, SessionFiles, Sorted, Sorter, Spool};
 use sha2::{Digest, Sha256};
 use std::thread;
@@ -36,7 +36,7 @@ impl JoinList {
         let mut reader = points.read()?;
         while let Some(point) = reader.next()? {
             hash.update(point);
-            let label = point.as_array().map(|point| usize::from(label(point)));
+            let label = point.as_array().map(|point| usize::from(label_of(point)));
             let size = label.and_then(|label| sizes.get_mut(label)).ok_or(MatchError::Failed)?;
             *size = size.saturating_add(1);
         }

@@ -296,11 +296,11 @@ impl App {
         files: &SessionFiles,
         purpose: &PurposeId,
         by_consent: bool,
-    ) -> Result<Participation, MatchError> {
+    ) -> Result<Arc<Participation>, MatchError> {
         if let Some(moment) = block_in_place(|| moment(files))? {
-            return Ok(self.state.participation_at(purpose, by_consent, moment).await?);
+            return Ok(Arc::new(self.state.participation_at(purpose, by_consent, moment).await?));
         }
-        let who = self.state.participation(purpose, by_consent, None).await?.ok_or(MatchError::Failed)?;
+        let who = self.state.participation(purpose, by_consent, None).await?;
         block_in_place(|| files.spool(MOMENT)?.add(&who.moment().to_be_bytes()))?;
         Ok(who)
     }

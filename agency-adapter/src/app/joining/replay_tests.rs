@@ -7,7 +7,7 @@ use firebreak_audit::{
 use firebreak_domain::{Charge, OrgId, Pin, SystemClock, Timestamp};
 use firebreak_psi::Normaliser;
 use firebreak_psi::join::{ENTRY, Entry};
-use firebreak_records::{Drawn, JoinRecord, put_item};
+use firebreak_records::{Drawn, JoinRecord, item_record};
 use firebreak_store::{ScratchFiles, State, StateKey};
 use std::ops::Range;
 use tempfile::TempDir;
@@ -41,9 +41,9 @@ impl Folder {
         let scratch = self.files();
         let mut records = scratch.files().write_records("records", JoinRecord::BYTES).unwrap();
         for number in numbers {
+            let input = Normaliser::V1.normalise(&format!("id-{number:08}")).unwrap();
             let mut record = Vec::new();
-            put_item(&mut record, Normaliser::V1.normalise(&format!("id-{number:08}")).unwrap().as_ref());
-            record.extend([0, 0]);
+            JoinRecord { item: &item_record(input.as_ref()), label: 0 }.put(&mut record);
             records.push(&record).unwrap();
         }
         let list = lists::own(party, &records.finish().unwrap(), labels, scratch.files()).unwrap();

@@ -3,7 +3,7 @@
 use super::MatchError;
 use firebreak_domain::{MatchKey, MatchKeyName, MatchTerms, ReasonCode, Refusal, RequestId};
 use firebreak_psi::Normaliser;
-use firebreak_records::{Read, Reading};
+use firebreak_records::{ReadColumns, Reading};
 use firebreak_store::SessionFiles;
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
@@ -36,7 +36,7 @@ pub(super) struct Key {
     /// Whether its matches are to be looked at by people before anything follows from them.
     pub(super) provisional: bool,
     /// What tells persons apart who share an identifier by this key.
-    apart: Option<Read>,
+    apart: Option<ReadColumns>,
 }
 
 impl Deref for Key {
@@ -57,7 +57,7 @@ impl Key {
             if key.normaliser.names_one_person() {
                 key.apart.clone_from(&names);
             } else {
-                names = Some(Read { columns: key.columns.clone(), normaliser: key.normaliser });
+                names = Some(ReadColumns { columns: key.columns.clone(), normaliser: key.normaliser });
             }
         }
         Ok(keys)
@@ -78,7 +78,7 @@ impl Key {
 
     /// How a receiver reads its identifiers.
     pub(super) fn reading(&self) -> Reading {
-        let own = Read { columns: self.columns.clone(), normaliser: self.normaliser };
+        let own = ReadColumns { columns: self.columns.clone(), normaliser: self.normaliser };
         Reading { own, apart: self.apart.clone() }
     }
 

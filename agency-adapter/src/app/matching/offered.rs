@@ -2,11 +2,11 @@
 
 use super::MatchError;
 use super::payload::PayloadReader;
-use super::records::{SORTED_IN_MEMORY, distinct};
+use super::sorting::{SORTED_IN_MEMORY, distinct};
 use crate::datasets::RowsToMatch;
 use firebreak_domain::{PayloadLayout, ReasonCode, Refusal};
 use firebreak_psi::{Evaluator, NormalisedInput, Normaliser};
-use firebreak_records::{EvaluatedChunk, ITEM, OfferedEntry, OfferedRecord, SentPiece, item, put_item};
+use firebreak_records::{EvaluatedChunk, ITEM, OfferedEntry, OfferedRecord, PERSON, SentPiece, item_record, read_item};
 use firebreak_store::{Participation, PersonReference, RecordFile, RecordReader, SessionFiles, Sorter, Spool};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -19,8 +19,6 @@ const BLOCK: usize = 4096;
 /// Bytes of tags that are sent at once, at most.
 const PIECE: usize = 256 * 1024;
 
-/// Bytes of a person's reference, by which choices are looked up.
-const PERSON: usize = size_of::<PersonReference>();
 /// Behind a tag that fills the list up stands nobody.
 const NOBODY: PersonReference = [0; PERSON];
 /// A person whom the register has no key of: nothing can be recorded of them, and so no consent.
@@ -54,22 +52,19 @@ impl OfferedSet {
             let mut rows = rows().await?;
             let mut sorter = files.sort(NAME, size, SORTED_IN_MEMORY)?;
             let mut record = Zeroizing::new(Vec::with_capacity(size));
-            let mut held = Zeroizing::new(Vec::with_capacity(ITEM));
             let mut unnamed: u64 = 0;
             while let Some(batch) = rows.next().await? {
                 block_in_place(|| {
                     let payload = layout.map(|layout| PayloadReader::over(layout, &batch)).transpose()?;
                     for row in 0..batch.persons.len() {
                         let Some(input) = normaliser.normalise_parts(&batch.match_key_of(row)) else { continue };
-                        held.clear();
-                        put_item(&mut held, input.as_bytes());
                         let mut person = batch.person_of(row).map_or(UNNAMED, &reference);
                         if payload.is_some() && person == UNNAMED {
                             person = number_of_unnamed(&mut unnamed);
                         }
-                        let row = payload.as_ref().map(|payload| payload.row(row)).unwrap_or_default();
+                        let (item, row) = (item_record(input.as_bytes()), payload.as_ref().map(|p| p.row(row)));
                         record.clear();
-                        OfferedRecord { item: &held, person: &person, row: &row }.put(&mut record);
+                        OfferedRecord { item: &item, person: &person, row: &row.unwrap_or_default() }.put(&mut record);
                         sorter.push(&record)?;
                     }
                     Ok::<_, MatchError>(())
@@ -378,7 +373,7 @@ impl<'a> Own<'a> {
             // PRIVACY: whose row would it be? Nothing is disclosed, in as many bytes.
             let again = self.ahead.as_ref().is_some_and(|ahead| ahead.starts_with(held));
             let alone = self.last.as_slice() != held && !again;
-            block.inputs.push(item(held).and_then(|slot| slot.input()).ok_or(MatchError::Failed)?);
+            block.inputs.push(read_item(held).and_then(|slot| slot.input()).ok_or(MatchError::Failed)?);
             block.persons.push(*person);
             if !row.is_empty() {
                 block.rows.push(Zeroizing::new(if alone { row } else { &self.set.nothing }.to_vec()));

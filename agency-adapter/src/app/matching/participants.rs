@@ -25,11 +25,7 @@ impl Participants {
     /// Those of this moment.
     pub(super) async fn now(&self, app: &App) -> Result<Arc<Participation>, MatchError> {
         let mut known = self.known.lock().await;
-        let newer = app.state.participation(&self.purpose, self.by_consent, known.as_deref()).await?;
-        match (newer, known.as_ref()) {
-            (Some(newer), _) => Ok(Arc::clone(known.insert(Arc::new(newer)))),
-            (None, Some(known)) => Ok(Arc::clone(known)),
-            (None, None) => Err(MatchError::Failed),
-        }
+        let now = app.state.participation(&self.purpose, self.by_consent, known.as_ref()).await?;
+        Ok(Arc::clone(known.insert(now)))
     }
 }

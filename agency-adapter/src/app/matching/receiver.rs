@@ -31,7 +31,7 @@ use firebreak_psi::{
     Blinding, FORMAT, MatchParams, Normaliser, PsiError, PublicKey, SecretSeed, SessionId, Shuffle, Slot,
 };
 use firebreak_query::selection;
-use firebreak_records::{Stated, Withheld, item};
+use firebreak_records::{Stated, WithheldPlaces, read_item};
 use firebreak_store::{MatchedBy, SessionFiles, Spool};
 use form::{Formed, Forming, Places};
 use held::Theirs;
@@ -40,7 +40,7 @@ use std::sync::Arc;
 use stronger::{Common, Stronger, selection_hash};
 use tokio::task::block_in_place;
 use tokio::time::Instant;
-use withheld::Choices;
+use withheld::Withheld;
 
 /// How many times the size that its contract declares a sender's register may have in a match: one that has outgrown its
 /// contract a little is compared, and none makes a receiver keep a list without bounds.
@@ -139,7 +139,7 @@ pub struct Receiver {
     blinding: Arc<Blinding>,
     /// The tags of each chunk that was verified.
     own: Spool,
-    withheld: Choices,
+    withheld: Withheld,
     list: Theirs,
 }
 
@@ -412,7 +412,7 @@ impl Prepared {
                 return Err(MatchError::Failed);
             }
             let shuffle = Shuffle::of_session(&self.seed);
-            Ok((own, Choices::open(&self.files, shuffle, self.key.normaliser, params.chunk_elements())?))
+            Ok((own, Withheld::open(&self.files, shuffle, self.key.normaliser, params.chunk_elements())?))
         })?;
         Ok(Receiver { prepared: self, blinding, own, withheld, list })
     }
@@ -439,13 +439,13 @@ impl Receiver {
     }
 
     /// What the places of a chunk hold, once those who take no part are withheld.
-    fn slots(&self, number: u32, choice: &Withheld) -> Result<Vec<Slot>, MatchError> {
+    fn slots(&self, number: u32, choice: &WithheldPlaces) -> Result<Vec<Slot>, MatchError> {
         let count = self.params().chunk_elements();
         let mut reader = form::slots(&self.prepared.files)?.read_from(u64::from(number) * u64::from(count))?;
         let mut slots = Vec::with_capacity(count as usize);
         while slots.len() < count as usize {
             let record = reader.next()?.ok_or(MatchError::Failed)?;
-            slots.push(item(record).ok_or(MatchError::Failed)?);
+            slots.push(read_item(record.as_array().ok_or(MatchError::Failed)?).ok_or(MatchError::Failed)?);
         }
         self.withheld.apply(number, choice, &mut slots)?;
         Ok(slots)

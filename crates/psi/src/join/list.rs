@@ -54,7 +54,7 @@ impl PointList {
     pub fn sizes(&self, side: JoinSide, params: &JoinParams) -> Result<Vec<u64>, PsiError> {
         let mut sizes = vec![0; usize::from(params.labels(side))];
         for entry in &self.0 {
-            *sizes.get_mut(usize::from(label(entry))).ok_or(PsiError::Label)? += 1;
+            *sizes.get_mut(usize::from(label_of(entry))).ok_or(PsiError::Label)? += 1;
         }
         Ok(sizes)
     }
@@ -87,7 +87,7 @@ pub(super) fn point(entry: &Entry) -> &[u8; ELEMENT] {
 
 /// The label of a point.
 #[must_use]
-pub const fn label(entry: &Entry) -> u16 {
+pub const fn label_of(entry: &Entry) -> u16 {
     let [.., high, low] = *entry;
     u16::from_be_bytes([high, low])
 }

@@ -30,7 +30,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use list::{ENTRY, Entry, PointList, label};
+pub use list::{ENTRY, Entry, PointList, label_of};
 pub use party::{JoinParty, PeerKey};
 pub use proof::{JoinSession, KEY_WITH_PROOF};
 pub use stream::{PointStream, check_points};

@@ -141,7 +141,7 @@ impl JoinParty {
         let half = Zeroizing::new(self.key.div_by_2());
         let raised = entries.iter().map(|entry| {
             let point = wire::element(list::point(entry))?;
-            Ok((*half * point, list::label(entry)))
+            Ok((*half * point, list::label_of(entry)))
         });
         encoded(&raised.collect::<Result<Vec<_>, PsiError>>()?)
     }

@@ -1,4 +1,4 @@
-use super::list::{ENTRY, label, point};
+use super::list::{ENTRY, label_of, point};
 use super::{JoinParams, JoinSide};
 use crate::PsiError;
 use crate::wire::{self, ELEMENT};
@@ -46,7 +46,7 @@ impl PointStream {
                 return Err(PsiError::PointOrder);
             }
             last = Some(*point(entry));
-            let label = usize::from(label(entry));
+            let label = usize::from(label_of(entry));
             let (found, due) = found.get_mut(label).zip(self.due.get(label)).ok_or(PsiError::Label)?;
             *found += 1;
             if *found > *due {

@@ -1,6 +1,6 @@
 //! Whole joins between two sides and whoever counts, and what a side can do that does not follow the protocol.
 
-use super::list::{entry, label, point};
+use super::list::{entry, label_of, point};
 use super::*;
 use crate::wire::element;
 use crate::{NormalisedInput, Normaliser, SecretSeed, SessionId};
@@ -40,11 +40,12 @@ fn sent_on(party: &JoinParty, list: &PointList, peer: &PeerKey) -> PointList {
 
 /// How often each pair of labels meets.
 fn met(left: &PointList, right: &PointList) -> BTreeMap<(u16, u16), u32> {
-    let labels: BTreeMap<[u8; 32], u16> = right.entries().iter().map(|entry| (*point(entry), label(entry))).collect();
+    let labels: BTreeMap<[u8; 32], u16> =
+        right.entries().iter().map(|entry| (*point(entry), label_of(entry))).collect();
     let mut met = BTreeMap::new();
     for one in left.entries() {
         if let Some(other) = labels.get(point(one)) {
-            *met.entry((label(one), *other)).or_default() += 1;
+            *met.entry((label_of(one), *other)).or_default() += 1;
         }
     }
     met
@@ -230,7 +231,7 @@ fn a_side_with_two_keys_takes_the_others_noise_off() {
 
 fn times(factor: u64, of: &Entry) -> Entry {
     let point: RistrettoPoint = Scalar::from(factor) * element(point(of)).unwrap();
-    entry(point.compress().as_bytes(), label(of))
+    entry(point.compress().as_bytes(), label_of(of))
 }
 
 /// A list of multiples of one point: whoever made it knows each again behind the other side's key, in whatever order, if
@@ -277,7 +278,7 @@ fn a_record_under_many_factors_counts_many_times_in_a_list_of_the_right_length()
         let multiples = multiples.chain(right.counterparts(&k_left).unwrap());
         let list: Vec<Entry> = multiples
             .filter(|entry| {
-                let left = &mut left_over[usize::from(label(entry))];
+                let left = &mut left_over[usize::from(label_of(entry))];
                 let fits = *left > 0;
                 *left = left.saturating_sub(1);
                 fits
@@ -319,7 +320,7 @@ fn in_a_large_register_factors_count_for_the_points_that_were_picked() {
     let picked: Vec<Entry> = of_left
         .entries()
         .iter()
-        .filter(|entry| label(entry) == 0)
+        .filter(|entry| label_of(entry) == 0)
         .copied()
         .take(due as usize / factors.len())
         .collect();

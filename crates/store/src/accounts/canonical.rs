@@ -133,6 +133,12 @@ pub fn account_again(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(AccountKey::of(&account, &[0; 32]).as_bytes().to_vec())
 }
 
+/// The name of the account in which that of a year is counted for life; `None` for bytes that name none that a cap counts.
+#[must_use]
+pub fn account_for_life(bytes: &[u8]) -> Option<Vec<u8>> {
+    Some(AccountKey::from_bytes(bytes).for_life()?.as_bytes().to_vec())
+}
+
 impl RequestRef {
     pub(crate) fn of(key: &RequestKey, principals: &[u8; 32]) -> Self {
         Self { principal: prf(principals, &[key.principal.as_bytes()]), id: *key.request_id.as_bytes() }

@@ -6,13 +6,14 @@ use firebreak_store::{Choice, Participation, State};
 use futures::future::try_join_all;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
 
 fn purpose(name: &str) -> PurposeId {
     PurposeId::new(name).unwrap()
 }
 
 async fn allowed(state: &State, name: &str, by_consent: bool) -> Vec<u8> {
-    let participation = state.participation(&purpose(name), by_consent, None).await.unwrap().unwrap();
+    let participation = state.participation(&purpose(name), by_consent, None).await.unwrap();
     (0..6).filter(|person| participation.allows(&state.person_reference(&[*person]))).collect()
 }
 
@@ -67,16 +68,22 @@ async fn the_latest_choice_of_a_kind_counts_for_its_purpose() {
 }
 
 #[tokio::test]
-async fn what_is_known_is_read_again_when_something_was_recorded() {
+async fn what_is_known_is_read_again_when_something_was_recorded_or_it_is_of_something_else() {
     let folder = Folder::new();
     let state = folder.open().await;
     let name = purpose("vaccination");
-    let known = state.participation(&name, false, None).await.unwrap().unwrap();
-    assert!(state.participation(&name, false, Some(&known)).await.unwrap().is_none());
+    let known = state.participation(&name, false, None).await.unwrap();
+    assert!(Arc::ptr_eq(&known, &state.participation(&name, false, Some(&known)).await.unwrap()));
     state.record_choice(b"P-1", &Choice::Restrict(None)).await.unwrap();
-    let known = state.participation(&name, false, Some(&known)).await.unwrap().unwrap();
+    let known = state.participation(&name, false, Some(&known)).await.unwrap();
     assert!(!known.allows(&state.person_reference(b"P-1")));
     assert!(known.allows(&state.person_reference(b"P-2")));
+    state.record_choice(b"P-2", &Choice::Restrict(Some(name.clone()))).await.unwrap();
+    for (name, by_consent) in [(purpose("schooling"), false), (name, true)] {
+        let of_other = state.participation(&name, by_consent, Some(&known)).await.unwrap();
+        assert_eq!(*of_other, state.participation_at(&name, by_consent, of_other.moment()).await.unwrap());
+        assert_eq!(of_other.allows(&state.person_reference(b"P-2")), !by_consent);
+    }
 }
 
 #[tokio::test]
@@ -120,10 +127,12 @@ async fn of_many_persons_with_many_choices_each_takes_part_at_each_moment_as_sai
     let mut said = vec![Vec::new(); usize::from(PERSONS)];
     // What each had said by a moment.
     let mut moments = vec![(0, said.clone())];
-    let mut known: Option<Participation> = None;
-    for _ in 0..6 {
+    let mut known: Option<Arc<Participation>> = None;
+    for round in 0..12 {
+        // Everybody now and then, and between that a few.
+        let some = if round % 3 == 0 { 0..4 } else { -20..3 };
         let new: Vec<Vec<Choice>> =
-            said.iter().map(|_| (0..random.random_range(0..4)).map(|_| drawn(&mut random)).collect()).collect();
+            said.iter().map(|_| (0..random.random_range(some.clone())).map(|_| drawn(&mut random)).collect()).collect();
         let recorded = (0..PERSONS).zip(&new).map(async |(person, choices)| {
             for choice in choices {
                 state.record_choice(&person.to_be_bytes(), choice).await?;
@@ -132,10 +141,12 @@ async fn of_many_persons_with_many_choices_each_takes_part_at_each_moment_as_sai
         });
         try_join_all(recorded).await.unwrap();
         said.iter_mut().zip(new).for_each(|(said, new)| said.extend(new));
-        known = state.participation(&purpose(PURPOSES[0]), true, known.as_ref()).await.unwrap();
-        moments.push((known.as_ref().unwrap().moment(), said.clone()));
+        let now = state.participation(&purpose(PURPOSES[0]), true, known.as_ref()).await.unwrap();
+        let moment = now.moment();
+        assert_eq!(*now, state.participation_at(&purpose(PURPOSES[0]), true, moment).await.unwrap(), "round {round}");
+        moments.push((moment, said.clone()));
+        known = Some(now);
     }
-    assert!(state.participation(&purpose(PURPOSES[0]), true, known.as_ref()).await.unwrap().is_none());
     let mut outcomes = [0, 0];
     for (moment, said) in &moments {
         for (name, by_consent) in PURPOSES.into_iter().flat_map(|name| [(name, false), (name, true)]) {

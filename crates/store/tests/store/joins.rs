@@ -57,9 +57,9 @@ async fn who_took_part_at_a_moment_is_found_again() {
     let state = folder.open().await;
     let purpose = firebreak_domain::PurposeId::new("schooling").unwrap();
     let one = state.person_reference(b"1");
-    let before = state.participation(&purpose, false, None).await.unwrap().unwrap();
+    let before = state.participation(&purpose, false, None).await.unwrap();
     state.record_choice(b"1", &firebreak_store::Choice::Restrict(None)).await.unwrap();
-    let after = state.participation(&purpose, false, Some(&before)).await.unwrap().unwrap();
+    let after = state.participation(&purpose, false, Some(&before)).await.unwrap();
     for (moment, allowed) in [(before.moment(), true), (after.moment(), false)] {
         assert_eq!(state.participation_at(&purpose, false, moment).await.unwrap().allows(&one), allowed);
     }

@@ -13,7 +13,6 @@ use prost::Message;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 use tonic::transport::Channel;
@@ -166,26 +165,9 @@ impl MatchSessionService for Behind {
     ) -> Result<Response<Self::ListTagsStream>, Status> {
         let request = request.into_inner();
         self.seen.passed("ListTags", Way::ToSender, &request);
-        let mut pieces = self.client.clone().list_tags(request).await?.into_inner();
-        let (send, receive) = mpsc::channel(1);
+        let pieces = self.client.clone().list_tags(request).await?.into_inner();
         let seen = self.seen.clone();
-        tokio::spawn(async move {
-            loop {
-                let piece = match pieces.message().await {
-                    Ok(Some(piece)) => {
-                        seen.passed("ListTags", Way::ToReceiver, &piece);
-                        Ok(piece)
-                    }
-                    Ok(None) => return,
-                    Err(status) => Err(status),
-                };
-                let ended = piece.is_err();
-                if send.send(piece).await.is_err() || ended {
-                    return;
-                }
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(receive)))
+        Ok(Response::new(tunnels::pass_on(pieces, move |piece| seen.passed("ListTags", Way::ToReceiver, piece))))
     }
 
     async fn close_session(

@@ -1,12 +1,12 @@
 //! What the log is made of, and what callers, agencies and overseers keep of it.
 
-use super::text;
+use super::{text, texts};
 use crate::samples::{
     AgencyKey, NOTE_KEY, leaf as sample_leaf, note_key as sample_key, opening, signed_leaf as signed,
 };
 use firebreak_audit::{
     Follower, Leaf, Log, NoteKey, OpeningKey, PublishedLog, Receipt, SealedOpening, Sealer, SignedLeaf, VerifierKey,
-    verified_leaves, verify_folder,
+    tile_path_again, verified_leaves, verify_folder,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -228,4 +228,19 @@ pub fn sealed(bytes: &[u8]) -> bool {
 pub fn sealed_samples() -> Vec<Vec<u8>> {
     let secret = SEALED.key.secret().as_bytes().to_vec();
     SEALED.openings.iter().map(|sealed| sealed.as_bytes().to_vec()).chain([secret]).collect()
+}
+
+/// The path by which anybody asks for a file of the log.
+pub fn file_name(bytes: &[u8]) -> bool {
+    let Some(path) = text(bytes) else { return false };
+    let Some(again) = tile_path_again(path) else { return false };
+    assert_eq!(again, path, "a file has two names");
+    let below = path.strip_prefix("tile/").unwrap();
+    let part = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\\');
+    assert!(below.split('/').all(part), "a name leads out of the log's folder");
+    true
+}
+
+pub fn file_names() -> Vec<Vec<u8>> {
+    texts(&["tile/0/000", "tile/entries/x001/x234/067.p/8", "tile/5/000.p/255", "tile/entries/x018/x446/744"])
 }

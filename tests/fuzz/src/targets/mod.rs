@@ -32,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "contract", run: files::contract, samples: files::contracts, rounds: 300 },
     Target { name: "credential", run: certificates::credential, samples: certificates::credentials, rounds: 300 },
     Target { name: "decimal", run: query::decimal, samples: query::decimals, rounds: 5000 },
+    Target { name: "disclosed_columns", run: stored::columns, samples: stored::column_samples, rounds: 2000 },
     Target { name: "disclosed_row", run: stored::disclosed, samples: stored::disclosed_samples, rounds: 2000 },
     Target { name: "evaluated", run: matching::evaluated, samples: matching::evaluated_samples, rounds: 500 },
     Target {
@@ -56,6 +57,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "leaf", run: audit::leaf, samples: audit::leaves, rounds: 3000 },
     Target { name: "ledger_account", run: stored::account, samples: stored::account_samples, rounds: 2000 },
     Target { name: "ledger_entry", run: stored::ledger_entry, samples: stored::ledger_samples, rounds: 2000 },
+    Target { name: "log_file_name", run: audit::file_name, samples: audit::file_names, rounds: 5000 },
     Target { name: "log_folder", run: audit::folder, samples: audit::folders, rounds: 200 },
     Target { name: "messages", run: messages::run, samples: messages::samples, rounds: 5000 },
     Target { name: "names", run: names::run, samples: names::samples, rounds: 5000 },

@@ -5,7 +5,8 @@ use firebreak_audit::{OpeningKey, Sealer, SignedLeaf};
 use firebreak_domain::{FORMAT, ManualClock, Timestamp};
 use firebreak_node::{Evidence, PublicationContent, StoredQuestion};
 use firebreak_store::rows::{
-    account_again, decode_disclosed, decode_handed_out, encode_disclosed, encode_handed_out, entry_again,
+    account_again, account_for_life, decode_disclosed, decode_handed_out, encode_disclosed, encode_handed_out,
+    entry_again, joined_columns, read_columns,
 };
 use firebreak_store::{HandOutForm, HandedOut, NewHandedOut, SessionFiles, State, StateKey};
 use firebreak_wire::publication::v1::PublishedFigures;
@@ -165,16 +166,38 @@ fn part(bytes: &[u8]) -> Vec<u8> {
     [(bytes.len() as u64).to_be_bytes().as_slice(), bytes].concat()
 }
 
-/// The name of an account of persons in the ledger.
+/// Kinds of the accounts that caps count in, by year, and how many further the kind for life is.
+const CAPS: [u8; 2] = [6, 7];
+const FOR_LIFE: u8 = 2;
+
+/// The name of an account of persons in the ledger, or of one that a cap counts in by year.
 pub fn account(bytes: &[u8]) -> bool {
-    let Some(written) = account_again(bytes) else { return false };
-    assert_eq!(written, bytes, "an account has two names");
-    true
+    let (of_persons, for_life) = (account_again(bytes), account_for_life(bytes));
+    assert!(of_persons.as_ref().is_none_or(|written| written == bytes), "an account has two names");
+    // All but the year, of no other kind: what two agreements count is never one account.
+    let due = bytes.split_first().zip(bytes.split_last_chunk::<4>()).filter(|((kind, _), _)| CAPS.contains(kind));
+    let due = due.and_then(|((kind, _), (named, _))| Some([&[kind + FOR_LIFE], named.get(1..)?].concat()));
+    assert_eq!(for_life, due);
+    of_persons.is_some() || for_life.is_some()
 }
 
 pub fn account_samples() -> Vec<Vec<u8>> {
-    let space = part(b"residents");
-    vec![[&[1], space.as_slice(), &2026_i32.to_be_bytes()].concat(), [&[2], space.as_slice()].concat()]
+    let (space, year) = (part(b"residents"), 2026_i32.to_be_bytes());
+    let cap = [part(b"vaccination-round"), part(b"health-agency"), part(b"number")].concat();
+    let persons = [[&[1], space.as_slice(), &year].concat(), [&[2], space.as_slice()].concat()];
+    persons.into_iter().chain(CAPS.map(|kind| [&[kind], cap.as_slice(), &year].concat())).collect()
+}
+
+/// Names of columns.
+pub fn columns(bytes: &[u8]) -> bool {
+    let Some(stored) = super::text(bytes) else { return false };
+    let Ok(columns) = read_columns(Some(stored)) else { return false };
+    assert_eq!(joined_columns(&columns), stored, "columns have two texts");
+    true
+}
+
+pub fn column_samples() -> Vec<Vec<u8>> {
+    super::texts(&["", "level", "region\nvisit_date\ncost"])
 }
 
 /// An entry of the ledger.
@@ -189,13 +212,14 @@ pub fn ledger_samples() -> Vec<Vec<u8>> {
     let account = part(b"an account");
     // Principal, id, digest, release key, charge, and the accounts behind their number.
     let spend = [[1; 32].as_slice(), &[2; 16], &[3; 32], &[4; 32], &[5; 24], &2_u64.to_be_bytes(), &account, &account];
+    let of_none = [[1; 32].as_slice(), &[2; 16], &[3; 32], &[4; 32], &[5; 24], &[0; 8]];
     let chunk = [account.as_slice(), &[6; 32], &7_u32.to_be_bytes(), &[8; 32], &1024_u64.to_be_bytes()];
     let list = [account.as_slice(), &[6; 32], &[9; 32], &4096_u64.to_be_bytes()];
     let entry = |(kind, parts): (u8, &[&[u8]])| {
         let head = [FORMAT.to_be_bytes().as_slice(), &[kind], &1_750_000_000_i64.to_be_bytes()].concat();
         [head, parts.concat()].concat()
     };
-    [(1, &spend[..]), (2, &spend), (3, &spend), (4, &chunk), (5, &list)].map(entry).into()
+    [(1, &spend[..]), (1, &of_none), (2, &spend), (3, &spend), (4, &chunk), (5, &list)].map(entry).into()
 }
 
 /// The files of an open match session.

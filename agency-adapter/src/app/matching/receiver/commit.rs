@@ -8,7 +8,7 @@ use firebreak_domain::{Charge, ReasonCode, Refusal};
 use firebreak_node::Content;
 use firebreak_policy::Denial;
 use firebreak_psi::{Root, Shuffle};
-use firebreak_records::{SetOpening, item};
+use firebreak_records::{SetOpening, read_item};
 use firebreak_store::{CommittedSetSource, LeafHash};
 use std::time::Duration;
 use tokio::task::block_in_place;
@@ -20,7 +20,8 @@ impl Prepared {
         let mut commitment = shuffle.commitment();
         let mut slots = form::slots(&self.files)?.read()?;
         while let Some(record) = slots.next()? {
-            commitment.push(item(record).ok_or(MatchError::Failed)?.as_ref())?;
+            commitment
+                .push(read_item(record.as_array().ok_or(MatchError::Failed)?).ok_or(MatchError::Failed)?.as_ref())?;
         }
         Ok(commitment.root()?)
     }

@@ -6,10 +6,10 @@ use super::held::Theirs;
 use super::shared::SharedPlaces;
 use crate::app::App;
 use crate::app::matching::MatchError;
-use crate::app::matching::records::SORTED_IN_MEMORY;
+use crate::app::matching::sorting::SORTED_IN_MEMORY;
 use firebreak_domain::{AgreementId, PayloadLayout, PurposeId};
 use firebreak_psi::{MatchParams, PayloadKey};
-use firebreak_records::{AtPlace, Behind, Compared, Matched, OwnTag, PLACE, RowStatus, key as read_key};
+use firebreak_records::{AtPlace, Behind, Compared, Matched, OwnTag, RowStatus, read_key};
 use firebreak_store::{Participation, SessionFiles, Sorted, Spool, State};
 use zeroize::Zeroizing;
 
@@ -45,16 +45,18 @@ pub(super) fn compare(
         }
     }
     let mut tags = tags.finish()?;
-    let size = PLACE.saturating_add(RowStatus::bytes(layout));
+    let size = AtPlace::bytes(RowStatus::bytes(layout));
     let mut places = files.sort("places", size, room(size))?;
+    // Another, in its own length: what a vector leaves behind as it grows is not wiped, and a row's key stands in that.
+    let mut matched = Zeroizing::new(Vec::with_capacity(size));
     let mut search = theirs.search(params)?;
     while let Some(tag) = tags.next()? {
-        let Compared { own, place } = Compared::read(tag, length).ok_or(MatchError::Failed)?;
+        let Compared { own, place } = Compared::read(tag, length, with_keys).ok_or(MatchError::Failed)?;
         if let Some(sealed) = search.sealed_behind(own.tag)? {
             let status = opened(layout, own, sealed)?;
-            record.clear();
-            AtPlace { place, status: &status }.put(&mut record);
-            places.push(&record)?;
+            matched.clear();
+            AtPlace { place, status: &status }.put(&mut matched);
+            places.push(&matched)?;
         }
     }
     behind(state, places.finish()?, layout, files)

@@ -3,7 +3,7 @@
 use super::own::{Own, Sharing, own};
 use super::shared::{Everybody, Shared};
 use crate::app::matching::epoch::SharedEpoch;
-use crate::app::matching::records::{SORTED_IN_MEMORY, distinct};
+use crate::app::matching::sorting::{SORTED_IN_MEMORY, distinct};
 use crate::app::matching::{CHUNK_ELEMENTS, MatchError};
 use crate::datasets::RowsToMatch;
 use crate::source::{Encoded, MISSING, Rows};
@@ -11,7 +11,8 @@ use firebreak_domain::{ColumnName, CutId, ReasonCode, Refusal};
 use firebreak_psi::{Normaliser, Shuffle, padded_size};
 use firebreak_query::{BoundValue, CheckedQuery};
 use firebreak_records::{
-    Behind, FormedSet, ITEM, InEpoch, KEY, RANK, Ranked, Reading, Selected, Stands, name_hash, put_item, put_key,
+    Behind, FormedSet, IDENTIFIER, ITEM, Identifier, InEpoch, Ranked, Reading, Selected, Stands, identifier, item_of,
+    item_record, key_record, name_hash,
 };
 use firebreak_store::{RecordFile, RecordReader, SessionFiles, Sorted, Sorter};
 use std::collections::BTreeMap;
@@ -127,7 +128,7 @@ impl Forming<'_> {
             let own = own(selected.finish()?, matched, Sharing::of(self.reading), self.shuffle, self.files)?;
             let mut shared = everybody.map(|everybody| everybody.shared(self.shuffle, self.files)).transpose()?;
             // Two persons with one and the same identifier share its place.
-            let inputs = distinct(&own.records, Ranked::IDENTIFIER)?;
+            let inputs = distinct(&own.records, IDENTIFIER)?;
             let (places, epoch) = self.places.of(inputs)?;
             let size = (inputs, places);
             place(&own.records, size, self.shuffle, self.reading.normaliser(), shared.as_mut(), self.files)?;
@@ -152,7 +153,6 @@ impl Forming<'_> {
         mut everybody: Option<&mut Everybody>,
     ) -> Result<(), MatchError> {
         let mut record = Zeroizing::new(Vec::with_capacity(Selected::BYTES));
-        let (mut key, mut item) = (Zeroizing::new(Vec::with_capacity(KEY)), Zeroizing::new(Vec::with_capacity(ITEM)));
         let sharing = Sharing::of(self.reading);
         for (row, holds) in select(self.condition, rows).into_iter().enumerate() {
             *number = number.saturating_add(1);
@@ -161,16 +161,14 @@ impl Forming<'_> {
             if !counts && everybody.is_none() {
                 continue;
             }
-            key.clear();
-            match rows.person_of(row) {
-                Some(text) => put_key(&mut key, text),
+            let key = match rows.person_of(row) {
+                Some(key) => key_record(key),
                 // Where every row is a person, its number is all there is to name it by.
-                None => put_key(&mut key, &format!("row {number}")),
-            }
+                None => key_record(&format!("row {number}")),
+            };
             let texts = rows.match_key_of(row);
             let (input, name) = self.reading.forms(&texts).ok_or(MatchError::Failed)?;
-            item.clear();
-            put_item(&mut item, input.as_ref().map_or(&[], AsRef::as_ref));
+            let item = item_record(input.as_ref().map_or(&[], AsRef::as_ref));
             if let Some(everybody) = everybody.as_mut().filter(|_| input.is_some()) {
                 everybody.add(&item, &key)?;
             }
@@ -215,38 +213,34 @@ fn place(
     mut shared: Option<&mut Shared>,
     files: &SessionFiles,
 ) -> Result<(), MatchError> {
-    let mut padding = files.sort("padding", Ranked::IDENTIFIER, SORTED_IN_MEMORY)?;
-    let mut record = Zeroizing::new(Vec::with_capacity(Ranked::IDENTIFIER));
+    let mut padding = files.sort("padding", IDENTIFIER, SORTED_IN_MEMORY)?;
     for number in 0..u64::from(places).saturating_sub(inputs) {
         let slot = shuffle.padding(number, normaliser);
-        record.clear();
-        record.extend_from_slice(&*shuffle.rank(&slot));
-        put_item(&mut record, slot.as_ref());
-        padding.push(&record)?;
+        padding.push(&*identifier(&shuffle.rank(&slot), &item_record(slot.as_ref())))?;
     }
     let (mut own, mut padding) = (own.read()?, padding.finish()?);
     let mut slots = files.write_records(SLOTS, ITEM)?;
     let mut persons = files.write_records(PERSONS, Behind::BYTES)?;
     let (mut next, mut filler) = (next_own(&mut own)?, next_padding(&mut padding)?);
-    let (mut last, mut behind) = (Zeroizing::new(Vec::new()), Zeroizing::new(Vec::with_capacity(Behind::BYTES)));
+    let mut last: Option<Zeroizing<Identifier>> = None;
+    let mut behind = Zeroizing::new(Vec::with_capacity(Behind::BYTES));
     let mut count: u32 = 0;
     loop {
         let ahead = match (&next, &filler) {
             (None, None) => break,
             (Some(_), None) => true,
             (None, Some(_)) => false,
-            (Some(own), Some(filler)) => own.get(..Ranked::IDENTIFIER) <= filler.get(..),
+            (Some(own), Some(filler)) => own.get(..IDENTIFIER) <= filler.get(..),
         };
         let record = if ahead { next.take() } else { filler.take() }.ok_or(MatchError::Failed)?;
-        let ranked = record.get(..Ranked::IDENTIFIER).ok_or(MatchError::Failed)?;
-        if last.as_slice() != ranked {
-            slots.push(ranked.get(RANK..).ok_or(MatchError::Failed)?)?;
+        let ranked: &Identifier = record.first_chunk().ok_or(MatchError::Failed)?;
+        if last.as_deref() != Some(ranked) {
+            slots.push(item_of(ranked))?;
             if let Some(shared) = shared.as_mut() {
                 shared.note(count, ranked)?;
             }
             count = count.checked_add(1).ok_or(MatchError::Failed)?;
-            last.clear();
-            last.extend_from_slice(ranked);
+            last = Some(Zeroizing::new(*ranked));
         }
         if ahead {
             let Ranked { stands, key, .. } = Ranked::read(&record).ok_or(MatchError::Failed)?;

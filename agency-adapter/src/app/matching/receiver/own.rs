@@ -1,9 +1,11 @@
 //! Whom of the receiver's persons the set of a match by a key is formed of.
 
 use crate::app::matching::MatchError;
-use crate::app::matching::records::SORTED_IN_MEMORY;
+use crate::app::matching::sorting::SORTED_IN_MEMORY;
 use firebreak_psi::Shuffle;
-use firebreak_records::{KEY, NAME, Ranked, Reading, Selected, Stands, holds_nothing, is_readable, item as read_item};
+use firebreak_records::{
+    ITEM, Identifier, KEY, NAME, Ranked, Reading, Selected, Stands, holds_nothing, identifier, is_readable, read_item,
+};
 use firebreak_store::{RecordFile, RecordWriter, SessionFiles, Sorted};
 use zeroize::Zeroizing;
 
@@ -15,8 +17,8 @@ const MOST_ENTRIES: u64 = 100;
 pub(super) enum Sharing {
     /// It is that of all of them: nothing but a number is known of anybody.
     Together,
-    /// It is theirs unless two of them have a name and birth date, and other ones: then a register's clerk has given one
-    /// person's number to another, and it is not known to whom the sender's is.
+    /// It is theirs unless two of them have a name and birth date, and other ones: then a register's clerk has given
+    /// one person's number to another, and it is not known to whom the sender's is.
     OfOnePerson,
     /// Nobody's: what two persons may share says of neither that it is the one whom the sender holds.
     Nobodys,
@@ -43,12 +45,12 @@ pub(super) struct Own {
     pub(super) unusable: u64,
 }
 
-/// Finds those whom the set is formed of among `rows`, each a [`Selected`], in order. `matched` are the keys of those whom stronger keys have matched, in order. Of a
-/// person's rows inside of the selection the first with a usable identifier counts; a further one, in whatever row, is
-/// taken from others who have it.
+/// Finds those whom the set is formed of among `rows`, each a [`Selected`], in order. `matched` are the keys of those
+/// whom stronger keys have matched, in order. Of a person's rows inside of the selection the first with a usable
+/// identifier counts; a further one, in whatever row, is taken from others who have it.
 ///
-/// PRIVACY: the identifiers are the same whoever was matched: the set that is committed to, and its size, tell nothing of
-/// it, neither to the sender nor to those who have places of the set opened.
+/// PRIVACY: the identifiers are the same whoever was matched: the set that is committed to, and its size, tell nothing
+/// of it, neither to the sender nor to those who have places of the set opened.
 pub(super) fn own(
     rows: Sorted,
     matched: Option<Sorted>,
@@ -74,19 +76,18 @@ fn by_rank(
     files: &SessionFiles,
 ) -> Result<(Sorted, u64), MatchError> {
     let mut ranked = files.sort("own", Ranked::BYTES_WITH_NAME, SORTED_IN_MEMORY)?;
-    let mut matched = Matched::of(matched)?;
+    let mut matched = MatchedBefore::of(matched)?;
     let mut unusable: u64 = 0;
-    let mut person = Zeroizing::new(Vec::with_capacity(KEY));
-    // Of the person before: as what it stands, whether it is still without an identifier of its own, and all that it has.
-    let (mut stands, mut lacks, mut theirs) = (Stands::Outside, false, Vec::<Zeroizing<Vec<u8>>>::new());
+    let mut person: Option<Zeroizing<[u8; KEY]>> = None;
+    // Of the person before: as what it stands, whether it is still without an identifier of its own, and all that it
+    // has.
+    let (mut stands, mut lacks, mut theirs) = (Stands::Outside, false, Vec::<Zeroizing<[u8; ITEM]>>::new());
     let mut record = Zeroizing::new(Vec::with_capacity(Ranked::BYTES_WITH_NAME));
-    let mut identifier = Zeroizing::new(Vec::with_capacity(Ranked::IDENTIFIER));
     while let Some(row) = rows.next()? {
         let Selected { key, stands: inside, item, name, .. } = Selected::read(row).ok_or(MatchError::Failed)?;
-        if person.as_slice() != key {
+        if person.as_deref() != Some(key) {
             unusable = unusable.saturating_add(u64::from(lacks && stands == Stands::TakesPart));
-            person.clear();
-            person.extend_from_slice(key);
+            person = Some(Zeroizing::new(*key));
             stands = if inside == Stands::TakesPart && matched.holds(key)? { Stands::Matched } else { inside };
             lacks = true;
             theirs.clear();
@@ -98,7 +99,7 @@ fn by_rank(
         }
         let slot = read_item(item).ok_or(MatchError::Failed)?;
         // PRIVACY: by a further identifier the person is not matched, but nobody else is by it either.
-        let passed_over = sharing == Sharing::Together || theirs.iter().any(|known| known.as_slice() == item);
+        let passed_over = sharing == Sharing::Together || theirs.iter().any(|known| **known == *item);
         if further && passed_over {
             continue;
         }
@@ -107,15 +108,12 @@ fn by_rank(
         if !readable && sharing == Sharing::Together {
             continue;
         }
-        identifier.clear();
-        identifier.extend_from_slice(&*shuffle.rank(&slot));
-        identifier.extend_from_slice(item);
         let by_this = if readable && !further { stands } else { Stands::Outside };
         record.clear();
-        Ranked { identifier: &identifier, stands: by_this, key }.put(&mut record);
-        record.extend_from_slice(name);
+        Ranked { identifier: &identifier(&shuffle.rank(&slot), item), stands: by_this, key }
+            .put_with_name(name, &mut record);
         ranked.push(&record)?;
-        theirs.push(Zeroizing::new(item.to_vec()));
+        theirs.push(Zeroizing::new(*item));
         if !further {
             unusable = unusable.saturating_add(u64::from(!readable && stands == Stands::TakesPart));
             lacks = false;
@@ -126,12 +124,12 @@ fn by_rank(
 }
 
 /// The keys of persons whom stronger keys have matched, read beside the persons.
-struct Matched {
+struct MatchedBefore {
     keys: Option<Sorted>,
     next: Option<Zeroizing<Vec<u8>>>,
 }
 
-impl Matched {
+impl MatchedBefore {
     fn of(keys: Option<Sorted>) -> Result<Self, MatchError> {
         let mut matched = Self { keys, next: None };
         matched.advance()?;
@@ -148,8 +146,8 @@ impl Matched {
     }
 
     /// Whether that person was. To be asked of persons in their order.
-    fn holds(&mut self, key: &[u8]) -> Result<bool, MatchError> {
-        while self.next.as_ref().is_some_and(|next| next.as_slice() < key) {
+    fn holds(&mut self, key: &[u8; KEY]) -> Result<bool, MatchError> {
+        while self.next.as_ref().is_some_and(|next| next.as_slice() < key.as_slice()) {
             self.advance()?;
         }
         Ok(self.next.as_ref().is_some_and(|next| next.as_slice() == key))
@@ -167,11 +165,11 @@ struct Taking {
 /// The persons with one identifier.
 #[derive(Default)]
 struct Group {
-    identifier: Zeroizing<Vec<u8>>,
+    identifier: Option<Zeroizing<Identifier>>,
     persons: u64,
     take_part: u64,
     /// Of those inside, as long as it is not known whether they are different persons: how they stand, and the key.
-    held: Vec<(Stands, Zeroizing<Vec<u8>>)>,
+    held: Vec<(Stands, Zeroizing<[u8; KEY]>)>,
     /// The first name that one of them has, as its hash.
     name: Option<[u8; NAME]>,
     /// Whether they are different persons, or may be.
@@ -183,9 +181,9 @@ impl Taking {
         let mut group = Group::default();
         while let Some(record) = ranked.next()? {
             let (person, name) = Ranked::read_with_name(record).ok_or(MatchError::Failed)?;
-            if group.identifier.as_slice() != person.identifier {
+            if group.identifier.as_deref() != Some(person.identifier) {
                 self.end(&group)?;
-                group = Group { identifier: Zeroizing::new(person.identifier.to_vec()), ..Group::default() };
+                group = Group { identifier: Some(Zeroizing::new(*person.identifier)), ..Group::default() };
             }
             group.persons = group.persons.saturating_add(1);
             let takes_part = person.stands == Stands::TakesPart;
@@ -208,9 +206,10 @@ impl Taking {
             self.unusable = self.unusable.saturating_add(group.take_part);
             return Ok(());
         }
+        let Some(identifier) = &group.identifier else { return Ok(()) };
         for (stands, key) in &group.held {
             if *stands == Stands::TakesPart || group.take_part == 0 {
-                self.write(&Ranked { identifier: &group.identifier, stands: *stands, key })?;
+                self.write(&Ranked { identifier, stands: *stands, key })?;
             }
         }
         Ok(())
@@ -234,7 +233,7 @@ impl Group {
         if self.differ {
             self.held.clear();
         } else if person.stands != Stands::Outside {
-            self.held.push((person.stands, Zeroizing::new(person.key.to_vec())));
+            self.held.push((person.stands, Zeroizing::new(*person.key)));
         }
     }
 }

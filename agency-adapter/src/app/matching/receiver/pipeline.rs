@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::app::matching::fault::of_peer;
 use crate::app::matching::{MatchError, MatchStep};
 use firebreak_psi::{BlindedChunk, PsiError, Slot, VerifiedChunk};
-use firebreak_records::{OwnTag, Withheld};
+use firebreak_records::{OwnTag, WithheldPlaces};
 use firebreak_store::Participation;
 use futures::stream::{FuturesOrdered, StreamExt};
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use tokio::task::{JoinError, JoinHandle, block_in_place, spawn_blocking};
 pub(super) struct Ready {
     number: u32,
     who: Arc<Participation>,
-    choice: Withheld,
+    choice: WithheldPlaces,
     chunk: Blinded,
 }
 
@@ -197,7 +197,7 @@ impl Receiver {
         Ok((number, blinded))
     }
 
-    fn choose(&self, app: &App, number: u32, who: &Participation) -> Result<Withheld, MatchError> {
+    fn choose(&self, app: &App, number: u32, who: &Participation) -> Result<WithheldPlaces, MatchError> {
         let takes_part = |key: &[u8]| who.allows(&app.state.person_reference(key));
         self.withheld.choose(number, &self.prepared.files, &takes_part)
     }

@@ -11,7 +11,7 @@ use crate::app::matching::keys::Chosen;
 use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_psi::{Opening, Root, Shuffle, Slot, sample_places, verify_opening};
 use firebreak_query::selection;
-use firebreak_records::{Behind, Reading, SetOpening, item, key};
+use firebreak_records::{Behind, Reading, SetOpening, read_item, read_key};
 use firebreak_store::{CommittedSetSource, LeafHash, SessionFiles};
 use std::collections::BTreeMap;
 use tokio::task::block_in_place;
@@ -123,7 +123,7 @@ fn opened(kept: &Kept, places: Vec<u32>, files: &SessionFiles) -> Result<Vec<Sam
     let mut builder = kept.shuffle.sample(places);
     let mut slots = form::slots(files)?.read()?;
     while let Some(record) = slots.next()? {
-        builder.push(item(record).ok_or(MatchError::Failed)?.as_ref())?;
+        builder.push(read_item(record.as_array().ok_or(MatchError::Failed)?).ok_or(MatchError::Failed)?.as_ref())?;
     }
     // Fewer places than were committed to hold fewer than were drawn.
     let formed = builder.finish().ok().filter(|(root, _)| *root == kept.root);
@@ -152,7 +152,7 @@ fn persons_behind(openings: &[Opening], files: &SessionFiles) -> Result<BTreeMap
     while let Some(record) = reader.next()? {
         let person = Behind::read(record).ok_or(MatchError::Failed)?;
         if let Some(behind) = persons.get_mut(&person.place) {
-            let key = key(person.key).ok_or(MatchError::Failed)?;
+            let key = read_key(person.key).ok_or(MatchError::Failed)?;
             behind.push(String::from_utf8(key.to_vec()).map_err(|_| MatchError::Failed)?);
         }
     }

@@ -4,9 +4,9 @@
 //! comes that person's.
 
 use crate::app::matching::MatchError;
-use crate::app::matching::records::SORTED_IN_MEMORY;
+use crate::app::matching::sorting::SORTED_IN_MEMORY;
 use firebreak_psi::Shuffle;
-use firebreak_records::{ITEM, KEY, PLACE, Ranked, item as read_item};
+use firebreak_records::{Holder, IDENTIFIER, ITEM, Identifier, KEY, PLACE, identifier, read_item};
 use firebreak_store::{RecordReader, RecordWriter, SessionFiles, Sorted, Sorter};
 use std::cmp::Ordering;
 use zeroize::Zeroizing;
@@ -18,28 +18,30 @@ pub(super) struct Everybody(Sorter);
 
 impl Everybody {
     pub(super) fn new(files: &SessionFiles) -> Result<Self, MatchError> {
-        Ok(Self(files.sort("everybody", ITEM + KEY, SORTED_IN_MEMORY)?))
+        Ok(Self(files.sort("everybody", Holder::BYTES, SORTED_IN_MEMORY)?))
     }
 
     /// Adds the identifier of a row and its person, as records have them.
-    pub(super) fn add(&mut self, item: &[u8], person: &[u8]) -> Result<(), MatchError> {
-        Ok(self.0.push(&Zeroizing::new([item, person].concat()))?)
+    pub(super) fn add(&mut self, item: &[u8; ITEM], key: &[u8; KEY]) -> Result<(), MatchError> {
+        let mut record = Zeroizing::new(Vec::with_capacity(Holder::BYTES));
+        Holder { item, key }.put(&mut record);
+        Ok(self.0.push(&record)?)
     }
 
     /// Those identifiers that several persons have.
     pub(super) fn shared(self, shuffle: &Shuffle, files: &SessionFiles) -> Result<Shared, MatchError> {
         let mut everybody = self.0.finish()?;
-        let mut ranked = files.sort("shared-ranks", Ranked::IDENTIFIER, SORTED_IN_MEMORY)?;
-        let mut last = Zeroizing::new(Vec::with_capacity(ITEM + KEY));
+        let mut ranked = files.sort("shared-ranks", IDENTIFIER, SORTED_IN_MEMORY)?;
+        let mut last = Zeroizing::new(Vec::with_capacity(Holder::BYTES));
         let mut counted = false;
         while let Some(record) = everybody.next()? {
-            let item = record.get(..ITEM).ok_or(MatchError::Failed)?;
-            if last.get(..ITEM) != Some(item) {
+            let Holder { item, .. } = Holder::read(record).ok_or(MatchError::Failed)?;
+            if Holder::read(&last).is_none_or(|before| before.item != item) {
                 counted = false;
             } else if !counted && last.as_slice() != record {
                 counted = true;
                 let slot = read_item(item).ok_or(MatchError::Failed)?;
-                ranked.push(&Zeroizing::new([shuffle.rank(&slot).as_slice(), item].concat()))?;
+                ranked.push(&*identifier(&shuffle.rank(&slot), item))?;
             }
             last.clear();
             last.extend_from_slice(record);
@@ -65,7 +67,7 @@ impl Shared {
     }
 
     /// Writes a place down if what stands there is one of them. Places come in their order.
-    pub(super) fn note(&mut self, place: u32, ranked: &[u8]) -> Result<(), MatchError> {
+    pub(super) fn note(&mut self, place: u32, ranked: &Identifier) -> Result<(), MatchError> {
         while let Some(next) = &self.next {
             match next.as_slice().cmp(ranked) {
                 Ordering::Less => self.advance()?,

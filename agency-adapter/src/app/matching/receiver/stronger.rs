@@ -2,13 +2,12 @@
 
 use crate::app::App;
 use crate::app::matching::keys::Key;
-use crate::app::matching::records::SORTED_IN_MEMORY;
+use crate::app::matching::sorting::SORTED_IN_MEMORY;
 use crate::app::matching::{MatchError, session_name};
 use firebreak_domain::{AgreementId, Contract, CutId, PurposeId, ReasonCode, Refusal, RequestId};
-use firebreak_records::{KEY, put_key};
+use firebreak_records::{KEY, key_record};
 use firebreak_store::{SessionFiles, Sorted};
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
 /// What two matches, one behind the other, have in common.
 pub(super) struct Common<'a> {
@@ -85,15 +84,12 @@ impl Stronger {
     /// The keys of the persons whom they matched, in order.
     pub(super) async fn matched(&self, app: &App, files: &SessionFiles) -> Result<Sorted, MatchError> {
         let mut keys = files.sort("stronger", KEY, SORTED_IN_MEMORY)?;
-        let mut record = Zeroizing::new(Vec::with_capacity(KEY));
         for session in &self.sessions {
             let mut last = None;
             loop {
                 let page = app.state.matched_page(session, last).await?;
                 for person in &page.persons {
-                    record.clear();
-                    put_key(&mut record, str::from_utf8(person).map_err(|_| MatchError::Failed)?);
-                    keys.push(&record)?;
+                    keys.push(&*key_record(str::from_utf8(person).map_err(|_| MatchError::Failed)?))?;
                 }
                 last = page.last;
                 if last.is_none() {

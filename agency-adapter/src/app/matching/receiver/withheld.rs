@@ -5,7 +5,7 @@ use super::form::persons;
 use crate::app::matching::MatchError;
 use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_psi::{Normaliser, Shuffle, Slot};
-use firebreak_records::{Behind, Stands, Withheld, key};
+use firebreak_records::{Behind, Stands, WithheldPlaces, read_key};
 use firebreak_store::{SessionFiles, Spool};
 use std::cmp::Ordering;
 
@@ -16,14 +16,14 @@ const OF_EARLIER_PROGRAMS: &str = "withheld";
 ///
 /// PRIVACY: padding is blinded like an identifier: to the sender, and to whoever counts what matches, a person who takes
 /// no part and one whom nobody knows are the same. So how many a stronger key has matched shows nowhere.
-pub(super) struct Choices {
+pub(super) struct Withheld {
     decided: Spool,
     shuffle: Shuffle,
     normaliser: Normaliser,
     chunk_elements: u32,
 }
 
-impl Choices {
+impl Withheld {
     pub(super) fn open(
         files: &SessionFiles,
         shuffle: Shuffle,
@@ -43,7 +43,7 @@ impl Choices {
         chunk: u32,
         files: &SessionFiles,
         takes_part: &dyn Fn(&[u8]) -> bool,
-    ) -> Result<Withheld, MatchError> {
+    ) -> Result<WithheldPlaces, MatchError> {
         if (chunk as usize) < self.decided.len() {
             return self.kept(chunk);
         }
@@ -54,7 +54,7 @@ impl Choices {
         let first = chunk.saturating_mul(self.chunk_elements);
         let end = u64::from(first).saturating_add(u64::from(self.chunk_elements));
         let mut reader = persons(files)?.read_from(position)?;
-        let mut choice = Withheld::nobody(self.chunk_elements);
+        let mut choice = WithheldPlaces::none_of(self.chunk_elements);
         let mut count = 0_u64;
         while let Some(record) = reader.next()? {
             let behind = Behind::read(record).ok_or(MatchError::Failed)?;
@@ -63,7 +63,7 @@ impl Choices {
             }
             position = position.saturating_add(1);
             // Asked of everybody, so that nobody's match takes time.
-            let chose = takes_part(&key(behind.key).ok_or(MatchError::Failed)?);
+            let chose = takes_part(&read_key(behind.key).ok_or(MatchError::Failed)?);
             let matched = behind.stands != Stands::TakesPart;
             if !chose || matched {
                 count = count.saturating_add(u64::from(!matched));
@@ -77,7 +77,7 @@ impl Choices {
 
     /// Keeps a choice as its chunk is sent for the first time. On the disk before it returns, so that the chunk is the
     /// same whenever it is sent again; of one that is kept the first stays.
-    pub(super) fn keep(&mut self, chunk: u32, choice: &Withheld) -> Result<(), MatchError> {
+    pub(super) fn keep(&mut self, chunk: u32, choice: &WithheldPlaces) -> Result<(), MatchError> {
         match (chunk as usize).cmp(&self.decided.len()) {
             Ordering::Less => Ok(()),
             Ordering::Equal => Ok(self.decided.add(choice.as_bytes())?),
@@ -86,12 +86,12 @@ impl Choices {
     }
 
     /// The choice that was kept.
-    pub(super) fn kept(&self, chunk: u32) -> Result<Withheld, MatchError> {
-        Withheld::read(self.decided.get(chunk as usize)?, self.chunk_elements).ok_or(MatchError::Failed)
+    pub(super) fn kept(&self, chunk: u32) -> Result<WithheldPlaces, MatchError> {
+        WithheldPlaces::read(self.decided.get(chunk as usize)?, self.chunk_elements).ok_or(MatchError::Failed)
     }
 
     /// Puts padding into the places of a chunk that are withheld.
-    pub(super) fn apply(&self, chunk: u32, choice: &Withheld, slots: &mut [Slot]) -> Result<(), MatchError> {
+    pub(super) fn apply(&self, chunk: u32, choice: &WithheldPlaces, slots: &mut [Slot]) -> Result<(), MatchError> {
         let first = chunk.saturating_mul(self.chunk_elements);
         for (offset, slot) in (0..self.chunk_elements).zip(slots) {
             // Made for every place, so that nobody's match takes time. Counted from the other end: no place of the list

@@ -1,7 +1,7 @@
 use super::*;
 use firebreak_domain::SystemClock;
 use firebreak_psi::{Normaliser, SecretSeed};
-use firebreak_records::{key as read_key, name_hash, put_item, put_key};
+use firebreak_records::{IDENTIFIER, item_record, key_record, name_hash, read_key};
 use firebreak_store::{State, StateKey};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -49,22 +49,19 @@ impl Session {
         let names = |family: &str| Normaliser::V2.normalise_parts(&[Some(family), Some("Anna"), Some("1990-02-03")]);
         let mut sorter = self.files.sort("selected", Selected::BYTES, SORTED_IN_MEMORY).unwrap();
         for (number, (person, stands, name)) in rows.iter().enumerate() {
-            let (mut key, mut item, mut record) = (Vec::new(), Vec::new(), Vec::new());
-            put_key(&mut key, person);
+            let mut record = Vec::new();
             let input = name.as_ref().and_then(|name| match rule {
                 Normaliser::V1 => rule.normalise(name),
                 _ => names(name),
             });
-            put_item(&mut item, input.as_ref().map_or(&[], AsRef::as_ref));
+            let (key, item) = (&key_record(person), &item_record(input.as_ref().map_or(&[], AsRef::as_ref)));
             let name = &name_hash(apart(person).and_then(names).as_ref());
-            Selected { key: &key, stands: *stands, row: number as u64, item: &item, name }.put(&mut record);
+            Selected { key, stands: *stands, row: number as u64, item, name }.put(&mut record);
             sorter.push(&record).unwrap();
         }
         let mut keys = self.files.sort("stronger", KEY, SORTED_IN_MEMORY).unwrap();
         for person in matched {
-            let mut record = Vec::new();
-            put_key(&mut record, person);
-            keys.push(&record).unwrap();
+            keys.push(&*key_record(person)).unwrap();
         }
         let shuffle = Shuffle::new(SecretSeed::from_bytes([4; 32]));
         own(sorter.finish().unwrap(), Some(keys.finish().unwrap()), sharing, &shuffle, &self.files).unwrap()
@@ -91,7 +88,7 @@ fn persons(own: &Own) -> BTreeSet<String> {
 fn identifiers(own: &Own) -> Vec<Vec<u8>> {
     let (mut reader, mut found) = (own.records.read().unwrap(), Vec::new());
     while let Some(record) = reader.next().unwrap() {
-        found.push(record[..Ranked::IDENTIFIER].to_vec());
+        found.push(record[..IDENTIFIER].to_vec());
     }
     found
 }
