@@ -1,13 +1,14 @@
 //! How an adapter writes down what a match or a join goes on from, and how that is read again: by the same program, or
 //! by the next one after a restart.
 //!
-//! What it promises: each record has one text. A decoder takes what its encoder writes of parts in their stated
-//! lengths, gives `None` for all other bytes, and never panics. Numbers are big-endian; records of one file have one
-//! length, so that they can be sorted and found by their place.
+//! What it promises: each record has one text. A decoder takes nothing but what its encoder writes of parts in their
+//! stated lengths, gives `None` for all other bytes, and never panics. (An item of nothing and a key that is too long
+//! are written, and read as none.) Numbers are big-endian; records that are sorted have one length in each file.
 //!
 //! Nothing here opens a file or seals anything: `firebreak-store` does, so that what is read was written by whoever has
-//! the key of the state. What these decoders refuse was therefore never written, or by a program with other records.
-//! What is of a person has no `Debug`, so that it cannot end in a log.
+//! the key of the state. What holds a person's identifier, key, tag, row or reference has no `Debug`, so that it cannot
+//! end in a log. Vectors with such content are made in their full length: what one leaves behind as it grows is not
+//! wiped. What is copied on the stack on its way, as an array, is not wiped either.
 //!
 //! | subject | module | records |
 //! | --- | --- | --- |

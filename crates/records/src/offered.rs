@@ -74,7 +74,7 @@ impl<'a> OfferedEntry<'a> {
 }
 
 /// A piece of the list that was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct SentPiece<'a> {
     /// How many records of the list were read for it and those before it.
     pub position: u64,
@@ -107,7 +107,7 @@ impl<'a> SentPiece<'a> {
 }
 
 /// A chunk that was evaluated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct EvaluatedChunk<'a> {
     /// Its number.
     pub number: u32,

@@ -130,7 +130,7 @@ struct Person {
     best: Option<([u8; 16], u16)>,
     /// The identifier of that row, if it is usable; else another usable one of the person.
     item: Option<Zeroizing<[u8; ITEM]>>,
-    last: Option<Vec<[u8; VALUE]>>,
+    last: Option<Zeroizing<Vec<[u8; VALUE]>>>,
     ordinal: u32,
 }
 
@@ -140,13 +140,13 @@ impl Person {
     }
 
     fn add(&mut self, values: &[[u8; VALUE]], label: u16, held: &[u8; ITEM], ranking: &RankingKey) {
-        let again = self.last.as_deref() == Some(values);
+        let again = self.last.as_ref().is_some_and(|last| last.as_slice() == values);
         self.ordinal = if again { self.ordinal.saturating_add(1) } else { 0 };
-        self.last = Some(values.to_vec());
+        self.last = Some(Zeroizing::new(values.to_vec()));
         let usable = !holds_nothing(held);
         let mut counts = false;
         if label != NO_LABEL {
-            let row: Vec<i64> = values.iter().copied().map(i64::from_be_bytes).collect();
+            let row = Zeroizing::new(values.iter().copied().map(i64::from_be_bytes).collect::<Vec<_>>());
             let rank = ranking.rank(&read_key(&self.key).unwrap_or_default(), &row, self.ordinal);
             counts = self.best.is_none_or(|(best, _)| rank < best);
             if counts {

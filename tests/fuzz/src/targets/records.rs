@@ -164,14 +164,12 @@ pub fn set_opening(bytes: &[u8]) -> bool {
 }
 
 pub fn set_openings() -> Vec<Vec<u8>> {
-    let opening = |before: &str, root| SetOpening {
-        leaf: LeafHash::from_bytes([1; 32]),
-        seed: SecretSeed::from_bytes([2; 32]),
-        nonce: [3; 32],
-        payload: format!("{before}{}\n", SetOpening::line(&root)).into_bytes(),
+    let opening = |(before, size, hash): (&str, u32, [u8; 32])| {
+        let (leaf, seed) = (LeafHash::from_bytes([1; 32]), SecretSeed::from_bytes([2; 32]));
+        let payload = format!("{before}{}\n", SetOpening::line(&Root { size, hash }));
+        SetOpening { leaf, seed, nonce: &[3; 32], payload: payload.as_bytes() }.encode().to_vec()
     };
-    let roots = [("request sha256 00\n", 1024, [4; 32]), ("", 1, [0xab; 32])];
-    roots.map(|(before, size, hash)| opening(before, Root { size, hash }).encode().to_vec()).into()
+    [("request sha256 00\n", 1024, [4; 32]), ("", 1, [0xab; 32])].map(opening).into()
 }
 
 /// Of what a set is read.

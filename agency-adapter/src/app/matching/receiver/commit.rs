@@ -56,8 +56,8 @@ impl Prepared {
                 let opening = SetOpening {
                     leaf,
                     seed: shuffle.opening_seed().clone(),
-                    nonce: evidence.opening.nonce,
-                    payload: evidence.opening.payload.clone(),
+                    nonce: &evidence.opening.nonce,
+                    payload: &evidence.opening.payload,
                 };
                 app.state.record_set_source(&self.name, &self.set_source(app)).await?;
                 app.state.keep_opening(&self.name, &opening.encode(), evidence.new_leaf()).await?;

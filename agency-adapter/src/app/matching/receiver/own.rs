@@ -80,8 +80,8 @@ fn by_rank(
     let mut unusable: u64 = 0;
     let mut person: Option<Zeroizing<[u8; KEY]>> = None;
     // Of the person before: as what it stands, whether it is still without an identifier of its own, and all that it
-    // has.
-    let (mut stands, mut lacks, mut theirs) = (Stands::Outside, false, Vec::<Zeroizing<[u8; ITEM]>>::new());
+    // has. Boxed, since what a vector leaves behind as it grows is not wiped.
+    let (mut stands, mut lacks, mut theirs) = (Stands::Outside, false, Vec::<Box<Zeroizing<[u8; ITEM]>>>::new());
     let mut record = Zeroizing::new(Vec::with_capacity(Ranked::BYTES_WITH_NAME));
     while let Some(row) = rows.next()? {
         let Selected { key, stands: inside, item, name, .. } = Selected::read(row).ok_or(MatchError::Failed)?;
@@ -99,7 +99,7 @@ fn by_rank(
         }
         let slot = read_item(item).ok_or(MatchError::Failed)?;
         // PRIVACY: by a further identifier the person is not matched, but nobody else is by it either.
-        let passed_over = sharing == Sharing::Together || theirs.iter().any(|known| **known == *item);
+        let passed_over = sharing == Sharing::Together || theirs.iter().any(|known| ***known == *item);
         if further && passed_over {
             continue;
         }
@@ -113,7 +113,7 @@ fn by_rank(
         Ranked { identifier: &identifier(&shuffle.rank(&slot), item), stands: by_this, key }
             .put_with_name(name, &mut record);
         ranked.push(&record)?;
-        theirs.push(Zeroizing::new(*item));
+        theirs.push(Box::new(Zeroizing::new(*item)));
         if !further {
             unusable = unusable.saturating_add(u64::from(!readable && stands == Stands::TakesPart));
             lacks = false;
@@ -169,7 +169,8 @@ struct Group {
     persons: u64,
     take_part: u64,
     /// Of those inside, as long as it is not known whether they are different persons: how they stand, and the key.
-    held: Vec<(Stands, Zeroizing<[u8; KEY]>)>,
+    /// Boxed, since what a vector leaves behind as it grows is not wiped.
+    held: Vec<(Stands, Box<Zeroizing<[u8; KEY]>>)>,
     /// The first name that one of them has, as its hash.
     name: Option<[u8; NAME]>,
     /// Whether they are different persons, or may be.
@@ -233,7 +234,7 @@ impl Group {
         if self.differ {
             self.held.clear();
         } else if person.stands != Stands::Outside {
-            self.held.push((person.stands, Zeroizing::new(*person.key)));
+            self.held.push((person.stands, Box::new(Zeroizing::new(*person.key))));
         }
     }
 }
