@@ -73,6 +73,16 @@ async fn parted(mut faults: watch::Receiver<Option<Refusal>>) {
     }
 }
 
+/// What the left side is told of an error. What a session keeps goes with it: where one call found a fault that ended it,
+/// another that fails on what is gone fails for that fault, and the left side hears of it whichever comes first.
+async fn said(run: &JoinRun, error: MatchError) -> Status {
+    let named = matches!(error, MatchError::Refused(_) | MatchError::Fault(_));
+    match run.over().await.filter(|_| !named) {
+        Some(over) => match_status(MatchError::Fault(over.refusal.clone())),
+        None => match_status(error),
+    }
+}
+
 /// The right side of one join, inside its tunnel.
 struct JoinTunnel {
     app: Arc<App>,
@@ -103,7 +113,7 @@ impl JoinTunnel {
             });
             let _ = ended(&self.app, &self.run, MatchError::Fault(refusal.clone())).await;
         }
-        match_status(error)
+        said(&self.run, error).await
     }
 
     async fn told<T>(&self, done: Result<T, MatchError>) -> Result<T, Status> {
@@ -178,8 +188,11 @@ impl JoinSessionService for JoinTunnel {
         let pieces = try_unfold(offset, move |offset| {
             let (app, run, activity) = (Arc::clone(&app), Arc::clone(&run), Arc::clone(&activity));
             async move {
-                run.check(&app).await.map_err(match_status)?;
-                let points = block_in_place(|| run.own().piece(offset)).map_err(match_status)?;
+                let checked = run.check(&app).await;
+                let points = match checked.and_then(|()| block_in_place(|| run.own().piece(offset))) {
+                    Ok(points) => points,
+                    Err(error) => return Err(said(&run, error).await),
+                };
                 activity.heard();
                 let next = offset.saturating_add(points.len() as u64);
                 Ok((!points.is_empty()).then_some((wire::ListPointsResponse { points }, next)))

@@ -29,6 +29,8 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 /// The folder, in the state's own, that holds one folder for each session with files.
@@ -112,13 +114,29 @@ impl State {
             for entry in entries {
                 let entry = entry?;
                 if entry.file_name().to_str().is_some_and(&which) {
-                    fs::remove_dir_all(entry.path())?;
+                    delete_folder(&entry.path())?;
                 }
             }
             Ok::<_, io::Error>(())
         });
         Ok(deleted.await.map_err(|_| StoreError::Closed)??)
     }
+}
+
+/// How often it is tried, and how long to wait between.
+const TRIES: u32 = 50;
+const BETWEEN: Duration = Duration::from_millis(20);
+
+/// Deletes a folder with all that is in it, also while a run that has not heard of its session's end still writes there.
+fn delete_folder(folder: &Path) -> io::Result<()> {
+    for _ in 1..TRIES {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => thread::sleep(BETWEEN),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            deleted => return deleted,
+        }
+    }
+    fs::remove_dir_all(folder)
 }
 
 // PRIVACY: of an error of the disk its kind alone goes on, as of one of the database: a path names a session.

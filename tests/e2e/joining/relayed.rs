@@ -39,6 +39,7 @@ enum Lie {
     PointsLargerThanAnyMessage,
     PointsThatAreNoMessage,
     PointsThatAreNone,
+    PointsThatAreNoneAndOnlyTheListSaysSo,
     FaultWhenAllIsSaid,
     NothingMore,
     // By the right side.
@@ -58,6 +59,8 @@ struct Now {
     tunnel: Option<AbortHandle>,
     /// A connection to the right side on which nothing is said any more.
     silent: Option<Channel>,
+    /// Whether the right side has refused points whose answer is held back.
+    held_back: bool,
 }
 
 /// Stands where the gateway does, and asks the genuine one as the left side. It lies when it is told to.
@@ -165,6 +168,12 @@ impl JoinSessionService for Between {
         match lie {
             Some(Lie::PointsLargerThanAnyMessage) => said.points = vec![1; TOO_LARGE],
             Some(Lie::PointsThatAreNone) => said.points.iter_mut().take(32).for_each(|byte| *byte = 0xff),
+            Some(Lie::PointsThatAreNoneAndOnlyTheListSaysSo) => {
+                said.points.iter_mut().take(32).for_each(|byte| *byte = 0xff);
+                let refused = self.right().put_points(said.clone()).await.is_err();
+                self.relay.now(|now| now.held_back = refused);
+                pending().await
+            }
             Some(Lie::PointsThatAreNoMessage) => {
                 let path = "/firebreak.matching.v1.JoinSessionService/PutPoints";
                 let answer = send(&self.channel, path, vec![0xff; 3]).await;
@@ -190,6 +199,9 @@ impl JoinSessionService for Between {
         &self,
         request: Request<wire::ListPointsRequest>,
     ) -> Result<Response<Self::ListPointsStream>, Status> {
+        while self.lies(Lie::PointsThatAreNoneAndOnlyTheListSaysSo) && !self.relay.now(|now| now.held_back) {
+            sleep(Duration::from_millis(10)).await;
+        }
         let pieces = self.right().list_points(request.into_inner()).await?.into_inner();
         if !self.lies(Lie::ListLargerThanAnyMessage) && !self.lies(Lie::ListTooShort) {
             return Ok(Response::new(tunnels::pass_on(pieces, |_| {})));
@@ -287,6 +299,7 @@ fn ask(sql: &str) -> Result<Ask> {
 /// Each of the lies ends a session of its own, on both sides, for that reason.
 async fn found_out(lies: &[(Lie, ReasonCode)]) -> Result<()> {
     let relayed = Relayed::start().await?;
+    let mut over = Vec::new();
     for (lie, reason) in lies.iter().copied() {
         let (before, asked) = (relayed.recorded().await?, ask(ALL)?);
         let refused = relayed.refused(&asked, Some(lie)).await?;
@@ -303,7 +316,11 @@ async fn found_out(lies: &[(Lie, ReasonCode)]) -> Result<()> {
             let of_reason = |ended: &[String]| ended.iter().filter(|ended| *ended == reason.as_str()).count();
             assert_eq!(of_reason(&after.ended), of_reason(&before.ended) + 1, "{lie:?}: {agency} goes on");
         }
-        // It is over for good, whatever the other side says from now on.
+        over.push((asked, lie, reason));
+    }
+    // They are over for good, whatever the other side says from now on. Last, since the side that the gateway does not wait
+    // for may record its refusal later.
+    for (asked, lie, reason) in over {
         let again = relayed.refused(&asked, None).await?;
         assert_eq!(again.refusal.reason, reason.as_str(), "{lie:?}, again");
     }
@@ -317,6 +334,7 @@ fn what_the_left_side_says_wrong_is_named_and_recorded_by_both_and_ends_the_sess
         (Lie::PointsLargerThanAnyMessage, ReasonCode::SizeExceeded),
         (Lie::PointsThatAreNoMessage, ReasonCode::HostileInput),
         (Lie::PointsThatAreNone, ReasonCode::HostileInput),
+        (Lie::PointsThatAreNoneAndOnlyTheListSaysSo, ReasonCode::HostileInput),
     ]))
 }
 

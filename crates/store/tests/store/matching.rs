@@ -230,6 +230,31 @@ async fn when_a_session_is_closed_no_file_holds_its_secrets_and_its_commitment_c
 }
 
 #[tokio::test]
+async fn a_session_that_ends_while_its_files_are_written_has_ended_and_none_is_left() {
+    let folder = Folder::new();
+    let state = folder.open().await;
+    let session = [5; 32];
+    state.open_session(&session, &[8; 32]).await.unwrap();
+    let files = state.session_files(&session).await.unwrap();
+    files.spool("stated").unwrap().add(b"stated").unwrap();
+    // A run of the session that hears of its end a little later.
+    let writing = std::thread::spawn(move || {
+        let begun = std::time::Instant::now();
+        let mut written = 0_u32;
+        while begun.elapsed() < std::time::Duration::from_millis(200) {
+            written += u32::from(files.spool(&format!("piece-{written}")).is_ok());
+        }
+        written
+    });
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert_eq!(state.end_session(&session, ReasonCode::HostileInput, leaf(b"one")).await, Ok(true));
+    assert!(writing.join().unwrap() > 0);
+    assert!(!folder.path.path().join("sessions").join(hex::encode(session)).exists(), "files are left");
+    assert_eq!(state.session_end(&session).await, Ok(Some(ReasonCode::HostileInput)));
+    state.close().await;
+}
+
+#[tokio::test]
 async fn a_session_that_a_fault_ended_repeats_its_reason_and_leaves_one_leaf() {
     let folder = Folder::new();
     folder.open().await.close().await;
