@@ -3,6 +3,7 @@
 pub mod bench;
 mod callers;
 mod contract;
+mod held;
 mod inside;
 mod liar;
 mod own;
@@ -13,6 +14,7 @@ mod shared;
 pub use callers::{Caller, refusal_of};
 pub use contract::{change_contract, change_contracts, offered_digest, rewrite_contract};
 pub use firebreak_testbed::http_file;
+pub use held::HeldFile;
 pub use inside::Inside;
 pub use liar::{Liar, Relayed};
 pub use own::{Own, ask_until_answered, built, copy_folder, files_below, passes};

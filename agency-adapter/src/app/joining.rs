@@ -137,6 +137,11 @@ impl JoinRun {
         app.check_session(&self.name).await
     }
 
+    /// Why something of this join failed, which may be that another call ended it meanwhile.
+    pub async fn why(&self, app: &App, error: MatchError) -> MatchError {
+        app.why(&self.name, error).await
+    }
+
     /// Waits until the commitment is in the log: nothing is sent before.
     ///
     /// # Errors

@@ -138,6 +138,18 @@ impl App {
         Ok(())
     }
 
+    /// Why something of a session failed. What a session keeps goes with it: where another call ended it meanwhile, what
+    /// fails on what is gone fails for the reason of that.
+    pub(in crate::app) async fn why(&self, session: &[u8; 32], error: MatchError) -> MatchError {
+        match error {
+            named @ (MatchError::Refused(_) | MatchError::Fault(_)) => named,
+            own => match self.check_session(session).await {
+                Err(over @ (MatchError::Refused(_) | MatchError::Session(_))) => over,
+                _ => own,
+            },
+        }
+    }
+
     /// Decides a match again that runs. A refusal is recorded.
     async fn check_standing(&self, standing: &StandingMatch) -> Result<(), MatchError> {
         match standing.check(&self.policy, self.state.now()) {

@@ -73,16 +73,6 @@ async fn parted(mut faults: watch::Receiver<Option<Refusal>>) {
     }
 }
 
-/// What the left side is told of an error. What a session keeps goes with it: where one call found a fault that ended it,
-/// another that fails on what is gone fails for that fault, and the left side hears of it whichever comes first.
-async fn said(run: &JoinRun, error: MatchError) -> Status {
-    let named = matches!(error, MatchError::Refused(_) | MatchError::Fault(_));
-    match run.over().await.filter(|_| !named) {
-        Some(over) => match_status(MatchError::Fault(over.refusal.clone())),
-        None => match_status(error),
-    }
-}
-
 /// The right side of one join, inside its tunnel.
 struct JoinTunnel {
     app: Arc<App>,
@@ -113,7 +103,7 @@ impl JoinTunnel {
             });
             let _ = ended(&self.app, &self.run, MatchError::Fault(refusal.clone())).await;
         }
-        said(&self.run, error).await
+        match_status(self.run.why(&self.app, error).await)
     }
 
     async fn told<T>(&self, done: Result<T, MatchError>) -> Result<T, Status> {
@@ -191,7 +181,7 @@ impl JoinSessionService for JoinTunnel {
                 let checked = run.check(&app).await;
                 let points = match checked.and_then(|()| block_in_place(|| run.own().piece(offset))) {
                     Ok(points) => points,
-                    Err(error) => return Err(said(&run, error).await),
+                    Err(error) => return Err(match_status(run.why(&app, error).await)),
                 };
                 activity.heard();
                 let next = offset.saturating_add(points.len() as u64);

@@ -81,8 +81,8 @@ impl State {
     /// The files of an open session; there are none at first.
     ///
     /// # Errors
-    /// [`SessionError::Unknown`], [`SessionError::Closed`] or [`SessionError::Ended`]; [`StoreError`] if the folder cannot be made, or the
-    /// session's secret does not have 32 bytes.
+    /// [`SessionError::Unknown`], [`SessionError::Closed`] or [`SessionError::Ended`]; [`StoreError`] if the folder cannot
+    /// be made, or the session's secret does not have 32 bytes.
     pub async fn session_files(&self, session: &[u8; 32]) -> Result<SessionFiles, SessionError> {
         let secret = self.session_secret(session).await?;
         let secret = secret.first_chunk::<32>().filter(|_| secret.len() == 32);

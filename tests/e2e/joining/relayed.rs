@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use firebreak::client::{Ask, ClientError, Connection, QueryAnswer, Refused, run_query};
 use firebreak_domain::ReasonCode;
 use firebreak_testbed::Federation;
-use firebreak_tests::{Caller, Own, ask_until_answered, refusal_of, run, send};
+use firebreak_tests::{Caller, HeldFile, Own, ask_until_answered, refusal_of, run, send};
 use firebreak_transport::{Credential, Shutdown, connect_pinned, serve_pinned};
 use firebreak_wire::matching::v1 as wire;
 use firebreak_wire::matching::v1::join_session_service_client::JoinSessionServiceClient;
@@ -16,6 +16,7 @@ use firebreak_wire::matching::v1::matching_service_server::MatchingService;
 use firebreak_wire::reason_to_wire;
 use std::future::pending;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -39,7 +40,7 @@ enum Lie {
     PointsLargerThanAnyMessage,
     PointsThatAreNoMessage,
     PointsThatAreNone,
-    PointsThatAreNoneAndOnlyTheListSaysSo,
+    PointsThatAreNoneWhileTheListIsRead,
     FaultWhenAllIsSaid,
     NothingMore,
     // By the right side.
@@ -59,8 +60,10 @@ struct Now {
     tunnel: Option<AbortHandle>,
     /// A connection to the right side on which nothing is said any more.
     silent: Option<Channel>,
-    /// Whether the right side has refused points whose answer is held back.
-    held_back: bool,
+    /// Whether the right side was asked for its list.
+    asked_for_list: bool,
+    /// The list, which it has to wait for.
+    held: Option<HeldFile>,
 }
 
 /// Stands where the gateway does, and asks the genuine one as the left side. It lies when it is told to.
@@ -69,6 +72,8 @@ pub struct Relay {
     gateway: Channel,
     left: Credential,
     right: Credential,
+    /// Where the right side keeps the files of its sessions.
+    sessions: PathBuf,
     now: Arc<Mutex<Now>>,
 }
 
@@ -79,6 +84,7 @@ impl Relay {
             gateway: dial(federation, LEFT, gateway).await?,
             left: federation.issue(LEFT, "adapter", "main")?,
             right: federation.issue(RIGHT, "adapter", "main")?,
+            sessions: federation.layout().adapter(RIGHT).join("state/sessions"),
             now: Arc::default(),
         })
     }
@@ -151,10 +157,16 @@ impl JoinSessionService for Between {
         }
         said.bundle_sequence += u64::from(self.lies(Lie::AnotherBundle));
         said.normaliser += u32::from(self.lies(Lie::AnotherRuleForIdentifiers));
+        let session = said.session.clone();
         let mut answer = self.right().open_join(said).await?.into_inner();
         if self.lies(Lie::KeyNotProved) {
             // The first byte of the response.
             answer.key.iter_mut().skip(64).take(1).for_each(|byte| *byte ^= 1);
+        }
+        if self.lies(Lie::PointsThatAreNoneWhileTheListIsRead) {
+            let list = self.relay.sessions.join(hex::encode(session)).join("own-points");
+            let held = HeldFile::at(&list).map_err(|error| Status::internal(format!("{error:#}")))?;
+            self.relay.now(|now| (now.held, now.asked_for_list) = (Some(held), false));
         }
         Ok(Response::new(answer))
     }
@@ -168,11 +180,17 @@ impl JoinSessionService for Between {
         match lie {
             Some(Lie::PointsLargerThanAnyMessage) => said.points = vec![1; TOO_LARGE],
             Some(Lie::PointsThatAreNone) => said.points.iter_mut().take(32).for_each(|byte| *byte = 0xff),
-            Some(Lie::PointsThatAreNoneAndOnlyTheListSaysSo) => {
+            Some(Lie::PointsThatAreNoneWhileTheListIsRead) => {
                 said.points.iter_mut().take(32).for_each(|byte| *byte = 0xff);
-                let refused = self.right().put_points(said.clone()).await.is_err();
-                self.relay.now(|now| now.held_back = refused);
-                pending().await
+                while !self.relay.now(|now| now.asked_for_list) {
+                    sleep(Duration::from_millis(10)).await;
+                }
+                // By then it has looked whether the session goes on, and waits where it reads.
+                sleep(Duration::from_millis(500)).await;
+                let answer = self.right().put_points(said).await;
+                self.relay.now(|now| now.held = None);
+                // What the left side hears is what the list says.
+                return if answer.is_err() { pending().await } else { answer };
             }
             Some(Lie::PointsThatAreNoMessage) => {
                 let path = "/firebreak.matching.v1.JoinSessionService/PutPoints";
@@ -199,9 +217,7 @@ impl JoinSessionService for Between {
         &self,
         request: Request<wire::ListPointsRequest>,
     ) -> Result<Response<Self::ListPointsStream>, Status> {
-        while self.lies(Lie::PointsThatAreNoneAndOnlyTheListSaysSo) && !self.relay.now(|now| now.held_back) {
-            sleep(Duration::from_millis(10)).await;
-        }
+        self.relay.now(|now| now.asked_for_list = true);
         let pieces = self.right().list_points(request.into_inner()).await?.into_inner();
         if !self.lies(Lie::ListLargerThanAnyMessage) && !self.lies(Lie::ListTooShort) {
             return Ok(Response::new(tunnels::pass_on(pieces, |_| {})));
@@ -334,7 +350,7 @@ fn what_the_left_side_says_wrong_is_named_and_recorded_by_both_and_ends_the_sess
         (Lie::PointsLargerThanAnyMessage, ReasonCode::SizeExceeded),
         (Lie::PointsThatAreNoMessage, ReasonCode::HostileInput),
         (Lie::PointsThatAreNone, ReasonCode::HostileInput),
-        (Lie::PointsThatAreNoneAndOnlyTheListSaysSo, ReasonCode::HostileInput),
+        (Lie::PointsThatAreNoneWhileTheListIsRead, ReasonCode::HostileInput),
     ]))
 }
 

@@ -67,11 +67,6 @@ impl JoinRun {
         Ok(refused)
     }
 
-    /// For what the session ended for good, if it has in this attempt.
-    pub async fn over(&self) -> Option<Arc<Refused>> {
-        self.recorded.lock().await.first(Ends::Session, None)
-    }
-
     /// Records what the gateway says that it found in a list which came to be counted: in the one that this side sent on,
     /// or in its own, as the other side sent it on. Once; the leaf opens to whose word it is.
     ///

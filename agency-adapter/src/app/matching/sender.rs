@@ -233,6 +233,10 @@ impl SenderSession {
 
     /// What was done, its refusal recorded.
     async fn recorded<T>(&self, app: &App, done: Result<T, MatchError>) -> Result<T, MatchError> {
+        let done = match (done, self.open.get()) {
+            (Err(error), Some(open)) => Err(app.why(&open.name, error).await),
+            (done, _) => done,
+        };
         match done {
             Err(MatchError::Fault(refusal)) => Err(self.fault(app, refusal).await),
             Err(MatchError::Refused(refusal)) => {

@@ -1,11 +1,13 @@
 //! A hostile receiver: the sender finds it out, charges nothing for it, and ends the session.
 
 use super::pair::{LetIn, Pair, Session};
-use crate::matching::side::{recorded, refused};
+use crate::matching::side::{SENDER, recorded, refused};
 use agency_adapter::app::{App, BrokenOff, CHUNK_ELEMENTS, MatchError, OpenRequest};
 use anyhow::{Context, Result, ensure};
 use firebreak_domain::{ReasonCode, RequestId};
-use firebreak_tests::run;
+use firebreak_tests::{HeldFile, run};
+use std::time::Duration;
+use tokio::time::sleep;
 
 #[derive(Debug, Clone, Copy)]
 enum Sent {
@@ -87,6 +89,32 @@ fn whatever_a_receiver_sends_wrong_ends_the_session_by_its_name_on_both_sides() 
             pair.ended(id, &session.name, &session.open, reason).await.with_context(|| format!("{sent:?}"))?;
         }
         Ok(())
+    })
+}
+
+#[test]
+fn a_list_that_is_made_while_another_call_ends_the_session_is_refused_for_what_ended_it() -> Result<()> {
+    run(async {
+        let mut pair = Pair::open().await?;
+        let mut session = pair.begin(1).await?;
+        let (sender, receiver) = (&pair.sides.sender.app, &pair.sides.receiver.app);
+        let (number, chunk) = session.machine.next(receiver).await?.context("no chunk")?;
+        let files = pair.sides.federation.layout().adapter(SENDER).join("state/sessions");
+        let set = HeldFile::at(&files.join(hex::encode(session.name)).join("set"))?;
+        let ends = async {
+            // By then the other call has found that the session goes on, and waits where it reads the set.
+            sleep(Duration::from_millis(500)).await;
+            let hostile = changed(chunk.as_bytes(), Sent::NoElement);
+            let found = session.session.evaluate(sender, number, hostile).await;
+            drop(set);
+            found
+        };
+        let (list, found) = tokio::join!(session.session.tags(sender, 0), ends);
+        refused(found, ReasonCode::HostileInput)?;
+        refused(list.map(drop), ReasonCode::HostileInput).context("the list")?;
+        let why = BrokenOff::BySender(ReasonCode::HostileInput);
+        refused(Err::<(), _>(session.attempt.broken_off(receiver, why).await), ReasonCode::HostileInput)?;
+        pair.ended(1, &session.name, &session.open, ReasonCode::HostileInput).await
     })
 }
 
