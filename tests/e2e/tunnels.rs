@@ -197,15 +197,15 @@ fn outgoing<T: Send + 'static>(
     outgoing
 }
 
-/// Passes a stream's messages on, to its end or its first error. `seen` is shown each.
+/// Passes a stream's messages on, to its end or its first error, each as `change` leaves it.
 pub fn pass_on<T: Send + 'static>(
     mut messages: Streaming<T>,
-    seen: impl Fn(&T) + Send + 'static,
+    mut change: impl FnMut(&mut T) + Send + 'static,
 ) -> ReceiverStream<Result<T, Status>> {
     let (send, receive) = mpsc::channel(1);
     tokio::spawn(async move {
-        while let Some(message) = messages.message().await.transpose() {
-            let ended = message.as_ref().inspect(|message| seen(message)).is_err();
+        while let Some(mut message) = messages.message().await.transpose() {
+            let ended = message.as_mut().map(&mut change).is_err();
             if send.send(message).await.is_err() || ended {
                 return;
             }

@@ -37,6 +37,7 @@ use firebreak_psi::{SecretSeed, SessionId};
 use firebreak_records::Sent;
 use firebreak_store::{Fault, LeafHash, SealError, SessionFiles, StoreError};
 use running::Begun;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
@@ -72,6 +73,8 @@ pub struct JoinRun {
     files: SessionFiles,
     own: JoinList,
     leaf: LeafHash,
+    /// Whether that is known to be in the log.
+    logged: AtomicBool,
     until: Timestamp,
     exchange: Mutex<Exchange>,
     arrival: watch::Sender<Arrival>,
@@ -116,10 +119,17 @@ impl JoinRun {
         (&self.peer, self.peer_pin)
     }
 
-    /// This side's list.
-    #[must_use]
-    pub const fn own(&self) -> &JoinList {
-        &self.own
+    /// This side's list, once its commitment is in the log ([`JoinRun::logged`]).
+    ///
+    /// # Errors
+    /// [`MatchError::Refused`]: `EVIDENCE_OUTSTANDING`.
+    // SECURITY: there is no other way to it, or to its sizes, for whatever sends them.
+    pub fn own(&self) -> Result<&JoinList, MatchError> {
+        if self.logged.load(Ordering::SeqCst) {
+            return Ok(&self.own);
+        }
+        let refusal = Refusal::new(ReasonCode::EvidenceOutstanding);
+        Err(refusal.because("the commitment to the list is not known to be in the log").into())
     }
 
     /// Persons whom both registers are declared to have together: what is worked through, at most, before a message.
@@ -147,7 +157,9 @@ impl JoinRun {
     /// # Errors
     /// [`MatchError`]; `EVIDENCE_OUTSTANDING`.
     pub async fn logged(&self, app: &App) -> Result<(), MatchError> {
-        Ok(wait_until_logged(app, &self.leaf).await??)
+        wait_until_logged(app, &self.leaf).await??;
+        self.logged.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
     /// The list that is sent on to the gateway: the other side's, raised, and what is added to it. It is made once, and

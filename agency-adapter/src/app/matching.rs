@@ -144,7 +144,10 @@ impl App {
         match error {
             named @ (MatchError::Refused(_) | MatchError::Fault(_)) => named,
             own => match self.check_session(session).await {
-                Err(over @ (MatchError::Refused(_) | MatchError::Session(_))) => over,
+                Err(over @ (MatchError::Refused(_) | MatchError::Session(_))) => {
+                    tracing::info!(error_kind = %own, "a call failed on what went with its session");
+                    over
+                }
                 _ => own,
             },
         }

@@ -7,7 +7,7 @@ use super::match_status;
 use super::oversized::{Faulted, MESSAGE, Measured};
 use super::patience::{Activity, LAST_WORD, limit};
 use super::way::Way;
-use crate::app::{App, JoinRun, MatchError};
+use crate::app::{App, Arrival, JoinRun, MatchError};
 use firebreak_domain::{FORMAT, ReasonCode, Refusal, check_format};
 use firebreak_transport::{ByteStream, ConnectError, Shutdown, peer, serve_pinned};
 use firebreak_wire::matching::v1 as wire;
@@ -151,7 +151,8 @@ impl JoinSessionService for JoinTunnel {
         self.told(self.run.check_alike(bundle, normaliser, &request.terms)).await?;
         let received = self.told(self.run.greet(&request.key, &request.sizes)).await?;
         self.opened.store(true, Ordering::SeqCst);
-        let (key, sizes) = (self.run.key().to_vec(), self.run.own().sizes.clone());
+        let own = self.told(self.run.own()).await?;
+        let (key, sizes) = (self.run.key().to_vec(), own.sizes.clone());
         Ok(Response::new(wire::OpenJoinResponse { format: FORMAT, key, sizes, received }))
     }
 
@@ -173,13 +174,13 @@ impl JoinSessionService for JoinTunnel {
         let _call = self.activity.call();
         let wire::ListPointsRequest { session, offset } = request.into_inner();
         self.check_opened(&session).await?;
-        self.told(self.run.own().check_offset(offset)).await?;
+        self.told(self.run.own().and_then(|own| own.check_offset(offset))).await?;
         let (app, run, activity) = (Arc::clone(&self.app), Arc::clone(&self.run), Arc::clone(&self.activity));
         let pieces = try_unfold(offset, move |offset| {
             let (app, run, activity) = (Arc::clone(&app), Arc::clone(&run), Arc::clone(&activity));
             async move {
                 let checked = run.check(&app).await;
-                let points = match checked.and_then(|()| block_in_place(|| run.own().piece(offset))) {
+                let points = match checked.and_then(|()| block_in_place(|| run.own()?.piece(offset))) {
                     Ok(points) => points,
                     Err(error) => return Err(match_status(run.why(&app, error).await)),
                 };
@@ -203,6 +204,8 @@ impl JoinSessionService for JoinTunnel {
             let reason = reason.filter(|reason| crate::app::of_the_match(*reason));
             let reason = reason.ok_or_else(|| Status::invalid_argument("no side ends a join for this reason"))?;
             self.fault(reason, "the other agency found it in what it was sent").await;
+        } else if !matches!(*self.run.arrival().borrow(), Arrival::Whole) {
+            return Err(self.fault(ReasonCode::WrongCount, "the other agency's list ended early").await);
         }
         Ok(Response::new(wire::CloseJoinResponse {}))
     }

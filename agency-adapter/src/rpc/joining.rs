@@ -75,7 +75,7 @@ async fn answer(app: &Arc<App>, way: &Way, run: &Arc<JoinRun>, steps: &Steps) ->
     run.logged(app).await?;
     run.check(app).await?;
     app.show_join(run);
-    say(steps, Step::Prepared(wire::JoinPrepared { sizes: run.own().sizes.clone() })).await;
+    say(steps, Step::Prepared(wire::JoinPrepared { sizes: run.own()?.sizes.clone() })).await;
     match run.side() {
         // A gateway that is gone before is not asked for the tunnel.
         JoinSide::Left if steps.is_closed() => return Ok(()),

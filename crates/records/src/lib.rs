@@ -19,7 +19,7 @@
 //! | what a receiver has of a sender | `received` | [`Stated`], [`OwnTag`], [`Compared`], [`AtPlace`], [`Matched`], [`RowStatus`] |
 //! | what a sender offers and has sent | `offered` | [`OfferedRecord`], [`OfferedEntry`], [`SentPiece`], [`EvaluatedChunk`] |
 //! | a join: its records, and what the other side stated | `join` | [`JoinRow`], [`JoinRecord`], [`JoinStated`] |
-//! | what a join is replayed from | `replayed` | [`Committed`], [`Drawn`], [`Sent`] |
+//! | what a join is replayed from | `replayed` | [`Committed`], [`Drawn`], [`Agreed`], [`Sent`] |
 
 mod fields;
 mod forming;
@@ -41,5 +41,5 @@ pub use offered::{EvaluatedChunk, OfferedEntry, OfferedRecord, PERSON, SentPiece
 pub use person::{KEY, LONGEST_KEY, is_readable, key_record, read_key};
 pub use reading::{ReadColumns, Reading};
 pub use received::{AtPlace, Compared, Matched, OwnTag, RowStatus, Stated};
-pub use replayed::{Committed, Drawn, Sent, commitment_lines, join_key_hash, join_seed_hash};
+pub use replayed::{Agreed, Committed, Drawn, Sent, commitment_lines, join_key_hash, join_seed_hash};
 pub use set::{Behind, FormedSet, InEpoch, PLACE, SetOpening, WithheldPlaces};

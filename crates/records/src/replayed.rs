@@ -1,7 +1,7 @@
 //! What a side of a join keeps beyond its session: what it is replayed from.
 
 use crate::fields::{Fields, put_part};
-use firebreak_domain::{AgreementId, JoinSide};
+use firebreak_domain::{AgreementId, FORMAT, JoinSide};
 use firebreak_psi::join::KEY_WITH_PROOF;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -48,8 +48,21 @@ pub struct Drawn {
     pub side: JoinSide,
     /// SHA-256 of the public key that it shows.
     pub key: [u8; 32],
+    /// What both sides go by.
+    pub agreed: Agreed,
+}
+
+/// What both sides of a join go by, beside the session and what is released.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agreed {
+    /// The pinned keys of the left and the right side.
+    pub pins: [[u8; 32]; 2],
+    /// The number of the rule by which identifiers are written.
+    pub normaliser: u32,
     /// How many labels the left and the right side's records have.
     pub labels: [u16; 2],
+    /// The left and the right dataset, and the match key.
+    pub names: [String; 3],
     /// The weights of 0, 1, 2 … dummies.
     pub weights: Vec<u64>,
 }
@@ -158,11 +171,7 @@ impl Drawn {
             JoinSide::Left => b'L',
             JoinSide::Right => b'R',
         };
-        let mut bytes = vec![side];
-        bytes.extend_from_slice(&self.key);
-        bytes.extend(self.labels.iter().flat_map(|labels| labels.to_be_bytes()));
-        bytes.extend(self.weights.iter().flat_map(|weight| weight.to_be_bytes()));
-        bytes
+        [[side].as_slice(), &self.key, &self.agreed.encode()].concat()
     }
 
     fn decode(record: &[u8]) -> Option<Self> {
@@ -172,10 +181,41 @@ impl Drawn {
             b"R" => JoinSide::Right,
             _ => return None,
         };
-        let (key, labels) = (*fields.array()?, [fields.u16()?, fields.u16()?]);
+        let key = *fields.array()?;
+        Some(Self { side, key, agreed: Agreed::decode(fields)? })
+    }
+}
+
+impl Agreed {
+    /// SHA-256 of all that both sides go by: the session, the question with its meaning under both contracts and its
+    /// loss, the key of each side, how identifiers are written, the labels, and the law of the dummies.
+    // SECURITY: both sides compare it and commit to it. So what either keeps of it to be replayed from is what the other
+    // went by as well, or is found to be something else.
+    #[must_use]
+    pub fn terms(&self, session: &[u8; 32], release_key: &[u8; 32]) -> [u8; 32] {
+        let hash = Sha256::new().chain_update(b"firebreak join terms 2\n").chain_update(FORMAT.to_be_bytes());
+        hash.chain_update(session).chain_update(release_key).chain_update(self.encode()).finalize().into()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.pins.concat();
+        bytes.extend(self.normaliser.to_be_bytes());
+        bytes.extend(self.labels.iter().flat_map(|labels| labels.to_be_bytes()));
+        for name in &self.names {
+            put_part(&mut bytes, name.as_bytes());
+        }
+        bytes.extend(self.weights.iter().flat_map(|weight| weight.to_be_bytes()));
+        bytes
+    }
+
+    fn decode(mut fields: Fields<'_>) -> Option<Self> {
+        let pins = [*fields.array()?, *fields.array()?];
+        let (normaliser, labels) = (fields.u32()?, [fields.u16()?, fields.u16()?]);
+        let mut name = || str::from_utf8(fields.part()?).ok().map(str::to_owned);
+        let names = [name()?, name()?, name()?];
         let (weights, rest) = fields.rest().as_chunks();
         let weights = weights.iter().copied().map(u64::from_be_bytes).collect();
-        rest.is_empty().then_some(Self { side, key, labels, weights })
+        rest.is_empty().then_some(Self { pins, normaliser, labels, names, weights })
     }
 }
 
@@ -201,7 +241,17 @@ mod tests {
     use super::*;
 
     fn drawn() -> Drawn {
-        Drawn { side: JoinSide::Right, key: [5; 32], labels: [2, 300], weights: vec![1, u64::MAX, 1] }
+        Drawn { side: JoinSide::Right, key: [5; 32], agreed: agreed() }
+    }
+
+    fn agreed() -> Agreed {
+        Agreed {
+            pins: [[6; 32], [7; 32]],
+            normaliser: 8,
+            labels: [2, 300],
+            names: ["left".into(), "right".into(), "field".into()],
+            weights: vec![1, u64::MAX, 1],
+        }
     }
 
     fn kept() -> Committed {
@@ -235,6 +285,31 @@ mod tests {
         assert!(Sent::decode(&sent.encode()).is_some_and(|read| read == sent));
         assert!(Sent::decode(&sent.encode()[1..]).is_none());
         assert_ne!(join_seed_hash(&[1; 32]), join_seed_hash(&[2; 32]));
+    }
+
+    #[test]
+    fn whatever_both_sides_go_by_makes_other_terms() {
+        let honest = agreed().terms(&[1; 32], &[2; 32]);
+        assert_eq!(agreed().terms(&[1; 32], &[2; 32]), honest);
+        assert_ne!(agreed().terms(&[9; 32], &[2; 32]), honest, "the session");
+        assert_ne!(agreed().terms(&[1; 32], &[9; 32]), honest, "what is released");
+        let changes: [fn(&mut Agreed); 10] = [
+            |agreed| agreed.pins.swap(0, 1),
+            |agreed| agreed.normaliser = 9,
+            |agreed| agreed.labels = [300, 2],
+            |agreed| agreed.labels[0] = 3,
+            |agreed| agreed.names[0].push('s'),
+            |agreed| agreed.names = ["leftr".into(), "ight".into(), "field".into()],
+            |agreed| agreed.names[2] = "another".into(),
+            |agreed| agreed.weights[1] -= 1,
+            |agreed| agreed.weights.push(0),
+            |agreed| agreed.weights.truncate(2),
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut changed = agreed();
+            change(&mut changed);
+            assert_ne!(changed.terms(&[1; 32], &[2; 32]), honest, "change {number}");
+        }
     }
 
     #[test]

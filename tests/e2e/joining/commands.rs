@@ -48,7 +48,7 @@ fn stewards_of_both_agencies_make_a_join_again_and_hold_it_against_the_log_and_e
             assert_eq!(done.code, Some(0), "{}", done.err);
             let out = done.out;
             ensure!(!out.contains("DIFFERENT") && out.contains("opens to the seed"), "{out}");
-            assert_eq!(out.matches("as committed").count(), 4, "{out}");
+            assert_eq!(out.matches("as committed").count(), 5, "{out}");
             let (_, leaf, lines) = committed.iter().find(|(org, _, _)| org == agency).context("no commitment")?;
             assert_eq!(hash(&out, "Leaf")?, leaf);
             for (name, line) in [("Seed", "seed"), ("Key", "key"), ("Terms", "terms"), ("Own list", "own list")] {

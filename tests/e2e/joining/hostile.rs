@@ -17,14 +17,10 @@ fn fault<T>(done: Result<T, MatchError>) -> Result<(ReasonCode, MatchError)> {
 
 /// A list of the right number of points that are no points.
 fn no_points(run: &JoinRun) -> Vec<u8> {
+    let sizes = run.own().map(|own| own.sizes.clone()).unwrap_or_default();
+    let labels = (0_u16..).zip(&sizes).flat_map(|(label, size)| (0..*size).map(move |_| label));
     let mut list = Vec::new();
-    for (number, label) in (0_u64..).zip(
-        run.own()
-            .sizes
-            .iter()
-            .zip(0_u16..)
-            .flat_map(|(size, label)| std::iter::repeat_n(label, usize::try_from(*size).unwrap_or_default())),
-    ) {
+    for (number, label) in (0_u64..).zip(labels) {
         let mut point = [0xff; 32];
         point[..8].copy_from_slice(&number.to_be_bytes());
         list.extend(point);
@@ -45,7 +41,7 @@ fn hostile_keys_sizes_and_lists_are_named() -> Result<()> {
     run(async {
         let mut pair = Pair::open(300).await?;
         let [left, right] = pair.both(1, ALL).await?;
-        let (key, sizes) = (right.key(), right.own().sizes.clone());
+        let (key, sizes) = (right.key(), right.own()?.sizes.clone());
         assert_eq!(fault(left.greet(&left.key(), &sizes))?.0, ReasonCode::ProofRejected, "its own key comes back");
         let mut other = key;
         other[95] ^= 1;
@@ -88,7 +84,7 @@ fn a_side_on_another_bundle_by_another_rule_or_under_other_terms_is_named() -> R
             assert_eq!(refused.evidence.leaf.leaf().reason, Some(reason), "it is not in the log");
         }
         // None of it ends the session: the same request goes on once both mean the same.
-        left.greet(&right.key(), &right.own().sizes)?;
+        left.greet(&right.key(), &right.own()?.sizes)?;
         Ok(())
     })
 }
@@ -99,7 +95,7 @@ fn points_that_are_none_end_the_session_for_good() -> Result<()> {
         let mut pair = Pair::open(300).await?;
         for (request, list) in [(1, no_points as fn(&JoinRun) -> Vec<u8>), (2, with_the_identity)] {
             let [left, right] = pair.both(request, ALL).await?;
-            left.greet(&right.key(), &right.own().sizes)?;
+            left.greet(&right.key(), &right.own()?.sizes)?;
             // Known when they arrive, while whoever sent them is still there to be told.
             let (reason, error) = fault(left.push(0, &list(&right)))?;
             assert_eq!((reason, left.received()), (ReasonCode::HostileInput, 0));

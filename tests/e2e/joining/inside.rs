@@ -2,7 +2,7 @@
 
 use super::truth::{joined, labelled};
 use crate::matching::side::{Side, log_in};
-use agency_adapter::app::{JoinRun, PreparedJoin, Refused};
+use agency_adapter::app::{JoinRun, MatchError, PreparedJoin, Refused};
 use anyhow::{Context, Result, bail, ensure};
 use firebreak_audit::{LeafKind, Log, SignedLeaf};
 use firebreak_domain::{Charge, Clock, Epsilon, ReasonCode, Recipient, RequestId, SystemClock};
@@ -123,7 +123,7 @@ impl Pair {
 
 /// All bytes of a side's own list.
 pub fn own(run: &JoinRun) -> Result<Vec<u8>> {
-    all(run.own())
+    all(run.own()?)
 }
 
 fn all(list: &agency_adapter::app::JoinList) -> Result<Vec<u8>> {
@@ -139,7 +139,7 @@ fn all(list: &agency_adapter::app::JoinList) -> Result<Vec<u8>> {
 
 /// Sends one side's key and list to the other.
 pub fn send(from: &JoinRun, to: &JoinRun) -> Result<()> {
-    let offset = to.greet(&from.key(), &from.own().sizes)?;
+    let offset = to.greet(&from.key(), &from.own()?.sizes)?;
     let bytes = own(from)?;
     let rest = bytes.get(offset as usize..).context("it has more than there is")?;
     if !rest.is_empty() {
@@ -155,8 +155,8 @@ async fn counted(pair: &Pair, [left, right]: &[Arc<JoinRun>; 2]) -> Result<(Vec<
     let of_right = all(&left.sent_on(&pair.left.app).await?)?;
     let of_left = all(&right.sent_on(&pair.right.app).await?)?;
     let list = |side, bytes| points(side, bytes);
-    let one = JoinList { points: list(ListSide::Left, &of_left)?, own_sizes: &left.own().sizes };
-    let other = JoinList { points: list(ListSide::Right, &of_right)?, own_sizes: &right.own().sizes };
+    let one = JoinList { points: list(ListSide::Left, &of_left)?, own_sizes: &left.own()?.sizes };
+    let other = JoinList { points: list(ListSide::Right, &of_right)?, own_sizes: &right.own()?.sizes };
     let cells = count(&law()?, one, other)?;
     Ok((cells.counts().to_vec(), [of_left, of_right]))
 }
@@ -197,7 +197,7 @@ fn a_side_that_starts_again_sends_the_same_bytes_and_goes_on_where_it_broke_off(
         let [left, right] = &runs;
         let (before, key) = (own(right)?, right.key());
         // Half of the left side's list has come.
-        right.greet(&left.key(), &left.own().sizes)?;
+        right.greet(&left.key(), &left.own()?.sizes)?;
         let list = own(left)?;
         let half = list.len() / 34 / 2 * 34;
         right.push(0, list.get(..half).context("no half")?)?;
@@ -248,7 +248,7 @@ fn whoever_is_restricted_takes_no_part() -> Result<()> {
         // Matching dummies of the one cell and single ones of the one label: that is all.
         let most = 2 * u64::from(law()?.most());
         ensure!(keys.len() as u64 > most, "the population is too small to tell");
-        ensure!(left.own().sizes.iter().sum::<u64>() <= most, "somebody takes part");
+        ensure!(left.own()?.sizes.iter().sum::<u64>() <= most, "somebody takes part");
         Ok(())
     })
 }
@@ -262,11 +262,16 @@ fn nothing_is_sent_before_the_commitment_is_in_the_log() -> Result<()> {
         let Ok(PreparedJoin { run, .. }) = pair.left.app.prepare_join(&request, &ada).await? else { bail!("refused") };
         let waited = tokio::time::timeout(Duration::from_millis(300), run.logged(&pair.left.app)).await;
         ensure!(waited.is_err(), "the commitment is not in the log");
+        match run.own() {
+            Err(MatchError::Refused(refusal)) => assert_eq!(refusal.reason, ReasonCode::EvidenceOutstanding),
+            _ => bail!("the list can be sent"),
+        }
         let (leaves, _) = pair.left.app.outstanding().await?;
         let kinds: Result<Vec<_>, _> = leaves.iter().map(|leaf| SignedLeaf::decode(&leaf.leaf)).collect();
         ensure!(kinds?.iter().any(|leaf| leaf.leaf().kind == LeafKind::JoinCommitted), "no commitment waits");
         pair.visit().await?;
         run.logged(&pair.left.app).await?;
+        run.own()?;
         Ok(())
     })
 }

@@ -7,6 +7,7 @@ use firebreak_domain::{Clock, RequestId, SystemClock};
 use firebreak_policy::Validity as BundleValidity;
 use firebreak_psi::join::{JoinParams, JoinParty, JoinSession, JoinSide};
 use firebreak_psi::{SecretSeed, SessionId};
+use firebreak_records::{Committed, Drawn};
 use firebreak_store::NewLeaf;
 use firebreak_tests::{offered_digest, run, without_rows};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -23,6 +24,7 @@ fn what_was_sent_is_found_to_be_what_seed_and_cut_make() -> Result<()> {
         let [before] = pair.left.app.replay_join(&REQUEST).await?[..] else { bail!("not one join") };
         assert_eq!((before.own_list, before.added, before.sent_on), (Replay::Equal, Replay::NotSent, Replay::NotSent));
         assert_eq!((before.commitment, before.key, before.sent), (Replay::Equal, Replay::Equal, None));
+        assert_eq!(before.terms, Replay::Equal);
         send(&left, &right)?;
         send(&right, &left)?;
         left.sent_on(&pair.left.app).await?;
@@ -115,7 +117,7 @@ fn a_key_that_a_side_did_not_commit_to_is_found_in_what_the_other_side_kept() ->
         let session = JoinSession { id, terms: *right.terms() };
         let params = JoinParams::new(1, 1, law()?.weights())?;
         let false_key = JoinParty::of(session, JoinSide::Right, &SecretSeed::from_bytes([9; 32]), params)?.key();
-        left.greet(&false_key, &right.own().sizes)?;
+        left.greet(&false_key, &right.own()?.sizes)?;
         left.push(0, &own(&right)?)?;
         left.sent_on(&pair.left.app).await?;
         let one = at_left(&pair).await?;
@@ -132,33 +134,39 @@ fn a_key_that_a_side_did_not_commit_to_is_found_in_what_the_other_side_kept() ->
     })
 }
 
+type Change<'a> = &'a dyn Fn(&mut Committed);
+
 #[test]
 fn what_is_changed_in_what_is_kept_differs_from_the_seed_and_from_the_leaf() -> Result<()> {
     run(async {
         let (pair, left) = sent_on().await?;
         let name = *left.name();
-        // The last that is kept: the key's hash, two numbers of labels, and the weights.
-        let behind = 4 + 8 * law()?.weights().len();
-        let key = |bytes: &mut Vec<u8>| {
-            let place = bytes.len() - behind - 1;
-            bytes[place] ^= 1;
+        let (equal, different) = (Replay::Equal, Replay::Different);
+        let no_noise = |drawn: &mut Drawn| {
+            let weights = drawn.agreed.weights.iter_mut();
+            weights.zip(0..).for_each(|(weight, number)| *weight = if number == 21 { 1 << 60 } else { 1 });
         };
-        exchange(&pair, &name, 0, key).await?;
-        let found = at_left(&pair).await?;
-        assert_eq!(
-            (found.commitment, found.key, found.own_list),
-            (Replay::Different, Replay::Different, Replay::Equal)
-        );
-        exchange(&pair, &name, 0, key).await?;
-        // The own list's hash is the fourth.
-        let list = |bytes: &mut Vec<u8>| bytes[127] ^= 1;
-        exchange(&pair, &name, 0, list).await?;
-        let found = at_left(&pair).await?;
-        assert_eq!(
-            (found.commitment, found.key, found.own_list),
-            (Replay::Different, Replay::Equal, Replay::Different)
-        );
-        exchange(&pair, &name, 0, list).await?;
+        let changes: [(Change, _); 3] = [
+            (&|kept| kept.drawn.iter_mut().for_each(|drawn| drawn.key[0] ^= 1), (different, equal, different, equal)),
+            (&|kept| kept.own[0] ^= 1, (different, equal, equal, different)),
+            // All of the law's mass in one place: not what both sides went by.
+            (&|kept| kept.drawn.iter_mut().for_each(no_noise), (equal, different, equal, different)),
+        ];
+        for (number, (change, expected)) in changes.into_iter().enumerate() {
+            let mut honest = Vec::new();
+            exchange(&pair, &name, 0, |bytes| {
+                honest.clone_from(bytes);
+                if let Some(mut kept) = Committed::decode(bytes) {
+                    change(&mut kept);
+                    *bytes = kept.encode().to_vec();
+                }
+            })
+            .await?;
+            let found = at_left(&pair).await?;
+            let outcomes = (found.commitment, found.terms, found.key, found.own_list);
+            assert_eq!(outcomes, expected, "change {number}");
+            exchange(&pair, &name, 0, |bytes| *bytes = honest).await?;
+        }
         for (place, added, sent_on) in [
             (0, Replay::Equal, Replay::Different),
             (32, Replay::Different, Replay::Equal),
@@ -191,6 +199,7 @@ fn what_needs_no_contract_is_answered_when_the_agreement_is_gone() -> Result<()>
         ensure!(accepted == Some(2), "it was not taken up");
         let found = at_left(&pair).await?;
         assert_eq!((found.commitment, found.key, found.own_list), (Replay::Equal, Replay::Equal, Replay::Gone));
+        assert_eq!(found.terms, Replay::Equal);
         assert_eq!((found.added, found.sent_on), (Replay::Equal, Replay::Equal));
         Ok(())
     })

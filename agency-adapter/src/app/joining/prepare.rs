@@ -9,21 +9,21 @@ use crate::app::query::{Refused, not_served, request_changed};
 use crate::app::{App, Failure, Tick};
 use firebreak_audit::LeafKind;
 use firebreak_domain::{
-    Contract, FORMAT, Identity, JoinSide, JoinTerms, LegalBasis, Pin, PurposeId, ReasonCode, Refusal, Timestamp,
+    Contract, Identity, JoinSide, JoinTerms, LegalBasis, PurposeId, ReasonCode, Refusal, Timestamp,
 };
 use firebreak_node::{
     Content, DecidedJoin, Evidence, StoredQuestion, SubmittedQuery, decide_join, exhausted, join_session,
 };
 use firebreak_policy::Denial;
 use firebreak_psi::join::{JoinParams, JoinParty};
-use firebreak_psi::{Normaliser, SecretSeed};
+use firebreak_psi::{Normaliser, PsiError, SecretSeed};
 use firebreak_query::{AggregateQuery, CheckedSide};
-use firebreak_records::{Committed, Drawn, commitment_lines, join_key_hash};
+use firebreak_records::{Agreed, Committed, Drawn, commitment_lines, join_key_hash};
 use firebreak_store::{Participation, RequestKey, ReserveError, Reserved, SessionFiles};
 use futures::FutureExt;
-use sha2::{Digest, Sha256};
 use std::iter;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -83,7 +83,11 @@ impl App {
             Err(failure) => return (self.tick.smallest(), Err(failure)),
         };
         let register = decided.side(side).contract.unit_space.register_size;
-        let tick = self.tick.of_set(register).saturating_mul(2);
+        // PRIVACY: what is public of the work: as many dummies as could be drawn, and not as many as were.
+        let labels = |side| u64::from(decided.join.side(side).labels());
+        let drawn = labels(side.other()).saturating_add(1).saturating_mul(labels(side));
+        let dummies = drawn.saturating_mul(decided.price.law().most().into());
+        let tick = self.tick.of_set(register.saturating_add(dummies)).saturating_mul(2);
         let facts = facts_of(&decided, side);
         let (intent, contest) = (decided.intent.clone(), decided.permit.agreement().contest.clone());
         let prepared = async {
@@ -169,7 +173,16 @@ impl App {
         let seed: Zeroizing<[u8; 32]> = Zeroizing::new(seed.as_slice().try_into().map_err(|_| MatchError::Failed)?);
         let files = self.state.session_files(&name).await?;
         let release_key = *price.release_key().as_bytes();
-        let terms = terms_of(&name, &release_key, [left.pin, right.pin], join.terms());
+        let labels = |side| join.side(side).labels();
+        let agreed = Agreed {
+            pins: [left.pin, right.pin].map(|pin| *pin.as_bytes()),
+            normaliser: join.terms().normaliser,
+            labels: [labels(JoinSide::Left), labels(JoinSide::Right)],
+            names: [join.terms().left.as_str(), join.terms().right.as_str(), join.terms().field.as_str()]
+                .map(str::to_owned),
+            weights: price.law().weights(),
+        };
+        let terms = agreed.terms(&name, &release_key);
         let kept = self.state.kept_join(&name).await?;
         let kept = kept.map(|kept| Committed::decode(&kept).ok_or(MatchError::Failed)).transpose()?;
         if kept.as_ref().is_some_and(|kept| kept.terms != terms) {
@@ -182,9 +195,7 @@ impl App {
             // What was committed to was drawn from a seed that is gone.
             return Err(lost().into());
         }
-        let labels = |side| join.side(side).labels();
-        let weights = price.law().weights();
-        let params = JoinParams::new(labels(JoinSide::Left), labels(JoinSide::Right), weights.clone())?;
+        let params = params_of(&agreed)?;
         let party = party(&name, terms, side, &seed, params.clone())?;
         let purpose = permit.question().purpose.clone();
         let by_consent = facts.legal_basis == Some(LegalBasis::Consent);
@@ -223,12 +234,7 @@ impl App {
                     by_consent,
                     question: StoredQuestion::encode(question, join.answered()),
                     evidence: evidence.encode(),
-                    drawn: Some(Drawn {
-                        side,
-                        key,
-                        labels: [labels(JoinSide::Left), labels(JoinSide::Right)],
-                        weights,
-                    }),
+                    drawn: Some(Drawn { side, key, agreed }),
                 };
                 let (request, bytes) = (intent.request_id, committed.encode());
                 self.state.keep_join(&name, &request, until, &bytes, evidence.new_leaf()).await?;
@@ -257,6 +263,7 @@ impl App {
             files,
             own: list,
             leaf: leaf_of(&evidence),
+            logged: AtomicBool::new(false),
             until: Timestamp::from_secs(committed.until),
             arrival: watch::Sender::new(exchange.arrival()),
             recorded: tokio::sync::Mutex::default(),
@@ -358,23 +365,10 @@ fn moment(files: &SessionFiles) -> Result<Option<i64>, MatchError> {
     Ok(Some(i64::from_be_bytes(bytes.as_slice().try_into().map_err(|_| MatchError::Failed)?)))
 }
 
-/// SHA-256 of all that both sides go by: the session, the question with its meaning under both contracts and its loss,
-/// the key of each side, and how identifiers are written.
-fn terms_of(name: &[u8; 32], release_key: &[u8; 32], pins: [Pin; 2], terms: &firebreak_domain::JoinTerms) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(b"firebreak join terms 1\n");
-    hash.update(FORMAT.to_be_bytes());
-    hash.update(name);
-    hash.update(release_key);
-    for pin in &pins {
-        hash.update(pin.as_bytes());
-    }
-    hash.update(terms.normaliser.to_be_bytes());
-    for name in [terms.left.as_str(), terms.right.as_str(), terms.field.as_str()] {
-        hash.update((name.len() as u64).to_be_bytes());
-        hash.update(name);
-    }
-    hash.finalize().into()
+/// The protocol's own part of what both sides go by.
+pub(super) fn params_of(agreed: &Agreed) -> Result<JoinParams, PsiError> {
+    let [left, right] = agreed.labels;
+    JoinParams::new(left, right, agreed.weights.clone())
 }
 
 /// The rule of that number, by which both sides write the one column on which they are joined.

@@ -2,6 +2,7 @@
 //! cut and the protocol make.
 
 use super::exchange::Exchange;
+use super::prepare::params_of;
 use super::{leaf_of, lists, party, psi_side};
 use crate::app::App;
 use crate::app::matching::MatchError;
@@ -41,6 +42,9 @@ pub struct Replayed {
     pub leaf: Option<[u8; 32]>,
     /// Whether that leaf opens to exactly the seed, key, terms and own list that are kept. Needs no contract.
     pub commitment: Replay,
+    /// The terms: whether the question's meaning, the labels and the law of the dummies that are kept, and by which all
+    /// else is made again, are those that the two sides compared. Needs no contract.
+    pub terms: Replay,
     /// The public key. It follows from the seed and needs no contract.
     pub key: Replay,
     /// The own list: records, dummies and the key that blinds them.
@@ -93,11 +97,13 @@ impl Replayed {
     /// What is known of a session with nothing but what is kept of it.
     fn of(session: [u8; 32], kept: &Committed, sent: Option<&Sent>) -> Self {
         let evidence = Evidence::decode(&kept.evidence);
+        let agreed = kept.drawn.as_ref().map(|drawn| drawn.agreed.terms(&session, &kept.release_key));
         let unsent = if sent.is_some() { Replay::Gone } else { Replay::NotSent };
         Self {
             session,
             leaf: evidence.as_ref().map(|evidence| *leaf_of(evidence).as_bytes()),
             commitment: opened(kept, evidence.as_ref()),
+            terms: agreed.map_or(Replay::NotCommitted, |terms| compared(&terms, &kept.terms)),
             key: if kept.drawn.is_some() { Replay::Gone } else { Replay::NotCommitted },
             own_list: Replay::Gone,
             added: unsent,
@@ -204,10 +210,7 @@ impl App {
 /// Which side it is and how its dummies are drawn: as it is kept, or else as the bundle in force still has it.
 fn drawn(kept: &Committed, remade: Option<&Remade>) -> Result<Option<(JoinSide, JoinParams)>, MatchError> {
     Ok(match (&kept.drawn, remade) {
-        (Some(drawn), _) => {
-            let [left, right] = drawn.labels;
-            Some((drawn.side, JoinParams::new(left, right, drawn.weights.clone())?))
-        }
+        (Some(drawn), _) => Some((drawn.side, params_of(&drawn.agreed)?)),
         (None, Some(remade)) => {
             let labels = |side| remade.join.side(side).labels();
             let weights = remade.law.weights();

@@ -7,7 +7,7 @@ use firebreak_audit::{
 use firebreak_domain::{Charge, OrgId, Pin, SystemClock, Timestamp};
 use firebreak_psi::Normaliser;
 use firebreak_psi::join::{ENTRY, Entry};
-use firebreak_records::{Drawn, JoinRecord, item_record};
+use firebreak_records::{Agreed, Drawn, JoinRecord, item_record};
 use firebreak_store::{ScratchFiles, State, StateKey};
 use std::ops::Range;
 use tempfile::TempDir;
@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 const SESSION: [u8; 32] = [7; 32];
 const TERMS: [u8; 32] = [8; 32];
+const RELEASED: [u8; 32] = [3; 32];
 const WEIGHTS: [u64; 5] = [1, 2, 4, 2, 1];
 /// The seed of the side that is made again, the right one, and of the other.
 const SEED: u8 = 2;
@@ -119,12 +120,18 @@ fn evidence(kind: LeafKind, lines: &[String]) -> Evidence {
     Evidence { leaf: SignedLeaf::sign(leaf, &Key).unwrap(), opening, sealed }
 }
 
+/// What both sides go by.
+fn agreed() -> Agreed {
+    let names = ["left", "right", "number"].map(str::to_owned);
+    Agreed { pins: [[1; 32], [2; 32]], normaliser: 1, labels: [1, 2], names, weights: WEIGHTS.to_vec() }
+}
+
 /// What the right side keeps, with the evidence that commits to it.
 fn kept(own: [u8; 32], key: [u8; 32]) -> Committed {
     let mut kept = Committed {
         seed: Zeroizing::new([SEED; 32]),
         terms: TERMS,
-        release_key: [3; 32],
+        release_key: RELEASED,
         own,
         moment: 0,
         until: 1,
@@ -133,7 +140,7 @@ fn kept(own: [u8; 32], key: [u8; 32]) -> Committed {
         by_consent: false,
         question: Vec::new(),
         evidence: Vec::new(),
-        drawn: Some(Drawn { side: JoinSide::Right, key, labels: [1, 2], weights: WEIGHTS.to_vec() }),
+        drawn: Some(Drawn { side: JoinSide::Right, key, agreed: agreed() }),
     };
     kept.evidence = evidence(LeafKind::JoinCommitted, &kept.lines()).encode();
     kept
@@ -163,6 +170,32 @@ fn a_key_of_another_seed_is_found_without_a_contract() {
     assert_eq!(join_key_hash(&proved), honest);
     let left = join_key_hash(&side(JoinSide::Left, SEED).key());
     assert_eq!(found(left).1, Replay::Different, "the key of the other side under the same seed");
+}
+
+/// A side that draws by another law, under other labels or for another question than the two have compared.
+#[test]
+fn what_is_drawn_by_other_terms_than_those_compared_is_found_without_a_contract() {
+    let genuine = agreed().terms(&SESSION, &RELEASED);
+    let found = |change: &dyn Fn(&mut Committed)| {
+        let mut kept = kept([4; 32], join_key_hash(&right().key()));
+        kept.terms = genuine;
+        change(&mut kept);
+        kept.evidence = evidence(LeafKind::JoinCommitted, &kept.lines()).encode();
+        let replayed = Replayed::of(SESSION, &kept, None);
+        (replayed.commitment, replayed.terms)
+    };
+    assert_eq!(found(&|_| ()), (Replay::Equal, Replay::Equal));
+    let changes: [&dyn Fn(&mut Committed); 5] = [
+        // All of the law's mass in one place: no noise, and a list of the same length.
+        &|kept| kept.drawn.as_mut().unwrap().agreed.weights = vec![0, 0, 1, 0, 0],
+        &|kept| kept.drawn.as_mut().unwrap().agreed.labels = [2, 1],
+        &|kept| kept.drawn.as_mut().unwrap().agreed.pins[1] = [9; 32],
+        &|kept| kept.release_key = [9; 32],
+        &|kept| kept.terms = [9; 32],
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        assert_eq!(found(change), (Replay::Equal, Replay::Different), "change {number}");
+    }
 }
 
 #[test]

@@ -188,13 +188,15 @@ impl SenderSession {
     pub async fn fault(&self, app: &App, refusal: Refusal) -> MatchError {
         if ends_session(refusal.reason) {
             let name = session_name(&self.agreement, &self.request);
-            match app.end_session(&name, refusal.reason, &self.standing).await {
-                Ok(true) => {
-                    self.refused.store(true, Ordering::SeqCst);
-                    return refusal.into();
-                }
-                Ok(false) => {}
-                Err(error) => return error,
+            // Claimed before: another call may find that the session is over while this one still deletes its files.
+            let before = self.refused.swap(true, Ordering::SeqCst);
+            let ended = app.end_session(&name, refusal.reason, &self.standing).await;
+            if matches!(ended, Ok(true)) {
+                return refusal.into();
+            }
+            self.refused.store(before, Ordering::SeqCst);
+            if let Err(error) = ended {
+                return error;
             }
         }
         self.refuse(app, Denial { refusal, facts: self.standing.facts().clone() }).await

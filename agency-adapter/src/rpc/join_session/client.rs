@@ -47,12 +47,13 @@ pub(in crate::rpc) async fn exchange(app: &Arc<App>, way: &Way, run: &Arc<JoinRu
         Err(_) => return exchanged,
     };
     let request = CloseJoinRequest { session: run.name().to_vec(), reason: reason.into() };
-    let heard = within(LAST_WORD, client.close_join(request)).await;
-    exchanged?;
-    if matches!(heard, Ok(Ok(_))) {
-        run.taken()?;
+    if exchanged.is_err() {
+        let _ = within(LAST_WORD, client.close_join(request)).await;
+        return exchanged;
     }
-    Ok(())
+    // Only the right side knows whether it has the whole list.
+    heard(within(MESSAGE_LIMIT, client.close_join(request)).await)?;
+    run.taken()
 }
 
 async fn both_ways(client: &mut Client, run: &JoinRun, exporter: [u8; 32]) -> Result<(), MatchError> {
@@ -62,7 +63,7 @@ async fn both_ways(client: &mut Client, run: &JoinRun, exporter: [u8; 32]) -> Re
         terms: run.terms().to_vec(),
         exporter: exporter.to_vec(),
         key: run.key().to_vec(),
-        sizes: run.own().sizes.clone(),
+        sizes: run.own()?.sizes.clone(),
         bundle_sequence: run.bundle_sequence(),
         normaliser: run.normaliser(),
     });
@@ -82,9 +83,9 @@ async fn both_ways(client: &mut Client, run: &JoinRun, exporter: [u8; 32]) -> Re
 
 /// Sends this side's list from `offset` on.
 async fn put(client: &mut Client, run: &JoinRun, mut offset: u64) -> Result<(), MatchError> {
-    run.own().check_offset(offset)?;
+    run.own()?.check_offset(offset)?;
     loop {
-        let points = block_in_place(|| run.own().piece(offset))?;
+        let points = block_in_place(|| run.own()?.piece(offset))?;
         if points.is_empty() {
             return Ok(());
         }

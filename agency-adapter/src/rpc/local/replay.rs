@@ -23,6 +23,7 @@ fn joined(replayed: Replayed) -> wire::ReplayedJoin {
         leaf: replayed.leaf.map(Vec::from).unwrap_or_default(),
         commitment: outcome(replayed.commitment).into(),
         key: outcome(replayed.key).into(),
+        terms: outcome(replayed.terms).into(),
         committed: Some(wire::ReplayedCommitment {
             seed: seed.to_vec(),
             key: key.map(Vec::from).unwrap_or_default(),

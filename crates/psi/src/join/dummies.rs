@@ -5,8 +5,9 @@
 //! first to y like any point: both are x·y·r·G where they meet. To it the first looks like a blinded record, and to the
 //! third party both do.
 //!
-//! Into the list that is sent on go, for each pair of labels, as many points without a counterpart as there could have
-//! been more dummies. PRIVACY: so its length says nothing of how many there were.
+//! A *single dummy* is such a point in its own list alone. *Fill* is such a point in the list that is sent on alone: for
+//! each pair of labels as many as there could have been more dummies. PRIVACY: so that list's length says nothing of how
+//! many there were, nor does the time in which it is made, since all of its points are made alike.
 
 use super::{JoinParams, JoinSide, list};
 use crate::secret::Prf;
@@ -53,10 +54,11 @@ impl Dummies {
         let half = Zeroizing::new(key.div_by_2());
         let matching = self.cells(side, params).flat_map(|(cell, mine, _, number)| {
             let half = &half;
-            (0..number).map(move |dummy| (RistrettoPoint::mul_base(&(**half * *secret(secrets, cell, dummy))), mine))
+            (0..number).map(move |dummy| (half_of(half, &secret(secrets, MATCHING, cell, dummy)), mine))
         });
         let single = (0..).zip(&self.single).flat_map(|(label, number): (u16, &u32)| {
-            (0..*number).map(move |dummy| (stray(secrets, b'S', u64::from(label), dummy), label))
+            let half = &half;
+            (0..*number).map(move |dummy| (half_of(half, &secret(secrets, SINGLE, label.into(), dummy)), label))
         });
         matching.chain(single).collect()
     }
@@ -74,9 +76,10 @@ impl Dummies {
         let most = params.most_dummies();
         let cells = self.cells(side, params).flat_map(|(cell, _, theirs, number)| {
             let half = &half;
-            let counterpart = move |dummy| ((**half * *secret(secrets, cell, dummy)) * peer, theirs);
-            let fill = move |dummy| (stray(secrets, b'F', cell, dummy), theirs);
-            (0..number).map(counterpart).chain((number..most).map(fill))
+            (0..most).map(move |dummy| {
+                let kind = if dummy < number { MATCHING } else { FILL };
+                ((**half * *secret(secrets, kind, cell, dummy)) * peer, theirs)
+            })
         });
         cells.collect()
     }
@@ -110,15 +113,20 @@ fn drawn(weights: &[u64], secrets: &Prf, kind: u8, number: u64) -> u32 {
     })
 }
 
-/// The secret of a matching dummy.
-fn secret(secrets: &Prf, cell: u64, dummy: u32) -> Zeroizing<Scalar> {
-    let wide = secrets.block(b'R', &[&cell.to_be_bytes(), &dummy.to_be_bytes()]);
+/// Kinds of a dummy, each with secrets of its own.
+const MATCHING: u8 = b'R';
+const SINGLE: u8 = b'S';
+const FILL: u8 = b'F';
+
+/// The secret of a dummy of a pair of labels, or of one label.
+fn secret(secrets: &Prf, kind: u8, of: u64, dummy: u32) -> Zeroizing<Scalar> {
+    let wide = secrets.block(kind, &[&of.to_be_bytes(), &dummy.to_be_bytes()]);
     Zeroizing::new(Scalar::from_bytes_mod_order_wide(&wide))
 }
 
-/// A random point, that nobody knows a logarithm of.
-fn stray(secrets: &Prf, kind: u8, of: u64, dummy: u32) -> RistrettoPoint {
-    RistrettoPoint::from_uniform_bytes(&secrets.block(kind, &[&of.to_be_bytes(), &dummy.to_be_bytes()]))
+/// Half of the point of a dummy in the own list.
+fn half_of(half: &Scalar, secret: &Scalar) -> RistrettoPoint {
+    RistrettoPoint::mul_base(&(half * secret))
 }
 
 /// The points of which these are the halves.

@@ -40,6 +40,10 @@ pub struct ReplayedJoin {
     /// What is kept of what was sent; absent if the join did not come so far.
     #[prost(message, optional, tag = "9")]
     pub sent: ::core::option::Option<ReplayedSending>,
+    /// Whether the question's meaning, the labels and the law of the dummies that are kept, and by which all of this is made
+    /// again, are those of the terms that both agencies have compared and committed to.
+    #[prost(enumeration = "ReplayOutcome", tag = "10")]
+    pub terms: i32,
 }
 /// Hashes as they stand in the leaf `join_committed`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

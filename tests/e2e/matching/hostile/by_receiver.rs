@@ -6,7 +6,7 @@ use agency_adapter::app::{App, BrokenOff, CHUNK_ELEMENTS, MatchError, OpenReques
 use anyhow::{Context, Result, ensure};
 use firebreak_domain::{ReasonCode, RequestId};
 use firebreak_tests::{HeldFile, run};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 #[derive(Debug, Clone, Copy)]
@@ -115,6 +115,41 @@ fn a_list_that_is_made_while_another_call_ends_the_session_is_refused_for_what_e
         let why = BrokenOff::BySender(ReasonCode::HostileInput);
         refused(Err::<(), _>(session.attempt.broken_off(receiver, why).await), ReasonCode::HostileInput)?;
         pair.ended(1, &session.name, &session.open, ReasonCode::HostileInput).await
+    })
+}
+
+#[test]
+fn a_call_that_finds_the_session_over_while_its_files_are_deleted_records_no_second_leaf() -> Result<()> {
+    run(async {
+        let mut pair = Pair::open().await?;
+        let mut session = pair.begin(1).await?;
+        let (sender, receiver) = (&pair.sides.sender.app, &pair.sides.receiver.app);
+        let (number, chunk) = session.machine.next(receiver).await?.context("no chunk")?;
+        let files = pair.sides.federation.layout().adapter(SENDER).join("state/sessions");
+        let files = files.join(hex::encode(session.name));
+        // So that deleting takes its time.
+        let writing = std::thread::spawn(move || {
+            let begun = Instant::now();
+            for piece in 0.. {
+                if begun.elapsed() > Duration::from_secs(1) {
+                    break;
+                }
+                let _ = std::fs::write(files.join(format!("more-{piece}")), b"more");
+            }
+        });
+        let hostile = || changed(chunk.as_bytes(), Sent::NoElement);
+        let again = async {
+            while sender.state().session_end(&session.name).await?.is_none() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            anyhow::Ok(session.session.evaluate(sender, number, hostile()).await)
+        };
+        let (first, again) = tokio::join!(session.session.evaluate(sender, number, hostile()), again);
+        refused(first, ReasonCode::HostileInput)?;
+        refused(again?, ReasonCode::HostileInput)?;
+        assert_eq!(recorded(&pair.sides.sender).await?, [ReasonCode::HostileInput]);
+        writing.join().map_err(|_| anyhow::anyhow!("nothing more was written"))?;
+        Ok(())
     })
 }
 

@@ -7,9 +7,9 @@ use firebreak_domain::{CutId, JoinSide};
 use firebreak_psi::join::KEY_WITH_PROOF;
 use firebreak_psi::{PAYLOAD_KEY_BYTES, Root, SecretSeed, Slot};
 use firebreak_records::{
-    AtPlace, Behind, Committed, Compared, Drawn, EvaluatedChunk, FormedSet, Holder, InEpoch, JoinRecord, JoinRow,
-    JoinStated, LONGEST_KEY, Matched, NO_LABEL, OfferedEntry, OfferedRecord, OwnTag, RANK, Ranked, Reading, RowStatus,
-    Selected, Sent, SentPiece, SetOpening, Stands, Stated, VALUE, WithheldPlaces, holds_nothing, identifier,
+    Agreed, AtPlace, Behind, Committed, Compared, Drawn, EvaluatedChunk, FormedSet, Holder, InEpoch, JoinRecord,
+    JoinRow, JoinStated, LONGEST_KEY, Matched, NO_LABEL, OfferedEntry, OfferedRecord, OwnTag, RANK, Ranked, Reading,
+    RowStatus, Selected, Sent, SentPiece, SetOpening, Stands, Stated, VALUE, WithheldPlaces, holds_nothing, identifier,
     is_readable, item_of, item_record, key_record, name_hash, read_item, read_key,
 };
 use firebreak_store::LeafHash;
@@ -356,8 +356,15 @@ pub fn replayed_samples() -> Vec<Vec<u8>> {
         evidence: Vec::new(),
         drawn,
     };
-    let drawn = Drawn { side: JoinSide::Right, key: [5; 32], labels: [2, 300], weights: vec![1, u64::MAX, 1] };
-    let left = Drawn { side: JoinSide::Left, weights: Vec::new(), ..drawn.clone() };
+    let agreed = Agreed {
+        pins: [[6; 32], [7; 32]],
+        normaliser: 1,
+        labels: [2, 300],
+        names: ["education.enrolments", "health.vaccinations", "national_number"].map(str::to_owned),
+        weights: vec![1, u64::MAX, 1],
+    };
+    let drawn = Drawn { side: JoinSide::Right, key: [5; 32], agreed: agreed.clone() };
+    let left = Drawn { side: JoinSide::Left, key: [5; 32], agreed: Agreed { weights: Vec::new(), ..agreed } };
     let all = [committed(None, false), committed(Some(drawn), true), committed(Some(left), false)];
     let sent = Sent { received: [1; 32], added: [2; 32], sent_on: [3; 32], key: [4; KEY_WITH_PROOF] };
     numbered(all.map(|committed| (0, committed.encode().to_vec())).into_iter().chain([(1, sent.encode())]))
