@@ -204,7 +204,10 @@ impl JoinSessionService for JoinTunnel {
             let reason = reason.filter(|reason| crate::app::of_the_match(*reason));
             let reason = reason.ok_or_else(|| Status::invalid_argument("no side ends a join for this reason"))?;
             self.fault(reason, "the other agency found it in what it was sent").await;
-        } else if !matches!(*self.run.arrival().borrow(), Arrival::Whole) {
+            return Ok(Response::new(wire::CloseJoinResponse {}));
+        }
+        self.check_opened(&request.session).await?;
+        if !matches!(*self.run.arrival().borrow(), Arrival::Whole) {
             return Err(self.fault(ReasonCode::WrongCount, "the other agency's list ended early").await);
         }
         Ok(Response::new(wire::CloseJoinResponse {}))

@@ -1,7 +1,7 @@
 //! What a side of a join keeps beyond its session: what it is replayed from.
 
 use crate::fields::{Fields, put_part};
-use firebreak_domain::{AgreementId, FORMAT, JoinSide};
+use firebreak_domain::{AgreementId, JoinSide};
 use firebreak_psi::join::KEY_WITH_PROOF;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -193,7 +193,7 @@ impl Agreed {
     // went by as well, or is found to be something else.
     #[must_use]
     pub fn terms(&self, session: &[u8; 32], release_key: &[u8; 32]) -> [u8; 32] {
-        let hash = Sha256::new().chain_update(b"firebreak join terms 2\n").chain_update(FORMAT.to_be_bytes());
+        let hash = Sha256::new().chain_update(b"firebreak join terms 2\n");
         hash.chain_update(session).chain_update(release_key).chain_update(self.encode()).finalize().into()
     }
 

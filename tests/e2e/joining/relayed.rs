@@ -189,11 +189,11 @@ impl JoinSessionService for Between {
         said.normaliser += u32::from(self.lies(Lie::AnotherRuleForIdentifiers));
         let session = said.session.clone();
         let mut answer = self.right().open_join(said).await?.into_inner();
+        let before = self.relay.now(|now| replace(&mut now.key, answer.key.clone()));
         if self.lies(Lie::KeyNotProved) {
             // The first byte of the response.
             answer.key.iter_mut().skip(64).take(1).for_each(|byte| *byte ^= 1);
         }
-        let before = self.relay.now(|now| replace(&mut now.key, answer.key.clone()));
         if self.lies(Lie::KeyOfAnotherSession) {
             answer.key = before;
         }

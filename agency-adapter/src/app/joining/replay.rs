@@ -9,7 +9,7 @@ use crate::app::matching::MatchError;
 use firebreak_audit::LeafKind;
 use firebreak_domain::{Contract, JoinSide, PurposeId, RequestId};
 use firebreak_node::{Evidence, StoredQuestion};
-use firebreak_privacy::join::{DummyLaw, JoinTakers, join_price};
+use firebreak_privacy::join::{JoinTakers, join_price};
 use firebreak_psi::join::{JoinParams, JoinParty};
 use firebreak_query::{CheckedJoin, check_join};
 use firebreak_records::{Committed, Sent, join_key_hash, join_seed_hash};
@@ -88,7 +88,6 @@ pub struct SentHashes {
 /// What an own list is made again from, beside the cut.
 struct Remade {
     join: CheckedJoin,
-    law: DummyLaw,
     side: JoinSide,
     contract: Arc<Contract>,
 }
@@ -144,14 +143,13 @@ impl App {
 
     async fn replay(&self, session: [u8; 32], kept: &Committed, sent: Option<&Sent>) -> Result<Replayed, MatchError> {
         let mut replayed = Replayed::of(session, kept, sent);
-        let remade = self.remade(kept);
-        let Some((side, params)) = drawn(kept, remade.as_ref())? else { return Ok(replayed) };
+        let Some((side, params)) = drawn(kept) else { return Ok(replayed) };
         let party = party(&session, kept.terms, side, &kept.seed, params.clone())?;
         replayed.key = key_again(kept, &party);
         let scratch = self.state.scratch_files()?;
         let files = scratch.files();
-        if let Some(remade) = &remade {
-            replayed.own_list = self.own_again(kept, remade, &party, files).await?;
+        if let Some(remade) = self.remade(kept) {
+            replayed.own_list = self.own_again(kept, &remade, &party, files).await?;
         }
         if let Some(sent) = sent {
             replayed.added = block_in_place(|| added_again(sent, &party))?;
@@ -163,7 +161,7 @@ impl App {
         Ok(replayed)
     }
 
-    /// The question, contracts and law of a session, if they are still those that it was begun with.
+    /// The question and contracts of a session, if they are still those that it was begun with.
     fn remade(&self, kept: &Committed) -> Option<Remade> {
         let bundle = self.policy.accepted()?;
         let terms = bundle.agreements().get(&kept.agreement)?.join.clone()?;
@@ -174,15 +172,14 @@ impl App {
         let join = check_join(&question, &whole, &terms).ok()?;
         let purpose = PurposeId::new(kept.purpose.clone()).ok()?;
         let takers = JoinTakers { purpose, by_consent: kept.by_consent };
-        let price =
-            join_price(&join, takers).ok().filter(|price| *price.release_key().as_bytes() == kept.release_key)?;
+        join_price(&join, takers).ok().filter(|price| *price.release_key().as_bytes() == kept.release_key)?;
         let side = join.side_of(self.recorder.organisation())?.side();
         let [left, right] = contracts;
         let contract = match side {
             JoinSide::Left => left,
             JoinSide::Right => right,
         };
-        Some(Remade { join, law: price.law().clone(), side, contract })
+        Some(Remade { join, side, contract })
     }
 
     async fn own_again(
@@ -207,17 +204,11 @@ impl App {
     }
 }
 
-/// Which side it is and how its dummies are drawn: as it is kept, or else as the bundle in force still has it.
-fn drawn(kept: &Committed, remade: Option<&Remade>) -> Result<Option<(JoinSide, JoinParams)>, MatchError> {
-    Ok(match (&kept.drawn, remade) {
-        (Some(drawn), _) => Some((drawn.side, params_of(&drawn.agreed)?)),
-        (None, Some(remade)) => {
-            let labels = |side| remade.join.side(side).labels();
-            let weights = remade.law.weights();
-            Some((remade.side, JoinParams::new(labels(JoinSide::Left), labels(JoinSide::Right), weights)?))
-        }
-        (None, None) => None,
-    })
+/// Which side it is and how its dummies are drawn, as it is kept. Nothing where the program that began the join kept no
+/// such thing, or where no side can have drawn by what is kept: that is not what both sides went by then.
+fn drawn(kept: &Committed) -> Option<(JoinSide, JoinParams)> {
+    let drawn = kept.drawn.as_ref()?;
+    Some((drawn.side, params_of(&drawn.agreed).ok()?))
 }
 
 /// Whether the leaf of a commitment opens to exactly what is kept, behind the line of its request.

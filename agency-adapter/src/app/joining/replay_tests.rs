@@ -149,7 +149,7 @@ fn kept(own: [u8; 32], key: [u8; 32]) -> Committed {
 /// What is known of what is kept, whatever became of agreement and contracts.
 fn known(kept: &Committed, sent: Option<&Sent>) -> Replayed {
     let mut replayed = Replayed::of(SESSION, kept, sent);
-    let (side, params) = drawn(kept, None).unwrap().unwrap();
+    let (side, params) = drawn(kept).unwrap();
     let party = party(&SESSION, kept.terms, side, &kept.seed, params).unwrap();
     replayed.key = key_again(kept, &party);
     replayed
@@ -172,6 +172,8 @@ fn a_key_of_another_seed_is_found_without_a_contract() {
     assert_eq!(found(left).1, Replay::Different, "the key of the other side under the same seed");
 }
 
+type Change<'a> = &'a dyn Fn(&mut Committed);
+
 /// A side that draws by another law, under other labels or for another question than the two have compared.
 #[test]
 fn what_is_drawn_by_other_terms_than_those_compared_is_found_without_a_contract() {
@@ -182,19 +184,22 @@ fn what_is_drawn_by_other_terms_than_those_compared_is_found_without_a_contract(
         change(&mut kept);
         kept.evidence = evidence(LeafKind::JoinCommitted, &kept.lines()).encode();
         let replayed = Replayed::of(SESSION, &kept, None);
-        (replayed.commitment, replayed.terms)
+        // It is said of whatever is kept, also of a law that no side can draw by.
+        (replayed.commitment, replayed.terms, drawn(&kept).is_some())
     };
-    assert_eq!(found(&|_| ()), (Replay::Equal, Replay::Equal));
-    let changes: [&dyn Fn(&mut Committed); 5] = [
+    assert_eq!(found(&|_| ()), (Replay::Equal, Replay::Equal, true));
+    let changes: [(Change, bool); 7] = [
         // All of the law's mass in one place: no noise, and a list of the same length.
-        &|kept| kept.drawn.as_mut().unwrap().agreed.weights = vec![0, 0, 1, 0, 0],
-        &|kept| kept.drawn.as_mut().unwrap().agreed.labels = [2, 1],
-        &|kept| kept.drawn.as_mut().unwrap().agreed.pins[1] = [9; 32],
-        &|kept| kept.release_key = [9; 32],
-        &|kept| kept.terms = [9; 32],
+        (&|kept| kept.drawn.as_mut().unwrap().agreed.weights = vec![1, 1, 1 << 60, 1, 1], true),
+        (&|kept| kept.drawn.as_mut().unwrap().agreed.weights = vec![0, 0, 1, 0, 0], false),
+        (&|kept| kept.drawn.as_mut().unwrap().agreed.labels = [0, 2], false),
+        (&|kept| kept.drawn.as_mut().unwrap().agreed.labels = [2, 1], true),
+        (&|kept| kept.drawn.as_mut().unwrap().agreed.pins[1] = [9; 32], true),
+        (&|kept| kept.release_key = [9; 32], true),
+        (&|kept| kept.terms = [9; 32], true),
     ];
-    for (number, change) in changes.iter().enumerate() {
-        assert_eq!(found(change), (Replay::Equal, Replay::Different), "change {number}");
+    for (number, (change, draws)) in changes.iter().enumerate() {
+        assert_eq!(found(change), (Replay::Equal, Replay::Different, *draws), "change {number}");
     }
 }
 
@@ -235,7 +240,7 @@ fn a_join_that_committed_to_no_key_is_said_to_have_committed_to_none() {
     old.evidence = evidence(LeafKind::JoinCommitted, &old.lines()).encode();
     let replayed = Replayed::of(SESSION, &old, None);
     assert_eq!((replayed.commitment, replayed.key), (Replay::Equal, Replay::NotCommitted));
-    assert!(drawn(&old, None).unwrap().is_none() && replayed.committed.key.is_none());
+    assert!(drawn(&old).is_none() && replayed.committed.key.is_none());
     assert_eq!(key_again(&old, &right()), Replay::NotCommitted);
 }
 

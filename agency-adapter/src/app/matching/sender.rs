@@ -20,6 +20,7 @@ use firebreak_policy::Denial;
 use firebreak_psi::{MatchParams, Mode, SecretSeed};
 use firebreak_store::{CapError, CappedKey, EvaluationChunk, OpenBound, TagsHandedOut};
 use sha2::{Digest, Sha256};
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
@@ -32,7 +33,7 @@ use tokio::time::Instant;
 pub struct SenderSession {
     standing: StandingMatch,
     /// Whether a refusal of this session is recorded already: a receiver that goes on asking makes no more leaves.
-    refused: AtomicBool,
+    refused: tokio::sync::Mutex<bool>,
     /// Whether the receiver has said that it has all that it wanted.
     done: AtomicBool,
     agreement: AgreementId,
@@ -120,7 +121,7 @@ pub async fn accept_match(
         Ok(SenderSession {
             participants: Participants::of(&standing, permit.question().purpose.clone()),
             standing,
-            refused: AtomicBool::new(false),
+            refused: tokio::sync::Mutex::default(),
             done: AtomicBool::new(false),
             agreement: permit.agreement().id.clone(),
             purpose: permit.question().purpose.clone(),
@@ -178,7 +179,12 @@ impl SenderSession {
     }
 
     async fn refuse(&self, app: &App, denial: Denial) -> MatchError {
-        if self.refused.swap(true, Ordering::SeqCst) {
+        let mut refused = self.refused.lock().await;
+        self.refuse_once(app, denial, &mut refused).await
+    }
+
+    async fn refuse_once(&self, app: &App, denial: Denial, refused: &mut bool) -> MatchError {
+        if mem::replace(refused, true) {
             return denial.refusal.into();
         }
         app.refuse_match(denial, self.standing.intent()).await
@@ -186,20 +192,22 @@ impl SenderSession {
 
     /// Records a fault of the receiver, and ends the session if it may not be resumed. Gives what the receiver is told.
     pub async fn fault(&self, app: &App, refusal: Refusal) -> MatchError {
+        // Held until it is recorded: another call may find that the session is over while this one still deletes its files.
+        let mut refused = self.refused.lock().await;
         if ends_session(refusal.reason) {
             let name = session_name(&self.agreement, &self.request);
-            // Claimed before: another call may find that the session is over while this one still deletes its files.
-            let before = self.refused.swap(true, Ordering::SeqCst);
+            // Set before: a call that is broken off has its leaf written all the same.
+            let before = mem::replace(&mut *refused, true);
             let ended = app.end_session(&name, refusal.reason, &self.standing).await;
             if matches!(ended, Ok(true)) {
                 return refusal.into();
             }
-            self.refused.store(before, Ordering::SeqCst);
+            *refused = before;
             if let Err(error) = ended {
                 return error;
             }
         }
-        self.refuse(app, Denial { refusal, facts: self.standing.facts().clone() }).await
+        self.refuse_once(app, Denial { refusal, facts: self.standing.facts().clone() }, &mut refused).await
     }
 
     /// Ends the match for a fault that the receiver says it found.
@@ -224,7 +232,7 @@ impl SenderSession {
     /// # Errors
     /// [`MatchError`] if it could not be recorded.
     pub async fn left(&self, app: &App, reason: ReasonCode) -> Result<(), MatchError> {
-        if self.done.load(Ordering::SeqCst) || self.refused.load(Ordering::SeqCst) {
+        if self.done.load(Ordering::SeqCst) || *self.refused.lock().await {
             return Ok(());
         }
         match self.fault(app, Refusal::new(reason)).await {
