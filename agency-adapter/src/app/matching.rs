@@ -2,6 +2,7 @@
 
 mod broken;
 mod caps;
+mod chunks;
 mod epoch;
 pub(in crate::app) mod fault;
 mod keys;

@@ -100,13 +100,19 @@ impl Blinding {
     /// # Errors
     /// [`PsiError::NoSuchChunk`], also where there are not as many slots as a chunk has places.
     pub fn blind(&self, number: u32, slots: &[Slot]) -> Result<BlindedChunk, PsiError> {
-        self.check(number, slots)?;
-        let mut blinds = Vec::with_capacity(slots.len());
-        for (index, slot) in (number.saturating_mul(self.params.chunk_elements())..).zip(slots) {
-            blinds.push(self.blind_of(index, slot)?);
-        }
-        let batch = BlindedBatch::new(self.params.mode(), slots, blinds)?;
-        Ok(BlindedChunk { id: ChunkId::of(self.session, number, batch.as_bytes()), batch })
+        let batch = BlindedBatch::new(self.params.mode(), slots, self.blinds(number, slots)?)?;
+        Ok(self.chunk(number, batch))
+    }
+
+    /// Chunk `number`, whose places hold `slots`, as [`Blinding::blind`] gave it before: from its bytes, at a fraction
+    /// of the cost.
+    ///
+    /// # Errors
+    /// As those of [`Blinding::blind`]; those of [`BlindedBatch::kept`](crate::oprf::BlindedBatch::kept) for bytes that
+    /// are no chunk's.
+    pub fn kept(&self, number: u32, slots: &[Slot], blinded: &[u8]) -> Result<BlindedChunk, PsiError> {
+        let batch = BlindedBatch::kept(self.params.mode(), self.blinds(number, slots)?, blinded)?;
+        Ok(self.chunk(number, batch))
     }
 
     /// Verifies the sender's answer to a chunk that was blinded from `slots`, and unblinds it.
@@ -126,6 +132,16 @@ impl Blinding {
         let rows = if self.params.sealed_bytes() == 0 { &[][..] } else { outputs.as_slice() };
         let keys = rows.iter().map(PayloadKey::of).collect();
         Ok(VerifiedChunk { id: chunk.id, tags, keys, length })
+    }
+
+    fn chunk(&self, number: u32, batch: BlindedBatch) -> BlindedChunk {
+        BlindedChunk { id: ChunkId::of(self.session, number, batch.as_bytes()), batch }
+    }
+
+    fn blinds(&self, number: u32, slots: &[Slot]) -> Result<Vec<Blind>, PsiError> {
+        self.check(number, slots)?;
+        let places = number.saturating_mul(self.params.chunk_elements())..;
+        places.zip(slots).map(|(index, slot)| self.blind_of(index, slot)).collect()
     }
 
     /// SECURITY: the input is in it as well as the place, so that a session made again with another set by mistake

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 /// Where tests over the built programs are, and what they start.
 const END_TO_END: &str = "--workspace --test e2e";
-const PROGRAMS: [&str; 3] = ["firebreak-gateway", "agency-adapter", "firebreak"];
+const PROGRAMS: [&str; 4] = ["firebreak-gateway", "agency-adapter", "firebreak", "demo"];
 /// The share of faults that must be found.
 const WANTED_PERCENT: usize = 95;
 

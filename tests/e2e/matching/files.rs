@@ -7,6 +7,11 @@ use agency_adapter::app::MatchError;
 use anyhow::{Context, Result, bail, ensure};
 use firebreak_domain::{CapPeriod, Clock, Counted, ReasonCode};
 use firebreak_tests::run;
+use std::future::pending;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 /// Of so many, more stand in the receiver's register than two chunks hold.
 const PERSONS: u32 = 24_000;
@@ -79,6 +84,46 @@ fn a_match_whose_two_programs_end_at_every_step_goes_on_behind_it_and_gives_exac
         let expected = expected(begun.sides.federation.population(), i32::MIN..=i32::MAX);
         assert_eq!((report.offered, report.unusable), (expected.offered, expected.unusable));
         assert_eq!(begun.sides.matched(&report.session).await?, expected.matched);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_answer_that_came_before_a_kill_is_not_asked_for_again() -> Result<()> {
+    run(async {
+        let mut begun = Begun::of(PERSONS).await?;
+        let (number, first) = begun.machine.next(&begun.sides.receiver.app).await?.context("no chunk")?;
+        let answer = begun.session.evaluate(&begun.sides.sender.app, number, first.as_bytes().to_vec()).await?;
+        let came = Arc::new(Notify::new());
+        let mut exchange = begun.machine.exchange(|number, _| {
+            let (answer, came) = (answer.clone(), Arc::clone(&came));
+            Box::pin(async move {
+                if number > 0 {
+                    return pending().await;
+                }
+                came.notify_one();
+                Ok::<_, MatchError>(answer)
+            })
+        });
+        // Dropped as soon as the answer is there, long before it is verified.
+        tokio::select! {
+            biased;
+            _ = exchange.verified(&begun.sides.receiver.app) => {}
+            () = came.notified() => {}
+        }
+        drop(exchange);
+
+        begun.sides.restart_receiver().await?;
+        begun.begin_again().await?;
+        let (send, asked) = mpsc::channel();
+        let mut exchange = begun.machine.exchange(|number, _| {
+            let _ = send.send(number);
+            Box::pin(pending::<Result<_, MatchError>>())
+        });
+        let verified = timeout(Duration::from_secs(60), exchange.verified(&begun.sides.receiver.app)).await;
+        let asked: Vec<_> = asked.try_iter().collect();
+        ensure!(!asked.contains(&number), "the sender is asked for chunks {asked:?}");
+        ensure!(verified??.is_some(), "nothing was verified");
         Ok(())
     })
 }

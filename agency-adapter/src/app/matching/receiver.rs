@@ -13,6 +13,7 @@ mod withheld;
 pub(in crate::app) use commit::wait_until_logged;
 pub use sample::{MOST_PLACES, Sample, SampledPlace};
 
+use super::chunks::KeptChunks;
 use super::epoch::{Epochs, SharedEpoch, is_kept, over};
 use super::fault::of_peer;
 use super::keys::{Asked, Chosen, Key};
@@ -133,10 +134,14 @@ pub struct Prepared {
 }
 
 /// A match under way, from its receiver's side. All that it has is on the disk: after a restart it goes on behind the
-/// last chunk that was verified and the last piece of the list that arrived.
+/// last chunk that was verified and the last piece of the list that arrived. Of chunks that were on their way it takes what
+/// was sent and what was answered; the one being blinded and the one being verified it begins again.
 pub struct Receiver {
     pub(super) prepared: Prepared,
     blinding: Arc<Blinding>,
+    /// Chunks as they were sent for evaluation, and as they were answered.
+    sent: KeptChunks,
+    answered: KeptChunks,
     /// The tags of each chunk that was verified.
     own: Spool,
     withheld: Withheld,
@@ -406,15 +411,17 @@ impl Prepared {
         let session = SessionId::from_bytes(*self.submitted.header.request_id.as_bytes());
         let list = self.theirs(app, &key, params).await?;
         let blinding = Arc::new(Blinding::new(session, &self.seed, key, params));
-        let (own, withheld) = block_in_place(|| {
+        let (sent, answered, own, withheld) = block_in_place(|| {
             let own = self.files.spool("own-tags")?;
             if own.len() > params.chunks() as usize {
                 return Err(MatchError::Failed);
             }
             let shuffle = Shuffle::of_session(&self.seed);
-            Ok((own, Withheld::open(&self.files, shuffle, self.key.normaliser, params.chunk_elements())?))
+            let withheld = Withheld::open(&self.files, shuffle, self.key.normaliser, params.chunk_elements())?;
+            let kept = |name| KeptChunks::open(&self.files, name);
+            Ok((kept("sent-chunks")?, kept("answered-chunks")?, own, withheld))
         })?;
-        Ok(Receiver { prepared: self, blinding, own, withheld, list })
+        Ok(Receiver { prepared: self, blinding, sent, answered, own, withheld, list })
     }
 }
 

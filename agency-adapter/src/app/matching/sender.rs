@@ -1,8 +1,9 @@
+use super::chunks::KeptChunks;
 use super::epoch::{Epochs, SharedEpoch, another_epoch, keep_epoch, over};
 use super::fault::{ends_session, is_told, of_peer};
 use super::keys::{Key, another_key, keep_key};
 use super::offer::Offer;
-use super::offered::{Evaluated, OfferedTags};
+use super::offered::OfferedTags;
 use super::opening::OpenRequest;
 use super::participants::Participants;
 use super::payload::{Payload, PayloadOffer, keep_offer, offer};
@@ -64,7 +65,7 @@ pub(super) struct Open {
     /// By which it was opened.
     by: Offered,
     offered: Arc<Offer>,
-    evaluated: Arc<Mutex<Evaluated>>,
+    evaluated: Arc<Mutex<KeptChunks>>,
     /// Held while a chunk is evaluated.
     turn: Arc<tokio::sync::Mutex<()>>,
     name: [u8; 32],
@@ -316,7 +317,7 @@ impl SenderSession {
             let evaluated = tokio::task::block_in_place(|| {
                 keep_epoch(&files, shared.as_ref().map(|(_, epoch)| epoch))?;
                 keep_offer(&files, payload)?;
-                Evaluated::open(&files)
+                KeptChunks::open(&files, "evaluated")
             })?;
             let offered = match &shared {
                 None => Arc::new(self.offer_alone(app, by, name, &seed, files, request.elements).await?),
@@ -443,8 +444,10 @@ impl SenderSession {
             if let Some(kept) = locked().get(chunk)? {
                 return Ok(kept);
             }
+            tracing::debug!("a chunk is evaluated");
             let made = evaluator.evaluate_read(&read)?;
-            locked().keep(chunk, made)
+            locked().keep(chunk, &made)?;
+            Ok(made)
         });
         done.await.map_err(|_| MatchError::Failed)?
     }

@@ -36,12 +36,35 @@ pub(super) fn prove(
     Ok(proof)
 }
 
-/// `VerifyProof` with `ComputeComposites`. `blinded_halves` are half the blinded elements, which
-/// `blinded_bytes` encode.
+/// Blinded elements, as whoever blinded them has them.
+pub(super) enum Blinded {
+    /// Half of each, as they were made.
+    Halves(Vec<RistrettoPoint>),
+    /// Each itself, as they were read.
+    Elements(Vec<RistrettoPoint>),
+}
+
+impl Blinded {
+    /// The composite `M`.
+    ///
+    /// SECURITY: variable time on what went over the line, and on hashes of it. The halves are public as well: anyone
+    /// halves an element.
+    fn composite(&self, weights: &[Scalar]) -> RistrettoPoint {
+        match self {
+            Self::Halves(halves) => {
+                let half = RistrettoPoint::vartime_multiscalar_mul(weights, halves);
+                half + half
+            }
+            Self::Elements(elements) => RistrettoPoint::vartime_multiscalar_mul(weights, elements),
+        }
+    }
+}
+
+/// `VerifyProof` with `ComputeComposites`. `blinded_bytes` encode what `blinded` are.
 pub(super) fn verify(
     suite: &Suite,
     public: &PublicKey,
-    blinded_halves: &[RistrettoPoint],
+    blinded: &Blinded,
     blinded_bytes: &[[u8; ELEMENT]],
     evaluated: &[RistrettoPoint],
     evaluated_bytes: &[[u8; ELEMENT]],
@@ -50,10 +73,8 @@ pub(super) fn verify(
     let [c, s] = proof.as_chunks::<32>().0 else { return Err(PsiError::ProofRejected) };
     let (c, s) = (wire::scalar(c)?, wire::scalar(s)?);
     let weights = weights(suite, public, blinded_bytes, evaluated_bytes);
-    // SECURITY: variable time on what went over the line, and on hashes of it. The halves are public as well:
-    // anyone halves an element.
-    let half = RistrettoPoint::vartime_multiscalar_mul(&weights, blinded_halves);
-    let m = half + half;
+    let m = blinded.composite(&weights);
+    // SECURITY: variable time on what went over the line, and on hashes of it.
     let z = RistrettoPoint::vartime_multiscalar_mul(&weights, evaluated);
     let t2 = RistrettoPoint::vartime_double_scalar_mul_basepoint(&c, &public.point, &s);
     let t3 = RistrettoPoint::vartime_multiscalar_mul([&s, &c], [&m, &z]);

@@ -20,6 +20,7 @@ use crate::wire::{self, ELEMENT, PROOF};
 use crate::{MAX_CHUNK, PsiError, SecretSeed};
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
+use dleq::Blinded;
 pub use suite::Mode;
 use suite::Suite;
 use zeroize::{Zeroize, Zeroizing};
@@ -211,8 +212,7 @@ impl Blind {
 pub struct BlindedBatch {
     mode: Mode,
     blinds: Vec<Blind>,
-    /// Half of each blinded element.
-    halves: Vec<RistrettoPoint>,
+    blinded: Blinded,
     encodings: Vec<[u8; ELEMENT]>,
 }
 
@@ -223,10 +223,7 @@ impl BlindedBatch {
     /// [`PsiError::BatchSize`] also where the two differ in number; [`PsiError::InputLength`];
     /// [`PsiError::DegenerateHash`], which does not happen.
     pub fn new<I: AsRef<[u8]>>(mode: Mode, inputs: &[I], blinds: Vec<Blind>) -> Result<Self, PsiError> {
-        check_batch(inputs.len())?;
-        if blinds.len() != inputs.len() {
-            return Err(PsiError::BatchSize);
-        }
+        check_blinds(inputs.len(), &blinds)?;
         let mut halves = Vec::with_capacity(inputs.len());
         for (input, blind) in inputs.iter().zip(&blinds) {
             let point = Zeroizing::new(mode.suite().hash_to_group(input.as_ref())?);
@@ -234,7 +231,19 @@ impl BlindedBatch {
             halves.push(*half * *point);
         }
         let encodings = wire::double_and_encode(&halves);
-        Ok(Self { mode, blinds, halves, encodings })
+        Ok(Self { mode, blinds, blinded: Blinded::Halves(halves), encodings })
+    }
+
+    /// The batch that was blinded before under these blinds, from the bytes that it was. They are believed: bytes of
+    /// another batch unblind to nothing that anybody lists.
+    ///
+    /// # Errors
+    /// [`PsiError::BatchSize`]; [`PsiError::WrongLength`], [`PsiError::InvalidElement`], [`PsiError::IdentityElement`],
+    /// [`PsiError::DuplicateElement`] for bytes that are none of a batch of as many.
+    pub fn kept(mode: Mode, blinds: Vec<Blind>, blinded: &[u8]) -> Result<Self, PsiError> {
+        check_blinds(blinds.len(), &blinds)?;
+        let encodings = wire::encodings("a chunk that was blinded", blinded, blinds.len())?.to_vec();
+        Ok(Self { mode, blinds, blinded: Blinded::Elements(wire::elements(&encodings)?), encodings })
     }
 
     /// The blinded elements, 32 bytes each.
@@ -273,7 +282,7 @@ impl BlindedBatch {
         if self.mode == Mode::Voprf {
             let proof: &[u8; PROOF] = proof.try_into().map_err(|_| length)?;
             let suite = self.mode.suite();
-            dleq::verify(suite, public, &self.halves, &self.encodings, &points, encodings, proof)?;
+            dleq::verify(suite, public, &self.blinded, &self.encodings, &points, encodings, proof)?;
         }
         self.unblind(inputs, &points)
     }
@@ -292,6 +301,11 @@ impl BlindedBatch {
         let products = Zeroizing::new(products.collect::<Vec<_>>());
         self.mode.suite().finalize_all(inputs, &wire::double_and_encode(&products))
     }
+}
+
+fn check_blinds(count: usize, blinds: &[Blind]) -> Result<(), PsiError> {
+    check_batch(count)?;
+    if blinds.len() == count { Ok(()) } else { Err(PsiError::BatchSize) }
 }
 
 fn check_batch(count: usize) -> Result<(), PsiError> {

@@ -124,17 +124,46 @@ fn batch_of(count: u16) -> (Vec<[u8; 2]>, BlindedBatch) {
     (inputs, batch)
 }
 
+/// A batch, and the same as it is read from its bytes.
+fn batch_and_kept(count: u16) -> (Vec<[u8; 2]>, [BlindedBatch; 2]) {
+    let (inputs, batch) = batch_of(count);
+    let (_, BlindedBatch { blinds, .. }) = batch_of(count);
+    let kept = BlindedBatch::kept(Mode::Voprf, blinds, batch.as_bytes()).unwrap();
+    (inputs, [batch, kept])
+}
+
 #[test]
 fn a_change_of_any_byte_of_an_evaluated_batch_is_refused() {
     let key = KeyPair::derive(Mode::Voprf, &seed(), b"").unwrap();
-    let (inputs, batch) = batch_of(3);
-    let answer = key.evaluate(batch.as_bytes(), 3).unwrap();
-    assert!(batch.finalize(&inputs, key.public_key(), &answer).is_ok());
-    for place in 0..answer.len() {
-        let mut changed = answer.clone();
-        changed[place] ^= 1;
-        assert!(batch.finalize(&inputs, key.public_key(), &changed).is_err(), "byte {place}");
+    let (inputs, batches) = batch_and_kept(3);
+    for batch in batches {
+        let answer = key.evaluate(batch.as_bytes(), 3).unwrap();
+        let found = batch.finalize(&inputs, key.public_key(), &answer).unwrap();
+        assert_eq!(*found, *key.outputs(&inputs).unwrap());
+        for place in 0..answer.len() {
+            let mut changed = answer.clone();
+            changed[place] ^= 1;
+            assert!(batch.finalize(&inputs, key.public_key(), &changed).is_err(), "byte {place}");
+        }
     }
+}
+
+#[test]
+fn a_batch_is_read_from_its_own_bytes_alone() {
+    let key = KeyPair::derive(Mode::Voprf, &seed(), b"").unwrap();
+    let (inputs, [batch, kept]) = batch_and_kept(2);
+    assert_eq!(kept.as_bytes(), batch.as_bytes());
+    let kept = |blinds, bytes: &[u8]| BlindedBatch::kept(Mode::Voprf, blinds, bytes);
+    let blinds = || vec![blind(BLIND), blind(SECOND)];
+    let due = PsiError::WrongLength { what: "a chunk that was blinded", expected: 64, found: 63 };
+    assert_eq!(kept(blinds(), &batch.as_bytes()[..63]).err(), Some(due));
+    assert_eq!(kept(blinds(), &batch.as_bytes()[..32].repeat(2)).err(), Some(PsiError::DuplicateElement));
+    assert_eq!(kept(vec![], &[]).err(), Some(PsiError::BatchSize));
+    // Under other blinds nothing comes of it that is the key's.
+    let other = kept(blinds(), batch.as_bytes()).unwrap();
+    let answer = key.evaluate(batch.as_bytes(), 2).unwrap();
+    let outputs = key.outputs(&inputs).unwrap();
+    assert!(other.finalize(&inputs, key.public_key(), &answer).unwrap().iter().all(|tag| !outputs.contains(tag)));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use agency_adapter::app::{App, BrokenOff, CHUNK_ELEMENTS, MatchError, OpenReques
 use anyhow::{Context, Result, ensure};
 use firebreak_domain::{ReasonCode, RequestId};
 use firebreak_tests::{HeldFile, run};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
@@ -92,28 +93,49 @@ fn whatever_a_receiver_sends_wrong_ends_the_session_by_its_name_on_both_sides() 
     })
 }
 
+/// A session that is open, a chunk that ends it, and where the sender keeps its files.
+struct Open {
+    pair: Pair,
+    session: Session,
+    number: u32,
+    hostile: Vec<u8>,
+    files: PathBuf,
+}
+
+impl Open {
+    async fn begin() -> Result<Self> {
+        let mut pair = Pair::open().await?;
+        let mut session = pair.begin(1).await?;
+        let (number, chunk) = session.machine.next(&pair.sides.receiver.app).await?.context("no chunk")?;
+        let hostile = changed(chunk.as_bytes(), Sent::NoElement);
+        let files = pair.sides.federation.layout().adapter(SENDER).join("state/sessions");
+        Ok(Self { files: files.join(hex::encode(session.name)), pair, session, number, hostile })
+    }
+
+    async fn end(&self) -> Result<Vec<u8>, MatchError> {
+        self.session.session.evaluate(&self.pair.sides.sender.app, self.number, self.hostile.clone()).await
+    }
+}
+
 #[test]
 fn a_list_that_is_made_while_another_call_ends_the_session_is_refused_for_what_ended_it() -> Result<()> {
     run(async {
-        let mut pair = Pair::open().await?;
-        let mut session = pair.begin(1).await?;
-        let (sender, receiver) = (&pair.sides.sender.app, &pair.sides.receiver.app);
-        let (number, chunk) = session.machine.next(receiver).await?.context("no chunk")?;
-        let files = pair.sides.federation.layout().adapter(SENDER).join("state/sessions");
-        let set = HeldFile::at(&files.join(hex::encode(session.name)).join("set"))?;
+        let mut open = Open::begin().await?;
+        let set = HeldFile::at(&open.files.join("set"))?;
         let ends = async {
             // By then the other call has found that the session goes on, and waits where it reads the set.
             sleep(Duration::from_millis(500)).await;
-            let hostile = changed(chunk.as_bytes(), Sent::NoElement);
-            let found = session.session.evaluate(sender, number, hostile).await;
+            let found = open.end().await;
             drop(set);
             found
         };
-        let (list, found) = tokio::join!(session.session.tags(sender, 0), ends);
+        let (list, found) = tokio::join!(open.session.session.tags(&open.pair.sides.sender.app, 0), ends);
         refused(found, ReasonCode::HostileInput)?;
         refused(list.map(drop), ReasonCode::HostileInput).context("the list")?;
         let why = BrokenOff::BySender(ReasonCode::HostileInput);
-        refused(Err::<(), _>(session.attempt.broken_off(receiver, why).await), ReasonCode::HostileInput)?;
+        let Open { pair, session, .. } = &mut open;
+        let said = session.attempt.broken_off(&pair.sides.receiver.app, why).await;
+        refused(Err::<(), _>(said), ReasonCode::HostileInput)?;
         pair.ended(1, &session.name, &session.open, ReasonCode::HostileInput).await
     })
 }
@@ -121,12 +143,9 @@ fn a_list_that_is_made_while_another_call_ends_the_session_is_refused_for_what_e
 #[test]
 fn a_call_that_finds_the_session_over_while_its_files_are_deleted_records_no_second_leaf() -> Result<()> {
     run(async {
-        let mut pair = Pair::open().await?;
-        let mut session = pair.begin(1).await?;
-        let (sender, receiver) = (&pair.sides.sender.app, &pair.sides.receiver.app);
-        let (number, chunk) = session.machine.next(receiver).await?.context("no chunk")?;
-        let files = pair.sides.federation.layout().adapter(SENDER).join("state/sessions");
-        let files = files.join(hex::encode(session.name));
+        let open = Open::begin().await?;
+        let sender = &open.pair.sides.sender;
+        let files = open.files.clone();
         // So that deleting takes its time.
         let writing = std::thread::spawn(move || {
             let begun = Instant::now();
@@ -137,17 +156,16 @@ fn a_call_that_finds_the_session_over_while_its_files_are_deleted_records_no_sec
                 let _ = std::fs::write(files.join(format!("more-{piece}")), b"more");
             }
         });
-        let hostile = || changed(chunk.as_bytes(), Sent::NoElement);
         let again = async {
-            while sender.state().session_end(&session.name).await?.is_none() {
+            while sender.app.state().session_end(&open.session.name).await?.is_none() {
                 sleep(Duration::from_millis(1)).await;
             }
-            anyhow::Ok(session.session.evaluate(sender, number, hostile()).await)
+            anyhow::Ok(open.end().await)
         };
-        let (first, again) = tokio::join!(session.session.evaluate(sender, number, hostile()), again);
+        let (first, again) = tokio::join!(open.end(), again);
         refused(first, ReasonCode::HostileInput)?;
         refused(again?, ReasonCode::HostileInput)?;
-        assert_eq!(recorded(&pair.sides.sender).await?, [ReasonCode::HostileInput]);
+        assert_eq!(recorded(sender).await?, [ReasonCode::HostileInput]);
         writing.join().map_err(|_| anyhow::anyhow!("nothing more was written"))?;
         Ok(())
     })

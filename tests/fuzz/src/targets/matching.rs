@@ -35,15 +35,23 @@ fn inputs() -> Vec<Vec<u8>> {
     RFC_INPUTS.map(unhex).into()
 }
 
-fn batch() -> BlindedBatch {
-    let blind = |text: &str| Blind::from_canonical_bytes(&unhex(text).try_into().unwrap()).unwrap();
-    BlindedBatch::new(Mode::Voprf, &inputs(), RFC_BLINDS.map(blind).into()).unwrap()
+fn blinds() -> Vec<Blind> {
+    RFC_BLINDS.map(|text| Blind::from_canonical_bytes(&unhex(text).try_into().unwrap()).unwrap()).into()
 }
 
-/// A chunk of blinded elements, as a sender reads it.
+fn batch() -> BlindedBatch {
+    BlindedBatch::new(Mode::Voprf, &inputs(), blinds()).unwrap()
+}
+
+/// A chunk of blinded elements, as a sender reads it, and a receiver that has kept it.
 pub fn blinded(bytes: &[u8]) -> bool {
     let count = bytes.len() / 32;
-    let Ok(read) = ReadBatch::new(bytes.to_vec(), count) else { return false };
+    let read = ReadBatch::new(bytes.to_vec(), count);
+    if count == RFC_BLINDS.len() {
+        let kept = BlindedBatch::kept(Mode::Voprf, blinds(), bytes);
+        assert!(kept.is_ok() == read.is_ok() && kept.is_ok_and(|kept| kept.as_bytes() == bytes) == read.is_ok());
+    }
+    let Ok(read) = read else { return false };
     assert!(bytes.len() == count * 32 && bytes.chunks(32).all(|element| element.iter().any(|byte| *byte != 0)));
     if count > MOST {
         return true;
@@ -62,7 +70,10 @@ pub fn blinded_samples() -> Vec<Vec<u8>> {
 /// A sender's answer, as a receiver reads it: the one that is taken is the honest one.
 pub fn evaluated(bytes: &[u8]) -> bool {
     let (key, inputs) = (key(), inputs());
-    let Ok(outputs) = batch().finalize(&inputs, key.public_key(), bytes) else { return false };
+    let outputs = batch().finalize(&inputs, key.public_key(), bytes);
+    let kept = BlindedBatch::kept(Mode::Voprf, blinds(), batch().as_bytes()).unwrap();
+    assert_eq!(kept.finalize(&inputs, key.public_key(), bytes), outputs);
+    let Ok(outputs) = outputs else { return false };
     assert_eq!(*outputs, *key.outputs(&inputs).unwrap(), "a wrong evaluation was accepted");
     true
 }
@@ -72,9 +83,8 @@ pub fn evaluated_samples() -> Vec<Vec<u8>> {
 }
 
 fn unproved() -> (KeyPair, BlindedBatch) {
-    let blind = |text: &str| Blind::from_canonical_bytes(&unhex(text).try_into().unwrap()).unwrap();
     let key = KeyPair::derive(Mode::Oprf, &SecretSeed::from_bytes(RFC_SEED), RFC_INFO).unwrap();
-    (key, BlindedBatch::new(Mode::Oprf, &inputs(), RFC_BLINDS.map(blind).into()).unwrap())
+    (key, BlindedBatch::new(Mode::Oprf, &inputs(), blinds()).unwrap())
 }
 
 /// An answer without a proof: any elements are taken, one for each that was sent. Those alone that the key gives make

@@ -34,6 +34,7 @@ pub type Answer<E> = Pin<Box<dyn Future<Output = Result<Vec<u8>, E>> + Send>>;
 
 /// A chunk, and what the sender made of it.
 struct Answered {
+    number: u32,
     chunk: Blinded,
     evaluated: Vec<u8>,
 }
@@ -46,7 +47,8 @@ type Sent<E> = Pin<Box<dyn Future<Output = Result<Answered, E>> + Send>>;
 const ON_THEIR_WAY: usize = 2;
 
 /// The chunks of a session that were not verified yet, on their way to the sender and back. Beside those two at most one
-/// is being verified and one blinded ahead. What was verified stays if it is dropped.
+/// is being verified and one blinded ahead. If it is dropped, what was verified stays, and so does every chunk that was sent
+/// and every answer: no more is done again than to blind one chunk and to verify one.
 pub struct Exchange<'a, E, F> {
     receiver: &'a mut Receiver,
     evaluate: F,
@@ -79,7 +81,11 @@ impl<E: From<MatchError> + 'static, F: FnMut(u32, Vec<u8>) -> Answer<E>> Exchang
                     self.blinding = None;
                     self.ready = Some(blinded.map_err(|_| MatchError::Failed)??);
                 }
-                Some(answered) = self.sent.next() => self.answered.push_back(answered?),
+                Some(answered) = self.sent.next() => {
+                    let answered = answered?;
+                    block_in_place(|| self.receiver.answered.keep(answered.number, &answered.evaluated))?;
+                    self.answered.push_back(answered);
+                }
                 verified = finished(&mut self.verifying) => {
                     self.verifying = None;
                     let verified = verified.map_err(|_| MatchError::Failed)?.map_err(of_peer)?;
@@ -96,8 +102,11 @@ impl<E: From<MatchError> + 'static, F: FnMut(u32, Vec<u8>) -> Answer<E>> Exchang
             && let Some(ready) = self.ready.take()
         {
             let (number, chunk) = self.receiver.settle(app, ready).await?;
-            let answer = (self.evaluate)(number, chunk.chunk.as_bytes().to_vec());
-            self.sent.push_back(Box::pin(async { Ok(Answered { chunk, evaluated: answer.await? }) }));
+            let answer = match block_in_place(|| self.receiver.answered.get(number))? {
+                Some(kept) => Box::pin(async { Ok(kept) }),
+                None => (self.evaluate)(number, chunk.chunk.as_bytes().to_vec()),
+            };
+            self.sent.push_back(Box::pin(async move { Ok(Answered { number, chunk, evaluated: answer.await? }) }));
         }
         // After the chunk before it was settled: the choice goes on behind that one's.
         if self.blinding.is_none() && self.ready.is_none() && self.next < self.receiver.params().chunks() {
@@ -105,8 +114,9 @@ impl<E: From<MatchError> + 'static, F: FnMut(u32, Vec<u8>) -> Answer<E>> Exchang
             self.next = self.next.saturating_add(1);
         }
         if self.verifying.is_none()
-            && let Some(Answered { chunk, evaluated }) = self.answered.pop_front()
+            && let Some(Answered { chunk, evaluated, .. }) = self.answered.pop_front()
         {
+            tracing::debug!("a chunk is verified");
             let arithmetic = Arc::clone(&self.receiver.blinding);
             let verify = move || arithmetic.verify(&chunk.chunk, &chunk.slots, &evaluated);
             self.verifying = Some(spawn_blocking(verify));
@@ -171,29 +181,40 @@ impl Receiver {
     /// Begins to blind a chunk for those who take part now. The chunk before it is settled.
     async fn blind_ahead(&self, app: &App, number: u32) -> Result<JoinHandle<Result<Ready, MatchError>>, MatchError> {
         let who = self.prepared.participants.now(app).await?;
-        let (choice, slots) = block_in_place(|| {
+        let (choice, slots, sent) = block_in_place(|| {
             let choice = self.choose(app, number, &who)?;
             let slots = self.slots(number, &choice)?;
-            Ok::<_, MatchError>((choice, slots))
+            Ok::<_, MatchError>((choice, slots, self.sent.get(number)?))
         })?;
         let blinding = Arc::clone(&self.blinding);
+        if sent.is_none() {
+            tracing::debug!("a chunk is blinded");
+        }
         Ok(spawn_blocking(move || {
-            let chunk = Blinded { chunk: blinding.blind(number, &slots)?, slots };
-            Ok(Ready { number, who, choice, chunk })
+            let chunk = match sent {
+                Some(sent) => blinding.kept(number, &slots, &sent),
+                None => blinding.blind(number, &slots),
+            };
+            Ok(Ready { number, who, choice, chunk: Blinded { chunk: chunk?, slots } })
         }))
     }
 
-    /// Decides for good who takes part in a chunk, on the disk before this returns, and gives it as it is to be sent.
+    /// Decides for good who takes part in a chunk, and gives it as it is to be sent. Both are on the disk before this
+    /// returns.
     async fn settle(&mut self, app: &App, ready: Ready) -> Result<(u32, Blinded), MatchError> {
         self.check(app).await?;
         let who = self.prepared.participants.now(app).await?;
         let Ready { number, who: then, mut choice, chunk: mut blinded } = ready;
-        if !Arc::ptr_eq(&who, &then) {
+        if !Arc::ptr_eq(&who, &then) && !self.withheld.holds(number) {
+            tracing::debug!("a chunk is blinded");
             choice = block_in_place(|| self.choose(app, number, &who))?;
             let slots = block_in_place(|| self.slots(number, &choice))?;
             blinded = Blinded { chunk: block_in_place(|| self.blinding.blind(number, &slots))?, slots };
         }
-        block_in_place(|| self.withheld.keep(number, &choice))?;
+        block_in_place(|| {
+            self.withheld.keep(number, &choice)?;
+            self.sent.keep(number, blinded.chunk.as_bytes())
+        })?;
         Ok((number, blinded))
     }
 

@@ -44,7 +44,7 @@ impl Withheld {
         files: &SessionFiles,
         takes_part: &dyn Fn(&[u8]) -> bool,
     ) -> Result<WithheldPlaces, MatchError> {
-        if (chunk as usize) < self.decided.len() {
+        if self.holds(chunk) {
             return self.kept(chunk);
         }
         let (mut position, _) = match chunk.checked_sub(1) {
@@ -83,6 +83,11 @@ impl Withheld {
             Ordering::Equal => Ok(self.decided.add(choice.as_bytes())?),
             Ordering::Greater => Err(MatchError::Failed),
         }
+    }
+
+    /// Whether the choice of a chunk was kept.
+    pub(super) fn holds(&self, chunk: u32) -> bool {
+        (chunk as usize) < self.decided.len()
     }
 
     /// The choice that was kept.
