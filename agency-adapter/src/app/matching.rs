@@ -2,7 +2,6 @@
 
 mod broken;
 mod caps;
-mod chunks;
 mod epoch;
 pub(in crate::app) mod fault;
 mod keys;

@@ -17,12 +17,10 @@
 //! | the set of a receiver, once it is formed | `set` | [`FormedSet`], [`InEpoch`], [`Behind`], [`WithheldPlaces`], [`SetOpening`] |
 //! | of what a set is read | `reading` | [`Reading`] |
 //! | what a receiver has of a sender | `received` | [`Stated`], [`OwnTag`], [`Compared`], [`AtPlace`], [`Matched`], [`RowStatus`] |
-//! | what a sender offers and has sent | `offered` | [`OfferedRecord`], [`OfferedEntry`], [`SentPiece`] |
-//! | a chunk, at either side | `chunk` | [`KeptChunk`] |
+//! | what a sender offers and has sent | `offered` | [`OfferedRecord`], [`OfferedEntry`], [`SentPiece`], [`EvaluatedChunk`] |
 //! | a join: its records, and what the other side stated | `join` | [`JoinRow`], [`JoinRecord`], [`JoinStated`] |
 //! | what a join is replayed from | `replayed` | [`Committed`], [`Drawn`], [`Agreed`], [`Sent`] |
 
-mod chunk;
 mod fields;
 mod forming;
 mod item;
@@ -34,13 +32,12 @@ mod received;
 mod replayed;
 mod set;
 
-pub use chunk::KeptChunk;
 pub use forming::{
     Holder, IDENTIFIER, Identifier, NAME, RANK, Ranked, Selected, Stands, identifier, item_of, name_hash,
 };
 pub use item::{ITEM, holds_nothing, item_record, read_item};
 pub use join::{JoinRecord, JoinRow, JoinStated, NO_LABEL, VALUE};
-pub use offered::{OfferedEntry, OfferedRecord, PERSON, SentPiece};
+pub use offered::{EvaluatedChunk, OfferedEntry, OfferedRecord, PERSON, SentPiece};
 pub use person::{KEY, LONGEST_KEY, is_readable, key_record, read_key};
 pub use reading::{ReadColumns, Reading};
 pub use received::{AtPlace, Compared, Matched, OwnTag, RowStatus, Stated};

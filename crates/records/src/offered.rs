@@ -105,3 +105,27 @@ impl<'a> SentPiece<'a> {
         self.entries.get(last..)?.get(..tag_bytes)
     }
 }
+
+/// A chunk that was evaluated.
+#[derive(Clone, Copy)]
+pub struct EvaluatedChunk<'a> {
+    /// Its number.
+    pub number: u32,
+    /// What was sent for it.
+    pub evaluated: &'a [u8],
+}
+
+impl<'a> EvaluatedChunk<'a> {
+    /// The record.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        [self.number.to_be_bytes().as_slice(), self.evaluated].concat()
+    }
+
+    /// Reads it.
+    #[must_use]
+    pub fn read(record: &'a [u8]) -> Option<Self> {
+        let mut fields = Fields::of(record);
+        Some(Self { number: fields.u32()?, evaluated: fields.rest() })
+    }
+}

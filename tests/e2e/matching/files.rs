@@ -7,6 +7,7 @@ use agency_adapter::app::MatchError;
 use anyhow::{Context, Result, bail, ensure};
 use firebreak_domain::{CapPeriod, Clock, Counted, ReasonCode};
 use firebreak_tests::run;
+use std::fs;
 use std::future::pending;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -29,6 +30,40 @@ impl Begun {
         let (key, tags) = self.session.open(&self.sides.sender.app, &self.opening).await?;
         self.machine = self.sides.begin(prepared, &key, tags).await?;
         Ok(())
+    }
+
+    /// Has the first chunk answered by that, and the receiver's program end before the answer is verified. Gives what comes
+    /// of it when the session is taken up again, and the chunks that the sender is asked for then.
+    async fn ended_before_it_verified(&mut self, answer: &[u8]) -> Result<(Result<(), MatchError>, Vec<u32>)> {
+        let came = Arc::new(Notify::new());
+        let mut exchange = self.machine.exchange(|number, _| {
+            let (answer, came) = (answer.to_vec(), Arc::clone(&came));
+            Box::pin(async move {
+                if number > 0 {
+                    return pending().await;
+                }
+                came.notify_one();
+                Ok::<_, MatchError>(answer)
+            })
+        });
+        // Dropped as soon as the answer is there, long before it is verified.
+        tokio::select! {
+            biased;
+            _ = exchange.verified(&self.sides.receiver.app) => {}
+            () = came.notified() => {}
+        }
+        drop(exchange);
+        self.sides.restart_receiver().await?;
+        self.begin_again().await?;
+        let (send, asked) = mpsc::channel();
+        let mut exchange = self.machine.exchange(|number, _| {
+            let _ = send.send(number);
+            Box::pin(pending::<Result<_, MatchError>>())
+        });
+        // Of a chunk that is asked for again nothing comes.
+        let verified = timeout(Duration::from_secs(60), exchange.verified(&self.sides.receiver.app)).await;
+        let verified = verified.unwrap_or(Err(MatchError::Failed)).map(drop);
+        Ok((verified, asked.try_iter().collect()))
     }
 }
 
@@ -94,37 +129,50 @@ fn an_answer_that_came_before_a_kill_is_not_asked_for_again() -> Result<()> {
         let mut begun = Begun::of(PERSONS).await?;
         let (number, first) = begun.machine.next(&begun.sides.receiver.app).await?.context("no chunk")?;
         let answer = begun.session.evaluate(&begun.sides.sender.app, number, first.as_bytes().to_vec()).await?;
-        let came = Arc::new(Notify::new());
-        let mut exchange = begun.machine.exchange(|number, _| {
-            let (answer, came) = (answer.clone(), Arc::clone(&came));
-            Box::pin(async move {
-                if number > 0 {
-                    return pending().await;
-                }
-                came.notify_one();
-                Ok::<_, MatchError>(answer)
-            })
-        });
-        // Dropped as soon as the answer is there, long before it is verified.
-        tokio::select! {
-            biased;
-            _ = exchange.verified(&begun.sides.receiver.app) => {}
-            () = came.notified() => {}
-        }
-        drop(exchange);
+        let (verified, asked) = begun.ended_before_it_verified(&answer).await?;
+        ensure!(!asked.contains(&number), "the sender is asked for chunks {asked:?}");
+        Ok(verified?)
+    })
+}
 
+#[test]
+fn a_wrong_answer_that_came_before_a_kill_is_found_out_after_it() -> Result<()> {
+    run(async {
+        let mut begun = Begun::of(PERSONS).await?;
+        let (number, first) = begun.machine.next(&begun.sides.receiver.app).await?.context("no chunk")?;
+        let mut answer = begun.session.evaluate(&begun.sides.sender.app, number, first.as_bytes().to_vec()).await?;
+        // Two evaluations in each other's place.
+        let (one, others) = answer.split_at_mut(32);
+        one.swap_with_slice(others.get_mut(..32).context("no second element")?);
+        match begun.ended_before_it_verified(&answer).await? {
+            (Err(MatchError::Fault(refusal)), _) => assert_eq!(refusal.reason, ReasonCode::ProofRejected),
+            (verified, asked) => bail!("{verified:?}, with the sender asked for chunks {asked:?}"),
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_session_of_which_a_file_is_gone_is_refused_and_not_its_sender() -> Result<()> {
+    run(async {
+        let mut begun = Begun::of(PERSONS).await?;
+        begun.evaluate().await?;
+        let sessions = begun.sides.federation.layout().adapter("health-agency").join("state/sessions");
+        let session = fs::read_dir(sessions)?.next().context("no session has files")??.path();
+        for file in ["withheld-places", "sent-chunks", "answered-chunks"] {
+            let (file, before) = (session.join(file), fs::read(session.join(file))?);
+            fs::remove_file(&file)?;
+            begun.sides.restart_receiver().await?;
+            match begun.begin_again().await.map_err(|error| error.downcast::<MatchError>()) {
+                Err(Ok(MatchError::Refused(refusal))) => assert_eq!(refusal.reason, ReasonCode::SessionMismatch),
+                other => bail!("without {}: {other:?}", file.display()),
+            }
+            fs::write(&file, before)?;
+        }
+        // The twin.
         begun.sides.restart_receiver().await?;
         begun.begin_again().await?;
-        let (send, asked) = mpsc::channel();
-        let mut exchange = begun.machine.exchange(|number, _| {
-            let _ = send.send(number);
-            Box::pin(pending::<Result<_, MatchError>>())
-        });
-        let verified = timeout(Duration::from_secs(60), exchange.verified(&begun.sides.receiver.app)).await;
-        let asked: Vec<_> = asked.try_iter().collect();
-        ensure!(!asked.contains(&number), "the sender is asked for chunks {asked:?}");
-        ensure!(verified??.is_some(), "nothing was verified");
-        Ok(())
+        Ok(begun.evaluate().await?)
     })
 }
 

@@ -11,6 +11,7 @@ use firebreak_store::{State, StateKey};
 use firebreak_testbed::Programs;
 use firebreak_tests::{Caller, Own, passes, run};
 use firebreak_wire::local::v1::MatchProgress;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
@@ -34,6 +35,12 @@ struct Progress {
     done: u64,
 }
 
+/// How far it was when somebody was killed, and how often each kind of [`WORK`] was begun until then.
+struct AtKill {
+    progress: Progress,
+    work: [usize; WORK.len()],
+}
+
 fn progress(told: &mut UnboundedReceiver<u64>, mut known: Option<Progress>) -> Option<Progress> {
     while let Ok(done) = told.try_recv() {
         known = Some(Progress { begun: known.map_or(done, |known| known.begun), done });
@@ -42,7 +49,7 @@ fn progress(told: &mut UnboundedReceiver<u64>, mut known: Option<Progress>) -> O
 }
 
 /// Runs the match until so many elements are verified, then kills one of the three and starts it again.
-async fn kill(own: &mut Own, programs: &Programs, ask: &MatchAsk, at: u64, killed: Killed) -> Result<Progress> {
+async fn kill(own: &mut Own, programs: &Programs, ask: &MatchAsk, at: u64, killed: Killed) -> Result<AtKill> {
     let (connection, ask) = (desk(own).await?, ask.clone());
     let (send, mut told) = unbounded_channel();
     let broken = tokio::spawn(async move {
@@ -65,12 +72,16 @@ async fn kill(own: &mut Own, programs: &Programs, ask: &MatchAsk, at: u64, kille
         let done = told.recv().await.context("the match ended before its time")?;
         known = Some(Progress { begun: known.map_or(done, |known| known.begun), done });
     }
+    let mut work = [0; WORK.len()];
+    for (count, kind) in work.iter_mut().zip(WORK) {
+        *count = begun(own, kind)?.len();
+    }
     match killed {
         Killed::Receiver => own.kill_adapter(RECEIVER).await?,
         Killed::Sender => own.kill_adapter(SENDER).await?,
         Killed::Gateway => own.kill_gateway().await?,
     }
-    let known = progress(&mut told, known).context("nothing was told")?;
+    let progress = progress(&mut told, known).context("nothing was told")?;
     told.close();
     ensure!(broken.await?, "the match ended before the {killed:?} was killed");
     match killed {
@@ -78,13 +89,27 @@ async fn kill(own: &mut Own, programs: &Programs, ask: &MatchAsk, at: u64, kille
         Killed::Sender => own.start_adapter_by(programs, SENDER).await?,
         Killed::Gateway => own.start_gateway_by(programs).await?,
     }
-    Ok(known)
+    Ok(AtKill { progress, work })
 }
 
-/// How often a program of that agency has begun to do that with a chunk, by its log, in all its lives.
-fn begun(own: &Own, agency: &str, what: &str) -> Result<u64> {
+/// What is done with a chunk, and by whom.
+const WORK: [(&str, &str); 3] = [(RECEIVER, "blinded"), (RECEIVER, "verified"), (SENDER, "evaluated")];
+
+/// The chunks with which a program of that agency has begun to do that, by its log, in all its lives.
+fn begun(own: &Own, (agency, what): (&str, &str)) -> Result<Vec<u64>> {
     let log = fs::read_to_string(own.federation.layout().adapter(agency).join("adapter.log"))?;
-    Ok(log.matches(&format!("a chunk is {what}")).count() as u64)
+    let said = format!("a chunk is {what}");
+    let chunk = |line: &str| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        (line.get("message")?.as_str()? == said).then(|| line.get("sequence")?.as_u64())?
+    };
+    Ok(log.lines().filter_map(chunk).collect())
+}
+
+/// How many of the chunks with which something was begun from there on it had been begun with before.
+fn again(begun: &[u64], from: usize, to: usize) -> usize {
+    let before = |at: usize| begun.iter().take(at).any(|chunk| begun.get(at) == Some(chunk));
+    (from..to).filter(|at| before(*at)).count()
 }
 
 #[test]
@@ -99,22 +124,29 @@ fn whoever_of_the_three_is_killed_no_chunk_that_was_verified_is_lost_and_none_is
         let elements = (expected.elements.0 as u64).next_multiple_of(CHUNK);
         ensure!(elements >= 4 * CHUNK, "the set has too few chunks: {elements} elements");
         let mut before = 0;
-        let kills = [Killed::Sender, Killed::Receiver, Killed::Gateway];
-        for (chunks, killed) in (1..).zip(kills) {
+        let mut until_killed = [const { Vec::new() }; WORK.len()];
+        for (chunks, killed) in (1..).zip([Killed::Sender, Killed::Receiver, Killed::Gateway]) {
             let at = kill(&mut own, &programs, &ask, chunks * CHUNK, killed).await?;
-            ensure!(at.begun >= before, "{} elements were verified, and the match took up at {}", before, at.begun);
-            before = at.done;
+            let Progress { begun, done } = at.progress;
+            ensure!(begun >= before, "{before} elements were verified, and the match took up at {begun}");
+            before = done;
+            for (until, count) in until_killed.iter_mut().zip(at.work) {
+                until.push(count);
+            }
         }
         let summary = match_until_done(&own, &ask, &mut BTreeSet::new()).await?;
         let officer = Caller::connect_officer(&own.federation, RECEIVER, own.live.adapter(RECEIVER)?.local).await?;
         let listed: BTreeSet<_> = list_matched(&officer, &summary.session_id).await?.into_iter().collect();
         assert_eq!(listed, expected.matched);
         own.live.stop().await?;
-        // A kill loses the one chunk that was being worked on, of each kind of work.
-        for (agency, what) in [(RECEIVER, "blinded"), (RECEIVER, "verified"), (SENDER, "evaluated")] {
-            let again = begun(&own, agency, what)?.checked_sub(elements / CHUNK);
-            let again = again.with_context(|| format!("a chunk was never {what}"))?;
-            ensure!(again <= kills.len() as u64, "{again} chunks were {what} again after {} kills", kills.len());
+        for (work, until) in WORK.into_iter().zip(until_killed) {
+            let (begun, what) = (begun(&own, work)?, work.1);
+            let chunks: BTreeSet<_> = begun.iter().copied().collect();
+            ensure!(chunks.into_iter().eq(0..elements / CHUNK), "not every chunk was {what}: {begun:?}");
+            for (from, to) in until.iter().zip(until.iter().skip(1).chain([&begun.len()])) {
+                let again = again(&begun, *from, *to);
+                ensure!(again <= 1, "{again} chunks were {what} again after one kill: {begun:?}, killed at {until:?}");
+            }
         }
         let folder = own.federation.layout().adapter(SENDER);
         let key = StateKey::load_or_create(&folder.join("state.key"))?;

@@ -6,9 +6,10 @@ use super::sorting::{SORTED_IN_MEMORY, distinct};
 use crate::datasets::RowsToMatch;
 use firebreak_domain::{PayloadLayout, ReasonCode, Refusal};
 use firebreak_psi::{Evaluator, NormalisedInput, Normaliser};
-use firebreak_records::{ITEM, OfferedEntry, OfferedRecord, PERSON, SentPiece, item_record, read_item};
+use firebreak_records::{EvaluatedChunk, ITEM, OfferedEntry, OfferedRecord, PERSON, SentPiece, item_record, read_item};
 use firebreak_store::{Participation, PersonReference, RecordFile, RecordReader, SessionFiles, Sorter, Spool};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::thread;
 use tokio::task::block_in_place;
 use zeroize::Zeroizing;
@@ -84,6 +85,44 @@ fn number_of_unnamed(number: &mut u64) -> PersonReference {
     }
     *number = number.saturating_add(1);
     person
+}
+
+/// Chunks that were evaluated: one that comes again is given the very same bytes.
+pub(super) struct Evaluated {
+    spool: Spool,
+    places: BTreeMap<u32, usize>,
+}
+
+impl Evaluated {
+    /// Those of a session.
+    pub(super) fn open(files: &SessionFiles) -> Result<Self, MatchError> {
+        let spool = files.spool("evaluated")?;
+        let mut places = BTreeMap::new();
+        for place in 0..spool.len() {
+            let chunk = spool.get(place)?;
+            places.entry(EvaluatedChunk::read(&chunk).ok_or(MatchError::Failed)?.number).or_insert(place);
+        }
+        Ok(Self { spool, places })
+    }
+
+    /// The evaluated chunk of that number, if it was kept.
+    pub(super) fn get(&self, chunk: u32) -> Result<Option<Vec<u8>>, MatchError> {
+        let Some(place) = self.places.get(&chunk) else { return Ok(None) };
+        let kept = self.spool.get(*place)?;
+        let kept = EvaluatedChunk::read(&kept).filter(|kept| kept.number == chunk);
+        kept.map(|kept| Some(kept.evaluated.to_vec())).ok_or(MatchError::Failed)
+    }
+
+    /// Keeps one, on the disk before it may be sent. The first of a number stays: gives that one.
+    pub(super) fn keep(&mut self, chunk: u32, evaluated: Vec<u8>) -> Result<Vec<u8>, MatchError> {
+        if let Some(kept) = self.get(chunk)? {
+            return Ok(kept);
+        }
+        let place = self.spool.len();
+        self.spool.add(&EvaluatedChunk { number: chunk, evaluated: &evaluated }.encode())?;
+        self.places.insert(chunk, place);
+        Ok(evaluated)
+    }
 }
 
 /// The sender's list: tags of equal length in ascending order, random ones among them up to the declared size, and behind

@@ -13,7 +13,6 @@ mod withheld;
 pub(in crate::app) use commit::wait_until_logged;
 pub use sample::{MOST_PLACES, Sample, SampledPlace};
 
-use super::chunks::KeptChunks;
 use super::epoch::{Epochs, SharedEpoch, is_kept, over};
 use super::fault::of_peer;
 use super::keys::{Asked, Chosen, Key};
@@ -140,8 +139,8 @@ pub struct Receiver {
     pub(super) prepared: Prepared,
     blinding: Arc<Blinding>,
     /// Chunks as they were sent for evaluation, and as they were answered.
-    sent: KeptChunks,
-    answered: KeptChunks,
+    sent: Spool,
+    answered: Spool,
     /// The tags of each chunk that was verified.
     own: Spool,
     withheld: Withheld,
@@ -411,17 +410,23 @@ impl Prepared {
         let session = SessionId::from_bytes(*self.submitted.header.request_id.as_bytes());
         let list = self.theirs(app, &key, params).await?;
         let blinding = Arc::new(Blinding::new(session, &self.seed, key, params));
-        let (sent, answered, own, withheld) = block_in_place(|| {
-            let own = self.files.spool("own-tags")?;
+        block_in_place(|| {
+            let [sent, answered, own] = ["sent-chunks", "answered-chunks", "own-tags"].map(|n| self.files.spool(n));
+            let (sent, answered, own) = (sent?, answered?, own?);
             if own.len() > params.chunks() as usize {
                 return Err(MatchError::Failed);
             }
             let shuffle = Shuffle::of_session(&self.seed);
             let withheld = Withheld::open(&self.files, shuffle, self.key.normaliser, params.chunk_elements())?;
-            let kept = |name| KeptChunks::open(&self.files, name);
-            Ok((kept("sent-chunks")?, kept("answered-chunks")?, own, withheld))
-        })?;
-        Ok(Receiver { prepared: self, blinding, sent, answered, own, withheld, list })
+            let missing = own.len() > answered.len() || answered.len() > sent.len() || sent.len() > withheld.chunks();
+            // Each is kept before the next. Of what is verified nothing else is needed.
+            if missing && own.len() < params.chunks() as usize {
+                let refusal = Refusal::new(ReasonCode::SessionMismatch);
+                let refusal = refusal.because("what was kept of this session is no longer whole");
+                return Err(refusal.instead("a match under a new request id").into());
+            }
+            Ok(Receiver { prepared: self, blinding, sent, answered, own, withheld, list })
+        })
     }
 }
 

@@ -1,9 +1,8 @@
-use super::chunks::KeptChunks;
 use super::epoch::{Epochs, SharedEpoch, another_epoch, keep_epoch, over};
 use super::fault::{ends_session, is_told, of_peer};
 use super::keys::{Key, another_key, keep_key};
 use super::offer::Offer;
-use super::offered::OfferedTags;
+use super::offered::{Evaluated, OfferedTags};
 use super::opening::OpenRequest;
 use super::participants::Participants;
 use super::payload::{Payload, PayloadOffer, keep_offer, offer};
@@ -65,7 +64,7 @@ pub(super) struct Open {
     /// By which it was opened.
     by: Offered,
     offered: Arc<Offer>,
-    evaluated: Arc<Mutex<KeptChunks>>,
+    evaluated: Arc<Mutex<Evaluated>>,
     /// Held while a chunk is evaluated.
     turn: Arc<tokio::sync::Mutex<()>>,
     name: [u8; 32],
@@ -317,7 +316,7 @@ impl SenderSession {
             let evaluated = tokio::task::block_in_place(|| {
                 keep_epoch(&files, shared.as_ref().map(|(_, epoch)| epoch))?;
                 keep_offer(&files, payload)?;
-                KeptChunks::open(&files, "evaluated")
+                Evaluated::open(&files)
             })?;
             let offered = match &shared {
                 None => Arc::new(self.offer_alone(app, by, name, &seed, files, request.elements).await?),
@@ -436,18 +435,18 @@ impl SenderSession {
         let charged = app.state.charge_evaluations(&charged, opened.by.caps.evaluations).await;
         charged.map_err(|error| self.not_charged(error))?;
         let (evaluator, evaluated) = (Arc::clone(&opened.offered.evaluator), Arc::clone(&opened.evaluated));
-        // One after the other: a kill loses no more than the one that was being evaluated.
-        let turn = Arc::clone(&opened.turn).lock_owned().await;
+        // One after the other: a kill loses no more than the one that was being evaluated. It goes on when the tunnel is
+        // gone: who comes back by another finds the same session open, and waits for its end.
+        let (turn, open) = (Arc::clone(&opened.turn).lock_owned().await, Arc::clone(&self.open));
         let done = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _held = (turn, open);
             let locked = || evaluated.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(kept) = locked().get(chunk)? {
                 return Ok(kept);
             }
-            tracing::debug!("a chunk is evaluated");
+            tracing::debug!(sequence = chunk, "a chunk is evaluated");
             let made = evaluator.evaluate_read(&read)?;
-            locked().keep(chunk, &made)?;
-            Ok(made)
+            locked().keep(chunk, made)
         });
         done.await.map_err(|_| MatchError::Failed)?
     }

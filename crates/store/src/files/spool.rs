@@ -2,6 +2,7 @@
 
 use super::SessionFiles;
 use crate::{StoreError, seal};
+use std::cmp::Ordering;
 use std::{
     fs::{File, OpenOptions},
     os::unix::fs::{FileExt, OpenOptionsExt},
@@ -83,6 +84,18 @@ impl Spool {
         self.file.sync_data()?;
         self.starts.push(start.saturating_add(written.len() as u64));
         Ok(())
+    }
+
+    /// Adds the piece of that number, the next one, as [`Spool::add`] does. One that is there already stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the piece is not there; also where one before it is not.
+    pub fn keep(&mut self, number: usize, piece: &[u8]) -> Result<(), StoreError> {
+        match number.cmp(&self.len()) {
+            Ordering::Less => Ok(()),
+            Ordering::Equal => self.add(piece),
+            Ordering::Greater => Err(StoreError::Malformed("number of a piece")),
+        }
     }
 
     /// The piece of that number, from 0.

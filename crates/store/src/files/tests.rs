@@ -117,6 +117,17 @@ fn a_file_is_there_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_piece_is_kept_once_and_none_before_those_that_come_before_it() {
+    let (_folder, files) = files();
+    let mut spool = files.spool("pieces").unwrap();
+    assert_eq!(spool.keep(1, b"second").err(), Some(StoreError::Malformed("number of a piece")));
+    spool.keep(0, b"first").unwrap();
+    spool.keep(1, b"second").unwrap();
+    spool.keep(0, b"another").unwrap();
+    assert_eq!((spool.len(), spool.get(0).unwrap().as_slice()), (2, b"first".as_slice()));
+}
+
+#[test]
 fn sizes_that_no_record_and_no_piece_has_are_refused() {
     let (_folder, files) = files();
     let size = Some(StoreError::Malformed("size of a record"));

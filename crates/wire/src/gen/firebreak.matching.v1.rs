@@ -589,7 +589,8 @@ pub mod match_session_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Evaluates a chunk of blinded elements, with a proof. A chunk sent again is evaluated again and counted once.
+        /// Evaluates a chunk of blinded elements, with a proof. A chunk sent again is counted once and
+        /// given the bytes that were stored for it.
         pub async fn evaluate(
             &mut self,
             request: impl tonic::IntoRequest<super::EvaluateRequest>,
@@ -703,7 +704,8 @@ pub mod match_session_service_server {
             tonic::Response<super::OpenSessionResponse>,
             tonic::Status,
         >;
-        /// Evaluates a chunk of blinded elements, with a proof. A chunk sent again is evaluated again and counted once.
+        /// Evaluates a chunk of blinded elements, with a proof. A chunk sent again is counted once and
+        /// given the bytes that were stored for it.
         async fn evaluate(
             &self,
             request: tonic::Request<super::EvaluateRequest>,

@@ -7,9 +7,9 @@ use firebreak_domain::{CutId, JoinSide};
 use firebreak_psi::join::KEY_WITH_PROOF;
 use firebreak_psi::{PAYLOAD_KEY_BYTES, Root, SecretSeed, Slot};
 use firebreak_records::{
-    Agreed, AtPlace, Behind, Committed, Compared, Drawn, FormedSet, Holder, InEpoch, JoinRecord, JoinRow, JoinStated,
-    KeptChunk, LONGEST_KEY, Matched, NO_LABEL, OfferedEntry, OfferedRecord, OwnTag, RANK, Ranked, Reading, RowStatus,
-    Selected, Sent, SentPiece, SetOpening, Stands, Stated, VALUE, WithheldPlaces, holds_nothing, identifier,
+    Agreed, AtPlace, Behind, Committed, Compared, Drawn, EvaluatedChunk, FormedSet, Holder, InEpoch, JoinRecord,
+    JoinRow, JoinStated, LONGEST_KEY, Matched, NO_LABEL, OfferedEntry, OfferedRecord, OwnTag, RANK, Ranked, Reading,
+    RowStatus, Selected, Sent, SentPiece, SetOpening, Stands, Stated, VALUE, WithheldPlaces, holds_nothing, identifier,
     is_readable, item_of, item_record, key_record, name_hash, read_item, read_key,
 };
 use firebreak_store::LeafHash;
@@ -281,7 +281,7 @@ pub fn offered(bytes: &[u8]) -> bool {
                 record.extend(piece.encode());
             })
         },
-        |bytes| again(bytes, KeptChunk::read(bytes), |chunk, record| record.extend(chunk.encode())),
+        |bytes| again(bytes, EvaluatedChunk::read(bytes), |chunk, record| record.extend(chunk.encode())),
     ];
     by_one(&readers, bytes)
 }
@@ -294,7 +294,7 @@ pub fn offered_samples() -> Vec<Vec<u8>> {
         (0, written(|record| OfferedRecord { item, person, row: &[1, 2, 3] }.put(record))),
         (1, written(|record| OfferedEntry { entry: &[4; ENTRY], person }.put(record))),
         (2, SentPiece { position: 4096, entries: &entries }.encode()),
-        (3, KeptChunk { number: 7, sent: &[6; 64] }.encode()),
+        (3, EvaluatedChunk { number: 7, evaluated: &[6; 64] }.encode()),
     ])
 }
 

@@ -7,13 +7,14 @@ use crate::app::matching::fault::of_peer;
 use crate::app::matching::{MatchError, MatchStep};
 use firebreak_psi::{BlindedChunk, PsiError, Slot, VerifiedChunk};
 use firebreak_records::{OwnTag, WithheldPlaces};
-use firebreak_store::Participation;
+use firebreak_store::{Participation, Spool};
 use futures::stream::{FuturesOrdered, StreamExt};
 use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::task::{JoinError, JoinHandle, block_in_place, spawn_blocking};
+use zeroize::Zeroizing;
 
 /// A chunk that was blinded for those who took part at that moment.
 pub(super) struct Ready {
@@ -48,7 +49,7 @@ const ON_THEIR_WAY: usize = 2;
 
 /// The chunks of a session that were not verified yet, on their way to the sender and back. Beside those two at most one
 /// is being verified and one blinded ahead. If it is dropped, what was verified stays, and so does every chunk that was sent
-/// and every answer: no more is done again than to blind one chunk and to verify one.
+/// and every answer that it took: no more is done again than to blind one chunk and to verify one.
 pub struct Exchange<'a, E, F> {
     receiver: &'a mut Receiver,
     evaluate: F,
@@ -83,7 +84,7 @@ impl<E: From<MatchError> + 'static, F: FnMut(u32, Vec<u8>) -> Answer<E>> Exchang
                 }
                 Some(answered) = self.sent.next() => {
                     let answered = answered?;
-                    block_in_place(|| self.receiver.answered.keep(answered.number, &answered.evaluated))?;
+                    block_in_place(|| self.receiver.keep_answered(answered.number, &answered.evaluated))?;
                     self.answered.push_back(answered);
                 }
                 verified = finished(&mut self.verifying) => {
@@ -102,8 +103,8 @@ impl<E: From<MatchError> + 'static, F: FnMut(u32, Vec<u8>) -> Answer<E>> Exchang
             && let Some(ready) = self.ready.take()
         {
             let (number, chunk) = self.receiver.settle(app, ready).await?;
-            let answer = match block_in_place(|| self.receiver.answered.get(number))? {
-                Some(kept) => Box::pin(async { Ok(kept) }),
+            let answer = match block_in_place(|| kept(&self.receiver.answered, number))? {
+                Some(kept) => Box::pin(async move { Ok(kept.to_vec()) }),
                 None => (self.evaluate)(number, chunk.chunk.as_bytes().to_vec()),
             };
             self.sent.push_back(Box::pin(async move { Ok(Answered { number, chunk, evaluated: answer.await? }) }));
@@ -114,9 +115,9 @@ impl<E: From<MatchError> + 'static, F: FnMut(u32, Vec<u8>) -> Answer<E>> Exchang
             self.next = self.next.saturating_add(1);
         }
         if self.verifying.is_none()
-            && let Some(Answered { chunk, evaluated, .. }) = self.answered.pop_front()
+            && let Some(Answered { number, chunk, evaluated }) = self.answered.pop_front()
         {
-            tracing::debug!("a chunk is verified");
+            tracing::debug!(sequence = number, "a chunk is verified");
             let arithmetic = Arc::clone(&self.receiver.blinding);
             let verify = move || arithmetic.verify(&chunk.chunk, &chunk.slots, &evaluated);
             self.verifying = Some(spawn_blocking(verify));
@@ -174,6 +175,7 @@ impl Receiver {
         block_in_place(|| {
             let slots = self.slots(chunk.id().number, &self.withheld.kept(chunk.id().number)?)?;
             let verified = self.blinding.verify(chunk, &slots, evaluated).map_err(of_peer)?;
+            self.keep_answered(chunk.id().number, evaluated)?;
             self.keep_verified(&verified)
         })
     }
@@ -184,11 +186,11 @@ impl Receiver {
         let (choice, slots, sent) = block_in_place(|| {
             let choice = self.choose(app, number, &who)?;
             let slots = self.slots(number, &choice)?;
-            Ok::<_, MatchError>((choice, slots, self.sent.get(number)?))
+            Ok::<_, MatchError>((choice, slots, kept(&self.sent, number)?))
         })?;
         let blinding = Arc::clone(&self.blinding);
         if sent.is_none() {
-            tracing::debug!("a chunk is blinded");
+            tracing::debug!(sequence = number, "a chunk is blinded");
         }
         Ok(spawn_blocking(move || {
             let chunk = match sent {
@@ -206,14 +208,14 @@ impl Receiver {
         let who = self.prepared.participants.now(app).await?;
         let Ready { number, who: then, mut choice, chunk: mut blinded } = ready;
         if !Arc::ptr_eq(&who, &then) && !self.withheld.holds(number) {
-            tracing::debug!("a chunk is blinded");
+            tracing::debug!(sequence = number, "a chunk is blinded");
             choice = block_in_place(|| self.choose(app, number, &who))?;
             let slots = block_in_place(|| self.slots(number, &choice))?;
             blinded = Blinded { chunk: block_in_place(|| self.blinding.blind(number, &slots))?, slots };
         }
         block_in_place(|| {
             self.withheld.keep(number, &choice)?;
-            self.sent.keep(number, blinded.chunk.as_bytes())
+            Ok::<_, MatchError>(self.sent.keep(number as usize, blinded.chunk.as_bytes())?)
         })?;
         Ok((number, blinded))
     }
@@ -223,18 +225,28 @@ impl Receiver {
         self.withheld.choose(number, &self.prepared.files, &takes_part)
     }
 
+    fn keep_answered(&mut self, number: u32, evaluated: &[u8]) -> Result<(), MatchError> {
+        Ok(self.answered.keep(number as usize, evaluated)?)
+    }
+
     fn keep_verified(&mut self, verified: &VerifiedChunk) -> Result<(), MatchError> {
         if verified.id().number != self.verified() {
             return Err(PsiError::ChunkRepeated.into());
         }
         // With the key of its row, where the match has a payload.
-        let mut own = zeroize::Zeroizing::new(Vec::with_capacity(verified.bytes()));
+        let mut own = Zeroizing::new(Vec::with_capacity(verified.bytes()));
         let keys = verified.keys().iter().map(|key| Some(key.expose())).chain(std::iter::repeat(None));
         for (tag, key) in verified.tags().zip(keys) {
             OwnTag { tag, key }.put(&mut own);
         }
         Ok(block_in_place(|| self.own.add(&own))?)
     }
+}
+
+/// The piece of that number, if it was kept.
+fn kept(spool: &Spool, number: u32) -> Result<Option<Zeroizing<Vec<u8>>>, MatchError> {
+    let number = number as usize;
+    Ok((number < spool.len()).then(|| spool.get(number)).transpose()?)
 }
 
 async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {

@@ -7,7 +7,6 @@ use firebreak_domain::{ReasonCode, Refusal};
 use firebreak_psi::{Normaliser, Shuffle, Slot};
 use firebreak_records::{Behind, Stands, WithheldPlaces, read_key};
 use firebreak_store::{SessionFiles, Spool};
-use std::cmp::Ordering;
 
 /// The file in which a program kept the numbers of places that were withheld, so that its length told how many.
 const OF_EARLIER_PROGRAMS: &str = "withheld";
@@ -78,16 +77,17 @@ impl Withheld {
     /// Keeps a choice as its chunk is sent for the first time. On the disk before it returns, so that the chunk is the
     /// same whenever it is sent again; of one that is kept the first stays.
     pub(super) fn keep(&mut self, chunk: u32, choice: &WithheldPlaces) -> Result<(), MatchError> {
-        match (chunk as usize).cmp(&self.decided.len()) {
-            Ordering::Less => Ok(()),
-            Ordering::Equal => Ok(self.decided.add(choice.as_bytes())?),
-            Ordering::Greater => Err(MatchError::Failed),
-        }
+        Ok(self.decided.keep(chunk as usize, choice.as_bytes())?)
     }
 
     /// Whether the choice of a chunk was kept.
     pub(super) fn holds(&self, chunk: u32) -> bool {
-        (chunk as usize) < self.decided.len()
+        (chunk as usize) < self.chunks()
+    }
+
+    /// Chunks of which the choice was kept.
+    pub(super) fn chunks(&self) -> usize {
+        self.decided.len()
     }
 
     /// The choice that was kept.
